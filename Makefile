@@ -1,0 +1,54 @@
+# `make demo` and `make test` need Python 3.11 or 3.12 and make, nothing else.
+SHELL := /bin/sh
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+UV := $(BIN)/uv
+
+.PHONY: help demo serve test lint types check lock clean
+
+help: ## show what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: .venv/.use ## set up, then run the four stages on the Complete Journey data (var/demo/)
+	$(BIN)/nextplay demo $(ARGS)
+
+serve: .venv/.use ## serve the demo's database on http://127.0.0.1:8321
+	$(BIN)/nextplay serve --data var/demo $(ARGS)
+
+test: .venv/.dev ## set up, then run every test
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/.dev ## style, complexity and import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: .venv/.dev ## mypy, strict
+	$(BIN)/mypy
+
+check: lint types test ## everything a change must pass
+
+lock: .venv/.tool ## write the locked dependencies anew
+	UV=$(UV) requirements/lock.sh
+
+clean: ## remove the virtual environment and everything a run wrote
+	rm -rf .venv var
+
+.venv/.tool: requirements/tool.lock
+	@test -n "$(PYTHON)" || { echo "nextplay needs Python 3.11 or 3.12 on the PATH (or: make PYTHON=/path/to/python3.12 …)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tool.lock
+	@touch $@
+
+# The development lock holds all of the lock for use at the same versions, so one environment serves both.
+.venv/.use: .venv/.tool requirements/use.lock pyproject.toml
+	@test -e .venv/.dev || $(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/use.lock
+	@test ! -e .venv/.dev || $(MAKE) .venv/.dev
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.tool requirements/dev.lock pyproject.toml
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@

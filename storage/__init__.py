@@ -1,0 +1,1 @@
+"""What every room stands on: engine, migrations, the ledger, group commit, leases, clock."""
