@@ -1,12 +1,12 @@
 """Errors of the whole service; every room hangs its own tree below `NextplayError`.
 
-    NextplayError
-    ├── ConfigurationError        a setting or file is wrong; the message says which and what to write instead
-    └── StorageError
-        ├── DatabaseUnavailable   the database can't be reached or refuses to write (retry can help)
-        ├── SchemaMismatch        the database is older or newer than the code
-        ├── DatabaseInUse         another server already owns this SQLite file
-        └── WriterBusy            the writer's queue is full (retry can help)
+NextplayError
+├── ConfigurationError        a setting or file is wrong; the message says which and what to write instead
+└── StorageError
+    ├── DatabaseUnavailable   the database can't be reached or refuses to write (retry can help)
+    ├── SchemaMismatch        the database is older or newer than the code
+    ├── DatabaseInUse         another server already owns this SQLite file
+    └── WriterBusy            the writer's queue is full (retry can help)
 """
 
 from __future__ import annotations

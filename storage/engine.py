@@ -1,0 +1,146 @@
+"""A database, SQLite or Postgres, behind one interface: read from anywhere, write through one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from storage.errors import ConfigurationError, DatabaseInUse, DatabaseUnavailable
+from storage.migrate import check_schema, upgrade
+from storage.writer import Lane, PooledWriter, SqliteWriter, Work, Writer
+
+T = TypeVar("T")
+
+_POSTGRES_DRIVER = "postgresql+psycopg"
+_SQLITE_BUSY_MS = 5_000
+_SQLITE_CACHE_KIB = 64 * 1024
+
+
+class Database:
+    """An opened database whose schema is that of the code.
+
+    Reads take any of a pool of connections and never block a write; every write goes through `writer`.
+    On SQLite the file belongs to one server at a time (a lock file beside it says so).
+    """
+
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """Open `url` (`sqlite:///path/to/file.db` or `postgresql://…`), creating tables in an empty database.
+
+        Raises:
+            ConfigurationError: the URL can't be understood.
+            DatabaseUnavailable: the database can't be reached or written.
+            DatabaseInUse: another server owns the SQLite file.
+            SchemaMismatch: the tables are older or newer than the code.
+        """
+        self.url = _parse(url)
+        self._lock: FileLock | None = None
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._lock = _own_file(self.url)
+            write_engine = _sqlite_engine(self.url, read_only=False)
+            self._read_engine = _sqlite_engine(self.url, read_only=True)
+        else:
+            write_engine = self._read_engine = create_engine(self.url, pool_size=16, pool_pre_ping=True)
+        self._write_engine = write_engine
+        try:
+            with write_engine.connect() as connection:
+                if create:
+                    upgrade(connection)
+                check_schema(connection)
+        except DBAPIError as error:
+            self._release()
+            raise DatabaseUnavailable(
+                f"can't open {self.url.render_as_string(hide_password=True)}: {error.orig}; "
+                "check that the server runs and that the file or account may be written"
+            ) from error
+        except BaseException:
+            self._release()
+            raise
+        self.writer: Writer = SqliteWriter(write_engine) if self.is_sqlite else PooledWriter(write_engine)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection that sees one consistent, committed state."""
+        with self._read_engine.connect() as connection:
+            yield connection
+
+    def write(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> T:
+        """Run `work` in a transaction and return its result once it is durable (see `Writer.submit`)."""
+        return self.writer.submit(work, rows=rows, lane=lane).result()
+
+    def close(self) -> None:
+        """Finish what is queued and let go of the database."""
+        self.writer.close()
+        self._release()
+
+    def _release(self) -> None:
+        self._write_engine.dispose()
+        self._read_engine.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigurationError(
+            f"the database URL {url!r} can't be understood; write sqlite:///path/to/file.db or "
+            "postgresql://user:password@host/database"
+        ) from error
+    if backend == "postgresql":
+        return parsed.set(drivername=_POSTGRES_DRIVER)
+    if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return parsed
+    raise ConfigurationError(
+        f"the database URL {url!r} names neither a SQLite file nor a Postgres database; write "
+        "sqlite:///path/to/file.db or postgresql://user:password@host/database"
+    )
+
+
+def _own_file(url: URL) -> FileLock:
+    path = Path(str(url.database))
+    lock = FileLock(path.with_name(path.name + ".lock"), thread_local=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise DatabaseInUse(
+            f"another nextplay process owns {path}; stop it first, or give this one another --data folder"
+        ) from error
+    except OSError as error:
+        raise DatabaseUnavailable(
+            f"can't write to {path.parent}: {error.strerror}; check its permissions"
+        ) from error
+    return lock
+
+
+def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_MS / 1000, "check_same_thread": False})
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+
+    @event.listens_for(engine, "connect")
+    def _configure(dbapi_connection: Any, _record: Any) -> None:
+        # The driver's own transaction handling starts them late; we say when, in `_begin`.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA cache_size=-{_SQLITE_CACHE_KIB}")
+        if read_only:
+            cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

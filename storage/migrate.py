@@ -1,0 +1,69 @@
+"""Brings a database to the schema of the code, and says so when it is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from storage.errors import SchemaMismatch
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Create the tables in an empty database, or bring older ones up to `revision`, in one transaction.
+
+    Raises:
+        SchemaMismatch: the database was written by a newer version of the code.
+    """
+    _refuse_newer(connection)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+    connection.commit()
+
+
+def check_schema(connection: Connection) -> None:
+    """Make sure that the database has exactly the schema of the code.
+
+    Raises:
+        SchemaMismatch: it is older or newer.
+    """
+    _refuse_newer(connection)
+    current, head = current_revision(connection), _scripts().get_current_head()
+    if current != head:
+        raise SchemaMismatch(
+            f"the database is at schema {current or 'none'}, the code needs {head}: run `nextplay migrate`"
+        )
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision a database stands at, None when it is empty."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    connection.rollback()
+    return revision
+
+
+def _refuse_newer(connection: Connection) -> None:
+    current = current_revision(connection)
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaMismatch(
+            f"the database is at schema {current}, which this version of nextplay does not know: "
+            "it was written by a newer one; run that version, or restore a backup"
+        )
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())

@@ -1,0 +1,200 @@
+"""Group commit: many callers, one durable transaction a turn.
+
+On SQLite one thread owns the only writing connection. It takes all waiting decisions first, then at
+most `TURN_ROWS` rows of anything else, runs them in one transaction, commits once (`synchronous=FULL`)
+and only then answers. On Postgres the same interface runs each piece of work in its own transaction
+on a pooled connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from storage.errors import DatabaseUnavailable, NextplayError, WriterBusy
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+# A background job larger than this would hold up every decision behind it.
+TURN_ROWS = 500
+# Decisions taken in one turn: bounds the time a turn takes, so that the first caller need not wait for all.
+TURN_DECISIONS = 256
+# Rows that may wait in a lane before callers are told to come back later.
+QUEUE_ROWS = 50_000
+
+
+class Lane(IntEnum):
+    """Who goes first: a customer is waiting for a decision, nobody for the rest."""
+
+    DECISION = 0
+    BACKGROUND = 1
+
+
+class Writer(Protocol):
+    """Runs pieces of work durably; a future is done only after its commit."""
+
+    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
+        """Queue `work`, which writes about `rows` rows through the connection it is given.
+
+        `work` may be called a second time when another piece of the same turn failed, so it must have no
+        effect outside its connection.
+
+        Raises:
+            WriterBusy: too much waits already; nothing was queued.
+            ValueError: `rows` exceeds what one turn may take.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what is queued, then stop."""
+        ...
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Work[Any]
+    rows: int
+    future: Future[Any]
+
+
+class SqliteWriter:
+    """The one thread that writes to a SQLite database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lanes: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
+        self._waiting_rows = dict.fromkeys(Lane, 0)
+        self._ready = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
+        if lane is not Lane.DECISION and rows > TURN_ROWS:
+            raise ValueError(f"a piece of work may write {TURN_ROWS} rows at a turn, not {rows}: split it")
+        future: Future[T] = Future()
+        with self._ready:
+            if self._closing:
+                raise DatabaseUnavailable(
+                    "the service is shutting down and takes no more writes; try again later"
+                )
+            if self._waiting_rows[lane] + rows > QUEUE_ROWS:
+                raise _busy(self._waiting_rows[lane])
+            self._lanes[lane].append(_Job(work, rows, future))
+            self._waiting_rows[lane] += rows
+            self._ready.notify()
+        return future
+
+    def close(self) -> None:
+        with self._ready:
+            self._closing = True
+            self._ready.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._engine.connect() as connection:
+            while True:
+                with self._ready:
+                    while not (self._closing or any(self._lanes.values())):
+                        self._ready.wait()
+                    turn = self._take_turn()
+                if not turn:
+                    return
+                self._commit_together(connection, turn)
+
+    def _take_turn(self) -> list[_Job]:
+        turn: list[_Job] = []
+        for lane, limit in ((Lane.DECISION, TURN_DECISIONS), (Lane.BACKGROUND, TURN_ROWS)):
+            queue, taken = self._lanes[lane], 0
+            while queue and taken + queue[0].rows <= max(limit, queue[0].rows if taken == 0 else 0):
+                job = queue.popleft()
+                taken += job.rows
+                turn.append(job)
+            self._waiting_rows[lane] -= taken
+        return turn
+
+    def _commit_together(self, connection: Connection, turn: list[_Job]) -> None:
+        try:
+            with connection.begin():
+                results = [job.work(connection) for job in turn]
+        except Exception as error:  # noqa: BLE001 - whatever it was, it belongs to one caller, not to the thread
+            if len(turn) == 1:
+                turn[0].future.set_exception(_explained(error))
+                return
+            # One of them failed and took the others with it: each gets a transaction of its own.
+            for job in turn:
+                self._commit_together(connection, [job])
+            return
+        for job, result in zip(turn, results, strict=True):
+            job.future.set_result(result)
+
+
+class PooledWriter:
+    """Each piece of work in its own transaction on a pooled connection (Postgres)."""
+
+    def __init__(self, engine: Engine, workers: int = 8) -> None:
+        self._engine = engine
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage-writer")
+        self._waiting_rows = 0
+        self._lock = threading.Lock()
+
+    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
+        if lane is not Lane.DECISION and rows > TURN_ROWS:
+            raise ValueError(f"a piece of work may write {TURN_ROWS} rows at a turn, not {rows}: split it")
+        with self._lock:
+            if self._waiting_rows + rows > QUEUE_ROWS:
+                raise _busy(self._waiting_rows)
+            self._waiting_rows += rows
+        try:
+            future = self._pool.submit(self._commit, work)
+        except RuntimeError as error:
+            raise DatabaseUnavailable(
+                "the service is shutting down and takes no more writes; try again later"
+            ) from error
+        future.add_done_callback(lambda _: self._done(rows))
+        return future
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+    def _commit(self, work: Work[T]) -> T:
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            raise _explained(error) from error
+
+    def _done(self, rows: int) -> None:
+        with self._lock:
+            self._waiting_rows -= rows
+
+
+def _busy(waiting_rows: int) -> WriterBusy:
+    return WriterBusy(
+        f"{waiting_rows} rows already wait to be written; nothing was taken: try again in a second"
+    )
+
+
+def _explained(error: Exception) -> Exception:
+    """Turn what the driver says of a lost, full or read-only database into our own error."""
+    if isinstance(error, NextplayError) or not isinstance(error, DBAPIError):
+        return error
+    text = str(error.orig)
+    if "readonly" in text or "read-only" in text:
+        return DatabaseUnavailable(
+            "the database is read-only; nothing was written: check the file's permissions"
+        )
+    if "disk is full" in text or "No space left" in text:
+        return DatabaseUnavailable("the disk is full; nothing was written: free some room, then try again")
+    if error.connection_invalidated or "database is locked" in text:
+        return DatabaseUnavailable(f"the database does not answer ({text}); nothing was written: try again")
+    return error
