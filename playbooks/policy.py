@@ -1,0 +1,30 @@
+"""The port through which matching asks a policy; learning/ implements it, decision/ wires it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from playbooks.models import Arm
+
+FloatArray = NDArray[np.float64]
+
+
+class Policy(Protocol):
+    """Value model and exploration of one version. Both methods are pure and thread-safe."""
+
+    @property
+    def version(self) -> str:
+        """Name of this immutable version; the decision log carries it."""
+        ...
+
+    def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
+        """Return the expected reward of each arm for a user with these features, shape (len(arms),), finite."""
+        ...
+
+    def explore(self, scores: FloatArray) -> FloatArray:
+        """Turn net scores, shape (k,), into probabilities, shape (k,), that sum to 1; equal inputs, equal outputs."""
+        ...
