@@ -42,7 +42,7 @@ class Content(Document):
 
 
 class Goal(Document):
-    """The event that counts as success, within `window` of the decision, worth `value` each (the first only)."""
+    """The event that counts as success within `window` of the decision; the first one is worth `value`."""
 
     event: str
     where: str | None = None

@@ -22,9 +22,9 @@ class Policy(Protocol):
         ...
 
     def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
-        """Return the expected reward of each arm for a user with these features, shape (len(arms),), finite."""
+        """Return each arm's expected reward for a user with these features, shape (len(arms),), finite."""
         ...
 
     def explore(self, scores: FloatArray) -> FloatArray:
-        """Turn net scores, shape (k,), into probabilities, shape (k,), that sum to 1; equal inputs, equal outputs."""
+        """Turn net scores, shape (k,), into probabilities, shape (k,), that sum to 1, always the same."""
         ...
