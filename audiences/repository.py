@@ -1,0 +1,109 @@
+"""SQL of users, audiences and tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, func, insert, or_, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from audiences.events import Event
+from audiences.tables import members, runs, tags, users
+
+
+def add_users(connection: Connection, events: Sequence[Event]) -> None:
+    """Record the users of these events that were not known yet."""
+    first_seen: dict[str, datetime] = {}
+    for event in events:
+        seen = first_seen.get(event.user_id)
+        if seen is None or event.occurred_at < seen:
+            first_seen[event.user_id] = event.occurred_at
+    rows = [{"user_id": user, "first_seen_at": moment} for user, moment in sorted(first_seen.items())]
+    connection.execute(_insert(connection, users).on_conflict_do_nothing(), rows)
+
+
+def user_ids(connection: Connection) -> list[str]:
+    """Return all known users in the order of their ids."""
+    return list(connection.execute(select(users.c.user_id).order_by(users.c.user_id)).scalars())
+
+
+def is_known(connection: Connection, user_id: str) -> bool:
+    """Say whether any event of this user was ever recorded."""
+    return connection.execute(select(users.c.user_id).where(users.c.user_id == user_id)).first() is not None
+
+
+def members_of(connection: Connection, audience: str) -> set[str]:
+    """Return who is in an audience now."""
+    return set(connection.execute(select(members.c.user_id).where(members.c.audience == audience)).scalars())
+
+
+def memberships(connection: Connection) -> dict[str, set[str]]:
+    """Return the audiences of every user who is in at least one."""
+    result: dict[str, set[str]] = {}
+    for audience, user_id in connection.execute(select(members.c.audience, members.c.user_id)):
+        result.setdefault(user_id, set()).add(audience)
+    return result
+
+
+def enter(connection: Connection, audience: str, entered: Sequence[str], now: datetime) -> None:
+    """Put users into an audience."""
+    rows = [{"audience": audience, "user_id": user, "entered_at": now} for user in entered]
+    connection.execute(insert(members), rows)
+
+
+def leave(connection: Connection, audience: str, left: Sequence[str]) -> None:
+    """Take users out of an audience."""
+    connection.execute(delete(members).where(members.c.audience == audience, members.c.user_id.in_(left)))
+
+
+def record_run(connection: Connection, audience: str, as_of: datetime, size: int) -> None:
+    """Note when an audience was last evaluated and how large it was."""
+    statement = _insert(connection, runs).values(audience=audience, as_of=as_of, size=size)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["audience"],
+            set_={"as_of": statement.excluded.as_of, "size": statement.excluded.size},
+        )
+    )
+
+
+def last_runs(connection: Connection) -> dict[str, tuple[datetime, int]]:
+    """Return moment and size of the latest evaluation of each audience."""
+    return {name: (as_of, size) for name, as_of, size in connection.execute(select(runs))}
+
+
+def set_tags(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Put tags on users; one already there is renewed. Rows have the columns of `tags`."""
+    statement = _insert(connection, tags)
+    renewed = {name: statement.excluded[name] for name in ("source", "set_at", "expires_at")}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["user_id", "tag"], set_=renewed), list(rows)
+    )
+
+
+def tags_of(connection: Connection, user_id: str, now: datetime) -> dict[str, datetime]:
+    """Return the tags a user carries now, with the moment each was set."""
+    query = select(tags.c.tag, tags.c.set_at).where(tags.c.user_id == user_id, _unexpired(now))
+    return {tag: set_at for tag, set_at in connection.execute(query)}
+
+
+def tagged(connection: Connection, tag: str, now: datetime) -> set[str]:
+    """Return the users who carry a tag now."""
+    return set(connection.execute(select(tags.c.user_id).where(tags.c.tag == tag, _unexpired(now))).scalars())
+
+
+def tag_sizes(connection: Connection, now: datetime) -> dict[str, int]:
+    """Return how many users carry each tag now."""
+    query = select(tags.c.tag, func.count()).where(_unexpired(now)).group_by(tags.c.tag)
+    return {tag: number for tag, number in connection.execute(query)}
+
+
+def _unexpired(now: datetime) -> Any:
+    return or_(tags.c.expires_at.is_(None), tags.c.expires_at > now)
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)

@@ -1,0 +1,66 @@
+"""What can be set: by command line, by `NEXTPLAY_…` in the environment, or by `settings.env` in the data folder."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from storage.errors import ConfigurationError
+
+SETTINGS_FILE = "settings.env"
+
+
+class Settings(BaseSettings):
+    """Settings of one service. Everything it keeps lies in `data` unless a setting says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="NEXTPLAY_", extra="forbid", frozen=True)
+
+    data: Path = Path("var/nextplay")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8321, ge=0, le=65535)
+    database_url: str = ""
+    library: Path | None = None
+    # Seed of every draw and of the salted hashes; changing it changes who gets what.
+    seed: str = "nextplay"
+    # When set, the service lives on this clock instead of the machine's, and is moved over HTTP.
+    clock: datetime | None = None
+    # Whether jobs run by themselves, at the intervals of `decision.jobs`.
+    schedule: bool = True
+
+    @field_validator("clock")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("write the time with its zone, for example 2017-03-27T04:00:00Z")
+        return value
+
+    @property
+    def url(self) -> str:
+        """The database: as set, or the SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{(self.data / 'nextplay.db').absolute()}"
+
+    @property
+    def library_folder(self) -> Path:
+        """Where the library's files lie."""
+        return self.library or self.data / "library"
+
+
+def load_settings(**given: Any) -> Settings:
+    """Return the settings: what is given (not None), then the environment, then the data folder's file.
+
+    Raises:
+        ConfigurationError: a value can't be used; the message names the setting.
+    """
+    explicit = {name: value for name, value in given.items() if value is not None}
+    try:
+        data = Path(explicit.get("data") or Settings(**explicit).data)
+        return Settings(_env_file=data / SETTINGS_FILE, **explicit)  # type: ignore[call-arg]
+    except ValidationError as error:
+        details = "; ".join(
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
+        )
+        raise ConfigurationError(f"a setting can't be used: {details}") from error

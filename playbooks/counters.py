@@ -1,0 +1,91 @@
+"""Counters of uses: read, reserve, commit, release; what a reservation holds returns by expiry.
+
+A use is reserved with the decision, committed with the send and released when the send is given up.
+Checking and reserving happen in one transaction, so a cap is never exceeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from hashlib import blake2b
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+
+from playbooks.constraints import Uses, cap_rule, suppressing_cap
+from playbooks.models import Playbook
+from playbooks.tables import uses
+
+# How long a decision may hold a use before its message was handed over.
+RESERVATION = timedelta(hours=24)
+
+
+def read(connection: Connection, user_id: str, now: datetime, *, since: datetime) -> Uses:
+    """Return the moments of a user's counted uses after `since`, by rule, oldest first."""
+    query = (
+        select(uses.c.rule, uses.c.used_at)
+        .where(
+            uses.c.user_id == user_id,
+            uses.c.used_at > since,
+            or_(uses.c.expires_at.is_(None), uses.c.expires_at > now),
+        )
+        .order_by(uses.c.used_at)
+    )
+    result: dict[str, list[datetime]] = {}
+    for rule, used_at in connection.execute(query):
+        result.setdefault(rule, []).append(used_at)
+    return result
+
+
+def reserve(
+    connection: Connection, playbook: Playbook, user_id: str, decision_id: str, now: datetime
+) -> str | None:
+    """Check a playbook's caps and reserve a use of each, in the caller's transaction.
+
+    Returns None when reserved, otherwise the rule id of the cap that has no room; then nothing is written.
+    """
+    if not playbook.constraints:
+        return None
+    _serialise(connection, user_id)
+    since = now - longest_window([playbook])
+    full = suppressing_cap(playbook, read(connection, user_id, now, since=since), now)
+    if full is not None:
+        return full
+    connection.execute(
+        insert(uses),
+        [
+            {
+                "user_id": user_id,
+                "rule": cap_rule(playbook.id, cap.id),
+                "decision_id": decision_id,
+                "used_at": now,
+                "expires_at": now + RESERVATION,
+            }
+            for cap in playbook.constraints
+        ],
+    )
+    return None
+
+
+def commit(connection: Connection, decision_ids: Sequence[str]) -> None:
+    """Make the reserved uses of these decisions count for good."""
+    connection.execute(update(uses).where(uses.c.decision_id.in_(decision_ids)).values(expires_at=None))
+
+
+def release(connection: Connection, decision_ids: Sequence[str]) -> None:
+    """Give the reserved uses of these decisions back; committed ones stay."""
+    connection.execute(
+        delete(uses).where(uses.c.decision_id.in_(decision_ids), uses.c.expires_at.is_not(None))
+    )
+
+
+def longest_window(playbooks: Sequence[Playbook]) -> timedelta:
+    """Return how far back the caps of these playbooks look."""
+    return max((cap.window for playbook in playbooks for cap in playbook.constraints), default=timedelta(0))
+
+
+def _serialise(connection: Connection, user_id: str) -> None:
+    """Let one transaction at a time count this user's uses; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))

@@ -1,0 +1,56 @@
+"""The record of one decision: everything it used, so that it can be replayed for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from playbooks.models import DO_NOTHING
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One answer of `decide`.
+
+    `arms` are the eligible ones, "do nothing" last. `scores[i]` is the policy's expected reward of arm i,
+    `weights[i]` its operator lever; "do nothing" scores 0 because rewards are counted on top of it.
+    `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
+    `refused_by` names the cap that had no room left when the drawn arm was to be reserved; the answer was
+    then "do nothing". `fallback` names the reason when no policy was asked.
+    """
+
+    decision_id: str
+    user_id: str
+    placement: str
+    decided_at: datetime
+    request_key: str
+    seed: str
+    library: str
+    policy: str
+    features: Mapping[str, Any]
+    audiences: Sequence[str]
+    uses: Mapping[str, int]
+    suppressed: Mapping[str, Sequence[str]]
+    arms: Sequence[str]
+    scores: Sequence[float]
+    weights: Sequence[float]
+    probabilities: Sequence[float]
+    draw: float
+    chosen: int
+    propensity: float
+    playbook: str | None
+    playbook_version: int | None
+    refused_by: str | None = None
+    fallback: str | None = None
+
+    @property
+    def arm(self) -> str:
+        """The id of the drawn arm."""
+        return self.arms[self.chosen]
+
+    @property
+    def acts(self) -> bool:
+        """Whether something is to be delivered."""
+        return self.refused_by is None and self.arm != DO_NOTHING

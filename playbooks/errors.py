@@ -1,0 +1,37 @@
+"""Errors of the library and of matching.
+
+    NextplayError
+    └── PlaybooksError
+        ├── LibraryError      a library file is wrong; the message says which file, where and what to write
+        ├── UnknownPlacement  a decision was asked for at a placement that no playbook serves
+        ├── UnknownDecision   no decision has this id
+        └── PolicyBroken      a policy returned something that is not a probability vector
+"""
+
+from __future__ import annotations
+
+from storage.errors import NextplayError
+
+
+class PlaybooksError(NextplayError):
+    status = 422
+    code = "playbooks"
+
+
+class LibraryError(PlaybooksError):
+    code = "library"
+
+
+class UnknownPlacement(PlaybooksError):
+    status = 404
+    code = "unknown-placement"
+
+
+class UnknownDecision(PlaybooksError):
+    status = 404
+    code = "unknown-decision"
+
+
+class PolicyBroken(PlaybooksError):
+    status = 500
+    code = "policy-broken"

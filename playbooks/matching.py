@@ -1,0 +1,203 @@
+"""Matching: from a user's features to one drawn arm, as a pure function.
+
+Whatever it uses is an argument, and whatever it used is in the record it returns, so a logged decision
+can be replayed from the record alone (`replay`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from playbooks.constraints import Uses, suppressing_cap
+from playbooks.decision import Decision
+from playbooks.errors import PolicyBroken, UnknownPlacement
+from playbooks.library import Library, PublishedPlaybook
+from playbooks.models import DO_NOTHING, Arm
+from playbooks.policy import FloatArray, Policy
+
+# A lower priority waits until no playbook of a higher one is left; the rule that says so in the log.
+PRIORITY_RULE = "priority"
+
+# How far a vector's sum may be from 1: rounding of 256 additions of doubles, with room to spare.
+_SUM_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What decisions are made from; swapped as a whole when the library or the policy changes."""
+
+    library: Library
+    policy: Policy
+    seed: str
+    _contests: dict[tuple[str, ...], _Contest] = field(default_factory=dict)
+
+    def contest(self, playbooks: Sequence[PublishedPlaybook]) -> _Contest:
+        """Return the arms of these playbooks as they compete, made once for each combination."""
+        key = tuple(playbook.id for playbook in playbooks)
+        contest = self._contests.get(key)
+        if contest is None:
+            contest = self._contests[key] = _Contest(playbooks)
+        return contest
+
+
+class _Contest:
+    """The arms of some playbooks side by side, "do nothing" last."""
+
+    __slots__ = ("arms", "ids", "owners", "weights")
+
+    def __init__(self, playbooks: Sequence[PublishedPlaybook]) -> None:
+        self.arms: tuple[Arm, ...] = tuple(arm for playbook in playbooks for arm in playbook.arms)
+        self.owners = tuple(playbook for playbook in playbooks for _ in playbook.arms)
+        self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
+        self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """Who asks for a decision, where, under which key."""
+
+    decision_id: str
+    user_id: str
+    placement: str
+    request_key: str
+
+
+def decide(
+    snapshot: Snapshot,
+    request: Request,
+    *,
+    features: Mapping[str, Any],
+    audiences: Set[str],
+    uses: Uses,
+    now: datetime,
+) -> Decision:
+    """Choose one arm for a user: eligible → constrained → scored → weighed → explored → drawn.
+
+    Args:
+        features: the user's feature values by name, as recorded with the decision.
+        audiences: names of the audiences the user is in.
+        uses: moments of the uses counted against caps, by rule id.
+
+    Raises:
+        UnknownPlacement: no playbook of the library serves the placement.
+        PolicyBroken: the policy's scores are not finite or its vector is not a probability vector.
+    """
+    playbooks, suppressed = _eligible(snapshot.library, request.placement, audiences, uses, now)
+    contest = snapshot.contest(playbooks)
+    scores = snapshot.policy.score(features, contest.arms)
+    probabilities = snapshot.policy.explore(_net(scores, contest.weights))
+    _check(snapshot.policy, scores, probabilities, len(contest.ids))
+    draw = draw_of(snapshot.seed, request.user_id, request.placement, request.request_key)
+    chosen = pick(probabilities, draw)
+    owner = contest.owners[chosen] if chosen < len(contest.owners) else None
+    return Decision(
+        decision_id=request.decision_id,
+        user_id=request.user_id,
+        placement=request.placement,
+        decided_at=now,
+        request_key=request.request_key,
+        seed=snapshot.seed,
+        library=snapshot.library.version,
+        policy=snapshot.policy.version,
+        features=features,
+        audiences=sorted(audiences),
+        uses={rule: len(moments) for rule, moments in uses.items()},
+        suppressed=suppressed,
+        arms=contest.ids,
+        scores=scores.tolist(),
+        weights=contest.weights.tolist(),
+        probabilities=probabilities.tolist(),
+        draw=draw,
+        chosen=chosen,
+        propensity=float(probabilities[chosen]),
+        playbook=owner.id if owner else None,
+        playbook_version=owner.version if owner else None,
+    )
+
+
+def replay(decision: Decision, policy: Policy) -> Decision:
+    """Recompute vector, draw and choice of a decision from what it recorded, and return the outcome.
+
+    `policy` is the version named in the record; of it only the exploration is used, the scores are the
+    recorded ones. The result equals `decision` unless something in the record was changed.
+    """
+    if not decision.probabilities:
+        return decision
+    net = _net(np.array(decision.scores), np.array(decision.weights))
+    probabilities = policy.explore(net)
+    draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
+    chosen = pick(probabilities, draw)
+    return msgspec.structs.replace(
+        decision,
+        probabilities=probabilities.tolist(),
+        draw=draw,
+        chosen=chosen,
+        propensity=float(probabilities[chosen]),
+    )
+
+
+def draw_of(seed: str, user_id: str, placement: str, request_key: str) -> float:
+    """Return the draw in [0, 1) that belongs to a request: BLAKE2b of its parts, 53 bits of it.
+
+    A hash instead of a generator's state, so that the draw of any logged decision can be found again.
+    """
+    digest = blake2b(digest_size=8)
+    for part in (seed, user_id, placement, request_key):
+        encoded = part.encode()
+        # The length keeps ("ab", "c") apart from ("a", "bc").
+        digest.update(len(encoded).to_bytes(4) + encoded)
+    return (int.from_bytes(digest.digest()) >> 11) * 2.0**-53
+
+
+def pick(probabilities: FloatArray, draw: float) -> int:
+    """Return the index whose share of [0, 1) contains `draw`; one of probability 0 is never picked."""
+    index = int(np.searchsorted(np.cumsum(probabilities), draw, side="right"))
+    # The sum may end a rounding error below 1, and then a draw above it belongs to the last possible arm.
+    return min(index, int(np.flatnonzero(probabilities)[-1]))
+
+
+def _eligible(
+    library: Library, placement: str, audiences: Set[str], uses: Uses, now: datetime
+) -> tuple[list[PublishedPlaybook], dict[str, list[str]]]:
+    serving = library.at(placement)
+    if not serving:
+        raise UnknownPlacement(
+            f"no playbook serves the placement {placement!r}; the library's placements are "
+            f"{', '.join(library.placements) or 'none'}"
+        )
+    allowed: list[PublishedPlaybook] = []
+    suppressed: dict[str, list[str]] = {}
+    for playbook in serving:
+        if playbook.document.audience is not None and playbook.document.audience not in audiences:
+            continue
+        rule = suppressing_cap(playbook.document, uses, now)
+        if rule is None:
+            allowed.append(playbook)
+        else:
+            suppressed.setdefault(rule, []).append(playbook.id)
+    highest = max((playbook.document.priority for playbook in allowed), default=0)
+    if outranked := [playbook.id for playbook in allowed if playbook.document.priority < highest]:
+        suppressed[PRIORITY_RULE] = outranked
+    return [playbook for playbook in allowed if playbook.document.priority == highest], suppressed
+
+
+def _net(scores: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the value of each arm after the operator's levers, "do nothing" (0) last."""
+    return np.append(scores * weights, 0.0)
+
+
+def _check(policy: Policy, scores: FloatArray, probabilities: FloatArray, arms: int) -> None:
+    if scores.shape != (arms - 1,) or not np.isfinite(scores).all():
+        raise PolicyBroken(f"policy {policy.version} gave scores that are not {arms - 1} finite numbers")
+    total = math.fsum(probabilities)
+    if probabilities.shape != (arms,) or not (probabilities >= 0).all() or abs(total - 1) > _SUM_TOLERANCE:
+        raise PolicyBroken(
+            f"policy {policy.version} gave a vector that is no distribution over {arms} arms (its sum is {total})"
+        )

@@ -1,0 +1,43 @@
+"""Tables of the library and its counters."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text
+
+from storage.schema import Sequence64, metadata
+from storage.times import Instant
+
+# Every version of every playbook that was ever published; rows are never changed.
+playbook_versions = Table(
+    "playbook_versions",
+    metadata,
+    Column("playbook", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("published_at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+# One row for each use that a cap counts; `reserved` ones stop counting when `expires_at` has passed.
+uses = Table(
+    "uses",
+    metadata,
+    Column("id", Sequence64, primary_key=True, autoincrement=True),
+    Column("user_id", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("used_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Index("ix_uses_user_id_used_at", "user_id", "used_at"),
+    Index("ix_uses_decision_id", "decision_id"),
+)
+
+# What was answered to a request that carried an idempotency key.
+answers = Table(
+    "answers",
+    metadata,
+    Column("request_key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("answered_at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
