@@ -21,7 +21,12 @@ _SERVER_ERROR = 500
 def problem(status: int, code: str, detail: str, *, retry: bool = False) -> Response:
     """Return a problem document; `code` is stable, `detail` says what was wrong, where and what to do."""
     return JSONResponse(
-        {"type": f"urn:nextplay:problem:{code}", "title": code.replace("-", " "), "status": status, "detail": detail},
+        {
+            "type": f"urn:nextplay:problem:{code}",
+            "title": code.replace("-", " "),
+            "status": status,
+            "detail": detail,
+        },
         status,
         headers={"Retry-After": _RETRY_AFTER_SECONDS} if retry else None,
         media_type=MEDIA_TYPE,

@@ -1,11 +1,11 @@
 """Errors of the library and of matching.
 
-    NextplayError
-    └── PlaybooksError
-        ├── LibraryError      a library file is wrong; the message says which file, where and what to write
-        ├── UnknownPlacement  a decision was asked for at a placement that no playbook serves
-        ├── UnknownDecision   no decision has this id
-        └── PolicyBroken      a policy returned something that is not a probability vector
+NextplayError
+└── PlaybooksError
+    ├── LibraryError      a library file is wrong; the message says which file, where and what to write
+    ├── UnknownPlacement  a decision was asked for at a placement that no playbook serves
+    ├── UnknownDecision   no decision has this id
+    └── PolicyBroken      a policy returned something that is not a probability vector
 """
 
 from __future__ import annotations

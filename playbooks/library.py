@@ -21,14 +21,22 @@ from pydantic import BaseModel, ValidationError
 
 from audiences.rules import RuleError
 from playbooks.errors import LibraryError
-from playbooks.goals import check_where
+from playbooks.goals import parse_where
 from playbooks.flow import WaitForEvent
-from playbooks.models import Arm, Content, Offer, Playbook
+from playbooks.models import Arm, Content, Document, Offer, Playbook
 
 D = TypeVar("D", bound=BaseModel)
 
 # More arms than this can't be told apart by the traffic one playbook gets (DESIGN.md, section 5).
 MAX_ARMS = 64
+
+
+class VersionBody(Document):
+    """What is kept of a version: the playbook with the offers and contents it used."""
+
+    playbook: Playbook
+    offers: list[Offer]
+    contents: list[Content]
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,14 @@ class Library:
         """Return the playbooks that serve a placement, in the order of their ids."""
         return self._by_placement.get(placement, ())
 
+    def get(self, playbook: str) -> PublishedPlaybook:
+        """Return a playbook by its id; KeyError when it is not live."""
+        return self._by_id[playbook]
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, PublishedPlaybook]:
+        return {playbook.id: playbook for playbook in self.playbooks}
+
     @cached_property
     def arms(self) -> Mapping[str, Arm]:
         """All arms by id."""
@@ -92,6 +108,20 @@ class Draft:
     playbooks: tuple[Playbook, ...]
     offers: Mapping[str, Offer]
     contents: Mapping[str, Content]
+
+    def bodies(self) -> dict[str, str]:
+        """Return what a version of each playbook consists of, as JSON, by playbook id."""
+        result = {}
+        for playbook in self.playbooks:
+            groups = {variants.group for variants in playbook.variants}
+            wanted = {variants.content for variants in playbook.variants}
+            body = VersionBody(
+                playbook=playbook,
+                offers=[offer for offer in self.offers.values() if offer.attributes.get("group") in groups],
+                contents=[content for content in self.contents.values() if content.id in wanted],
+            )
+            result[playbook.id] = body.model_dump_json()
+        return result
 
     def publish(self, versions: Mapping[str, int]) -> Library:
         """Return the library in which each playbook carries the version given for its id."""
@@ -134,7 +164,14 @@ def read_library(folder: Path) -> Draft:
 def expand(playbook: Playbook, offers: Mapping[str, Offer]) -> tuple[Arm, ...]:
     """Return the arms of a playbook: for each variant set, one for every offer of its group."""
     return tuple(
-        Arm(f"{playbook.id}/{offer.id}", playbook.id, offer.id, variants.channel, variants.content, offer.attributes)
+        Arm(
+            f"{playbook.id}/{offer.id}",
+            playbook.id,
+            offer.id,
+            variants.channel,
+            variants.content,
+            offer.attributes,
+        )
         for variants in playbook.variants
         for offer in offers.values()
         if offer.attributes.get("group") == variants.group
@@ -196,16 +233,17 @@ def _wrong_references(playbook: Playbook, offers: list[Offer], contents: list[Co
             wrong.append(f"variants.content: there is no content {variants.content!r}")
     if len(arms := expand(playbook, {offer.id: offer for offer in offers})) > MAX_ARMS:
         wrong.append(f"variants: {len(arms)} arms, at most {MAX_ARMS} can be told apart; split the playbook")
-    rules = [("goal.where", playbook.goal.where)]
+    attributes = {name for offer in offers for name in offer.attributes}
+    rules = [("goal.where", playbook.goal.event, playbook.goal.where)]
     rules += [
-        (f"flow.states.{name}.where", state.where)
+        (f"flow.states.{name}.where", state.event, state.where)
         for name, state in playbook.flow.states.items()
         if isinstance(state, WaitForEvent)
     ]
-    for place, where in rules:
+    for place, event, where in rules:
         try:
             if where is not None:
-                check_where(where)
+                parse_where(where, event, attributes)
         except RuleError as error:
             wrong.append(f"{place}: {error}")
     return wrong
@@ -213,4 +251,8 @@ def _wrong_references(playbook: Playbook, offers: list[Offer], contents: list[Co
 
 def _doubles(what: str, documents: Sequence[Any]) -> list[str]:
     ids = [document.id for document in documents]
-    return [f"the {what} id {one!r} is used {ids.count(one)} times" for one in sorted(set(ids)) if ids.count(one) > 1]
+    return [
+        f"the {what} id {one!r} is used {ids.count(one)} times"
+        for one in sorted(set(ids))
+        if ids.count(one) > 1
+    ]

@@ -122,14 +122,45 @@ def decide(
     )
 
 
+def fall_back(snapshot: Snapshot, request: Request, now: datetime, reason: str) -> Decision:
+    """Return the decision to do nothing because no policy can be asked, and why.
+
+    Raises:
+        UnknownPlacement: no playbook of the library serves the placement.
+    """
+    _serving(snapshot.library, request.placement)
+    return Decision(
+        decision_id=request.decision_id,
+        user_id=request.user_id,
+        placement=request.placement,
+        decided_at=now,
+        request_key=request.request_key,
+        seed=snapshot.seed,
+        library=snapshot.library.version,
+        policy=snapshot.policy.version,
+        features={},
+        audiences=(),
+        uses={},
+        suppressed={},
+        arms=[DO_NOTHING],
+        scores=[],
+        weights=[],
+        probabilities=[1.0],
+        draw=draw_of(snapshot.seed, request.user_id, request.placement, request.request_key),
+        chosen=0,
+        propensity=1.0,
+        playbook=None,
+        playbook_version=None,
+        fallback=reason,
+    )
+
+
 def replay(decision: Decision, policy: Policy) -> Decision:
     """Recompute vector, draw and choice of a decision from what it recorded, and return the outcome.
 
     `policy` is the version named in the record; of it only the exploration is used, the scores are the
     recorded ones. The result equals `decision` unless something in the record was changed.
     """
-    if not decision.probabilities:
-        return decision
     net = _net(np.array(decision.scores), np.array(decision.weights))
     probabilities = policy.explore(net)
     draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
@@ -166,15 +197,9 @@ def pick(probabilities: FloatArray, draw: float) -> int:
 def _eligible(
     library: Library, placement: str, audiences: Set[str], uses: Uses, now: datetime
 ) -> tuple[list[PublishedPlaybook], dict[str, list[str]]]:
-    serving = library.at(placement)
-    if not serving:
-        raise UnknownPlacement(
-            f"no playbook serves the placement {placement!r}; the library's placements are "
-            f"{', '.join(library.placements) or 'none'}"
-        )
     allowed: list[PublishedPlaybook] = []
     suppressed: dict[str, list[str]] = {}
-    for playbook in serving:
+    for playbook in _serving(library, placement):
         if playbook.document.audience is not None and playbook.document.audience not in audiences:
             continue
         rule = suppressing_cap(playbook.document, uses, now)
@@ -186,6 +211,16 @@ def _eligible(
     if outranked := [playbook.id for playbook in allowed if playbook.document.priority < highest]:
         suppressed[PRIORITY_RULE] = outranked
     return [playbook for playbook in allowed if playbook.document.priority == highest], suppressed
+
+
+def _serving(library: Library, placement: str) -> Sequence[PublishedPlaybook]:
+    serving = library.at(placement)
+    if not serving:
+        raise UnknownPlacement(
+            f"no playbook serves the placement {placement!r}; the library's placements are "
+            f"{', '.join(library.placements) or 'none'}"
+        )
+    return serving
 
 
 def _net(scores: FloatArray, weights: FloatArray) -> FloatArray:

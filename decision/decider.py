@@ -1,0 +1,234 @@
+"""The decide call: reads what a decision needs, lets `playbooks.matching` decide, commits, answers.
+
+One durable commit holds the decision, its reserved uses, its enrolment and the remembered answer; only
+then is it answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from sqlalchemy import Connection
+
+from audiences.features import FeatureReader
+from audiences.repository import is_known
+from decision.errors import KeyReused
+from playbooks import counters, repository
+from playbooks.decision import Decision
+from playbooks.errors import UnknownDecision
+from playbooks.library import Library
+from playbooks.matching import Request, Snapshot, decide, fall_back
+from playbooks.models import DO_NOTHING, Arm
+from playbooks.repository import Answer
+from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
+from storage.errors import NextplayError
+from storage.ids import new_id
+from storage.ledger import Kind, NewFact
+from storage.writer import Lane
+
+_log = structlog.get_logger(__name__)
+
+# Reasons why no policy was asked and the placement's fallback ("do nothing") was answered.
+UNKNOWN_USER = "unknown_user"
+FEATURES_MISSING = "features_missing"
+FEATURES_UNREACHABLE = "features_unreachable"
+
+
+class DecideRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a backend asks."""
+
+    user_id: str
+    placement: str
+
+
+class DecideAnswer(msgspec.Struct, frozen=True):
+    """What a backend gets. `playbook`, `variant`, `offer` and `content` are null for "do nothing"."""
+
+    decision_id: str
+    playbook: str | None
+    variant: str
+    offer: Mapping[str, str] | None
+    content: str | None
+    propensity: float
+    policy: str
+    suppressed: Mapping[str, list[str]]
+    fallback: str | None
+
+
+class Enroller(Protocol):
+    """Starts the flow of a decision in the decision's own transaction."""
+
+    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None: ...
+
+
+class Memberships(Protocol):
+    """Says which audiences a user is in now."""
+
+    def of(self, user_id: str) -> Set[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What decisions are made from at a moment; replaced as a whole."""
+
+    snapshot: Snapshot
+    lookback: timedelta
+
+
+class Decider:
+    """Answers `decide`. Thread-safe; the library and the policy are swapped in flight by `serve`."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        features: FeatureReader,
+        memberships: Memberships,
+        enroller: Enroller,
+        snapshot: Snapshot,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._features = features
+        self._memberships = memberships
+        self._enroller = enroller
+        self.serve(snapshot)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What decisions are made from at present."""
+        return self._serving.snapshot
+
+    def serve(self, snapshot: Snapshot) -> None:
+        """Make every decision from now on from this snapshot."""
+        documents = [playbook.document for playbook in snapshot.library.playbooks]
+        self._serving = Serving(snapshot, counters.longest_window(documents))
+
+    def submit(self, request: DecideRequest, key: str | None = None) -> Future[DecideAnswer]:
+        """Decide; the future is done once the decision is durable.
+
+        Args:
+            key: the request's idempotency key; the same key with the same request gives the same answer.
+
+        Raises:
+            UnknownPlacement: no playbook serves the placement.
+            KeyReused: the key was used for another request.
+            WriterBusy: too much waits to be written.
+        """
+        fingerprint = blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
+        if key is not None and (known := self._known(key, fingerprint)) is not None:
+            done: Future[DecideAnswer] = Future()
+            done.set_result(known)
+            return done
+        serving = self._serving
+        decision = self._decide(serving, request, key)
+        library = serving.snapshot.library
+
+        def record(connection: Connection) -> DecideAnswer:
+            if key is not None and (earlier := repository.answer_to(connection, key)) is not None:
+                return _same(earlier, fingerprint, key)
+            final = _reserve(connection, library, decision)
+            arm = library.arms[final.arm] if final.acts else None
+            fact = NewFact(
+                Kind.DECISION, final.decision_id, final.placement, final.user_id, final.decided_at, final
+            )
+            ledger.append(connection, [fact], final.decided_at)
+            if arm is not None:
+                self._enroller.start(connection, final, arm)
+            answer = _answer(final, arm)
+            if key is not None:
+                body = msgspec.json.encode(answer).decode()
+                remembered = Answer(fingerprint, final.decision_id, body)
+                repository.remember_answer(connection, key, remembered, final.decided_at)
+            return answer
+
+        return self._database.writer.submit(record, rows=4, lane=Lane.DECISION)
+
+    def decide(self, user_id: str, placement: str, *, key: str | None = None) -> DecideAnswer:
+        """Decide and wait until the decision is durable (see `submit`)."""
+        return self.submit(DecideRequest(user_id, placement), key).result()
+
+    def recorded(self, decision_id: str) -> Decision:
+        """Return the record of a decision.
+
+        Raises:
+            UnknownDecision: there is none with this id.
+        """
+        with self._database.read() as connection:
+            fact = ledger.get(connection, Kind.DECISION, decision_id)
+        if fact is None:
+            raise UnknownDecision(
+                f"there is no decision {decision_id!r}; check the id, or that it is this database"
+            )
+        decision: Decision = fact.decode(Decision)
+        return decision
+
+    def _decide(self, serving: Serving, request: DecideRequest, key: str | None) -> Decision:
+        now = self._clock.now()
+        decision_id = new_id(now)
+        asked = Request(decision_id, request.user_id, request.placement, key or decision_id)
+        try:
+            features = self._features.read(request.user_id)
+        except NextplayError as error:
+            _log.warning("features unreachable", error=str(error))
+            return fall_back(serving.snapshot, asked, now, FEATURES_UNREACHABLE)
+        if features.missing:
+            with self._database.read() as connection:
+                known = is_known(connection, request.user_id)
+            return fall_back(serving.snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER)
+        uses: Mapping[str, Any] = {}
+        if serving.lookback:
+            with self._database.read() as connection:
+                uses = counters.read(connection, request.user_id, now, since=now - serving.lookback)
+        return decide(
+            serving.snapshot,
+            asked,
+            features=features.values,
+            audiences=self._memberships.of(request.user_id),
+            uses=uses,
+            now=now,
+        )
+
+    def _known(self, key: str, fingerprint: str) -> DecideAnswer | None:
+        with self._database.read() as connection:
+            earlier = repository.answer_to(connection, key)
+        return None if earlier is None else _same(earlier, fingerprint, key)
+
+
+def _reserve(connection: Connection, library: Library, decision: Decision) -> Decision:
+    if not decision.acts or decision.playbook is None:
+        return decision
+    playbook = library.get(decision.playbook).document
+    full = counters.reserve(connection, playbook, decision.user_id, decision.decision_id, decision.decided_at)
+    return decision if full is None else msgspec.structs.replace(decision, refused_by=full)
+
+
+def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:
+    if earlier.fingerprint != fingerprint:
+        raise KeyReused(
+            f"the idempotency key {key!r} was used for another request; take a new key for a new request"
+        )
+    return msgspec.json.decode(earlier.body, type=DecideAnswer)
+
+
+def _answer(decision: Decision, arm: Arm | None) -> DecideAnswer:
+    return DecideAnswer(
+        decision_id=decision.decision_id,
+        playbook=arm.playbook if arm else None,
+        variant=arm.id if arm else DO_NOTHING,
+        offer={"id": arm.offer, **arm.attributes} if arm else None,
+        content=arm.content if arm else None,
+        propensity=decision.propensity,
+        policy=decision.policy,
+        suppressed={rule: list(playbooks) for rule, playbooks in decision.suppressed.items()},
+        fallback=decision.fallback,
+    )

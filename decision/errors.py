@@ -1,0 +1,37 @@
+"""Errors of the front door.
+
+NextplayError
+└── DecisionError
+    ├── KeyReused     an idempotency key came back with another request
+    ├── BadRequest    a request's body can't be understood
+    ├── UnknownJob    a job was asked for that does not exist
+    └── PortInUse     the service can't listen where it should
+"""
+
+from __future__ import annotations
+
+from storage.errors import NextplayError
+
+
+class DecisionError(NextplayError):
+    status = 422
+    code = "decision"
+
+
+class KeyReused(DecisionError):
+    code = "idempotency-key-reused"
+
+
+class BadRequest(DecisionError):
+    status = 400
+    code = "bad-request"
+
+
+class UnknownJob(DecisionError):
+    status = 404
+    code = "unknown-job"
+
+
+class PortInUse(DecisionError):
+    status = 503
+    code = "port-in-use"

@@ -1,0 +1,61 @@
+"""Rules over an event and the arm that was chosen: what counts as success, what a flow waits for.
+
+`event.<property>` are the event's properties as `feature_repo/events.yaml` types them, `arm.<attribute>`
+the attributes of the offer, all text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from audiences.rules import Rule, Schema, Type, parse
+from feature_repo.schema import Column
+from feature_repo.specs import load_specs
+from playbooks.models import Arm
+
+_TYPES = {
+    "text": Type.TEXT,
+    "float": Type.NUMBER,
+    "int": Type.NUMBER,
+    "bool": Type.BOOL,
+    "time": Type.TIMESTAMP,
+}
+_LISTS = {"text": Type.TEXTS, "float": Type.NUMBERS, "int": Type.NUMBERS}
+
+
+def parse_where(where: str, event: str, attributes: Iterable[str]) -> Rule:
+    """Return a rule over the properties of `event` and these attributes of an arm.
+
+    Raises:
+        audiences.rules.RuleError: it is no rule, or names a property or attribute that does not exist.
+    """
+    return _parse(where, event, frozenset(attributes))
+
+
+def matches(rule: Rule, properties: Mapping[str, Any], arm: Arm) -> bool:
+    """Say whether an event with these properties counts for this arm."""
+    values = {f"event.{name}": value for name, value in properties.items()}
+    values.update({f"arm.{name}": value for name, value in arm.attributes.items()})
+    return rule.matches({name: values.get(name) for name in rule.names})
+
+
+@lru_cache(maxsize=1024)
+def _parse(where: str, event: str, attributes: frozenset[str]) -> Rule:
+    columns = _event_columns().get(event, {})
+    names = {f"event.{name}": type_ for name, column in columns.items() if (type_ := _type(column))}
+    names.update({f"arm.{name}": Type.TEXT for name in attributes})
+    return parse(where, Schema(names, tags=False, audiences=False))
+
+
+@lru_cache(maxsize=1)
+def _event_columns() -> Mapping[str, Mapping[str, Column]]:
+    return load_specs().events.events
+
+
+def _type(column: Column) -> Type | None:
+    if isinstance(column, str):
+        return _TYPES[column]
+    element = column[0]
+    return _LISTS.get(element) if isinstance(element, str) else None

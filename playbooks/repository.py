@@ -1,0 +1,105 @@
+"""SQL of the library: immutable versions of playbooks, and remembered answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select
+
+from playbooks.library import Draft, Library, VersionBody
+from playbooks.tables import answers, playbook_versions
+from storage import ledger
+from storage.ids import new_id
+from storage.ledger import Kind, NewFact
+from storage.times import to_micros
+
+
+class PlaybookChange(msgspec.Struct, frozen=True):
+    """Body of the change fact that a published playbook leaves."""
+
+    playbook: str
+    version: int
+    previous: int | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What was answered to a request with an idempotency key; `fingerprint` tells whether it is the same request."""
+
+    fingerprint: str
+    decision_id: str
+    body: str
+
+
+def latest_versions(connection: Connection) -> dict[str, tuple[int, str]]:
+    """Return number and body of the latest version of every playbook ever published."""
+    newest = (
+        select(playbook_versions.c.playbook, func.max(playbook_versions.c.version).label("version"))
+        .group_by(playbook_versions.c.playbook)
+        .subquery()
+    )
+    query = select(playbook_versions).join(
+        newest,
+        (newest.c.playbook == playbook_versions.c.playbook)
+        & (newest.c.version == playbook_versions.c.version),
+    )
+    return {row.playbook: (row.version, row.body) for row in connection.execute(query)}
+
+
+def publish(connection: Connection, draft: Draft, now: datetime) -> Library:
+    """Record a new version of each playbook whose content changed, and return the library to serve."""
+    latest = latest_versions(connection)
+    versions: dict[str, int] = {}
+    for playbook_id, body in draft.bodies().items():
+        previous, recorded = latest.get(playbook_id, (None, None))
+        if previous is not None and recorded == body:
+            versions[playbook_id] = previous
+            continue
+        versions[playbook_id] = number = (previous or 0) + 1
+        row: Mapping[str, Any] = {
+            "playbook": playbook_id,
+            "version": number,
+            "published_at": now,
+            "body": body,
+        }
+        connection.execute(insert(playbook_versions), row)
+        change = PlaybookChange(playbook_id, number, previous)
+        ledger.append(
+            connection, [NewFact(Kind.CHANGE, new_id(now), "playbook_published", None, now, change)], now
+        )
+    return draft.publish(versions)
+
+
+def version_body(connection: Connection, playbook: str, version: int) -> VersionBody | None:
+    """Return a playbook as it was published under a version, or None."""
+    query = select(playbook_versions.c.body).where(
+        playbook_versions.c.playbook == playbook, playbook_versions.c.version == version
+    )
+    body = connection.execute(query).scalar()
+    return None if body is None else VersionBody.model_validate_json(body)
+
+
+def answer_to(connection: Connection, request_key: str) -> Answer | None:
+    """Return what was answered to a request key before, or None."""
+    query = select(answers.c.fingerprint, answers.c.decision_id, answers.c.body)
+    row = connection.execute(query.where(answers.c.request_key == request_key)).first()
+    return None if row is None else Answer(row.fingerprint, row.decision_id, row.body)
+
+
+def remember_answer(connection: Connection, request_key: str, answer: Answer, now: datetime) -> None:
+    """Keep the answer to a request key.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the key was answered before.
+    """
+    connection.execute(
+        insert(answers).values(
+            request_key=request_key,
+            fingerprint=answer.fingerprint,
+            decision_id=answer.decision_id,
+            answered_at=to_micros(now),
+            body=answer.body,
+        )
+    )
