@@ -1,0 +1,77 @@
+"""Access to a user's features: the port, and its implementation over the Feast repository."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from audiences.errors import FeaturesUnavailable, UnknownFeatures
+from feature_repo.aggregates import FeatureType
+from feature_repo.errors import FeatureRepositoryError, UnknownService
+from feature_repo.store import FeatureRepository
+
+
+class Features(msgspec.Struct, frozen=True):
+    """What is known of one user at one moment.
+
+    `values` holds every feature of the service by name: int, float, str, bool, aware datetime, a read-only
+    NumPy float32 array (features by a vocabulary, in its order), or None where unknown. `missing` says that
+    nothing at all is known of the user (values of the population are there all the same). `as_of` is the
+    time the oldest computed value is of. `stale` names the features that are None because of their age.
+    """
+
+    values: Mapping[str, Any]
+    missing: bool
+    as_of: datetime | None
+    stale: tuple[str, ...] = ()
+
+
+class FeatureReader(Protocol):
+    """Reads features of one user, many times a second, from any thread."""
+
+    @property
+    def types(self) -> Mapping[str, FeatureType]:
+        """Every feature that `read` answers with, and the type of its values."""
+        ...
+
+    def read(self, user_id: str) -> Features:
+        """Features of the user; one nobody has heard of is `missing`. Raises FeaturesUnavailable."""
+        ...
+
+
+class FeastFeatureReader:
+    """Reads one feature service from the online store of a Feast repository.
+
+    `clock` (aware UTC) decides which values are too old. Raises UnknownFeatures for an undeclared service.
+    """
+
+    def __init__(
+        self,
+        repository: FeatureRepository,
+        service: str = "decide",
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        try:
+            self._types = {f.name: f.type for f in repository.specs.features_of(service).values()}
+        except UnknownService as error:
+            raise UnknownFeatures(str(error)) from error
+        self._repository = repository
+        self._service = service
+        self._clock = clock
+
+    @property
+    def types(self) -> Mapping[str, FeatureType]:
+        return self._types
+
+    def read(self, user_id: str) -> Features:
+        try:
+            row = self._repository.online(self._service, (user_id,), self._clock())[0]
+        except (sqlite3.Error, FeatureRepositoryError) as error:
+            raise FeaturesUnavailable(
+                f"the online feature store can't be read: {error}; try again"
+            ) from error
+        return Features(row.values, row.missing, row.as_of, row.stale)

@@ -1,0 +1,181 @@
+"""Computes every view as of a time T from the history, with DuckDB, into `snapshots/<view>/<T>.parquet`.
+
+Only events strictly before T are looked at. A view of users has one row for every user with any event in
+the history before T; a view of the population has one row. `event_timestamp` is T.
+"""
+
+# ruff: noqa: S608 - names in the SQL come from validated documents, values are escaped literals
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feature_repo import sql
+from feature_repo.aggregates import FeatureSpec, FeatureType, Source, ViewSpec
+from feature_repo.errors import SnapshotMissing
+from feature_repo.history import History, write_atomically
+from feature_repo.specs import Specs
+
+EVENT_TIMESTAMP = "event_timestamp"
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+ARROW_TYPES: dict[FeatureType, pa.DataType] = {
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "text": pa.string(),
+    "bool": pa.bool_(),
+    "time": TIMESTAMP,
+    "floats": pa.list_(pa.float32()),
+}
+
+
+class Snapshots:
+    """Computes and keeps the snapshots below `root`; `threads` is how many cores DuckDB may take."""
+
+    def __init__(self, root: Path, specs: Specs, history: History, threads: int = 1) -> None:
+        self.root = root
+        self.specs = specs
+        self.history = history
+        self.threads = threads
+
+    def path(self, view: str, as_of: datetime) -> Path:
+        """File of one view as of T."""
+        return self.root / view / f"{as_of.astimezone(UTC):%Y%m%dT%H%M%S_%fZ}.parquet"
+
+    def compute(self, as_of: datetime) -> dict[str, pa.Table]:
+        """All views as of T (aware), by name; nothing is written."""
+        as_of_us = _microseconds(as_of)
+        with duckdb.connect(config={"threads": self.threads}) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            self._read_history(connection, as_of)
+            tables = self._read_sources(connection, as_of_us)
+            users = connection.sql('SELECT user_id FROM users ORDER BY "_row"').to_arrow_table()["user_id"]
+            return {
+                view.name: self._view(connection, view, tables, users, as_of)
+                for view in self.specs.views.values()
+            }
+
+    def write(self, as_of: datetime) -> dict[str, pa.Table]:
+        """Compute all views as of T and keep them; doing it again replaces the files."""
+        tables = self.compute(as_of)
+        for view, table in tables.items():
+            write_atomically(table, self.path(view, as_of))
+        return tables
+
+    def read(self, view: str, as_of: datetime) -> pa.Table:
+        """A view as of exactly T. Raises SnapshotMissing."""
+        path = self.path(view, as_of)
+        if not path.exists():
+            raise SnapshotMissing(
+                f"view '{view}' was not computed as of {as_of.isoformat()}; take a snapshot first"
+            )
+        return pq.read_table(path)
+
+    def _read_history(self, connection: duckdb.DuckDBPyConnection, as_of: datetime) -> None:
+        relations: dict[str, str] = {}
+        for event in self.specs.events.events:
+            connection.register(f"empty.{event}", self.specs.events.arrow_schema(event).empty_table())
+            # The empty table gives columns that no part has yet, when the schema has grown.
+            select = f'SELECT * FROM "empty.{event}"'
+            if self.history.parts(event):
+                files = sql.literal(str(self.history.root / event / "*.parquet"))
+                select += f" UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)"
+            before = f"occurred_at < make_timestamptz({_microseconds(as_of)})"
+            connection.execute(
+                f'CREATE TEMP VIEW "history.{event}" AS SELECT * FROM ({select}) WHERE {before}'
+            )
+            relations[event] = f'"history.{event}"'
+        connection.execute(f'CREATE TEMP VIEW "history.any" AS SELECT * FROM {sql.any_event(relations)}')
+        connection.execute(
+            'CREATE TEMP TABLE users AS SELECT user_id, row_number() OVER (ORDER BY user_id) - 1 AS "_row" '
+            'FROM (SELECT DISTINCT user_id FROM "history.any")'
+        )
+        for name, words in self.specs.vocabularies.items():
+            table = pa.table({"word": list(words), "position": pa.array(range(len(words)), pa.int32())})
+            connection.register(f"vocabulary.{name}", table)
+
+    def _read_sources(self, connection: duckdb.DuckDBPyConnection, as_of_us: int) -> dict[Source, str]:
+        features: dict[Source, list[FeatureSpec]] = defaultdict(list)
+        for view in self.specs.views.values():
+            for feature in view.features:
+                features[feature.source].append(feature)
+        names = {source: f"source.{i}" for i, source in enumerate(features)}
+        for source, name in names.items():
+            relation = sql.relation_name(source)
+            connection.execute(sql.source_table(name, source, features[source], relation, as_of_us))
+        return names
+
+    def _view(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        view: ViewSpec,
+        tables: Mapping[Source, str],
+        users: pa.ChunkedArray,
+        as_of: datetime,
+    ) -> pa.Table:
+        population = view.only is not None
+        keys = pa.chunked_array([pa.array([view.only])]) if population else users
+        columns: dict[str, pa.ChunkedArray | pa.Array] = {}
+        for group in _groups(view.features):
+            query = sql.grouped(
+                group,
+                tables[group[0].source],
+                population=population,
+                users=len(users),
+                as_of_us=_microseconds(as_of),
+            )
+            found = connection.sql(query).to_arrow_table()
+            by = group[0].by
+            for feature in group:
+                if by is None:
+                    columns[feature.name] = _scalar(found[feature.name], feature.type)
+                else:
+                    width = len(self.specs.vocabularies[by.vocabulary])
+                    columns[feature.name] = _arrays(found, feature, len(keys), width)
+        ordered = {feature.name: columns[feature.name] for feature in view.features}
+        times = pa.array(np.full(len(keys), _microseconds(as_of)), TIMESTAMP)
+        return pa.table({view.key: keys, **ordered, EVENT_TIMESTAMP: times})
+
+
+def _groups(features: Iterable[FeatureSpec]) -> list[list[FeatureSpec]]:
+    groups: dict[object, list[FeatureSpec]] = defaultdict(list)
+    for feature in features:
+        by = feature.by
+        groups[(feature.source, by and (by.column, by.vocabulary))].append(feature)
+    return list(groups.values())
+
+
+def _scalar(column: pa.ChunkedArray, kind: FeatureType) -> pa.ChunkedArray:
+    cast = column.cast(ARROW_TYPES[kind])
+    if kind == "float":
+        # A rule over NaN is true in DuckDB and false in Python; null is unknown in both.
+        return pc.if_else(pc.is_finite(cast), cast, None)
+    if kind == "time":
+        # Feast keeps whole seconds online, so that is what a time is offline too.
+        return pc.floor_temporal(cast, unit="second")
+    return cast
+
+
+def _arrays(found: pa.Table, feature: FeatureSpec, rows: int, width: int) -> pa.Array:
+    """Dense arrays (rows × width) from the places where anything happened."""
+    nothing = float(feature.measures[0].cap or 0)
+    dense: npt.NDArray[np.float32] = np.full((rows, width), nothing, np.float32)
+    values = found[feature.name].cast(pa.float64()).to_numpy()
+    dense[found["_row"].to_numpy(), found["_position"].to_numpy()] = np.nan_to_num(values, nan=nothing)
+    offsets = np.arange(0, rows * width + 1, width, dtype=np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(dense.ravel()))
+
+
+def _microseconds(moment: datetime) -> int:
+    # Integer arithmetic: timestamp() is a float and loses microseconds.
+    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds

@@ -1,0 +1,178 @@
+"""Compiles features to DuckDB SQL: one table of rows a source, one grouped query a view and source.
+
+Names come from validated documents (lower-case identifiers); values are written as escaped literals.
+"""
+
+# ruff: noqa: S608 - names in the SQL come from validated documents, values are escaped literals
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from feature_repo.aggregates import ANY_EVENT, FeatureSpec, Measure, Source, Where
+
+DAY_US = 86_400_000_000
+WEEK_US = 7 * DAY_US
+# Users have fewer than this many periods, so user × this + period numbers the pairs.
+PERIODS_APART = 1_000
+
+
+def literal(value: bool | float | str) -> str:
+    """A value as an SQL literal."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return repr(value)
+
+
+def condition(where: Where) -> str:
+    """A filter as SQL; null never satisfies it."""
+    if isinstance(where.value, list):
+        return f'"{where.column}" IN ({", ".join(map(literal, where.value))})'
+    compare = "<>" if where.compare == "!=" else where.compare
+    return f'"{where.column}" {compare} {literal(where.value)}'
+
+
+def position_column(column: str, vocabulary: str) -> str:
+    """Column of a source table that holds the place of `column` in the vocabulary (null: not in it)."""
+    return f"position.{column}.{vocabulary}"
+
+
+def columns_used(features: Iterable[FeatureSpec]) -> list[str]:
+    """Columns of a source that its features look at, beside the one they group by."""
+    used = {m.column for f in features for m in f.measures if m.column is not None}
+    used |= {w.column for f in features for m in f.measures for w in m.where}
+    return sorted(used)
+
+
+def source_table(name: str, source: Source, features: list[FeatureSpec], relation: str, as_of_us: int) -> str:
+    """CREATE TABLE of a source's rows before T.
+
+    Columns: `_row` (of the user in table `users`), `_sequence`, `_age` (µs before T, at least 1), `_bin`
+    (whole weeks before T), the columns its features use, and a position for every vocabulary they group by.
+    """
+    windows = [feature.window for feature in features]
+    longest = max((w for w in windows if w is not None), default=0) if None not in windows else None
+    limit = f" AND _age <= {longest * WEEK_US}" if longest is not None else ""
+    pairs = sorted({(f.by.column, f.by.vocabulary) for f in features if f.by is not None})
+    used = columns_used(features)
+    inner, outer = ['users."_row"', "sequence AS _sequence", "_age"], ['"_row"', "_sequence", "_age"]
+    outer.append(f"(_age - 1) // {WEEK_US} AS _bin")
+    if source.each is None:
+        inner += [f'"{column}"' for column in sorted({*used, *(column for column, _ in pairs)})]
+        outer += [f'"{column}"' for column in used]
+    else:
+        inner.append(f'unnest("{source.each}") AS _element')
+        outer += [f'{_value(source, column)} AS "{column}"' for column in used]
+    joins = ""
+    for i, (column, vocabulary) in enumerate(pairs):
+        outer.append(f'words_{i}.position AS "{position_column(column, vocabulary)}"')
+        matches = f"words_{i}.word = {_value(source, column)}"
+        joins += f' LEFT JOIN "vocabulary.{vocabulary}" AS words_{i} ON {matches}'
+    only_grouped = pairs and all(feature.by is not None for feature in features)
+    known = " OR ".join(f"words_{i}.position IS NOT NULL" for i in range(len(pairs)))
+    return (
+        f'CREATE TEMP TABLE "{name}" AS '
+        f"WITH events AS (SELECT *, {as_of_us} - epoch_us(occurred_at) AS _age FROM {relation}), "
+        f"rows AS (SELECT {', '.join(inner)} FROM events JOIN users USING (user_id) WHERE _age > 0{limit}) "
+        f"SELECT {', '.join(outer)} FROM rows{joins}" + (f" WHERE {known}" if only_grouped else "")
+    )
+
+
+def _value(source: Source, column: str) -> str:
+    if source.each is None:
+        return f'"{column}"'
+    # An element of a plain list is itself the column; one of a list of structs has it as a field.
+    return "_element" if source.each == column else f"struct_extract(_element, '{column}')"
+
+
+def any_event(relations: dict[str, str]) -> str:
+    """Relation of all events that have a history, for features over `any`."""
+    selects = [f"SELECT sequence, user_id, occurred_at FROM {relation}" for relation in relations.values()]
+    return f"({' UNION ALL '.join(selects)})"
+
+
+def relation_name(source: Source) -> str:
+    """Name of the view that reads a source's events."""
+    return f'"history.{source.event}"' if source.event != ANY_EVENT else '"history.any"'
+
+
+def grouped(features: list[FeatureSpec], table: str, *, population: bool, users: int, as_of_us: int) -> str:
+    """One query for features of one view with the same source and grouping.
+
+    Without `by`: one row a user in the order of `users` (population: one row). With `by`: rows
+    (_row, _position, values) where anything happened, in no order.
+    """
+    values = [f'{expression(f, users, as_of_us)} AS "{f.name}"' for f in features]
+    by = features[0].by
+    if by is not None:
+        position = f'"{position_column(by.column, by.vocabulary)}"'
+        row = "0" if population else '"_row"'
+        return (
+            f'SELECT {row} AS "_row", {position} AS _position, {", ".join(values)} FROM "{table}" '
+            f"WHERE {position} IS NOT NULL GROUP BY ALL"
+        )
+    if population:
+        return f'SELECT {", ".join(values)} FROM "{table}"'
+    filled = [
+        f'coalesce(counted."{f.name}", 0) AS "{f.name}"' if _zero_when_absent(f) else f'counted."{f.name}"'
+        for f in features
+    ]
+    return (
+        f"SELECT {', '.join(filled)} FROM users LEFT JOIN "
+        f'(SELECT "_row", {", ".join(values)} FROM "{table}" GROUP BY "_row") AS counted '
+        'ON counted."_row" = users."_row" ORDER BY users."_row"'
+    )
+
+
+def _zero_when_absent(feature: FeatureSpec) -> bool:
+    return not feature.is_ratio and feature.measures[0].function in (
+        "count",
+        "count_events",
+        "distinct",
+        "distinct_weeks",
+        "sum",
+    )
+
+
+def expression(feature: FeatureSpec, users: int, as_of_us: int) -> str:
+    """SQL of one feature over the rows of a group."""
+    if feature.is_ratio:
+        of, *to = [_measure(m, feature.window, users, as_of_us) for m in feature.measures]
+        return f"({of})::DOUBLE / nullif({' + '.join(to)}, 0)"
+    return _measure(feature.measures[0], feature.window, users, as_of_us)
+
+
+def _measure(measure: Measure, window: int | None, users: int, as_of_us: int) -> str:
+    conditions = [condition(where) for where in measure.where]
+    if window is not None:
+        conditions.insert(0, f"_bin < {window}")
+    only = f" FILTER (WHERE {' AND '.join(conditions)})" if conditions else ""
+    column = f'"{measure.column}"'
+    order = "row(-_age, _sequence)"
+    periods = (window or 0) // (measure.period_weeks or 1)
+    cap = measure.cap
+    expressions = {
+        "count": f"count(*){only}",
+        "count_events": f"count(DISTINCT _sequence){only}",
+        "distinct": f"count(DISTINCT {column}){only}",
+        # One bit a week: or-ing and counting bits is several times faster than COUNT(DISTINCT).
+        "distinct_weeks": f"coalesce(bit_count(bit_or(1::HUGEINT << least(_bin, 126)::INTEGER){only}), 0)",
+        "sum": f"coalesce(sum({column}){only}, 0)",
+        "mean": f"avg({column}){only}",
+        "min": f"min({column}){only}",
+        "max": f"max({column}){only}",
+        "last": f"arg_max({column}, {order}){only}",
+        "last_size": f"arg_max(len({column}), {order}){only}",
+        "last_time": f"make_timestamptz({as_of_us} - min(_age){only})",
+        "first_time": f"make_timestamptz({as_of_us} - max(_age){only})",
+        "days_since_last": f"min(_age){only} / {float(DAY_US)!r}",
+        "days_since_first": f"max(_age){only} / {float(DAY_US)!r}",
+        "weeks_since_last": f"min(_bin){only}"
+        if cap is None
+        else f"coalesce(least(min(_bin){only}, {cap}), {cap})",
+        "share_of_users": (
+            f'count(DISTINCT "_row" * {PERIODS_APART} + _bin // {measure.period_weeks}){only} '
+            f"/ {float(max(users, 1) * max(periods, 1))!r}"
+        ),
+    }
+    return expressions[measure.function]

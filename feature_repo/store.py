@@ -1,0 +1,178 @@
+"""The feature repository at work: apply, snapshot, publish, push, and read online and historical features."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feature_repo import definitions
+from feature_repo.aggregates import ViewSpec
+from feature_repo.errors import SnapshotMissing, UnknownService
+from feature_repo.history import History
+from feature_repo.online import OnlineAccess, OnlineRow, SdkAccess, view_table
+from feature_repo.snapshots import ARROW_TYPES, EVENT_TIMESTAMP, Snapshots
+from feature_repo.specs import Specs
+
+BATCH = 500  # rows a push hands over at once
+
+
+class FeatureRepository:
+    """A Feast repository with all its state below `root`.
+
+    `history/` events in Parquet, `snapshots/` views as of each T, `registry.db` and `online.db` Feast's own
+    (DuckDB offline store, SQLite online store). Call `apply` once before anything but `history` and
+    `snapshot`. Reads may come from any thread; snapshot, publish and push from one process at a time.
+    `threads` is how many cores DuckDB may take.
+    """
+
+    def __init__(self, root: Path, specs: Specs, *, threads: int = 1) -> None:
+        self.root = root.absolute()
+        self.specs = specs
+        self.history = History(self.root / "history", specs.events)
+        self.snapshots = Snapshots(self.root / "snapshots", specs, self.history, threads)
+        self._writing = threading.Lock()
+        self._joining = threading.Lock()
+
+    @cached_property
+    def feast(self) -> Any:
+        """Feast's FeatureStore over this repository (the first use imports Feast: seconds)."""
+        from feast import FeatureStore, RepoConfig  # noqa: PLC0415
+        from feast.repo_config import RegistryConfig  # noqa: PLC0415
+
+        self.root.mkdir(parents=True, exist_ok=True)
+        config = RepoConfig(
+            project=definitions.PROJECT,
+            provider="local",
+            # 0 = never refreshed by itself: a refresh would happen inside some user's request.
+            registry=RegistryConfig(path=str(self.root / "registry.db"), cache_ttl_seconds=0),
+            online_store={"type": "sqlite", "path": str(self.root / "online.db")},
+            offline_store={"type": "duckdb"},
+            entity_key_serialization_version=3,
+        )
+        return FeatureStore(config=config)
+
+    def apply(self) -> None:
+        """Write the generated definitions to the registry and create the online tables; may be repeated."""
+        self.feast.apply(definitions.generate(self.specs, self.snapshots.root).all())
+        with sqlite3.connect(self.root / "online.db") as connection:
+            # Readers go on while a publish writes; the mode stays with the file.
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.close()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the registry again, after another process has applied."""
+        self.feast.refresh_registry()
+        self.__dict__.pop("online_access", None)
+
+    @cached_property
+    def online_access(self) -> OnlineAccess:
+        """The way into the online store."""
+        return SdkAccess(self.feast, self.specs)
+
+    def snapshot(self, as_of: datetime) -> int:
+        """Compute and keep all views as of T (aware), from events strictly before T; returns users known."""
+        tables = self.snapshots.write(as_of)
+        return max((tables[v.name].num_rows for v in self.specs.views.values() if v.only is None), default=0)
+
+    def publish(self, as_of: datetime) -> None:
+        """Put the snapshot as of T online.
+
+        Computed views replace what is there. Rows of pushed views carry the time of the user's latest event
+        and give way to newer ones, so a publish never undoes a push. Raises SnapshotMissing.
+        """
+        computed: dict[str, pa.Table] = {}
+        pushed: dict[str, pa.Table] = {}
+        for view in self.specs.views.values():
+            table = self.snapshots.read(view.name, as_of)
+            if view.pushed:
+                pushed[view.name] = _dated_by_event(view, table)
+            else:
+                computed[view.name] = table
+        with self._writing:
+            self.online_access.write(computed)
+            for name, table in pushed.items():
+                self._write_newer(self.specs.views[name], table.to_pylist())
+
+    def push(self, view: str, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Push rows (key, event_timestamp, some or all features) of a pushed view; returns users written.
+
+        Rows may be in any order: of several for a user the newest value of each feature counts, a row older
+        than what is online changes nothing, and features a row does not have keep their values.
+        Raises UnknownService if the view takes no pushes.
+        """
+        spec = self.specs.views.get(view)
+        if spec is None or not spec.pushed:
+            takers = ", ".join(v.name for v in self.specs.views.values() if v.pushed) or "none"
+            raise UnknownService(f"view '{view}' takes no pushes; views that do: {takers}")
+        batch = list(rows)
+        written = 0
+        with self._writing:
+            for start in range(0, len(batch), BATCH):
+                written += self._write_newer(spec, batch[start : start + BATCH])
+        return written
+
+    def online(self, service: str, user_ids: Sequence[str], now: datetime | None = None) -> list[OnlineRow]:
+        """Features of a service for users, in their order; `now` (default: the clock) decides what is stale.
+
+        Raises UnknownService.
+        """
+        return self.online_access.read(service, user_ids, now if now is not None else datetime.now(UTC))
+
+    def historical(self, service: str, user_ids: Sequence[str], as_of: datetime) -> pa.Table:
+        """Features of a service for users as of T, from the snapshots at or before T, by Feast's own join.
+
+        One row a user in their order: `user_id`, then features by name; null where a value is older than its
+        ttl or the user was not known. Raises UnknownService, and SnapshotMissing if there is none at all.
+        """
+        import pandas as pd  # noqa: PLC0415
+
+        views = self.specs.views_of(service)
+        for view in views:
+            if not any((self.snapshots.root / view.name).glob("*.parquet")):
+                raise SnapshotMissing(f"view '{view.name}' has no snapshot yet; take one first")
+        keys = {v.key: [v.only if v.only is not None else user for user in user_ids] for v in views}
+        entities = pd.DataFrame({**keys, "_order": range(len(user_ids))})
+        entities[EVENT_TIMESTAMP] = pd.Timestamp(as_of)
+        features = [f"{view.name}:{feature.name}" for view in views for feature in view.features]
+        with self._joining, warnings.catch_warnings():
+            # ibis 12 calls a method that DuckDB 2 has renamed.
+            warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
+            joined = self.feast.get_historical_features(entity_df=entities, features=features).to_arrow()
+        names = [feature.name for view in views for feature in view.features]
+        user_key = next((view.key for view in views if view.only is None), views[0].key)
+        return joined.sort_by("_order").select([user_key, *names])
+
+    def _write_newer(self, spec: ViewSpec, rows: Sequence[Mapping[str, Any]]) -> int:
+        merged: dict[str, dict[str, Any]] = {}
+        for row in sorted(rows, key=lambda row: row[EVENT_TIMESTAMP]):
+            merged.setdefault(row[spec.key], {}).update(row)
+        there = self.online_access.times(spec.name, list(merged))
+        fresh = []
+        for key, row in merged.items():
+            moment, values = there.get(key, (0, {}))
+            if int(row[EVENT_TIMESTAMP].timestamp()) >= moment:
+                fresh.append({**values, **row})
+        if fresh:
+            self.online_access.write({spec.name: view_table(spec, fresh, ARROW_TYPES)})
+        return len(fresh)
+
+
+def _dated_by_event(view: ViewSpec, table: pa.Table) -> pa.Table:
+    """The snapshot of a pushed view, each row dated by its user's latest event instead of T."""
+    # As integers, for Arrow has no maximum of times.
+    times = [table[f.name].cast(pa.int64()) for f in view.features if f.type == "time"]
+    if not times:
+        return table
+    kind = table.schema.field(EVENT_TIMESTAMP).type
+    dated = pc.coalesce(pc.max_element_wise(*times).cast(kind), table[EVENT_TIMESTAMP])
+    return table.set_column(table.schema.get_field_index(EVENT_TIMESTAMP), EVENT_TIMESTAMP, dated)
