@@ -1,9 +1,12 @@
 """Errors of the audiences room.
 
-AudiencesError
-└── FeatureError
-    ├── FeaturesUnavailable   the online store can't be read now (retry can help)
-    └── UnknownFeatures       a feature service or view of that name is not declared
+    NextplayError
+    └── AudiencesError
+        ├── EventRefused              an event can't be taken as it is; the message says which field and why
+        ├── AudienceError             an audience or tag definition is wrong
+        └── FeatureError              features can't be read or published
+            ├── FeaturesUnavailable   the online store can't be read now (retry can help)
+            └── UnknownFeatures       a feature service or view of that name is not declared
 """
 
 from __future__ import annotations
@@ -12,16 +15,25 @@ from storage.errors import NextplayError
 
 
 class AudiencesError(NextplayError):
-    status = 500
+    status = 422
     code = "audiences"
 
 
+class EventRefused(AudiencesError):
+    status = 400
+    code = "event-refused"
+
+
+class AudienceError(AudiencesError):
+    code = "audience"
+
+
 class FeatureError(AudiencesError):
+    status = 503
     code = "features"
 
 
 class FeaturesUnavailable(FeatureError):
-    status = 503
     code = "features-unavailable"
     retry = True
 
