@@ -1,12 +1,12 @@
 """Errors of the audiences room.
 
-    NextplayError
-    └── AudiencesError
-        ├── EventRefused              an event can't be taken as it is; the message says which field and why
-        ├── AudienceError             an audience or tag definition is wrong
-        └── FeatureError              features can't be read or published
-            ├── FeaturesUnavailable   the online store can't be read now (retry can help)
-            └── UnknownFeatures       a feature service or view of that name is not declared
+NextplayError
+└── AudiencesError
+    ├── EventRefused              an event can't be taken as it is; the message says which field and why
+    ├── AudienceError             an audience or tag definition is wrong
+    └── FeatureError              features can't be read or published
+        ├── FeaturesUnavailable   the online store can't be read now (retry can help)
+        └── UnknownFeatures       a feature service or view of that name is not declared
 """
 
 from __future__ import annotations
