@@ -1,0 +1,12 @@
+"""The rule language: SQL conditions over features and tags, as pure functions.
+
+`parse` reads a rule; `compile_one` answers many rules for one user, `compile_columns` for many users
+at once; `trace` explains an answer. docs/reference/rules.md is the language's reference.
+"""
+
+from audiences.rules.errors import RuleError, RuleValueError
+from audiences.rules.one import OneUser, compile_one
+from audiences.rules.rule import Rule, parse
+from audiences.rules.schema import Schema, Type
+
+__all__ = ["OneUser", "Rule", "RuleError", "RuleValueError", "Schema", "Type", "compile_one", "parse"]
