@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +13,7 @@ from audiences.errors import FeaturesUnavailable, UnknownFeatures
 from feature_repo.aggregates import FeatureType
 from feature_repo.errors import FeatureRepositoryError, UnknownService
 from feature_repo.store import FeatureRepository
+from storage.clock import Clock, SystemClock
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -46,14 +47,14 @@ class FeatureReader(Protocol):
 class FeastFeatureReader:
     """Reads one feature service from the online store of a Feast repository.
 
-    `clock` (aware UTC) decides which values are too old. Raises UnknownFeatures for an undeclared service.
+    `clock` decides which values are too old. Raises UnknownFeatures for an undeclared service.
     """
 
     def __init__(
         self,
         repository: FeatureRepository,
         service: str = "decide",
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Clock | None = None,
     ) -> None:
         try:
             self._types = {f.name: f.type for f in repository.specs.features_of(service).values()}
@@ -61,7 +62,7 @@ class FeastFeatureReader:
             raise UnknownFeatures(str(error)) from error
         self._repository = repository
         self._service = service
-        self._clock = clock
+        self._clock = clock if clock is not None else SystemClock()
 
     @property
     def types(self) -> Mapping[str, FeatureType]:
@@ -69,7 +70,7 @@ class FeastFeatureReader:
 
     def read(self, user_id: str) -> Features:
         try:
-            row = self._repository.online(self._service, (user_id,), self._clock())[0]
+            row = self._repository.online(self._service, (user_id,), self._clock.now())[0]
         except (sqlite3.Error, FeatureRepositoryError) as error:
             raise FeaturesUnavailable(
                 f"the online feature store can't be read: {error}; try again"

@@ -49,6 +49,10 @@ class OnlineAccess(Protocol):
         """Write rows of views (key, features, event_timestamp), each replacing what is there."""
         ...
 
+    def close(self) -> None:
+        """Let go of the store; reading afterwards fails."""
+        ...
+
 
 class ServicePlan:
     """What reading a service needs to know of its views, worked out once."""
@@ -145,6 +149,9 @@ class SdkAccess:
                 frame = table.to_pandas(integer_object_nulls=True)
                 with self._lock:
                     self._store.provider.ingest_df(self._views[view], frame)
+
+    def close(self) -> None:
+        """Nothing to do: the connection is Feast's."""
 
 
 def view_table(
