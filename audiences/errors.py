@@ -3,6 +3,7 @@
 NextplayError
 └── AudiencesError
     ├── EventRefused              an event can't be taken as it is; the message says which field and why
+    ├── UnknownUser               nothing was ever recorded of this user
     ├── AudienceError             an audience or tag definition is wrong
     └── FeatureError              features can't be read or published
         ├── FeaturesUnavailable   the online store can't be read now (retry can help)
@@ -22,6 +23,11 @@ class AudiencesError(NextplayError):
 class EventRefused(AudiencesError):
     status = 400
     code = "event-refused"
+
+
+class UnknownUser(AudiencesError):
+    status = 404
+    code = "unknown-user"
 
 
 class AudienceError(AudiencesError):

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
+from audiences.features import FeatureReader
 from sqlalchemy import Connection
 
-from audiences.features import FeatureReader
 from audiences.repository import is_known
 from decision.errors import KeyReused
 from playbooks import counters, repository

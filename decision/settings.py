@@ -1,4 +1,4 @@
-"""What can be set: by command line, by `NEXTPLAY_…` in the environment, or by `settings.env` in the data folder."""
+"""What can be set: on the command line, as `NEXTPLAY_…` in the environment, or in `<data>/settings.env`."""
 
 from __future__ import annotations
 

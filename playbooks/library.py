@@ -21,8 +21,8 @@ from pydantic import BaseModel, ValidationError
 
 from audiences.rules import RuleError
 from playbooks.errors import LibraryError
-from playbooks.goals import parse_where
 from playbooks.flow import WaitForEvent
+from playbooks.goals import parse_where
 from playbooks.models import Arm, Content, Document, Offer, Playbook
 
 D = TypeVar("D", bound=BaseModel)

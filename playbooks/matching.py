@@ -234,5 +234,5 @@ def _check(policy: Policy, scores: FloatArray, probabilities: FloatArray, arms: 
     total = math.fsum(probabilities)
     if probabilities.shape != (arms,) or not (probabilities >= 0).all() or abs(total - 1) > _SUM_TOLERANCE:
         raise PolicyBroken(
-            f"policy {policy.version} gave a vector that is no distribution over {arms} arms (its sum is {total})"
+            f"policy {policy.version} gave no distribution over {arms} arms (the vector's sum is {total})"
         )

@@ -14,11 +14,16 @@ FloatArray = NDArray[np.float64]
 
 
 class Policy(Protocol):
-    """Value model and exploration of one version. Both methods are pure and thread-safe."""
+    """Value model and exploration of one version. Its methods are pure and thread-safe."""
 
     @property
     def version(self) -> str:
         """Name of this immutable version; the decision log carries it."""
+        ...
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of the user's features that `score` reads: what a decision has to record, and no more."""
         ...
 
     def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:

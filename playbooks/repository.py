@@ -26,7 +26,7 @@ class PlaybookChange(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What was answered to a request with an idempotency key; `fingerprint` tells whether it is the same request."""
+    """What was answered under an idempotency key; `fingerprint` tells whether a request is the same."""
 
     fingerprint: str
     decision_id: str

@@ -1,0 +1,5 @@
+"""`python -m decision` is `nextplay`."""
+
+from decision.cli import main
+
+main()

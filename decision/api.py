@@ -1,0 +1,114 @@
+"""HTTP routes of the front door: decide, decisions, jobs, clock, health."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, FastAPI
+from pydantic import AwareDatetime, BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from decision.decider import Decider, DecideRequest
+from decision.errors import BadRequest
+from decision.jobs import Jobs
+from decision.report import ledger_summary
+from playbooks.matching import replay
+from storage.clock import Clock, ClockError, SimulatedClock
+from storage.engine import Database
+
+MAX_DECIDE_BYTES = 64 * 1024
+MAX_KEY_LENGTH = 255
+
+_encode = msgspec.json.Encoder().encode
+_decode_request = msgspec.json.Decoder(DecideRequest).decode
+
+
+class ClockSetting(BaseModel):
+    """The moment the service lives in."""
+
+    now: AwareDatetime
+
+
+def add_decide_route(app: FastAPI, decider: Decider) -> None:
+    """Add `POST /v1/decide`; it goes past pydantic, which would cost more than deciding."""
+
+    async def decide(request: Request) -> Response:
+        body = await request.body()
+        if len(body) > MAX_DECIDE_BYTES:
+            raise BadRequest(f"the request has {len(body)} bytes, at most {MAX_DECIDE_BYTES} are taken")
+        try:
+            asked = _decode_request(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadRequest(f'{error}; send {{"user_id": "…", "placement": "…"}}') from error
+        key = request.headers.get("idempotency-key")
+        if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
+            raise BadRequest(
+                f"the Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters, it has {len(key)}"
+            )
+        answer = await asyncio.wrap_future(decider.submit(asked, key))
+        return Response(_encode(answer), media_type="application/json")
+
+    app.add_route("/v1/decide", decide, methods=["POST"], include_in_schema=False)
+
+
+def router(database: Database, clock: Clock, decider: Decider, jobs: Jobs) -> APIRouter:
+    """Return the other routes of the front door."""
+    routes = APIRouter(tags=["decision"])
+
+    @routes.get("/v1/decisions/{decision_id}")
+    def show_decision(decision_id: str) -> Response:
+        """The whole record of a decision."""
+        return Response(_encode(decider.recorded(decision_id)), media_type="application/json")
+
+    @routes.post("/v1/decisions/{decision_id}/replay")
+    def replay_decision(decision_id: str) -> dict[str, Any]:
+        """Recompute a decision from its record and say whether the answer is identical."""
+        recorded = decider.recorded(decision_id)
+        again = replay(recorded, jobs.policy_of(recorded.policy))
+        return {
+            "identical": again == recorded,
+            "arm": again.arm,
+            "propensity": again.propensity,
+            "draw": again.draw,
+        }
+
+    @routes.get("/v1/summary")
+    def summary() -> dict[str, Any]:
+        """What the ledger holds, counted."""
+        return ledger_summary(database)
+
+    @routes.post("/v1/jobs/{name}")
+    def run_job(name: str) -> dict[str, Any]:
+        """Run one job of the loop now and return what it did."""
+        return jobs.run(name)
+
+    @routes.get("/v1/clock")
+    def show_clock() -> dict[str, datetime]:
+        """The moment the service lives in."""
+        return {"now": clock.now()}
+
+    @routes.put("/v1/clock")
+    def move_clock(setting: ClockSetting) -> dict[str, datetime]:
+        """Move a simulated clock forward."""
+        if not isinstance(clock, SimulatedClock):
+            raise ClockError("this service lives on the machine's clock; start it with --clock to move it")
+        clock.move_to(setting.now)
+        return {"now": clock.now()}
+
+    @routes.get("/health")
+    def health() -> dict[str, str]:
+        """The process runs."""
+        return {"status": "ok"}
+
+    @routes.get("/ready")
+    def ready() -> dict[str, str]:
+        """The database answers and the policy in charge is loaded."""
+        with database.read() as connection:
+            connection.exec_driver_sql("SELECT 1")
+        return {"status": "ready", "policy": decider.snapshot.policy.version}
+
+    return routes

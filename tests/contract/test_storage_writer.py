@@ -1,0 +1,94 @@
+"""The writer: durable before answered, alone before together, never more than it can take."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from storage import ledger
+from storage.clock import SimulatedClock
+from storage.engine import Database
+from storage.errors import DatabaseUnavailable, WriterBusy
+from storage.ledger import Kind, NewFact
+from storage.writer import QUEUE_ROWS, TURN_ROWS, Lane
+
+
+def fact(clock: SimulatedClock, fact_id: str) -> NewFact:
+    return NewFact(Kind.EVENT, fact_id, "seen", "ann", clock.now(), {})
+
+
+def test_a_result_comes_back_after_the_commit(database: Database, clock: SimulatedClock) -> None:
+    def work(connection: Connection) -> str:
+        ledger.append(connection, [fact(clock, "a")], clock.now())
+        return "done"
+
+    assert database.writer.submit(work).result() == "done"
+    with database.read() as connection:
+        assert ledger.get(connection, Kind.EVENT, "a") is not None
+
+
+def test_one_failing_piece_of_work_leaves_the_others(database: Database, clock: SimulatedClock) -> None:
+    database.write(lambda connection: ledger.append(connection, [fact(clock, "taken")], clock.now()))
+    hold = threading.Event()
+    futures: list[Future[None]] = [database.writer.submit(lambda _: None if hold.wait(5) else None)]
+    for fact_id in ("1", "2", "taken", "3"):
+        futures.append(
+            database.writer.submit(
+                lambda connection, fact_id=fact_id: ledger.append(
+                    connection, [fact(clock, fact_id)], clock.now()
+                )
+            )
+        )
+    hold.set()
+    failed = [isinstance(future.exception(), IntegrityError) for future in futures]
+    assert failed == [False, False, False, True, False]
+    with database.read() as connection:
+        assert ledger.counts(connection) == {Kind.EVENT: {"seen": 4}}
+
+
+def test_work_too_large_for_a_turn_is_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match="split it"):
+        database.writer.submit(lambda _: None, rows=TURN_ROWS + 1)
+
+
+def test_a_full_queue_is_said(database: Database) -> None:
+    hold = threading.Event()
+    blockers = [database.writer.submit(lambda _: hold.wait(10)) for _ in range(8)]
+    accepted = 0
+    try:
+        with pytest.raises(WriterBusy, match="try again"):
+            for _ in range(QUEUE_ROWS // TURN_ROWS + 2):
+                database.writer.submit(lambda _: None, rows=TURN_ROWS)
+                accepted += 1
+    finally:
+        hold.set()
+    assert accepted >= QUEUE_ROWS // TURN_ROWS - 8
+    assert all(blocker.result() for blocker in blockers)
+
+
+def test_after_closing_nothing_is_taken(database_url: str) -> None:
+    database = Database(database_url)
+    done = database.writer.submit(lambda _: "last")
+    database.close()
+    assert done.result() == "last"
+    with pytest.raises(DatabaseUnavailable, match="shutting down"):
+        database.writer.submit(lambda _: None)
+
+
+def test_decisions_go_first(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    hold, order = threading.Event(), []
+    database.writer.submit(lambda _: hold.wait(10))
+    waiting = [
+        database.writer.submit(lambda _: order.append("background"), rows=TURN_ROWS) for _ in range(3)
+    ]
+    waiting += [database.writer.submit(lambda _: order.append("decision"), lane=Lane.DECISION)]
+    hold.set()
+    for future in waiting:
+        future.result()
+    database.close()
+    assert order[0] == "decision"
