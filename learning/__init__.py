@@ -1,0 +1,1 @@
+"""Learning from feedback: rewards, value models, exploration, training, versions, off-policy evaluation."""

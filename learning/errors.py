@@ -1,0 +1,86 @@
+"""Errors of learning.
+
+NextplayError
+└── LearningError
+    ├── PolicySpecError      a policy's specification is wrong; the message says where and what to write
+    ├── FeaturesMismatch     a user's features do not have the shape the policy's specification names
+    ├── InvalidScores        scores or exploration settings that no probability vector can be made of
+    ├── InvalidRows          rows that must not reach a learner (not finite, out of bounds, uneven)
+    ├── LearnerLost          the learner's process died or stood still, again and again (retry can help)
+    ├── LearnerRefused       the learner's process answered that it can't do what it was asked
+    ├── BrokenWeights        weights that are not finite; the version in charge stays
+    ├── VersionTaken         somebody else published the next version first (retry can help)
+    ├── UnknownVersion       no policy version has this name
+    ├── UnknownPlan          a decision names a playbook version or arm that was never published
+    └── EvaluationError
+        ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
+        └── SeenInTraining   the candidate was trained on the rounds it was to be judged on
+"""
+
+from __future__ import annotations
+
+from storage.errors import NextplayError
+
+
+class LearningError(NextplayError):
+    status = 500
+    code = "learning"
+
+
+class PolicySpecError(LearningError):
+    status = 422
+    code = "policy-spec"
+
+
+class FeaturesMismatch(LearningError):
+    code = "features-mismatch"
+
+
+class InvalidScores(LearningError):
+    code = "invalid-scores"
+
+
+class InvalidRows(LearningError):
+    code = "invalid-rows"
+
+
+class LearnerLost(LearningError):
+    status = 503
+    code = "learner-lost"
+    retry = True
+
+
+class LearnerRefused(LearningError):
+    code = "learner-refused"
+
+
+class BrokenWeights(LearningError):
+    code = "broken-weights"
+
+
+class VersionTaken(LearningError):
+    status = 409
+    code = "version-taken"
+    retry = True
+
+
+class UnknownVersion(LearningError):
+    status = 404
+    code = "unknown-policy-version"
+
+
+class UnknownPlan(LearningError):
+    code = "unknown-plan"
+
+
+class EvaluationError(LearningError):
+    status = 422
+    code = "evaluation"
+
+
+class InvalidRounds(EvaluationError):
+    code = "invalid-rounds"
+
+
+class SeenInTraining(EvaluationError):
+    code = "seen-in-training"

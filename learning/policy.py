@@ -1,0 +1,59 @@
+"""A learnt policy: value model and exploration of one version, behind the port that matching asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.features import FeatureSet
+from learning.models import ValueModel
+from learning.spec import PolicySpec
+from playbooks.models import Arm
+
+FloatArray = NDArray[np.float64]
+
+
+class LearnedPolicy:
+    """Implements `playbooks.policy.Policy`; pure and safe to ask from many threads."""
+
+    def __init__(
+        self, version: str, spec: PolicySpec, features: FeatureSet, model: ValueModel, trained: int
+    ) -> None:
+        self._version = version
+        self._spec = spec
+        self._features = features
+        self._model = model
+        self._trained = trained
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of the user's features it reads: what a decision has to record, and no more."""
+        return self._features.inputs
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns its model weighs."""
+        return self._features.names
+
+    def matrix(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
+        """Return the columns for each arm, shape (len(arms), len(columns))."""
+        return self._features.matrix(features, arms)
+
+    def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
+        if not arms:
+            return np.zeros(0)
+        return self._model.predict(self._features.matrix(features, arms))
+
+    def explore(self, scores: FloatArray) -> FloatArray:
+        return self._spec.exploration.vector(scores, self._trained)
+
+    def explain(self, features: Mapping[str, Any], arm: Arm) -> dict[str, float]:
+        """Return what each column adds to one arm's score, the intercept under ""."""
+        return self._model.explain(self._features.matrix(features, [arm])[0])

@@ -1,0 +1,232 @@
+"""SQL of learning: reward windows, outcomes, decisions by id, policy versions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from audiences.events import EventBody
+from learning.errors import UnknownVersion, VersionTaken
+from learning.rewards import Outcome, Reward
+from learning.tables import policies, reward_windows
+from learning.versions import PolicyVersion
+from playbooks.decision import Decision
+from playbooks.models import DO_NOTHING
+from playbooks.tables import playbook_versions
+from storage import ledger
+from storage.ids import new_id
+from storage.ledger import Kind, NewFact
+from storage.schema import facts
+from storage.times import from_micros, to_micros
+
+REWARD_LABEL = "matured"
+_WINDOWS_READER = "learning.windows"
+# Names in one IN list: below the limit on variables of every SQLite in use.
+_IN_LIST = 500
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A decision's attribution window as the table keeps it."""
+
+    decision_id: str
+    user_id: str
+    placement: str
+    decided_at: datetime
+    closes_at: datetime
+    policy: str
+    playbook: str | None
+    playbook_version: int | None
+    arm: str
+    acts: bool
+    matured: bool
+
+    @property
+    def does_nothing(self) -> bool:
+        return self.arm == DO_NOTHING
+
+
+class PolicyChange(msgspec.Struct, frozen=True):
+    """Body of the change fact that a published policy version leaves."""
+
+    policy: str
+    version: str
+    previous: str | None
+    spec_hash: str
+    trained: int
+    through: int
+    metrics: dict[str, float]
+
+
+def windows_position(connection: Connection) -> int:
+    """Return the `seq` of the last decision whose window was opened."""
+    return ledger.position_of(connection, _WINDOWS_READER)
+
+
+def new_decisions(connection: Connection, *, limit: int) -> list[ledger.Fact]:
+    """Return the next decisions without a window, in the order they were recorded."""
+    return ledger.read_after(connection, windows_position(connection), kind=Kind.DECISION, limit=limit)
+
+
+def open_windows(connection: Connection, after: int, windows: Sequence[Window], position: int) -> bool:
+    """Keep the windows of the decisions in (after, position], unless somebody else did meanwhile."""
+    if windows_position(connection) != after:
+        return False
+    if windows:
+        connection.execute(insert(reward_windows), [msgspec.structs.asdict(window) for window in windows])
+    ledger.advance(connection, _WINDOWS_READER, position)
+    return True
+
+
+def due_windows(connection: Connection, now: datetime, *, limit: int) -> list[Window]:
+    """Return unmatured windows that closed at or before `now`, those first that closed first."""
+    query = (
+        select(reward_windows)
+        .where(reward_windows.c.matured.is_(False), reward_windows.c.closes_at <= now)
+        .order_by(reward_windows.c.closes_at, reward_windows.c.decision_id)
+        .limit(limit)
+    )
+    return [_window(row) for row in connection.execute(query)]
+
+
+def windows_of_users(
+    connection: Connection, users: Collection[str], start: datetime, end: datetime
+) -> list[Window]:
+    """Return all windows of these users that were opened in [start, end), matured or not."""
+    result: list[Window] = []
+    for some in _pieces(users):
+        query = select(reward_windows).where(
+            reward_windows.c.user_id.in_(some),
+            reward_windows.c.decided_at >= start,
+            reward_windows.c.decided_at < end,
+        )
+        result += [_window(row) for row in connection.execute(query)]
+    return result
+
+
+def outcomes_of_users(
+    connection: Connection, users: Collection[str], names: Collection[str], start: datetime, end: datetime
+) -> Iterator[Outcome]:
+    """Yield the named events of these users with start <= occurred_at < end, in the order they happened."""
+    decoder = msgspec.json.Decoder(EventBody)
+    for some in _pieces(users):
+        query = (
+            select(facts.c.id, facts.c.user_id, facts.c.label, facts.c.occurred_at, facts.c.body)
+            .where(
+                facts.c.kind == Kind.EVENT,
+                facts.c.label.in_(sorted(names)),
+                facts.c.user_id.in_(some),
+                facts.c.occurred_at >= to_micros(start),
+                facts.c.occurred_at < to_micros(end),
+            )
+            .order_by(facts.c.occurred_at, facts.c.seq)
+        )
+        for event_id, user_id, name, occurred_at, body in connection.execute(query):
+            yield Outcome(event_id, user_id, name, from_micros(occurred_at), decoder.decode(body).properties)
+
+
+def record_rewards(connection: Connection, rewards: Sequence[NewFact], now: datetime) -> int:
+    """Record rewards and mark their windows, leaving out decisions that were credited before.
+
+    Returns how many were recorded now.
+    """
+    fresh = ledger.append_unless_known(connection, rewards, now)
+    marked = update(reward_windows).where(
+        reward_windows.c.decision_id.in_([fact.id for fact in rewards]), reward_windows.c.matured.is_(False)
+    )
+    connection.execute(marked.values(matured=True))
+    return len(fresh)
+
+
+def rewards_after(connection: Connection, position: int, *, limit: int) -> list[tuple[int, str, Reward]]:
+    """Return the next rewards as (seq, user_id, reward), in the order they were recorded."""
+    found = ledger.read_after(connection, position, kind=Kind.REWARD, labels=[REWARD_LABEL], limit=limit)
+    decoder = msgspec.json.Decoder(Reward)
+    return [(fact.seq, fact.user_id or "", decoder.decode(fact.body)) for fact in found]
+
+
+def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decision]:
+    """Return decisions by id; ids that are unknown or erased are left out."""
+    decoder = msgspec.json.Decoder(Decision)
+    result: dict[str, Decision] = {}
+    for some in _pieces(ids):
+        query = select(facts.c.id, facts.c.body).where(facts.c.kind == Kind.DECISION, facts.c.id.in_(some))
+        for decision_id, body in connection.execute(query):
+            try:
+                result[decision_id] = decoder.decode(body)
+            except msgspec.ValidationError:
+                # Erasure leaves a tombstone in the place of the record.
+                continue
+    return result
+
+
+def playbook_version_at(connection: Connection, playbook: str, moment: datetime) -> int | None:
+    """Return the version of a playbook that was live at a moment, None when it was not published yet."""
+    query = select(func.max(playbook_versions.c.version)).where(
+        playbook_versions.c.playbook == playbook, playbook_versions.c.published_at <= moment
+    )
+    return connection.execute(query).scalar()
+
+
+def latest_version(connection: Connection, policy: str) -> PolicyVersion | None:
+    """Return the version of a policy that was published last, None when there is none."""
+    query = select(policies.c.body).where(policies.c.policy == policy)
+    return _version(connection, query.order_by(policies.c.number.desc()).limit(1))
+
+
+def version(connection: Connection, name: str) -> PolicyVersion:
+    """Return a version by its name.
+
+    Raises:
+        UnknownVersion: there is none of that name.
+    """
+    found = _version(connection, select(policies.c.body).where(policies.c.version == name))
+    if found is None:
+        raise UnknownVersion(f"there is no policy version {name!r}")
+    return found
+
+
+def insert_version(connection: Connection, new: PolicyVersion, now: datetime) -> None:
+    """Keep a version and the change fact that tells of it.
+
+    Raises:
+        VersionTaken: the number is in use already; nothing may be kept of the transaction.
+    """
+    row = {
+        "version": new.version,
+        "policy": new.policy,
+        "number": new.number,
+        "parent": new.parent,
+        "created_at": new.created_at,
+        "spec_hash": new.spec_hash,
+        "trained": new.trained,
+        "through": new.through,
+        "body": new.to_bytes(),
+    }
+    try:
+        connection.execute(insert(policies), row)
+    except IntegrityError as error:
+        raise VersionTaken(f"{new.version} was published meanwhile; go on from it") from error
+    change = PolicyChange(
+        new.policy, new.version, new.parent, new.spec_hash, new.trained, new.through, dict(new.metrics)
+    )
+    ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), "policy_published", None, now, change)], now)
+
+
+def _version(connection: Connection, query: Any) -> PolicyVersion | None:
+    body = connection.execute(query).scalar()
+    return None if body is None else PolicyVersion.from_bytes(bytes(body))
+
+
+def _window(row: Row[Any]) -> Window:
+    return Window(**row._mapping)
+
+
+def _pieces(names: Collection[str]) -> Iterator[Sequence[str]]:
+    ordered = sorted(names)
+    for start in range(0, len(ordered), _IN_LIST):
+        yield ordered[start : start + _IN_LIST]

@@ -1,0 +1,125 @@
+"""The job `reward`: opens a window for every decision and credits those that closed, exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from learning import repository
+from learning.plans import Plans
+from learning.repository import REWARD_LABEL, Window
+from learning.rewards import Decided, Mature, Reward, credit, reward
+from playbooks.decision import Decision
+from playbooks.models import DO_NOTHING
+from storage.engine import Database
+from storage.ledger import Fact, Kind, NewFact
+from storage.writer import TURN_ROWS
+
+# A piece writes a reward and marks a window for each decision.
+_PIECE = TURN_ROWS // 2
+
+
+class RewardService:
+    """Turns decisions into rewards once their attribution windows have closed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._plans = Plans(database)
+        self._decoder = msgspec.json.Decoder(Decision)
+
+    def mature(self, now: datetime) -> int:
+        """Record the reward of every decision whose window closed at or before `now`.
+
+        May be stopped anywhere and called again: a decision is credited once. Events that are recorded
+        after their decision matured no longer count.
+
+        Returns:
+            How many rewards were recorded.
+        """
+        while self._open_windows():
+            pass
+        total = 0
+        while True:
+            with self._database.read() as connection:
+                due = repository.due_windows(connection, now, limit=_PIECE)
+            if not due:
+                return total
+            total += self._credit(due, now)
+
+    def _open_windows(self) -> bool:
+        with self._database.read() as connection:
+            after = repository.windows_position(connection)
+            found = repository.new_decisions(connection, limit=TURN_ROWS)
+        if not found:
+            return False
+        windows = [self._window(fact) for fact in found]
+        self._database.write(
+            lambda c: repository.open_windows(c, after, windows, found[-1].seq), rows=len(windows)
+        )
+        return True
+
+    def _window(self, fact: Fact) -> Window:
+        decision: Decision = self._decoder.decode(fact.body)
+        closes_at = decision.decided_at
+        if decision.playbook is not None and decision.playbook_version is not None:
+            closes_at += self._plans.goal(decision.playbook, decision.playbook_version).window
+        return Window(
+            decision_id=decision.decision_id,
+            user_id=decision.user_id,
+            placement=decision.placement,
+            decided_at=decision.decided_at,
+            closes_at=closes_at,
+            policy=decision.policy,
+            playbook=decision.playbook,
+            playbook_version=decision.playbook_version,
+            arm=decision.arm,
+            acts=decision.refused_by is None,
+            matured=False,
+        )
+
+    def _credit(self, due: Sequence[Window], now: datetime) -> int:
+        acting = [window for window in due if not window.does_nothing]
+        credited = {}
+        if acting:
+            users = {window.user_id for window in acting}
+            start = min(window.decided_at for window in acting)
+            end = max(window.closes_at for window in acting)
+            with self._database.read() as connection:
+                rivals = repository.windows_of_users(connection, users, start, end)
+                decided = [self._decided(window) for window in rivals if not window.does_nothing]
+                events = {one.goal.event for one in decided if one.goal is not None}
+                outcomes = repository.outcomes_of_users(connection, users, events, start, end)
+                credited = credit(decided, outcomes)
+        rewards = []
+        for window in due:
+            decision = self._decided(window)
+            mature = reward(decision.goal, decision, credited.get(window.decision_id, ()), now)
+            if isinstance(mature, Mature):
+                rewards.append(_fact(window, mature))
+        return self._database.write(
+            lambda c: repository.record_rewards(c, rewards, now), rows=2 * len(rewards)
+        )
+
+    def _decided(self, window: Window) -> Decided:
+        goal = arm = None
+        if window.arm != DO_NOTHING and window.playbook and window.playbook_version is not None:
+            goal = self._plans.goal(window.playbook, window.playbook_version)
+            arm = self._plans.arm(window.playbook, window.playbook_version, window.arm)
+        return Decided(window.decision_id, window.user_id, window.decided_at, goal, arm)
+
+
+def _fact(window: Window, mature: Mature) -> NewFact:
+    body = Reward(
+        decision_id=window.decision_id,
+        placement=window.placement,
+        policy=window.policy,
+        playbook=window.playbook,
+        arm=window.arm,
+        acts=window.acts,
+        decided_at=window.decided_at,
+        value=mature.value,
+        outcome=mature.outcome,
+    )
+    return NewFact(Kind.REWARD, window.decision_id, REWARD_LABEL, window.user_id, window.closes_at, body)

@@ -1,0 +1,163 @@
+"""A policy's specification: features, bounds, learner, prior and exploration, read from YAML.
+
+id: next_category
+placements: [outbound]
+reward: {low: 0, high: 1}
+features:
+  - {name: rate_12w, from: category_rate_12w, at: arm.category, transform: [raw, sqrt]}
+prior: {intercept: 0.0, weights: {rate_12w: 0.5}}
+learner: {kind: vw}
+exploration: {kind: epsilon_greedy, epsilon: {start: 1.0, floor: 0.02, half_life: 2400}}
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from learning.errors import PolicySpecError
+from learning.exploration import epsilon_greedy, inverse_gap_weighting, softmax
+from learning.features import Feature
+from learning.learner import GaussianLearner, Learner, Task
+from learning.vw_learner import VwLearner
+from playbooks.models import Name
+
+FloatArray = NDArray[np.float64]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bounds(_Document):
+    """The smallest and the largest reward a decision can bring; predictions are cut to them."""
+
+    low: float = Field(default=0.0, allow_inf_nan=False)
+    high: float = Field(default=1.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Bounds:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low}) must lie below high ({self.high})")
+        return self
+
+
+class Prior(_Document):
+    """The model before anything was learnt: what an expert expects, or nothing (all scores equal)."""
+
+    intercept: float = Field(default=0.0, allow_inf_nan=False)
+    weights: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+
+
+class Vw(_Document):
+    """VW as a bounded scalar regressor on the chosen arm, in a process of its own."""
+
+    kind: Literal["vw"]
+    bits: int = Field(default=18, ge=10, le=26)
+    learning_rate: float = Field(default=0.5, gt=0, le=10)
+    passes: int = Field(default=1, ge=1, le=20)
+
+    def start(self, task: Task) -> Learner:
+        return VwLearner(task, bits=self.bits, learning_rate=self.learning_rate, passes=self.passes)
+
+
+class Gaussian(_Document):
+    """Ridge regression that keeps its sums."""
+
+    kind: Literal["linear_gaussian"]
+    ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    def start(self, task: Task) -> Learner:
+        return GaussianLearner(task, ridge=self.ridge)
+
+
+class Decay(_Document):
+    """max(floor, start × 2^(−trained / half_life)), `trained` being the decisions learnt from so far."""
+
+    start: float = Field(ge=0, le=1)
+    floor: float = Field(ge=0, le=1)
+    half_life: float = Field(gt=0)
+
+    def at(self, trained: int) -> float:
+        decayed: float = self.start * 2.0 ** (-trained / self.half_life)
+        return max(self.floor, decayed)
+
+
+class EpsilonGreedy(_Document):
+    kind: Literal["epsilon_greedy"]
+    epsilon: Decay
+
+    def vector(self, scores: FloatArray, trained: int) -> FloatArray:
+        return epsilon_greedy(scores, self.epsilon.at(trained))
+
+
+class Softmax(_Document):
+    kind: Literal["softmax"]
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    floor: Decay
+
+    def vector(self, scores: FloatArray, trained: int) -> FloatArray:
+        return softmax(scores, self.temperature, self.floor.at(trained))
+
+
+class InverseGap(_Document):
+    kind: Literal["inverse_gap"]
+    gamma: float = Field(gt=0, allow_inf_nan=False)
+    floor: Decay
+
+    def vector(self, scores: FloatArray, trained: int) -> FloatArray:
+        return inverse_gap_weighting(scores, self.gamma, self.floor.at(trained))
+
+
+class PolicySpec(_Document):
+    """Everything that makes a policy but its weights."""
+
+    id: Name
+    placements: list[str] = Field(min_length=1)
+    reward: Bounds = Bounds()
+    features: list[Feature] = Field(min_length=1)
+    prior: Prior = Prior()
+    learner: Annotated[Vw | Gaussian, Field(discriminator="kind")]
+    exploration: Annotated[EpsilonGreedy | Softmax | InverseGap, Field(discriminator="kind")]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal specifications have equal fingerprints."""
+        return blake2b(self.model_dump_json(by_alias=True).encode(), digest_size=8).hexdigest()
+
+    def task(self, names: tuple[str, ...]) -> Task:
+        """Return what a learner has to know, given the columns' names.
+
+        Raises:
+            PolicySpecError: the prior weighs a column that does not exist.
+        """
+        if unknown := sorted(set(self.prior.weights) - set(names)):
+            raise PolicySpecError(
+                f"{self.id}: prior.weights names the column {unknown[0]!r}, which the features do not make; "
+                f"columns: {', '.join(names)}"
+            )
+        weights = np.array([self.prior.weights.get(name, 0.0) for name in names])
+        return Task(names, self.reward.low, self.reward.high, weights, self.prior.intercept)
+
+
+def read_spec(path: Path) -> PolicySpec:
+    """Read a policy's specification from a YAML file.
+
+    Raises:
+        PolicySpecError: the file is missing, is not YAML, or has an unknown or wrong field.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PolicySpecError(f"{path}: can't be read: {error}") from error
+    try:
+        return PolicySpec.model_validate(value)
+    except ValidationError as error:
+        problems = [f"  {'.'.join(map(str, e['loc'])) or 'document'}: {e['msg']}" for e in error.errors()]
+        raise PolicySpecError(f"{path}: not a policy:\n" + "\n".join(problems)) from error

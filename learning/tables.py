@@ -1,0 +1,43 @@
+"""Tables of learning."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+
+from storage.schema import Sequence64, metadata
+from storage.times import Instant
+
+# One row for every decision that brings a reward: when its window closes, and whether it was credited.
+reward_windows = Table(
+    "reward_windows",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("placement", Text, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    Column("closes_at", Instant, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("playbook", Text),
+    Column("playbook_version", Integer),
+    Column("arm", Text, nullable=False),
+    Column("acts", Boolean, nullable=False),
+    Column("matured", Boolean, nullable=False),
+    Index("ix_reward_windows_matured_closes_at", "matured", "closes_at"),
+    Index("ix_reward_windows_user_id_decided_at", "user_id", "decided_at"),
+)
+
+# Every published version of every policy; rows are never changed.
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", String(96), primary_key=True),
+    Column("policy", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("parent", String(96)),
+    Column("created_at", Instant, nullable=False),
+    Column("spec_hash", String(16), nullable=False),
+    Column("trained", Integer, nullable=False),
+    Column("through", Sequence64, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("policy", "number", name="uq_policies_policy_number"),
+)

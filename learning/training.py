@@ -1,0 +1,155 @@
+"""The job `learn`: folds newly matured rewards into the policy in charge and publishes the next version."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning import repository
+from learning.features import FeatureSet
+from learning.learner import Learner
+from learning.models import model_from_bytes
+from learning.plans import Plans
+from learning.rewards import Reward
+from learning.rows import Rows
+from learning.spec import PolicySpec
+from learning.versions import PolicyVersion, child, cold_start
+from playbooks.decision import Decision
+from storage.engine import Database
+
+FloatArray = NDArray[np.float64]
+
+# Rewards folded into one version; more wait for the next one, so that memory stays bounded.
+_MAX_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    decision: Decision
+    value: float
+
+
+class Training:
+    """Owns the learner of one policy and publishes its versions."""
+
+    def __init__(
+        self, database: Database, spec: PolicySpec, vocabularies: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Prepare to train the policy of `spec`; `vocabularies` are names by arm attribute.
+
+        Raises:
+            PolicySpecError: features and vocabularies or prior do not fit together.
+        """
+        self._database = database
+        self._spec = spec
+        self._vocabularies = vocabularies
+        self._features = FeatureSet(spec.features, vocabularies)
+        self._learner: Learner = spec.learner.start(spec.task(self._features.names))
+        self._plans = Plans(database)
+
+    def in_charge(self, now: datetime) -> PolicyVersion:
+        """Return the version in charge; publish one that serves the prior when there is none to go on from.
+
+        A changed specification or vocabulary starts anew from its prior, since weights of other columns
+        mean nothing, and learns from all rewards there are.
+        """
+        with self._database.read() as connection:
+            latest = repository.latest_version(connection, self._spec.id)
+        if latest is not None and self._continues(latest):
+            return latest
+        first = cold_start(self._spec, self._vocabularies, now, after=latest)
+        self._database.write(lambda c: repository.insert_version(c, first, now), rows=2)
+        return first
+
+    def learn(self, now: datetime) -> PolicyVersion:
+        """Learn from the rewards that matured since the version in charge and publish what comes out.
+
+        Deterministic: equal rewards and decisions give equal weights. Whatever goes wrong, the version in
+        charge stays and the rewards are learnt at the next call.
+
+        Returns:
+            The version in charge now: the last one before when nothing new matured.
+
+        Raises:
+            InvalidRows: a reward lies outside the bounds of the specification.
+            LearnerLost: the learner's process can't be kept alive.
+            BrokenWeights: what was learnt is not finite; nothing was published.
+            VersionTaken: somebody else published meanwhile.
+        """
+        version = self.in_charge(now)
+        position = version.through
+        while True:
+            with self._database.read() as connection:
+                matured = repository.rewards_after(connection, position, limit=_MAX_ROWS)
+                examples = self._examples(matured, repository.decisions(connection, _wanted(matured)))
+            if not matured:
+                return version
+            position = matured[-1][0]
+            if examples:
+                version = self._next(version, examples, through=position, now=now)
+
+    def close(self) -> None:
+        """Let go of the learner's process."""
+        self._learner.close()
+
+    def _continues(self, version: PolicyVersion) -> bool:
+        vocabularies = {key: list(names) for key, names in self._vocabularies.items()}
+        return version.spec_hash == self._spec.fingerprint and version.vocabularies == vocabularies
+
+    def _examples(
+        self, matured: Sequence[tuple[int, str, Reward]], decisions: Mapping[str, Decision]
+    ) -> list[_Example]:
+        examples = []
+        for _, _, reward in matured:
+            decision = decisions.get(reward.decision_id)
+            if decision is None or not _teaches(decision) or decision.placement not in self._spec.placements:
+                continue
+            examples.append(_Example(decision, reward.value))
+        # By what happened, not by ids, which are drawn at random.
+        examples.sort(
+            key=lambda one: (one.decision.decided_at, one.decision.user_id, one.decision.decision_id)
+        )
+        return examples
+
+    def _next(
+        self, version: PolicyVersion, examples: Sequence[_Example], *, through: int, now: datetime
+    ) -> PolicyVersion:
+        rows = self._rows(examples)
+        # The rows are new to this model, so its error on them is an honest one.
+        errors = model_from_bytes(version.model).predict(rows.matrix) - rows.targets
+        metrics = {
+            "rows": float(len(rows)),
+            "mean_reward": float(rows.targets.mean()),
+            "mean_error_before": float(errors.mean()),
+            "rms_error_before": math.sqrt(float((errors**2).mean())),
+        }
+        learnt = self._learner.fold(version.state, rows)
+        following = child(version, learnt, rows=len(rows), through=through, metrics=metrics, now=now)
+        self._database.write(lambda c: repository.insert_version(c, following, now), rows=2)
+        return following
+
+    def _rows(self, examples: Sequence[_Example]) -> Rows:
+        matrix = np.empty((len(examples), len(self._features.names)))
+        for row, example in enumerate(examples):
+            arm = self._plans.chosen(example.decision)
+            matrix[row] = self._features.matrix(example.decision.features, [arm])[0]
+        return Rows(
+            matrix=matrix,
+            targets=np.array([example.value for example in examples]),
+            propensities=np.array([example.decision.propensity for example in examples]),
+            importance=np.ones(len(examples)),
+        )
+
+
+def _wanted(matured: Sequence[tuple[int, str, Reward]]) -> list[str]:
+    return [reward.decision_id for _, _, reward in matured if reward.acts]
+
+
+def _teaches(decision: Decision) -> bool:
+    """Whether the policy can learn from a decision: it was drawn by a policy, and something was delivered."""
+    return decision.acts and decision.fallback is None

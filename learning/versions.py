@@ -1,0 +1,137 @@
+"""Policy versions: immutable records of specification, vocabularies, weights and their origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from learning.errors import BrokenWeights
+from learning.features import FeatureSet
+from learning.learner import Learnt, Task
+from learning.models import Linear, model_from_bytes
+from learning.policy import LearnedPolicy
+from learning.spec import PolicySpec
+
+
+class PolicyVersion(msgspec.Struct, frozen=True):
+    """One version, complete: it can be scored with for ever without anything else.
+
+    `trained` decisions were learnt from, over all versions; `through` is the `seq` of the last reward fact
+    among them. `metrics` tell of the rows that are new in this version. `state` is what the learner goes on
+    from, None before the first training.
+    """
+
+    version: str
+    policy: str
+    number: int
+    parent: str | None
+    created_at: datetime
+    spec: msgspec.Raw
+    spec_hash: str
+    vocabularies: Mapping[str, Sequence[str]]
+    trained: int
+    through: int
+    metrics: Mapping[str, float]
+    model: bytes
+    state: bytes | None
+
+    def specification(self) -> PolicySpec:
+        """Return the specification it was made from."""
+        return PolicySpec.model_validate_json(bytes(self.spec))
+
+    def serve(self) -> LearnedPolicy:
+        """Return the policy that scores and explores as this version.
+
+        Raises:
+            BrokenWeights: the record is damaged.
+        """
+        spec = self.specification()
+        features = FeatureSet(spec.features, self.vocabularies)
+        model = model_from_bytes(self.model)
+        if model.names != features.names:
+            raise BrokenWeights(f"{self.version}: the weights belong to other columns than its features make")
+        return LearnedPolicy(self.version, spec, features, model, self.trained)
+
+    def task(self) -> Task:
+        """Return what a learner that continues this version has to know."""
+        spec = self.specification()
+        return spec.task(FeatureSet(spec.features, self.vocabularies).names)
+
+    def to_bytes(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PolicyVersion:
+        """Return the version that `to_bytes` wrote.
+
+        Raises:
+            BrokenWeights: the bytes are not one.
+        """
+        try:
+            return msgspec.msgpack.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise BrokenWeights(f"the record of a policy version is damaged: {error}") from error
+
+
+def cold_start(
+    spec: PolicySpec, vocabularies: Mapping[str, Sequence[str]], now: datetime, *, after: PolicyVersion | None
+) -> PolicyVersion:
+    """Return a version that has learnt nothing: it serves the prior of the specification.
+
+    Args:
+        vocabularies: names by arm attribute, in the order of the array features.
+        after: the version in charge so far, whose numbering goes on; None for a policy's first version.
+
+    Raises:
+        PolicySpecError: features and vocabularies or prior do not fit together.
+    """
+    task = spec.task(FeatureSet(spec.features, vocabularies).names)
+    model = Linear(task.names, task.weights, task.intercept, task.low, task.high)
+    number = after.number + 1 if after else 1
+    return PolicyVersion(
+        version=version_name(spec.id, number),
+        policy=spec.id,
+        number=number,
+        parent=after.version if after else None,
+        created_at=now,
+        spec=msgspec.Raw(spec.model_dump_json(by_alias=True).encode()),
+        spec_hash=spec.fingerprint,
+        vocabularies={key: list(names) for key, names in vocabularies.items()},
+        trained=0,
+        through=0,
+        metrics={},
+        model=model.to_bytes(),
+        state=None,
+    )
+
+
+def child(
+    parent: PolicyVersion,
+    learnt: Learnt,
+    *,
+    rows: int,
+    through: int,
+    metrics: Mapping[str, float],
+    now: datetime,
+) -> PolicyVersion:
+    """Return the version that follows `parent` after learning `rows` decisions up to reward `through`."""
+    number = parent.number + 1
+    return msgspec.structs.replace(
+        parent,
+        version=version_name(parent.policy, number),
+        number=number,
+        parent=parent.version,
+        created_at=now,
+        trained=parent.trained + rows,
+        through=through,
+        metrics=dict(metrics),
+        model=learnt.model.to_bytes(),
+        state=learnt.state,
+    )
+
+
+def version_name(policy: str, number: int) -> str:
+    """Return the name of a policy's n-th version, which the decision log carries."""
+    return f"{policy}@{number}"

@@ -1,0 +1,103 @@
+"""How rows are written for VW, and the frames between the service and VW's process.
+
+Nothing here imports VW: it lives in its own process only (`learning/vw_worker.py`).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import msgspec
+
+# All columns are in one namespace.
+NAMESPACE = "x"
+# VW keeps the intercept under this hash, cut to the size of the table like any other.
+INTERCEPT_HASH = 11_650_396
+
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_.=*/-]")
+_FIRST_BYTES = struct.Struct("<I")
+_MAX_FRAME = 1 << 30
+
+
+class Start(msgspec.Struct, tag=True, frozen=True):
+    """Begin a fold: from `state`, or from the prior weights when there is none."""
+
+    options: tuple[str, ...]
+    bits: int
+    names: tuple[str, ...]
+    state: bytes | None
+    weights: bytes
+    intercept: float
+
+
+class Learn(msgspec.Struct, tag=True, frozen=True):
+    """Learn these rows: little-endian doubles, the matrix row by row."""
+
+    matrix: bytes
+    targets: bytes
+    importance: bytes
+
+
+class Finish(msgspec.Struct, tag=True, frozen=True):
+    """Give back what was learnt."""
+
+
+class Done(msgspec.Struct, tag=True, frozen=True):
+    """The last request was carried out."""
+
+
+class Result(msgspec.Struct, tag=True, frozen=True):
+    """State to go on from, and the weights as little-endian doubles, the intercept last."""
+
+    state: bytes
+    weights: bytes
+
+
+class Failed(msgspec.Struct, tag=True, frozen=True):
+    """The last request can't be carried out, and why."""
+
+    reason: str
+
+
+Request = Start | Learn | Finish
+Reply = Done | Result | Failed
+
+
+def write_frame(stream: BinaryIO, message: Request | Reply) -> None:
+    """Write one message: its length in four bytes, little-endian, then msgpack."""
+    body = msgspec.msgpack.encode(message)
+    stream.write(_FIRST_BYTES.pack(len(body)) + body)
+    stream.flush()
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """Read one message's bytes, or None when the other side is gone."""
+    head = stream.read(_FIRST_BYTES.size)
+    if len(head) < _FIRST_BYTES.size:
+        return None
+    (length,) = _FIRST_BYTES.unpack(head)
+    if length > _MAX_FRAME:
+        return None
+    body = stream.read(length)
+    return body if len(body) == length else None
+
+
+def escaped(name: str) -> str:
+    """Return a column's name as VW takes it: one word, never a number, different names staying different.
+
+    `|`, `:`, blanks and line ends would end the name or the example, and a name of digits alone is
+    hashed as the number it spells. Bytes of UTF-8 that could do harm become %XX, `%` among them.
+
+    >>> escaped("category=FD WRAPS/BAGS")
+    'n.category=FD%20WRAPS/BAGS'
+    """
+    return "n." + _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], name.encode()).decode()
+
+
+def line(names: Sequence[str], row: Sequence[float], target: float, importance: float) -> str:
+    """Return an example in VW's text format; `names` are escaped. Nine digits carry a 32-bit float whole."""
+    features = " ".join(f"{name}:{value:.9g}" for name, value in zip(names, row, strict=True) if value != 0.0)
+    return f"{target:.9g} {importance:.9g} |{NAMESPACE} {features}"
