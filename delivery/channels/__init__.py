@@ -1,0 +1,1 @@
+"""Ways out of the house. A channel is a class and one line in `registry.py`."""

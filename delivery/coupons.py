@@ -1,0 +1,106 @@
+"""The wallet: issues coupons, counts them as used, lets them expire; each exactly once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from delivery import repository
+from delivery.models import Coupon, CouponFact, Enrolment, Report
+from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
+from storage.ledger import Kind, NewFact
+from storage.times import EPOCH
+from storage.writer import TURN_ROWS
+
+# Digits and letters that nobody mistakes for one another (Crockford's base 32), 16 of them: 80 random bits.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH = 16
+
+# A coupon that never expires in practice, where `valid_for` leads beyond the calendar.
+_NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
+
+
+def new_code() -> str:
+    """Return a code that can't be guessed."""
+    bits = secrets.randbits(5 * _LENGTH)
+    return "".join(_ALPHABET[bits >> 5 * place & 31] for place in range(_LENGTH))
+
+
+def coupon(effect_key: str, enrolment: Enrolment, valid_for: timedelta, at: datetime) -> Coupon:
+    """Return a fresh coupon of an enrolment's offer, good in [at, at + valid_for)."""
+    try:
+        expires_at = at + valid_for
+    except OverflowError:
+        expires_at = _NEVER
+    return Coupon(
+        id=effect_key,
+        code=new_code(),
+        user_id=enrolment.user_id,
+        enrolment_id=enrolment.id,
+        decision_id=enrolment.decision_id,
+        offer=enrolment.arm.offer,
+        issued_at=at,
+        expires_at=expires_at,
+    )
+
+
+class Wallet:
+    """The coupons of all users. `issue` and `mark_used` work in the caller's transaction."""
+
+    def __init__(self, database: Database, clock: Clock, *, batch: int = TURN_ROWS) -> None:
+        self._database = database
+        self._clock = clock
+        self._batch = batch
+
+    def issue(self, connection: Connection, new: Sequence[Coupon], now: datetime) -> int:
+        """Put new coupons into their users' wallets; return how many."""
+        repository.add_coupons(connection, new)
+        ledger.append(connection, [_fact(one, "issued", one.issued_at) for one in new], now)
+        return len(new)
+
+    def mark_used(self, connection: Connection, uses: dict[str, datetime], now: datetime) -> int:
+        """Count the open coupons of enrolments as used at the moments given by enrolment id.
+
+        One that was used before, or had expired at that moment, stays as it is. Returns how many were marked.
+        """
+        if not uses:
+            return 0
+        used = [
+            one
+            for one in repository.open_coupons_of(connection, list(uses))
+            if uses[one.enrolment_id] < one.expires_at
+        ]
+        repository.close_coupons(connection, used, "used")
+        ledger.append(connection, [_fact(one, "used", uses[one.enrolment_id]) for one in used], now)
+        return len(used)
+
+    def expire_due(self) -> Report:
+        """Let all open coupons expire whose time is over at the present moment."""
+        total = Report()
+        while expired := self._database.write(self._expire, rows=self._batch):
+            total += Report(expired=expired)
+            if expired < self._batch:
+                break
+        return total
+
+    def of_user(self, user_id: str) -> list[tuple[Coupon, str]]:
+        """Return a user's coupons, oldest first, each with its state: issued, used or expired."""
+        with self._database.read() as connection:
+            return repository.coupons_of_user(connection, user_id)
+
+    def _expire(self, connection: Connection) -> int:
+        now = self._clock.now()
+        due = repository.claim_expiring(connection, now, self._batch)
+        repository.close_coupons(connection, due, "expired")
+        ledger.append(connection, [_fact(one, "expired", one.expires_at) for one in due], now)
+        return len(due)
+
+
+def _fact(one: Coupon, label: str, at: datetime) -> NewFact:
+    body = CouponFact(one.decision_id, one.enrolment_id, one.offer)
+    return NewFact(Kind.COUPON, f"{one.id}:{label}", label, one.user_id, at, body)

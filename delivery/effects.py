@@ -1,0 +1,210 @@
+"""Carries out what flows want, in the transaction that keeps their new state.
+
+Effects on rows of our own database (coupons, tags) are done at once; messages go to the outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from delivery import repository
+from delivery.coupons import Wallet, coupon
+from delivery.models import (
+    Effect,
+    Enrolment,
+    EnrolmentFact,
+    IssueCoupon,
+    MarkUsed,
+    MessageFact,
+    MessageState,
+    Report,
+    SendMessage,
+    SetTag,
+    Status,
+)
+from delivery.plans import Plan
+from delivery.repository import Queued
+from storage import ledger
+from storage.ledger import Kind, NewFact
+
+
+class TagWriter(Protocol):
+    """Puts a tag on a user in the caller's transaction; audiences owns tags."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        user_id: str,
+        tag: str,
+        source: str,
+        at: datetime,
+        expires_at: datetime | None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An enrolment as it is now, the plan that brought it there, and the effects on the way."""
+
+    enrolment: Enrolment
+    plan: Plan | None
+    effects: Sequence[Effect]
+
+
+def stuck(enrolment: Enrolment, reason: str) -> Enrolment:
+    """Return the enrolment set aside for a person; nothing wakes it any more."""
+    return msgspec.structs.replace(
+        enrolment, due_at=None, waiting_for=None, status=Status.STUCK, result=reason
+    )
+
+
+class Effects:
+    """Keeps steps: writes the new states, does the effects, records the facts."""
+
+    def __init__(self, wallet: Wallet, tags: TagWriter) -> None:
+        self._wallet = wallet
+        self._tags = tags
+
+    def keep(self, connection: Connection, steps: Sequence[Step], now: datetime) -> Report:
+        """Keep steps of enrolments that were claimed in this transaction."""
+        issued = self._issue(connection, steps, now)
+        steps, tagged = self._tag(connection, steps)
+        used = self._wallet.mark_used(connection, _uses(steps), now)
+        sends = [(step, one) for step in steps for one in step.effects if isinstance(one, SendMessage)]
+        repository.queue(
+            connection, [Queued(one.key, step.enrolment.id, one.at, 0, None) for step, one in sends]
+        )
+        repository.save_enrolments(connection, [step.enrolment for step in steps])
+        facts = [message_fact(one.key, MessageState.QUEUED, step.enrolment, one.at) for step, one in sends]
+        facts += [
+            _enrolment_fact(step.enrolment, now)
+            for step in steps
+            if step.enrolment.status is not Status.ACTIVE
+        ]
+        ledger.append(connection, facts, now)
+        return Report(
+            advanced=len(steps),
+            ended=sum(step.enrolment.status is Status.ENDED for step in steps),
+            stuck=sum(step.enrolment.status is Status.STUCK for step in steps),
+            issued=issued,
+            used=used,
+            tagged=tagged,
+            queued=len(sends),
+        )
+
+    def _issue(self, connection: Connection, steps: Sequence[Step], now: datetime) -> int:
+        return self._wallet.issue(
+            connection,
+            [
+                coupon(
+                    one.key,
+                    step.enrolment,
+                    step.plan.offers[step.enrolment.arm.offer].valid_for,
+                    one.at,
+                )
+                for step in steps
+                if step.plan is not None
+                for one in step.effects
+                if isinstance(one, IssueCoupon)
+            ],
+            now,
+        )
+
+    def _tag(self, connection: Connection, steps: Sequence[Step]) -> tuple[list[Step], int]:
+        kept: list[Step] = []
+        tagged = 0
+        for step in steps:
+            wanted = [one for one in step.effects if isinstance(one, SetTag)]
+            try:
+                for one in wanted:
+                    self._set_tag(connection, step.enrolment, one)
+                    tagged += 1
+            except Exception as error:  # noqa: BLE001 - one user's tag must not hold up the others
+                kept.append(
+                    Step(stuck(step.enrolment, f"a tag was not set: {error}"), step.plan, step.effects)
+                )
+            else:
+                kept.append(step)
+        return kept, tagged
+
+    def _set_tag(self, connection: Connection, enrolment: Enrolment, wish: SetTag) -> None:
+        # A savepoint: on Postgres a statement that failed would otherwise spoil the whole transaction.
+        with connection.begin_nested():
+            source = f"playbook.{enrolment.playbook}"
+            self._tags(connection, enrolment.user_id, wish.tag, source, wish.at, wish.expires_at)
+
+
+def message_fact(
+    key: str,
+    state: MessageState,
+    enrolment: Enrolment,
+    at: datetime,
+    *,
+    attempt: int = 0,
+    reason: str | None = None,
+) -> NewFact:
+    """Return the fact that a message reached a state."""
+    arm = enrolment.arm
+    body = MessageFact(
+        enrolment.decision_id,
+        enrolment.id,
+        enrolment.playbook,
+        arm.id,
+        arm.channel,
+        arm.content,
+        attempt,
+        reason,
+    )
+    return NewFact(Kind.MESSAGE, f"{key}:{state.value}", state.value, enrolment.user_id, at, body)
+
+
+def started_fact(enrolment: Enrolment) -> NewFact:
+    """Return the fact that an enrolment began."""
+    return NewFact(
+        Kind.ENROLMENT,
+        f"{enrolment.id}:started",
+        "started",
+        enrolment.user_id,
+        enrolment.entered_at,
+        _enrolment_body(enrolment),
+    )
+
+
+def _enrolment_fact(enrolment: Enrolment, now: datetime) -> NewFact:
+    if enrolment.status is Status.ENDED:
+        fact_id, at = f"{enrolment.id}:ended", enrolment.entered_at
+    else:
+        fact_id, at = f"{enrolment.id}:stuck:{enrolment.revision}", now
+    return NewFact(
+        Kind.ENROLMENT,
+        fact_id,
+        enrolment.status.value,
+        enrolment.user_id,
+        at,
+        _enrolment_body(enrolment),
+    )
+
+
+def _enrolment_body(enrolment: Enrolment) -> EnrolmentFact:
+    return EnrolmentFact(
+        enrolment.decision_id,
+        enrolment.playbook,
+        enrolment.playbook_version,
+        enrolment.arm.id,
+        enrolment.result,
+    )
+
+
+def _uses(steps: Sequence[Step]) -> dict[str, datetime]:
+    uses: dict[str, datetime] = {}
+    for step in steps:
+        for one in step.effects:
+            if isinstance(one, MarkUsed):
+                uses.setdefault(step.enrolment.id, one.at)
+    return uses

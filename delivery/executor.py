@@ -1,0 +1,154 @@
+"""The executor: starts enrolments, wakes them by events, and advances them when their time is up.
+
+Each turn is one transaction: what was claimed, the new states, the effects, the facts and the place in the
+ledger are kept together or not at all. So every cause is applied exactly once, also when the process dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from audiences.events import EventBody
+from delivery import repository
+from delivery.effects import Effects, Step, started_fact, stuck
+from delivery.errors import FlowBroken
+from delivery.flow import Cause, Due, Happened, advance
+from delivery.models import Effect, Enrolment, Report
+from delivery.plans import Plan, Plans
+from playbooks.decision import Decision
+from playbooks.models import Arm
+from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
+from storage.errors import NextplayError
+from storage.ledger import Fact, Kind
+from storage.writer import TURN_ROWS
+
+# The name under which the ledger keeps how far events were routed.
+READER = "delivery.events"
+
+
+class Executor:
+    """Runs the flows of one database. Any number of executors may work side by side."""
+
+    def __init__(
+        self, database: Database, clock: Clock, plans: Plans, effects: Effects, *, batch: int = TURN_ROWS
+    ) -> None:
+        """`batch` is the number of events or enrolments of a turn, at most `storage.writer.TURN_ROWS`."""
+        self._database = database
+        self._clock = clock
+        self._plans = plans
+        self._effects = effects
+        self._batch = batch
+
+    def start(self, connection: Connection, decision: Decision, arm: Arm) -> Enrolment:
+        """Begin the run of a decision through its playbook's flow, in the decision's transaction.
+
+        The enrolment carries the decision's id, so one decision starts one run.
+
+        Raises:
+            UnknownVersion: the library never published the decision's playbook version.
+            FlowBroken: that version lacks the arm's offer or content.
+        """
+        plan = self._plans.find(connection, arm.playbook, decision.playbook_version or 0)
+        if arm.offer not in plan.offers or arm.content not in plan.contents:
+            raise FlowBroken(
+                f"version {plan.version} of the playbook {plan.playbook!r} has no offer {arm.offer!r} with "
+                f"content {arm.content!r}; decide and deliver by the same version"
+            )
+        enrolment = Enrolment(
+            id=decision.decision_id,
+            user_id=decision.user_id,
+            playbook=plan.playbook,
+            playbook_version=plan.version,
+            decision_id=decision.decision_id,
+            arm=arm,
+            state=plan.flow.start,
+            entered_at=decision.decided_at,
+            due_at=decision.decided_at,
+        )
+        repository.add_enrolments(connection, [enrolment])
+        ledger.append(connection, [started_fact(enrolment)], decision.decided_at)
+        return enrolment
+
+    def route_events(self) -> Report:
+        """Apply the events recorded since the last time to their users' active enrolments.
+
+        Within a turn a user's events are applied in the order in which they happened.
+        """
+        return self._until_short(self._route)
+
+    def advance_due(self) -> Report:
+        """Advance the enrolments whose time is up at the present moment, each by one wait."""
+        return self._until_short(self._advance_due)
+
+    def _until_short(self, turn: Callable[[Connection], tuple[int, Report]]) -> Report:
+        total = Report()
+        while True:
+            taken, report = self._database.write(turn, rows=self._batch)
+            total += report
+            if taken < self._batch:
+                return total
+
+    def _route(self, connection: Connection) -> tuple[int, Report]:
+        position = repository.hold_reader(connection, READER)
+        if position is None:
+            return 0, Report()
+        facts = ledger.read_after(connection, position, kind=Kind.EVENT, limit=self._batch)
+        if not facts:
+            return 0, Report()
+        ledger.advance(connection, READER, facts[-1].seq)
+        by_user: dict[str, list[Fact]] = {}
+        for fact in sorted(facts, key=lambda fact: (fact.occurred_at, fact.seq)):
+            if fact.user_id is not None:
+                by_user.setdefault(fact.user_id, []).append(fact)
+        woken = [
+            (enrolment, causes)
+            for enrolment in repository.claim_of_users(connection, list(by_user))
+            if (causes := _causes(enrolment, by_user[enrolment.user_id]))
+        ]
+        report = self._apply(connection, woken)
+        return len(facts), report + Report(events=len(facts))
+
+    def _advance_due(self, connection: Connection) -> tuple[int, Report]:
+        due = repository.claim_due(connection, self._clock.now(), self._batch)
+        return len(due), self._apply(connection, [(enrolment, _DUE) for enrolment in due])
+
+    def _apply(self, connection: Connection, woken: Sequence[tuple[Enrolment, Sequence[Cause]]]) -> Report:
+        steps = [self._step(connection, enrolment, causes) for enrolment, causes in woken]
+        changed = [
+            step for step, (before, _) in zip(steps, woken, strict=True) if step.enrolment is not before
+        ]
+        return self._effects.keep(connection, changed, self._clock.now()) if changed else Report()
+
+    def _step(self, connection: Connection, enrolment: Enrolment, causes: Sequence[Cause]) -> Step:
+        plan: Plan | None = None
+        effects: list[Effect] = []
+        try:
+            plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
+            for cause in causes:
+                advanced = advance(plan.flow, enrolment, cause, self._clock.now())
+                enrolment = advanced.enrolment
+                effects += advanced.effects
+        except NextplayError as error:
+            return Step(stuck(enrolment, str(error)), plan, effects)
+        return Step(enrolment, plan, effects)
+
+
+_DUE = (Due(),)
+
+
+def _causes(enrolment: Enrolment, facts: Sequence[Fact]) -> list[Cause]:
+    """Return the events from the first one on that can concern the enrolment, none when none can."""
+    due_at = enrolment.due_at
+    for index, fact in enumerate(facts):
+        if fact.label == enrolment.waiting_for or (due_at is not None and due_at <= fact.occurred_at):
+            return [_happened(one) for one in facts[index:]]
+    return []
+
+
+def _happened(fact: Fact) -> Happened:
+    body: EventBody = fact.decode(EventBody)
+    return Happened(fact.label, fact.occurred_at, body.properties)

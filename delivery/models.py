@@ -1,0 +1,184 @@
+"""What delivery is made of: enrolments, effects, messages, coupons and the facts they leave."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from playbooks.models import Arm
+
+
+class Status(StrEnum):
+    """Where an enrolment stands; a stuck one waits for a person, `result` says why."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+    STUCK = "stuck"
+
+
+class Enrolment(msgspec.Struct, frozen=True):
+    """One user's run through one playbook version's flow.
+
+    `revision` 0 means begun: the start state is entered when the enrolment falls due, at `entered_at`. From
+    then on it counts the advances. `due_at` is when the present state ends by itself, None unless active;
+    `waiting_for` names the event that ends it earlier.
+    """
+
+    id: str
+    user_id: str
+    playbook: str
+    playbook_version: int
+    decision_id: str
+    arm: Arm
+    state: str
+    entered_at: datetime
+    due_at: datetime | None
+    waiting_for: str | None = None
+    revision: int = 0
+    status: Status = Status.ACTIVE
+    result: str | None = None
+
+
+class IssueCoupon(msgspec.Struct, frozen=True, tag="issue_coupon"):
+    """Put the arm's offer into the user's wallet."""
+
+    key: str
+    at: datetime
+
+
+class MarkUsed(msgspec.Struct, frozen=True, tag="mark_used"):
+    """Count the coupons of this enrolment as used."""
+
+    key: str
+    at: datetime
+
+
+class SetTag(msgspec.Struct, frozen=True, tag="set_tag"):
+    """Put a tag on the user until `expires_at`, or for good."""
+
+    key: str
+    at: datetime
+    tag: str
+    expires_at: datetime | None
+
+
+class SendMessage(msgspec.Struct, frozen=True, tag="send_message"):
+    """Send the arm's content on the arm's channel."""
+
+    key: str
+    at: datetime
+
+
+# Something a flow wants done. `key` is `enrolment:revision:number`: the same wish always has the same key.
+Effect = IssueCoupon | MarkUsed | SetTag | SendMessage
+
+
+class MessageState(StrEnum):
+    """What became of a message; each state reached is a fact.
+
+    `unknown`: the process died between hand-over and record, on a channel that must not repeat.
+    """
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+    UNKNOWN = "unknown"
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message, ready for a channel, the same at every attempt. `key` is the idempotency key."""
+
+    key: str
+    user_id: str
+    subject: str
+    body: str
+    queued_at: datetime
+
+
+class Coupon(msgspec.Struct, frozen=True):
+    """An issued instance of an offer. `id` is the key of the effect that issued it."""
+
+    id: str
+    code: str
+    user_id: str
+    enrolment_id: str
+    decision_id: str
+    offer: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+class EnrolmentFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of the facts `started`, `ended` and `stuck`."""
+
+    decision: str
+    playbook: str
+    version: int
+    arm: str
+    result: str | None = None
+
+
+class CouponFact(msgspec.Struct, frozen=True):
+    """Body of the facts `issued`, `used` and `expired`; the code is a secret and stays in the wallet."""
+
+    decision: str
+    enrolment: str
+    offer: str
+
+
+class MessageFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of the facts about a message; `attempt` counts from 1."""
+
+    decision: str
+    enrolment: str
+    playbook: str
+    arm: str
+    channel: str
+    content: str
+    attempt: int = 0
+    reason: str | None = None
+
+
+class SuppressionFact(msgspec.Struct, frozen=True):
+    """Body of the fact that a rule stopped a send; the fact's label is the rule's id."""
+
+    decision: str
+    enrolment: str
+    playbook: str
+    arm: str
+    channel: str
+    message: str
+
+
+class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a piece of work did, in counts. Reports add up with `+`; an empty one is false."""
+
+    events: int = 0
+    advanced: int = 0
+    ended: int = 0
+    stuck: int = 0
+    issued: int = 0
+    used: int = 0
+    expired: int = 0
+    tagged: int = 0
+    queued: int = 0
+    sent: int = 0
+    delivered: int = 0
+    retried: int = 0
+    failed: int = 0
+    unknown: int = 0
+    suppressed: int = 0
+
+    def __add__(self, other: Report) -> Report:
+        return Report(*(mine + theirs for mine, theirs in zip(_counts(self), _counts(other), strict=True)))
+
+    def __bool__(self) -> bool:
+        return any(_counts(self))
+
+
+def _counts(report: Report) -> tuple[int, ...]:
+    return msgspec.structs.astuple(report)

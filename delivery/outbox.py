@@ -1,0 +1,243 @@
+"""The relay: takes messages from the outbox and hands them to their channels.
+
+An attempt begins with a lease, in one transaction with the gate's answer, and ends with a record, in
+another. A message is handed over at least once and always with the same key; a relay that dies leaves its
+leases to end by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection
+
+from delivery import repository
+from delivery.channels.channel import AfterCrash, Channel, Receipt
+from delivery.effects import message_fact
+from delivery.errors import NotHandedOver
+from delivery.gate import SendGate
+from delivery.models import Enrolment, Message, MessageState, Report, SuppressionFact
+from delivery.plans import Plan, Plans
+from delivery.render import Renderer
+from delivery.repository import Queued, Settled
+from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
+from storage.errors import NextplayError
+from storage.ledger import Kind, NewFact
+from storage.writer import TURN_ROWS
+
+# Long enough for a whole batch on a slow provider; a crash delays its messages by no more than this.
+LEASE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    queued: Queued
+    enrolment: Enrolment
+    plan: Plan | None
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    attempt: _Attempt
+    at: datetime
+    receipt: Receipt | None = None
+    reason: str = ""
+    retry_after: timedelta | None = None
+
+
+class Relay:
+    """Hands over what the outbox holds. Any number may work side by side, each under its own `holder`."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        plans: Plans,
+        channels: Mapping[str, Channel],
+        gate: SendGate,
+        *,
+        holder: str,
+        batch: int = TURN_ROWS,
+        lease: timedelta = LEASE,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._plans = plans
+        self._channels = channels
+        self._gate = gate
+        self._holder = holder
+        self._batch = batch
+        self._lease = lease
+        self._renderer = Renderer()
+
+    def take_back(self) -> int:
+        """Let the leases of an earlier process with this holder's name end now; return how many there were.
+
+        To be called at the start, when no other relay of this name is running.
+        """
+        now = self._clock.now()
+        return self._database.write(lambda connection: repository.give_back(connection, self._holder, now))
+
+    def run(self) -> Report:
+        """Hand over all messages whose time has come at the present moment."""
+        total = Report()
+        while True:
+            until = self._clock.now() + self._lease
+            taken, attempts, report = self._database.write(
+                partial(self._claim, until=until), rows=self._batch
+            )
+            outcomes = [self._hand_over(attempt) for attempt in attempts if self._clock.now() < until]
+            if outcomes:
+                report += self._database.write(
+                    partial(self._record, outcomes=outcomes),
+                    rows=len(outcomes),
+                )
+            total += report
+            if taken < self._batch:
+                return total
+
+    def _claim(self, connection: Connection, until: datetime) -> tuple[int, list[_Attempt], Report]:
+        now = self._clock.now()
+        claimed = repository.claim_messages(connection, now, self._batch)
+        enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
+        settled: list[Settled] = []
+        facts: list[NewFact] = []
+        free: list[Queued] = []
+        for one in claimed:
+            enrolment = enrolments[one.enrolment_id]
+            lost = self._lost(one, enrolment)
+            if lost is not None:
+                settled.append(lost)
+                facts.append(
+                    message_fact(
+                        one.key, lost.state, enrolment, now, attempt=one.attempts, reason=lost.reason
+                    )
+                )
+            elif (rule := self._gate.check(connection, enrolment, now)) is not None:
+                settled.append(Settled(one.key, MessageState.SUPPRESSED, reason=rule))
+                facts.append(_suppression(one, enrolment, rule, now))
+            else:
+                free.append(one)
+        repository.settle(connection, settled)
+        ledger.append(connection, facts, now)
+        held = repository.lease(connection, free, self._holder, until)
+        attempts = [self._attempt(connection, one, enrolments[one.enrolment_id]) for one in held]
+        return len(claimed), attempts, _counts(settled)
+
+    def _lost(self, one: Queued, enrolment: Enrolment) -> Settled | None:
+        """Say what becomes of a message whose last attempt was never recorded; None: it is repeated."""
+        channel = self._channels.get(enrolment.arm.channel)
+        if one.holder is None or channel is None:
+            return None
+        if channel.after_crash is AfterCrash.UNKNOWN:
+            reason = (
+                f"no record of what became of attempt {one.attempts}; a receipt of the provider settles it"
+            )
+            return Settled(one.key, MessageState.UNKNOWN, reason=reason)
+        if one.attempts >= channel.retry.attempts:
+            return Settled(
+                one.key, MessageState.FAILED, reason=f"no record of what became of {one.attempts} attempts"
+            )
+        return None
+
+    def _attempt(self, connection: Connection, one: Queued, enrolment: Enrolment) -> _Attempt:
+        try:
+            plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
+        except NextplayError as error:
+            return _Attempt(one, enrolment, None, str(error))
+        return _Attempt(one, enrolment, plan, "")
+
+    def _hand_over(self, attempt: _Attempt) -> _Outcome:
+        one, enrolment = attempt.queued, attempt.enrolment
+        channel = self._channels.get(enrolment.arm.channel)
+        now = self._clock.now()
+        if attempt.plan is None:
+            return _Outcome(attempt, now, reason=attempt.problem)
+        if channel is None:
+            reason = f"there is no channel {enrolment.arm.channel!r}, only {sorted(self._channels)}"
+            return _Outcome(attempt, now, reason=reason)
+        try:
+            text = self._renderer.render(attempt.plan, enrolment.arm, enrolment.user_id)
+        except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
+            return _Outcome(attempt, now, reason=str(error))
+        try:
+            receipt = channel.send(
+                Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at)
+            )
+        except NotHandedOver as error:
+            delay = None if error.permanent else channel.retry.delay(one.key, one.attempts)
+            if delay is not None and error.after is not None:
+                delay = max(delay, error.after)
+            return _Outcome(attempt, now, reason=str(error), retry_after=delay)
+        except Exception as error:  # noqa: BLE001 - a fault of the channel: try again, then give up
+            delay = channel.retry.delay(one.key, one.attempts)
+            return _Outcome(attempt, now, reason=f"{type(error).__name__}: {error}", retry_after=delay)
+        return _Outcome(attempt, now, receipt)
+
+    def _record(self, connection: Connection, outcomes: list[_Outcome]) -> Report:
+        now = self._clock.now()
+        held = repository.still_held(connection, [outcome.attempt.queued for outcome in outcomes])
+        settled: list[Settled] = []
+        facts: list[NewFact] = []
+        sent = 0
+        for outcome in outcomes:
+            if outcome.attempt.queued.key not in held:
+                continue
+            result = _settled(outcome, now)
+            settled.append(result)
+            facts += _facts(outcome, result)
+            if outcome.receipt is not None:
+                sent += 1
+                self._gate.committed(connection, outcome.attempt.enrolment, now)
+        repository.settle(connection, settled)
+        ledger.append(connection, facts, now)
+        return _counts(settled) + Report(sent=sent)
+
+
+def _settled(outcome: _Outcome, now: datetime) -> Settled:
+    key = outcome.attempt.queued.key
+    if outcome.receipt is not None:
+        return Settled(key, MessageState.DELIVERED if outcome.receipt.delivered else MessageState.SENT)
+    if outcome.retry_after is not None:
+        return Settled(key, MessageState.QUEUED, now + outcome.retry_after, outcome.reason)
+    return Settled(key, MessageState.FAILED, reason=outcome.reason)
+
+
+def _facts(outcome: _Outcome, result: Settled) -> list[NewFact]:
+    states = {
+        MessageState.SENT: [MessageState.SENT],
+        MessageState.DELIVERED: [MessageState.SENT, MessageState.DELIVERED],
+        MessageState.FAILED: [MessageState.FAILED],
+    }.get(result.state, [])
+    one = outcome.attempt.queued
+    return [
+        message_fact(
+            one.key, state, outcome.attempt.enrolment, outcome.at, attempt=one.attempts, reason=result.reason
+        )
+        for state in states
+    ]
+
+
+def _suppression(one: Queued, enrolment: Enrolment, rule: str, now: datetime) -> NewFact:
+    arm = enrolment.arm
+    body = SuppressionFact(
+        enrolment.decision_id, enrolment.id, enrolment.playbook, arm.id, arm.channel, one.key
+    )
+    return NewFact(Kind.SUPPRESSION, one.key, rule, enrolment.user_id, now, body)
+
+
+def _counts(settled: list[Settled]) -> Report:
+    states = [one.state for one in settled]
+    return Report(
+        delivered=states.count(MessageState.DELIVERED),
+        retried=states.count(MessageState.QUEUED),
+        failed=states.count(MessageState.FAILED),
+        unknown=states.count(MessageState.UNKNOWN),
+        suppressed=states.count(MessageState.SUPPRESSED),
+    )

@@ -1,0 +1,76 @@
+"""The façade of delivery: what decisions start and jobs run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from delivery.channels.channel import Channel
+from delivery.coupons import Wallet
+from delivery.effects import Effects, TagWriter
+from delivery.executor import Executor
+from delivery.gate import OpenGate, SendGate
+from delivery.models import Report
+from delivery.outbox import LEASE, Relay
+from delivery.plans import Plans
+from playbooks.decision import Decision
+from playbooks.models import Arm
+from storage.clock import Clock
+from storage.engine import Database
+from storage.writer import TURN_ROWS
+
+
+class Delivery:
+    """Runs flows from decision to receipt. All times are those of `clock`."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        plans: Plans,
+        channels: Mapping[str, Channel],
+        tags: TagWriter,
+        *,
+        gate: SendGate | None = None,
+        holder: str = "delivery",
+        batch: int = TURN_ROWS,
+        lease: timedelta = LEASE,
+    ) -> None:
+        """Wire the parts.
+
+        Args:
+            holder: the name under which messages are leased; different for every process that delivers.
+            batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
+            lease: how long an attempt may take before another relay takes the message over.
+        """
+        self.wallet = Wallet(database, clock, batch=batch)
+        self._executor = Executor(database, clock, plans, Effects(self.wallet, tags), batch=batch)
+        self._relay = Relay(
+            database, clock, plans, channels, gate or OpenGate(), holder=holder, batch=batch, lease=lease
+        )
+
+    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
+        """Begin the flow of a decision in the decision's own transaction (see `Executor.start`)."""
+        self._executor.start(connection, decision, arm)
+
+    def recover(self) -> int:
+        """Take back what a former process of this `holder` was handing over when it died.
+
+        To be called once at the start, when no other process of this name runs. Returns how many messages.
+        """
+        return self._relay.take_back()
+
+    def run_until_idle(self) -> Report:
+        """Route events, advance what is due, relay messages, expire coupons; repeat until nothing is left."""
+        total = Report()
+        while done := self._round():
+            total += done
+        return total
+
+    def _round(self) -> Report:
+        report = self._executor.route_events()
+        report += self._executor.advance_due()
+        report += self._relay.run()
+        return report + self.wallet.expire_due()

@@ -1,0 +1,91 @@
+"""Tables of enrolments, the outbox and the wallet.
+
+Each queue has a partial index that equals the ORDER BY of its claim: a claim reads only what it takes.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, Integer, String, Table, Text, text
+
+from storage.schema import metadata
+from storage.times import Instant
+
+# `due_at` is set exactly while an enrolment is active; `arm` is JSON.
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("playbook", String(64), nullable=False),
+    Column("playbook_version", Integer, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("entered_at", Instant, nullable=False),
+    Column("due_at", Instant),
+    Column("waiting_for", Text),
+    Column("revision", Integer, nullable=False),
+    Column("status", String(8), nullable=False),
+    Column("result", Text),
+    Index(
+        "ix_enrolments_due_at_id",
+        "due_at",
+        "id",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_enrolments_active_user_id",
+        "user_id",
+        sqlite_where=text("due_at IS NOT NULL"),
+        postgresql_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+# Messages on their way out. `available_at` is when the next attempt may begin, or when the lease of the
+# present one ends (then `holder` says whose it is); it is null once the message is settled.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("enrolment_id", Text, nullable=False),
+    Column("queued_at", Instant, nullable=False),
+    Column("available_at", Instant),
+    Column("holder", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("reason", Text),
+    Index(
+        "ix_outbox_available_at_key",
+        "available_at",
+        "key",
+        sqlite_where=text("available_at IS NOT NULL"),
+        postgresql_where=text("available_at IS NOT NULL"),
+    ),
+)
+
+# The wallet. `closes_at` is when an unused coupon expires; it is null once the coupon is used or expired.
+coupons = Table(
+    "coupons",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("code", String(32), nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("enrolment_id", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("offer", String(64), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("issued_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("closes_at", Instant),
+    Index("uq_coupons_code", "code", unique=True),
+    Index("ix_coupons_enrolment_id", "enrolment_id"),
+    Index("ix_coupons_user_id", "user_id"),
+    Index(
+        "ix_coupons_closes_at_id",
+        "closes_at",
+        "id",
+        sqlite_where=text("closes_at IS NOT NULL"),
+        postgresql_where=text("closes_at IS NOT NULL"),
+    ),
+)
