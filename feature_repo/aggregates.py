@@ -83,6 +83,9 @@ ANY_EVENT_FUNCTIONS: frozenset[Function] = frozenset(
     {"count", "distinct_weeks", "last_time", "first_time", "days_since_last", "days_since_first"}
 )
 
+# What one event alone says of its user: all that a pushed view may hold.
+OF_ONE_EVENT: frozenset[Function] = frozenset({"last", "last_size", "last_time"})
+
 
 class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

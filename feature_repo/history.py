@@ -6,19 +6,18 @@ so a reader sees a part whole or not at all, and a part written twice is the sam
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feature_repo.columns import column_array
 from feature_repo.errors import HistoryError
-from feature_repo.schema import KEY_COLUMNS, Column, EventSchemas, arrow_type
+from feature_repo.schema import KEY_COLUMNS, EventSchemas
 
 DIGITS = 19  # of a 64-bit sequence number, so that names sort as numbers
 
@@ -108,39 +107,6 @@ def write_atomically(table: pa.Table, path: Path) -> None:
     unfinished.replace(path)
 
 
-def column_array(values: list[Any], column: Column) -> tuple[pa.Array, int]:
-    """Arrow array of a column's values and the number of values that did not fit and became null."""
-    kind = arrow_type(column)
-    try:
-        array = pa.array(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        fitted = [_fit(value, column) for value in values]
-        misfits = sum(_misfits(value, fit) for value, fit in zip(values, fitted, strict=True))
-        return pa.array(fitted, kind), misfits
-    return _finite(array)
-
-
-def _finite(array: pa.Array) -> tuple[pa.Array, int]:
-    """The array with NaN and infinities replaced by null, at any depth."""
-    if pa.types.is_floating(array.type):
-        bad = pc.invert(pc.is_finite(array))
-        count = pc.sum(bad).as_py() or 0
-        return (pc.if_else(bad, None, array), count) if count else (array, 0)
-    if pa.types.is_list(array.type):
-        flat, count = _finite(array.values)
-        if not count:
-            return array, 0
-        return pa.ListArray.from_arrays(array.offsets, flat, mask=array.is_null()), count
-    if pa.types.is_struct(array.type):
-        parts = [_finite(array.field(i)) for i in range(array.type.num_fields)]
-        count = sum(part[1] for part in parts)
-        if not count:
-            return array, 0
-        fields = list(array.type)
-        return pa.StructArray.from_arrays([p[0] for p in parts], fields=fields, mask=array.is_null()), count
-    return array, 0
-
-
 def _check(batch: Sequence[HistoryEvent]) -> None:
     last = 0
     for event in batch:
@@ -157,61 +123,3 @@ def _check(batch: Sequence[HistoryEvent]) -> None:
 def _bounds(part: Path) -> tuple[int, int]:
     first, _, last = part.stem.partition("-")
     return int(first), int(last)
-
-
-def _number(value: Any) -> float | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) else None
-
-
-def _whole(value: Any) -> int | None:
-    number = _number(value)
-    fits = number is not None and number.is_integer() and abs(number) < 2**63
-    return int(value) if fits else None
-
-
-def _time(value: Any) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-
-
-FITS: dict[str, Callable[[Any], Any]] = {
-    "text": lambda value: value if isinstance(value, str) else None,
-    "float": _number,
-    "int": _whole,
-    "bool": lambda value: value if isinstance(value, bool) else None,
-    "time": _time,
-}
-
-
-def _fit(value: Any, column: Column) -> Any:
-    if isinstance(column, str):
-        return FITS[column](value)
-    if not isinstance(value, list | tuple):
-        return None
-    element = column[0]
-    if isinstance(element, str):
-        return [FITS[element](item) for item in value]
-    return [
-        {name: FITS[kind](item.get(name)) for name, kind in element.items()}
-        if isinstance(item, dict)
-        else None
-        for item in value
-    ]
-
-
-def _misfits(value: Any, fitted: Any) -> int:
-    """Values that were something and became null."""
-    if fitted is None:
-        return int(value is not None)
-    if isinstance(fitted, list):
-        return sum(_misfits(v, f) for v, f in zip(value, fitted, strict=True))
-    if isinstance(fitted, dict):
-        return sum(_misfits(value.get(name), f) for name, f in fitted.items())
-    return 0

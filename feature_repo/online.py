@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from feature_repo.aggregates import FeatureType, ViewSpec
+from feature_repo.columns import column_array
 from feature_repo.snapshots import EVENT_TIMESTAMP
 from feature_repo.specs import Specs
 
@@ -157,9 +158,17 @@ class SdkAccess:
 def view_table(
     spec: ViewSpec, rows: Sequence[Mapping[str, Any]], types: Mapping[FeatureType, Any]
 ) -> pa.Table:
-    """Rows (key, event_timestamp, features; an absent feature is null) as a table of the view."""
+    """Rows (key, event_timestamp, features) as a table of the view.
+
+    An absent feature is null, and so is a value that does not fit its type, NaN or an infinity.
+    """
     columns: dict[str, Any] = {spec.key: pa.array([row[spec.key] for row in rows], pa.string())}
     for feature in spec.features:
-        columns[feature.name] = pa.array([row.get(feature.name) for row in rows], types[feature.type])
+        values = [row.get(feature.name) for row in rows]
+        columns[feature.name] = (
+            pa.array(values, types[feature.type])
+            if feature.type == "floats"
+            else column_array(values, feature.type)[0]
+        )
     columns[EVENT_TIMESTAMP] = pa.array([row[EVENT_TIMESTAMP] for row in rows], pa.timestamp("us", tz="UTC"))
     return pa.table(columns)

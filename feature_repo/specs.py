@@ -15,6 +15,7 @@ from feature_repo.aggregates import (
     ANY_EVENT_FUNCTIONS,
     COLUMN_TYPES,
     FILLS_ARRAYS,
+    OF_ONE_EVENT,
     AggregatesDocument,
     FeatureSpec,
     Measure,
@@ -145,6 +146,9 @@ def _check_feature(
     fields = _fields(feature, schemas, where)
     for measure in feature.measures:
         _check_measure(measure, feature, view, fields, where)
+    if view.pushed and not _of_one_event(feature):
+        names = ", ".join(sorted(OF_ONE_EVENT))
+        raise SpecError(f"{where}: a pushed view holds only {names}, without `each`, `where` or windows")
     if feature.by is not None:
         if feature.by.vocabulary not in words:
             given = ", ".join(words) or "none"
@@ -154,6 +158,12 @@ def _check_feature(
     elif view.only is not None and feature.measures[0].function in ("last", "last_size"):
         raise SpecError(f"{where}: '{feature.measures[0].function}' is a value of one user")
     return feature._replace(type=result_type(feature, fields))
+
+
+def _of_one_event(feature: FeatureSpec) -> bool:
+    measure = feature.measures[0]
+    plain = feature.source.each is None and feature.window is None and not measure.where
+    return plain and measure.function in OF_ONE_EVENT
 
 
 def _fields(feature: FeatureSpec, schemas: EventSchemas, where: str) -> dict[str, Column]:
