@@ -87,7 +87,9 @@ def parse_batch(body: bytes, now: datetime) -> tuple[list[Event], list[Refusal]]
         EventRefused: the body as a whole is too large or is no batch.
     """
     if len(body) > MAX_BATCH_BYTES:
-        raise EventRefused(f"the batch has {len(body)} bytes, at most {MAX_BATCH_BYTES} are taken: send smaller ones")
+        raise EventRefused(
+            f"the batch has {len(body)} bytes, at most {MAX_BATCH_BYTES} are taken: send smaller ones"
+        )
     try:
         messages: Sequence[msgspec.Raw] = _decode_batch(body).batch
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -140,7 +142,9 @@ def _occurred_at(timestamp: datetime | None, now: datetime) -> datetime:
     if moment > now + FUTURE_TOLERANCE:
         raise EventRefused(f"`timestamp` {moment.isoformat()} lies in the future (it is {now.isoformat()})")
     if moment < EARLIEST:
-        raise EventRefused(f"`timestamp` {moment.isoformat()} lies before {EARLIEST.date()}: the clock was not set")
+        raise EventRefused(
+            f"`timestamp` {moment.isoformat()} lies before {EARLIEST.date()}: the clock was not set"
+        )
     return moment
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from audiences.events import EventBody
@@ -58,7 +59,7 @@ class FeatureFeed:
                 return
             yield batch
             last = batch[-1].sequence
-            self._database.write(lambda connection, last=last: ledger.advance(connection, reader, last))
+            self._database.write(partial(ledger.advance, reader=reader, position=last))
 
     def _read(self, reader: str, size: int) -> list[HistoryEvent]:
         with self._database.read() as connection:

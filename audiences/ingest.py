@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -26,10 +27,7 @@ def record(database: Database, events: Sequence[Event]) -> list[Future[int]]:
             sending the same message ids again records them once.
     """
     shares = [events[start : start + _EVENTS_PER_WRITE] for start in range(0, len(events), _EVENTS_PER_WRITE)]
-    return [
-        database.writer.submit(lambda connection, share=share: _write(connection, share), rows=2 * len(share))
-        for share in shares
-    ]
+    return [database.writer.submit(partial(_write, events=share), rows=2 * len(share)) for share in shares]
 
 
 def _write(connection: Connection, events: Sequence[Event]) -> int:

@@ -30,6 +30,11 @@ def user_ids(connection: Connection) -> list[str]:
     return list(connection.execute(select(users.c.user_id).order_by(users.c.user_id)).scalars())
 
 
+def count_users(connection: Connection) -> int:
+    """Return how many users are known."""
+    return connection.execute(select(func.count()).select_from(users)).scalar() or 0
+
+
 def is_known(connection: Connection, user_id: str) -> bool:
     """Say whether any event of this user was ever recorded."""
     return connection.execute(select(users.c.user_id).where(users.c.user_id == user_id)).first() is not None
@@ -72,7 +77,7 @@ def record_run(connection: Connection, audience: str, as_of: datetime, size: int
 
 def last_runs(connection: Connection) -> dict[str, tuple[datetime, int]]:
     """Return moment and size of the latest evaluation of each audience."""
-    return {name: (as_of, size) for name, as_of, size in connection.execute(select(runs))}
+    return {row.audience: (row.as_of, row.size) for row in connection.execute(select(runs))}
 
 
 def set_tags(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -87,18 +92,15 @@ def set_tags(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
 def tags_of(connection: Connection, user_id: str, now: datetime) -> dict[str, datetime]:
     """Return the tags a user carries now, with the moment each was set."""
     query = select(tags.c.tag, tags.c.set_at).where(tags.c.user_id == user_id, _unexpired(now))
-    return {tag: set_at for tag, set_at in connection.execute(query)}
+    return {row.tag: row.set_at for row in connection.execute(query)}
 
 
-def tagged(connection: Connection, tag: str, now: datetime) -> set[str]:
-    """Return the users who carry a tag now."""
-    return set(connection.execute(select(tags.c.user_id).where(tags.c.tag == tag, _unexpired(now))).scalars())
-
-
-def tag_sizes(connection: Connection, now: datetime) -> dict[str, int]:
-    """Return how many users carry each tag now."""
-    query = select(tags.c.tag, func.count()).where(_unexpired(now)).group_by(tags.c.tag)
-    return {tag: number for tag, number in connection.execute(query)}
+def tags_by_user(connection: Connection, now: datetime) -> dict[str, set[str]]:
+    """Return the tags of every user who carries at least one now."""
+    result: dict[str, set[str]] = {}
+    for user_id, tag in connection.execute(select(tags.c.user_id, tags.c.tag).where(_unexpired(now))):
+        result.setdefault(user_id, set()).add(tag)
+    return result
 
 
 def _unexpired(now: datetime) -> Any:

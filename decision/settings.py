@@ -58,7 +58,7 @@ def load_settings(**given: Any) -> Settings:
     explicit = {name: value for name, value in given.items() if value is not None}
     try:
         data = Path(explicit.get("data") or Settings(**explicit).data)
-        return Settings(_env_file=data / SETTINGS_FILE, **explicit)  # type: ignore[call-arg]
+        return Settings(_env_file=data / SETTINGS_FILE, **explicit)
     except ValidationError as error:
         details = "; ".join(
             f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()

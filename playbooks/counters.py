@@ -67,6 +67,14 @@ def reserve(
     return None
 
 
+def holds(connection: Connection, decision_id: str, now: datetime) -> bool:
+    """Say whether a decision's uses are reserved still, or committed."""
+    query = select(uses.c.id).where(
+        uses.c.decision_id == decision_id, or_(uses.c.expires_at.is_(None), uses.c.expires_at > now)
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def commit(connection: Connection, decision_ids: Sequence[str]) -> None:
     """Make the reserved uses of these decisions count for good."""
     connection.execute(update(uses).where(uses.c.decision_id.in_(decision_ids)).values(expires_at=None))

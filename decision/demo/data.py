@@ -132,7 +132,7 @@ class CompleteJourney:
             }
 
     def orders(self, first_week: int, end_week: int) -> Iterator[dict[str, Any]]:
-        """Yield an `order_completed` message for each basket of first_week <= week < end_week, in time order."""
+        """Yield an `order_completed` message for each basket of first_week <= week < end_week, in order."""
         lines = self._lines
         lines = lines[(lines["week"] >= first_week) & (lines["week"] < end_week)]
         lines = lines.sort_values(["transaction_timestamp", "basket_id"], kind="stable")

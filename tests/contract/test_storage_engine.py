@@ -41,7 +41,7 @@ def test_another_schema_is_refused(database_url: str, revision: str) -> None:
         statement = "DELETE FROM alembic_version"
     database.write(lambda connection: connection.exec_driver_sql(statement))
     database.close()
-    with pytest.raises(SchemaMismatch, match="newer one|nextplay migrate"):
+    with pytest.raises(SchemaMismatch, match=r"newer one|nextplay migrate"):
         Database(database_url, create=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -54,7 +55,7 @@ def test_known_ids_are_left_out(database: Database, clock: SimulatedClock) -> No
 def test_a_reader_takes_every_fact_once_in_order(database: Database, clock: SimulatedClock) -> None:
     for start in range(0, 250, 50):
         facts = [order(clock, f"{number:03}") for number in range(start, start + 50)]
-        database.write(lambda connection, facts=facts: ledger.append(connection, facts, clock.now()), rows=50)
+        database.write(partial(ledger.append, new=facts, now=clock.now()), rows=50)
     seen: list[str] = []
     while True:
         with database.read() as connection:
@@ -64,7 +65,7 @@ def test_a_reader_takes_every_fact_once_in_order(database: Database, clock: Simu
             break
         seen += [fact.id for fact in page]
         last = page[-1].seq
-        database.write(lambda connection, last=last: ledger.advance(connection, "reader", last))
+        database.write(partial(ledger.advance, reader="reader", position=last))
     assert seen == [f"{number:03}" for number in range(250)]
 
 

@@ -1,0 +1,33 @@
+"""The HTTP application: the routes of every room on one service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from audiences import api as audiences_api
+from decision import api as decision_api
+from decision import problems
+from decision.wiring import Service
+from playbooks import api as playbooks_api
+
+
+def create_app(service: Service) -> FastAPI:
+    """Return the application of a service; the service's jobs run for as long as the application does."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+
+    app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan)
+    problems.install(app)
+    audiences_api.add_event_routes(app, service.database, service.clock)
+    decision_api.add_decide_route(app, service.decider)
+    app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
+    app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
+    app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
+    return app

@@ -1,0 +1,82 @@
+"""Counts from the ledger: the numbers that anybody sees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from audiences.repository import count_users
+from storage import ledger
+from storage.engine import Database
+from storage.ledger import Fact, Kind
+
+
+class _Suppressed(msgspec.Struct):
+    suppressed: dict[str, list[str]] = {}
+    refused_by: str | None = None
+    fallback: str | None = None
+
+
+class _Rewarded(msgspec.Struct):
+    value: float
+
+
+def ledger_summary(database: Database) -> dict[str, Any]:
+    """Count what happened. Every number is a count or a mean over facts, so they add up."""
+    with database.read() as connection:
+        counts = ledger.counts(connection)
+        users = count_users(connection)
+        suppressed, fallbacks = _suppressions(connection)
+        rewards = [fact.decode(_Rewarded).value for fact in _all(connection, Kind.REWARD)]
+    for rule, number in counts.get(Kind.SUPPRESSION, {}).items():
+        suppressed[rule] += number
+    coupons = counts.get(Kind.COUPON, {})
+    return {
+        "users": users,
+        "events": counts.get(Kind.EVENT, {}),
+        "audiences": _sizes(counts.get(Kind.AUDIENCE, {})),
+        "tags": counts.get(Kind.TAG, {}),
+        "decisions": sum(counts.get(Kind.DECISION, {}).values()),
+        "suppressed": dict(sorted(suppressed.items())),
+        "fallbacks": dict(sorted(fallbacks.items())),
+        "enrolments": counts.get(Kind.ENROLMENT, {}).get("started", 0),
+        "messages": counts.get(Kind.MESSAGE, {}),
+        "offers": {state: coupons.get(state, 0) for state in ("issued", "used", "expired")},
+        "rewards": {"matured": len(rewards), "mean": sum(rewards) / len(rewards) if rewards else None},
+        "changes": counts.get(Kind.CHANGE, {}),
+    }
+
+
+def _suppressions(connection: Connection) -> tuple[Counter[str], Counter[str]]:
+    """Count the playbooks that each rule stopped, and the decisions that had to fall back."""
+    suppressed: Counter[str] = Counter()
+    fallbacks: Counter[str] = Counter()
+    for fact in _all(connection, Kind.DECISION):
+        decision: _Suppressed = fact.decode(_Suppressed)
+        for rule, playbooks in decision.suppressed.items():
+            suppressed[rule] += len(playbooks)
+        if decision.refused_by:
+            suppressed[decision.refused_by] += 1
+        if decision.fallback:
+            fallbacks[decision.fallback] += 1
+    return suppressed, fallbacks
+
+
+def _all(connection: Connection, kind: Kind) -> Iterator[Fact]:
+    position = 0
+    while page := ledger.read_after(connection, position, kind=kind):
+        yield from page
+        position = page[-1].seq
+
+
+def _sizes(counts: dict[str, int]) -> dict[str, int]:
+    """Return who entered less who left, by audience."""
+    sizes: Counter[str] = Counter()
+    for label, number in counts.items():
+        audience, _, change = label.rpartition(".")
+        sizes[audience] += number if change == "entered" else -number
+    return dict(sorted(sizes.items()))
