@@ -81,7 +81,7 @@ def decide(
     """Choose one arm for a user: eligible → constrained → scored → weighed → explored → drawn.
 
     Args:
-        features: the user's feature values by name, as recorded with the decision.
+        features: the user's feature values by name; those the policy reads are recorded.
         audiences: names of the audiences the user is in.
         uses: moments of the uses counted against caps, by rule id.
 
@@ -106,7 +106,7 @@ def decide(
         seed=snapshot.seed,
         library=snapshot.library.version,
         policy=snapshot.policy.version,
-        features=features,
+        features={name: _plain(features.get(name)) for name in sorted(snapshot.policy.inputs)},
         audiences=sorted(audiences),
         uses={rule: len(moments) for rule, moments in uses.items()},
         suppressed=suppressed,
@@ -221,6 +221,11 @@ def _serving(library: Library, placement: str) -> Sequence[PublishedPlaybook]:
             f"{', '.join(library.placements) or 'none'}"
         )
     return serving
+
+
+def _plain(value: Any) -> Any:
+    """Return a feature value as the record keeps it: arrays as lists, exact."""
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _net(scores: FloatArray, weights: FloatArray) -> FloatArray:
