@@ -18,7 +18,7 @@ Open Bandit Pipeline 0.5.7 (tests/golden) to 1e-9.
 (0.2739, 0.2908)
 >>> model = np.full(1000, 0.3)
 >>> round(doubly_robust(rewards, weights, model, model), 4)
-0.2969
+0.2913
 """
 
 from __future__ import annotations

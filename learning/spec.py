@@ -25,7 +25,8 @@ from learning.errors import PolicySpecError
 from learning.exploration import epsilon_greedy, inverse_gap_weighting, softmax
 from learning.features import Feature
 from learning.learner import GaussianLearner, Learner, Task
-from learning.vw_learner import VwLearner
+from learning.models.linear import Link
+from learning.vw_learner import Loss, VwLearner
 from playbooks.models import Name
 
 FloatArray = NDArray[np.float64]
@@ -56,15 +57,26 @@ class Prior(_Document):
 
 
 class Vw(_Document):
-    """VW as a bounded scalar regressor on the chosen arm, in a process of its own."""
+    """VW as a scalar regressor on the chosen arm, in a process of its own (`learning/vw_learner.py`)."""
 
     kind: Literal["vw"]
     bits: int = Field(default=18, ge=10, le=26)
     learning_rate: float = Field(default=0.5, gt=0, le=10)
     passes: int = Field(default=1, ge=1, le=20)
+    loss: Loss = "squared"
+
+    @property
+    def link(self) -> Link:
+        return "logistic" if self.loss == "logistic" else "identity"
 
     def start(self, task: Task) -> Learner:
-        return VwLearner(task, bits=self.bits, learning_rate=self.learning_rate, passes=self.passes)
+        return VwLearner(
+            task,
+            bits=self.bits,
+            learning_rate=self.learning_rate,
+            passes=self.passes,
+            loss=self.loss,
+        )
 
 
 class Gaussian(_Document):
@@ -72,6 +84,10 @@ class Gaussian(_Document):
 
     kind: Literal["linear_gaussian"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @property
+    def link(self) -> Link:
+        return "identity"
 
     def start(self, task: Task) -> Learner:
         return GaussianLearner(task, ridge=self.ridge)

@@ -28,7 +28,7 @@ class PolicyVersion(msgspec.Struct, frozen=True):
     number: int
     parent: str | None
     created_at: datetime
-    spec: msgspec.Raw
+    spec: bytes
     spec_hash: str
     vocabularies: Mapping[str, Sequence[str]]
     trained: int
@@ -39,7 +39,7 @@ class PolicyVersion(msgspec.Struct, frozen=True):
 
     def specification(self) -> PolicySpec:
         """Return the specification it was made from."""
-        return PolicySpec.model_validate_json(bytes(self.spec))
+        return PolicySpec.model_validate_json(self.spec)
 
     def serve(self) -> LearnedPolicy:
         """Return the policy that scores and explores as this version.
@@ -88,7 +88,7 @@ def cold_start(
         PolicySpecError: features and vocabularies or prior do not fit together.
     """
     task = spec.task(FeatureSet(spec.features, vocabularies).names)
-    model = Linear(task.names, task.weights, task.intercept, task.low, task.high)
+    model = Linear(task.names, task.weights, task.intercept, task.low, task.high, spec.learner.link)
     number = after.number + 1 if after else 1
     return PolicyVersion(
         version=version_name(spec.id, number),
@@ -96,7 +96,7 @@ def cold_start(
         number=number,
         parent=after.version if after else None,
         created_at=now,
-        spec=msgspec.Raw(spec.model_dump_json(by_alias=True).encode()),
+        spec=spec.model_dump_json(by_alias=True).encode(),
         spec_hash=spec.fingerprint,
         vocabularies={key: list(names) for key, names in vocabularies.items()},
         trained=0,

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Literal
 
 import msgspec
 import numpy as np
 
-from learning.errors import LearnerLost, LearnerRefused
+from learning.errors import InvalidRows, LearnerLost, LearnerRefused
 from learning.learner import Learnt, Task
 from learning.models import Linear
-from learning.rows import Rows
+from learning.models.linear import Link
+from learning.rows import FloatArray, Rows
 from learning.vw_format import Done, Failed, Finish, Learn, Reply, Request, Result, Start, escaped
 
 # Rows sent at a time; a frame of 60 columns is then 240 kB.
@@ -29,6 +31,9 @@ _CHUNK = 500
 _ATTEMPTS = 3
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 16
+
+
+Loss = Literal["squared", "logistic"]
 
 
 class _ProcessGone(Exception):
@@ -45,6 +50,7 @@ class VwLearner:
         bits: int = 18,
         learning_rate: float = 0.5,
         passes: int = 1,
+        loss: Loss = "squared",
         patience: float = 60.0,
     ) -> None:
         """Describe the learner; its process starts with the first fold.
@@ -53,23 +59,20 @@ class VwLearner:
             bits: the weight table has 2^bits entries.
             learning_rate: VW's `--learning_rate`.
             passes: how often each fold goes over its rows.
+            loss: `squared` for any reward, cut to its bounds; `logistic` for one that is either `low` or
+                `high`, where prior weights are in log-odds.
             patience: seconds to wait for an answer before the process counts as lost.
         """
         self._task = task
         self._bits = bits
         self._passes = passes
         self._patience = patience
-        self._options = (
-            "--quiet",
-            "--bit_precision",
-            str(bits),
-            "--min_prediction",
-            repr(task.low),
-            "--max_prediction",
-            repr(task.high),
-            "--learning_rate",
-            repr(learning_rate),
-        )
+        self._loss = loss
+        self._options: tuple[str, ...] = ("--quiet", "-b", str(bits), "--learning_rate", repr(learning_rate))
+        if loss == "logistic":
+            self._options += ("--loss_function", "logistic", "--link", "logistic")
+        else:
+            self._options += ("--min_prediction", repr(task.low), "--max_prediction", repr(task.high))
         self._names = tuple(escaped(name) for name in task.names)
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
@@ -83,7 +86,7 @@ class VwLearner:
         return process.pid if process is not None and process.poll() is None else None
 
     def fold(self, state: bytes | None, rows: Rows) -> Learnt:
-        rows.check(len(self._task.names), self._task.low, self._task.high)
+        self._check(rows)
         with self._lock:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
@@ -97,9 +100,9 @@ class VwLearner:
                             "version in charge stays, and the rows are learnt when it runs again"
                         ) from gone
         weights = np.frombuffer(result.weights, dtype="<f8")
-        model = Linear(
-            self._task.names, weights[:-1].copy(), float(weights[-1]), self._task.low, self._task.high
-        )
+        task = self._task
+        link: Link = "logistic" if self._loss == "logistic" else "identity"
+        model = Linear(task.names, weights[:-1].copy(), float(weights[-1]), task.low, task.high, link)
         return Learnt(model, result.state)
 
     def close(self) -> None:
@@ -109,16 +112,31 @@ class VwLearner:
     def _fold_once(self, state: bytes | None, rows: Rows) -> Result:
         prior = np.ascontiguousarray(self._task.weights, dtype="<f8").tobytes()
         self._ask(Start(self._options, self._bits, self._names, state, prior, self._task.intercept))
+        targets = self._labels(rows)
         for _ in range(self._passes):
             for start in range(0, len(rows), _CHUNK):
                 piece = slice(start, start + _CHUNK)
-                self._ask(
-                    Learn(*(_doubles(part[piece]) for part in (rows.matrix, rows.targets, rows.importance)))
-                )
+                parts = (rows.matrix[piece], targets[piece], rows.importance[piece])
+                self._ask(Learn(*(_doubles(part) for part in parts)))
         reply = self._ask(Finish())
         if not isinstance(reply, Result):
             raise LearnerRefused(f"VW's process answered {type(reply).__name__} instead of what it learnt")
         return reply
+
+    def _labels(self, rows: Rows) -> FloatArray:
+        if self._loss == "squared":
+            return rows.targets
+        return np.where(rows.targets == self._task.high, 1.0, -1.0)
+
+    def _check(self, rows: Rows) -> None:
+        rows.check(len(self._task.names), self._task.low, self._task.high)
+        if self._loss == "logistic":
+            between = (rows.targets != self._task.low) & (rows.targets != self._task.high)
+            if between.any():
+                raise InvalidRows(
+                    f"{int(between.sum())} targets are neither {self._task.low} nor {self._task.high}, which "
+                    "the logistic loss needs; nothing was learnt: use the squared loss"
+                )
 
     def _ask(self, request: Request) -> Done | Result:
         process = self._running()
@@ -186,5 +204,5 @@ class VwLearner:
                     continue
 
 
-def _doubles(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> bytes:
+def _doubles(values: FloatArray) -> bytes:
     return np.ascontiguousarray(values, dtype="<f8").tobytes()

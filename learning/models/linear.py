@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
+from scipy.special import expit
 
 from learning.errors import BrokenWeights
 from learning.models.value_model import FloatArray, check_finite, decode, pack, unpack
+
+Link = Literal["identity", "logistic"]
 
 
 class _Wire(msgspec.Struct):
@@ -19,11 +22,13 @@ class _Wire(msgspec.Struct):
     intercept: float
     low: float
     high: float
+    link: Link = "identity"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear:
-    """prediction = min(high, max(low, row · weights + intercept)).
+    """With z = row · weights + intercept, the prediction is min(high, max(low, z)) for the link `identity`
+    and low + (high − low) / (1 + exp(−z)) for the link `logistic`.
 
     Raises:
         BrokenWeights: weights that are not finite or not one for each name, or low >= high.
@@ -34,6 +39,7 @@ class Linear:
     intercept: float
     low: float
     high: float
+    link: Link = "identity"
 
     def __post_init__(self) -> None:
         if self.weights.shape != (len(self.names),):
@@ -41,10 +47,14 @@ class Linear:
         check_finite("weights", np.append(self.weights, self.intercept))
         if not self.low < self.high:
             raise BrokenWeights(f"rewards can't lie between {self.low} and {self.high}")
+        if self.link not in get_args(Link):
+            raise BrokenWeights(f"the link {self.link!r} is none of {', '.join(get_args(Link))}")
 
     def predict(self, matrix: FloatArray) -> FloatArray:
-        predictions: FloatArray = matrix @ self.weights + self.intercept
-        return np.clip(predictions, self.low, self.high)
+        raw: FloatArray = matrix @ self.weights + self.intercept
+        if self.link == "logistic":
+            return self.low + (self.high - self.low) * expit(raw)
+        return np.clip(raw, self.low, self.high)
 
     def explain(self, row: FloatArray) -> dict[str, float]:
         parts = dict(zip(self.names, (row * self.weights).tolist(), strict=True))
@@ -52,10 +62,18 @@ class Linear:
 
     def to_bytes(self) -> bytes:
         return msgspec.msgpack.encode(
-            _Wire("linear", self.names, pack(self.weights), self.intercept, self.low, self.high)
+            _Wire(
+                "linear",
+                self.names,
+                pack(self.weights),
+                self.intercept,
+                self.low,
+                self.high,
+                self.link,
+            )
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Linear:
         wire: Any = decode(data, _Wire)
-        return cls(wire.names, unpack(wire.weights), wire.intercept, wire.low, wire.high)
+        return cls(wire.names, unpack(wire.weights), wire.intercept, wire.low, wire.high, wire.link)

@@ -28,9 +28,9 @@ class ValueModel(Protocol):
         ...
 
     def explain(self, row: FloatArray) -> dict[str, float]:
-        """Return what each column adds to the prediction of one row before it is cut to the bounds.
+        """Return what each column adds to the prediction of one row, before bounds or link are applied.
 
-        The intercept goes by the name "". The values sum to that prediction.
+        The intercept goes by the name "". The values sum to that raw prediction.
         """
         ...
 
