@@ -4,9 +4,32 @@
 at once; `trace` explains an answer. docs/reference/rules.md is the language's reference.
 """
 
+from audiences.rules.batch import ManyUsers, compile_columns
+from audiences.rules.columns import Columns, Flags, Lists, Moments, Numbers, Texts, members
 from audiences.rules.errors import RuleError, RuleValueError
 from audiences.rules.one import OneUser, compile_one
 from audiences.rules.rule import Rule, parse
 from audiences.rules.schema import Schema, Type
+from audiences.rules.trace import Trace, trace
 
-__all__ = ["OneUser", "Rule", "RuleError", "RuleValueError", "Schema", "Type", "compile_one", "parse"]
+__all__ = [
+    "Columns",
+    "Flags",
+    "Lists",
+    "ManyUsers",
+    "Moments",
+    "Numbers",
+    "OneUser",
+    "Rule",
+    "RuleError",
+    "RuleValueError",
+    "Schema",
+    "Texts",
+    "Trace",
+    "Type",
+    "compile_columns",
+    "compile_one",
+    "members",
+    "parse",
+    "trace",
+]

@@ -210,6 +210,9 @@ def _interval(builder: Builder, tree: exp.Expr) -> Node:
 
 
 def _compare(builder: Builder, tree: exp.Expr) -> Node:
+    for side in (tree.this, tree.expression):
+        if type(side) in _ORDERINGS:
+            builder.fail(side, "comparisons can't be chained", "join them with AND, or set brackets")
     left, right = builder.same_type([tree.this, tree.expression])
     ordering = _ORDERINGS[type(tree)]
     kind = type_of(left)

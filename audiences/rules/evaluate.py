@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from audiences.rules import casing, functions
-from audiences.rules.errors import RuleValueError
 from audiences.rules.patterns import matcher
 from audiences.rules.schema import Type
 from audiences.rules.tree import (
@@ -36,7 +35,7 @@ from audiences.rules.tree import (
     Shift,
     type_of,
 )
-from audiences.rules.values import HELD, NAN, Held, missing, moment
+from audiences.rules.values import HELD, NAN, Held, clock, missing
 
 _ORDERINGS: dict[str, Callable[..., bool]] = {
     "=": lambda left, right: bool(left == right),
@@ -62,7 +61,7 @@ class Person:
     held: Mapping[str, Held]
     tags: AbstractSet[str]
     audiences: AbstractSet[str]
-    now: int | None
+    now: datetime | None
 
     @classmethod
     def of(
@@ -75,12 +74,7 @@ class Person:
     ) -> Person:
         """A user from plain values. Raises RuleValueError for one that doesn't fit its type."""
         held = {name: HELD[kind](name, values.get(name)) for name, kind in types.items()}
-        return cls(held, tags, audiences, None if now is None else int(moment("now", now)))
-
-    def clock(self) -> int:
-        if self.now is None:
-            raise RuleValueError("a rule uses now() or days_since(…): give the moment as now=…")
-        return self.now
+        return cls(held, tags, audiences, now)
 
 
 def truth(node: Node, person: Person) -> bool | None:  # noqa: PLR0911 - a case, a return
@@ -123,7 +117,7 @@ def _value(node: Node, person: Person) -> Held:  # noqa: PLR0911 - a case, a ret
         case Name(name):
             return person.held[name]
         case Now():
-            return person.clock()
+            return clock(person.now)
         case Shift(of, microseconds):
             return _float(of, person) + microseconds
         case Negative(of):
@@ -162,7 +156,7 @@ def _call(node: Call, person: Person) -> Held:  # noqa: PLR0911 - a case, a retu
         case "upper", [str(text)]:
             return casing.upper(text)
         case "days_since", [int(since)]:
-            return functions.days_between(person.clock(), since)
+            return functions.days_between(clock(person.now), since)
     raise AssertionError(f"{node!r} is no call")
 
 

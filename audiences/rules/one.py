@@ -13,13 +13,12 @@ from datetime import datetime
 from operator import itemgetter
 from typing import cast
 
-from audiences.rules.errors import RuleValueError
 from audiences.rules.forms import All, Always, Any, Entry, Flag, Flip, Forms, Holding, Matches, Missing
 from audiences.rules.rule import Rule
 from audiences.rules.schema import Type
 from audiences.rules.terms import Terms
 from audiences.rules.tree import Member, Name
-from audiences.rules.values import HELD, Held, moment
+from audiences.rules.values import HELD, Held, clock
 
 NONE: frozenset[str] = frozenset()
 
@@ -75,13 +74,6 @@ class OneUser:
 def compile_one(rules: Sequence[Rule]) -> OneUser:
     """One function that answers all of some rules for one user, in their order."""
     return OneUser(rules)
-
-
-def clock(now: datetime | None) -> int:
-    """Microseconds of `now`. Raises RuleValueError without one, or for a naive one."""
-    if now is None:
-        raise RuleValueError("a rule uses now() or days_since(…): give the moment as now=…")
-    return int(moment("now", now))
 
 
 # A class test is cheaper than a call, and most values come as the class they are kept in.

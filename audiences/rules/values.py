@@ -79,6 +79,13 @@ def moment(name: str, value: object) -> float:
     raise _misfit(name, Type.TIMESTAMP, value)
 
 
+def clock(now: datetime | None) -> int:
+    """Microseconds of `now`. Raises RuleValueError without one, or for a naive one."""
+    if now is None:
+        raise RuleValueError("a rule uses now() or days_since(…): give the moment as now=…")
+    return int(moment("now", now))
+
+
 def texts(name: str, value: object) -> list[str] | None:
     """The texts of a list, missing ones left out; None for None."""
     if value is None:
