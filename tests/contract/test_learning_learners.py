@@ -1,0 +1,266 @@
+"""What every learner promises, and what VW's own process must survive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from learning.errors import BrokenWeights, InvalidRows, LearnerLost, LearnerRefused
+from learning.learner import GaussianLearner, Learner, Task
+from learning.models import Linear
+from learning.rows import Rows
+from learning.vw_format import escaped
+from learning.vw_learner import Loss, VwLearner
+
+COLUMNS = 12
+# Names as a vocabulary has them; `|`, `:`, blanks and line ends would break an example unless escaped.
+NAMES = ("rate", "category=FD WRAPS/BAGS", "a|b", "a:2", "c\nd", "12", "é", *(f"n{i}" for i in range(5)))
+
+
+def task(intercept: float = 0.0, weight: float = 0.0) -> Task:
+    weights = np.zeros(COLUMNS)
+    weights[0] = weight
+    return Task(NAMES, 0.0, 1.0, weights, intercept)
+
+
+def rows(n: int, seed: int = 0) -> Rows:
+    rng = np.random.default_rng(seed)
+    matrix = rng.random((n, COLUMNS)) * (rng.random((n, COLUMNS)) < 0.7)
+    chance = np.clip(matrix @ np.linspace(0, 0.3, COLUMNS), 0, 1)
+    targets = (rng.random(n) < chance).astype(float)
+    return Rows(matrix, targets, rng.uniform(0.01, 1, n), np.ones(n))
+
+
+def part(whole: Rows, piece: slice) -> Rows:
+    return Rows(whole.matrix[piece], whole.targets[piece], whole.propensities[piece], whole.importance[piece])
+
+
+def make(kind: str, what: Task) -> Learner:
+    match kind:
+        case "vw":
+            return VwLearner(what)
+        case "vw_logistic":
+            return VwLearner(what, loss="logistic")
+        case _:
+            return GaussianLearner(what, ridge=1.0)
+
+
+@pytest.fixture(params=["vw", "vw_logistic", "linear_gaussian"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def learner(kind: str) -> Iterator[Learner]:
+    made = make(kind, task())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def vw() -> Iterator[VwLearner]:
+    made = VwLearner(task())
+    yield made
+    made.close()
+
+
+def test_it_learns(learner: Learner) -> None:
+    new = rows(3000, seed=1)
+    learnt = learner.fold(None, rows(3000)).model
+    mean = float(((new.targets - new.targets.mean()) ** 2).mean())
+    assert float(((new.targets - learnt.predict(new.matrix)) ** 2).mean()) < 0.92 * mean
+
+
+def test_equal_rows_give_equal_weights(kind: str, learner: Learner) -> None:
+    other = make(kind, task())
+    try:
+        once, again = learner.fold(None, rows(700)), other.fold(None, rows(700))
+    finally:
+        other.close()
+    assert once.model.to_bytes() == again.model.to_bytes()
+
+
+def test_going_on_from_a_state_equals_learning_at_once(learner: Learner) -> None:
+    whole = rows(1300)
+    at_once = learner.fold(None, whole).model
+    first = learner.fold(None, part(whole, slice(0, 800)))
+    then = learner.fold(first.state, part(whole, slice(800, None))).model
+    matrix = rows(100, seed=2).matrix
+    np.testing.assert_allclose(then.predict(matrix), at_once.predict(matrix), rtol=0, atol=1e-9)
+
+
+def test_no_rows_leave_the_prior(kind: str) -> None:
+    learner = make(kind, task(intercept=0.125, weight=0.25))
+    try:
+        model = learner.fold(None, part(rows(1), slice(0, 0))).model
+    finally:
+        learner.close()
+    explained = model.explain(np.ones(COLUMNS))
+    assert explained[""] == 0.125
+    assert explained["rate"] == pytest.approx(0.25)
+    assert explained["12"] == 0.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e13])
+def test_features_that_would_poison_it_are_refused(learner: Learner, value: float) -> None:
+    poisoned = rows(10)
+    poisoned.matrix[3, 2] = value
+    with pytest.raises(InvalidRows, match="features"):
+        learner.fold(None, poisoned)
+    learner.fold(None, rows(10))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
+def test_targets_outside_the_bounds_are_refused(learner: Learner, value: float) -> None:
+    poisoned = rows(10)
+    poisoned.targets[3] = value
+    with pytest.raises(InvalidRows, match="target"):
+        learner.fold(None, poisoned)
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, -0.5, 1.5])
+def test_propensities_that_can_not_be_are_refused(learner: Learner, value: float) -> None:
+    poisoned = rows(10)
+    poisoned.propensities[3] = value
+    with pytest.raises(InvalidRows, match="propensity"):
+        learner.fold(None, poisoned)
+
+
+def test_uneven_rows_are_refused(learner: Learner) -> None:
+    whole = rows(10)
+    with pytest.raises(InvalidRows):
+        learner.fold(None, Rows(whole.matrix, whole.targets[:5], whole.propensities, whole.importance))
+    with pytest.raises(InvalidRows):
+        learner.fold(None, Rows(whole.matrix[:, :5], whole.targets, whole.propensities, whole.importance))
+
+
+def test_a_damaged_state_is_an_error_and_not_the_end(learner: Learner) -> None:
+    with pytest.raises((BrokenWeights, LearnerRefused)):
+        learner.fold(b"rubbish", rows(10))
+    learner.fold(None, rows(10))
+
+
+ASK_VW = """
+import sys, numpy as np, vowpal_wabbit_next as vw
+from learning.vw_format import line
+data = np.load(sys.argv[1])
+workspace = vw.Workspace(["--quiet"], model_data=data["state"].tobytes())
+parser = vw.TextFormatParser(workspace)
+names = [str(name) for name in data["names"]]
+texts = [line(names, row, 0, 1).split(" ", 2)[2] for row in data["matrix"].tolist()]
+np.save(sys.argv[2], [workspace.predict_one(parser.parse_line(text)) for text in texts])
+"""
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_our_scores_equal_the_predictions_of_vw(loss: Loss, tmp_path: Path) -> None:
+    learner = VwLearner(task(intercept=0.1, weight=0.2), loss=loss)
+    try:
+        learnt = learner.fold(learner.fold(None, rows(2000)).state, rows(2000, seed=3))
+    finally:
+        learner.close()
+    rng = np.random.default_rng(4)
+    matrix = rng.normal(size=(1000, COLUMNS)) * rng.choice([0.0, 0.1, 1.0, 3.0], size=(1000, 1))
+    np.savez(
+        tmp_path / "ask.npz",
+        state=np.frombuffer(learnt.state, dtype=np.uint8),
+        names=[escaped(name) for name in NAMES],
+        matrix=matrix,
+    )
+    answers = tmp_path / "answers.npy"
+    subprocess.run([sys.executable, "-c", ASK_VW, str(tmp_path / "ask.npz"), str(answers)], check=True)
+    predictions = np.load(answers)
+    assert predictions.std() > 0.1
+    np.testing.assert_allclose(learnt.model.predict(matrix), predictions, rtol=0, atol=1e-6)
+
+
+def test_vw_is_never_loaded_into_the_process_that_serves(vw: VwLearner) -> None:
+    vw.fold(None, rows(10))
+    script = "import learning.training, learning.rounds, sys; sys.exit('vowpal_wabbit_next' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert "vowpal_wabbit_next" not in sys.modules
+
+
+def test_a_process_killed_in_the_middle_of_training_loses_nothing(vw: VwLearner) -> None:
+    many = rows(30_000)
+    undisturbed = vw.fold(None, many).model.to_bytes()
+    killed: list[int] = []
+
+    def kill() -> None:
+        time.sleep(0.25)
+        pid = vw.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    disturbed = vw.fold(None, many).model.to_bytes()
+    killer.join()
+    # A new process answered, so the old one had died before it could.
+    assert killed
+    assert vw.pid is not None
+    assert vw.pid not in killed
+    assert disturbed == undisturbed
+
+
+def test_a_process_that_died_between_folds_is_replaced(vw: VwLearner) -> None:
+    first = vw.fold(None, rows(100))
+    pid = vw.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    vw.fold(first.state, rows(100, seed=1))
+    assert vw.pid != pid
+
+
+def test_a_process_that_stands_still_is_given_up() -> None:
+    impatient = VwLearner(task(), patience=0.0)
+    with pytest.raises(LearnerLost):
+        impatient.fold(None, rows(10))
+    assert impatient.pid is None
+    impatient.close()
+
+
+def test_a_closed_learner_leaves_no_process_behind(vw: VwLearner) -> None:
+    vw.fold(None, rows(10))
+    pid = vw.pid
+    assert pid is not None
+    vw.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    vw.fold(None, rows(10))
+
+
+def test_columns_that_fall_on_one_weight_are_refused() -> None:
+    names = tuple(f"n{i}" for i in range(200))
+    crowded = VwLearner(Task(names, 0.0, 1.0, np.zeros(200), 0.0), bits=10)
+    with pytest.raises(LearnerRefused, match="give it more bits"):
+        crowded.fold(None, Rows(np.zeros((1, 200)), np.zeros(1), np.ones(1), np.ones(1)))
+    crowded.close()
+
+
+def test_the_logistic_loss_refuses_what_lies_between_its_two_rewards() -> None:
+    learner = VwLearner(task(), loss="logistic")
+    between = rows(10)
+    between.targets[2] = 0.5
+    with pytest.raises(InvalidRows, match="squared loss"):
+        learner.fold(None, between)
+    learner.close()
+
+
+def test_names_that_break_examples_are_learnt_as_columns_of_their_own(vw: VwLearner) -> None:
+    matrix = np.tile(np.eye(COLUMNS), (60, 1))
+    targets = np.tile(np.linspace(0, 1, COLUMNS), 60)
+    n = len(targets)
+    model = vw.fold(None, Rows(matrix, targets, np.ones(n), np.ones(n))).model
+    assert isinstance(model, Linear)
+    np.testing.assert_allclose(model.predict(np.eye(COLUMNS)), np.linspace(0, 1, COLUMNS), atol=0.05)
