@@ -1,0 +1,449 @@
+"""Decisions become rewards, rewards become versions, versions are judged: on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from learning import repository
+from learning.errors import InvalidRounds, InvalidRows, SeenInTraining, UnknownVersion, VersionTaken
+from learning.reward_service import RewardService
+from learning.rewards import Reward
+from learning.rounds import evaluate, see_again
+from learning.spec import PolicySpec
+from learning.training import Training
+from learning.versions import PolicyVersion, cold_start
+from playbooks.flow import End, Flow
+from playbooks.library import Draft, Library
+from playbooks.matching import Request, Snapshot, decide, fall_back, replay
+from playbooks.models import DO_NOTHING, Content, Goal, Offer, Playbook, VariantSet
+from playbooks.policy import Policy
+from playbooks.repository import publish
+from storage import ledger
+from storage.engine import Database
+from storage.ids import new_id
+from storage.ledger import Kind, NewFact
+from storage.schema import metadata
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+WINDOW = timedelta(days=14)
+CATEGORIES = ["MILK", "FD WRAPS/BAGS", "CANDY - PACKAGED", "APPLES", "BACON"]
+VOCABULARIES = {"category": CATEGORIES}
+USERS = [f"u{i:03}" for i in range(120)]
+
+
+def spec(**changes: Any) -> PolicySpec:
+    return PolicySpec.model_validate(
+        {
+            "id": "next_category",
+            "placements": ["outbound"],
+            "features": [
+                {
+                    "name": "rate",
+                    "from": "category_rate",
+                    "at": "arm.category",
+                    "transform": ["raw", "sqrt"],
+                },
+                {"one_hot": "arm.category"},
+            ],
+            "learner": {"kind": "vw"},
+            "exploration": {
+                "kind": "epsilon_greedy",
+                "epsilon": {"start": 0.3, "floor": 0.3, "half_life": 1000},
+            },
+        }
+        | changes
+    )
+
+
+def playbook(id_: str, **goal: Any) -> Playbook:
+    return Playbook(
+        id=id_,
+        name=id_,
+        placement="outbound",
+        goal=Goal(
+            **{
+                "event": "order_completed",
+                "where": "list_contains(event.categories, arm.category)",
+                "window": WINDOW,
+                **goal,
+            }
+        ),
+        variants=[VariantSet(group="category", channel="mailbox", content="notice")],
+        flow=Flow(start="over", states={"over": End(kind="end", result="over")}),
+    )
+
+
+class World:
+    """A population whose users buy each category in a fortnight with a chance of their own."""
+
+    def __init__(self, database: Database, *plans: Playbook, seed: int = 1) -> None:
+        self.database = database
+        self.rng = np.random.default_rng(seed)
+        self.chances = {user: self.rng.beta(0.5, 2.0, len(CATEGORIES)) for user in USERS}
+        database.write(lambda c: metadata.create_all(c, checkfirst=True))
+        self.library = self.publish(*(plans or (playbook("everyone"),)))
+
+    def publish(self, *plans: Playbook) -> Library:
+        offers = [
+            Offer(id=f"o{i}", name=name, attributes={"group": "category", "category": name})
+            for i, name in enumerate(CATEGORIES)
+        ]
+        content = Content(id="notice", subject="", body="")
+        draft = Draft(plans, {offer.id: offer for offer in offers}, {content.id: content})
+        self.library = self.database.write(lambda c: publish(c, draft, START))
+        return self.library
+
+    def features(self, user: str) -> dict[str, Any]:
+        return {"category_rate": self.chances[user].tolist()}
+
+    def decide(
+        self, policy: Policy, now: datetime, *, key: str = "", users: Sequence[str] = USERS
+    ) -> list[str]:
+        snapshot = Snapshot(self.library, policy, seed="s")
+        decisions = [
+            decide(
+                snapshot,
+                Request(new_id(now), user, "outbound", key or now.isoformat()),
+                features=self.features(user),
+                audiences=frozenset(),
+                uses={},
+                now=now,
+            )
+            for user in users
+        ]
+        self.record(decisions)
+        return [decision.decision_id for decision in decisions]
+
+    def record(self, decisions: Sequence[Any]) -> None:
+        facts = [
+            NewFact(Kind.DECISION, one.decision_id, one.placement, one.user_id, one.decided_at, one)
+            for one in decisions
+        ]
+        self._append(facts, decisions[0].decided_at)
+
+    def buy(self, user: str, at: datetime, *categories: str, **properties: Any) -> str:
+        event = new_id(at)
+        body = {"properties": {"categories": list(categories), **properties}}
+        self._append([NewFact(Kind.EVENT, event, "order_completed", user, at, body)], at)
+        return event
+
+    def live_a_fortnight(self, start: datetime) -> None:
+        """Everybody buys what chance has it: one order each, somewhere inside the fortnight."""
+        facts = []
+        for user in USERS:
+            bought = self.rng.random(len(CATEGORIES)) < self.chances[user]
+            at = start + timedelta(hours=float(self.rng.uniform(1, 300)))
+            body = {"properties": {"categories": [c for c, b in zip(CATEGORIES, bought, strict=True) if b]}}
+            facts.append(NewFact(Kind.EVENT, new_id(at), "order_completed", user, at, body))
+        self._append(facts, start)
+
+    def rewards(self) -> dict[str, Reward]:
+        with self.database.read() as connection:
+            return {
+                one.decision_id: one for _, _, one in repository.rewards_after(connection, 0, limit=10**6)
+            }
+
+    def _append(self, facts: Sequence[NewFact], now: datetime) -> None:
+        for start in range(0, len(facts), 500):
+            piece = facts[start : start + 500]
+            self.database.write(partial(ledger.append, new=piece, now=now), rows=len(piece))
+
+
+class Fixed:
+    """A policy that always draws the arm of one category, or nothing."""
+
+    inputs = frozenset({"category_rate"})
+
+    def __init__(self, category: str | None) -> None:
+        self.version = "fixed@1"
+        self._category = category
+
+    def score(self, features: Any, arms: Any) -> Any:
+        return np.array([1.0 if arm.attributes["category"] == self._category else -1.0 for arm in arms])
+
+    def explore(self, scores: Any) -> Any:
+        return (scores == scores.max()).astype(float) / (scores == scores.max()).sum()
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+@pytest.fixture
+def service(world: World) -> RewardService:
+    return RewardService(world.database)
+
+
+@contextmanager
+def training(database: Database, of: PolicySpec) -> Iterator[Training]:
+    made = Training(database, of, VOCABULARIES)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_decision_earns_what_its_window_brings(world: World, service: RewardService) -> None:
+    users = ["in_time", "last_moment", "too_late", "before", "other", "twice"]
+    world.chances.update(dict.fromkeys(users, world.chances["u000"]))
+    ids = dict(zip(users, world.decide(Fixed("BACON"), START, users=users), strict=True))
+    first = world.buy("in_time", START, "BACON", "MILK")
+    last = world.buy("last_moment", START + WINDOW - timedelta(microseconds=1), "BACON")
+    world.buy("too_late", START + WINDOW, "BACON")
+    world.buy("before", START - timedelta(seconds=1), "BACON")
+    world.buy("other", START + timedelta(days=1), "MILK")
+    world.buy("twice", START + timedelta(days=3), "BACON")
+    early = world.buy("twice", START + timedelta(days=2), "BACON")
+
+    assert service.mature(START + WINDOW - timedelta(seconds=1)) == 0
+    assert service.mature(START + WINDOW) == len(users)
+    earned = {user: world.rewards()[decision] for user, decision in ids.items()}
+    assert {user: one.value for user, one in earned.items()} == {
+        "in_time": 1.0,
+        "last_moment": 1.0,
+        "too_late": 0.0,
+        "before": 0.0,
+        "other": 0.0,
+        "twice": 1.0,
+    }
+    assert earned["in_time"].outcome == first
+    assert earned["last_moment"].outcome == last
+    assert earned["twice"].outcome == early
+    assert service.mature(START + WINDOW * 2) == 0
+
+
+def test_doing_nothing_earns_nothing_at_once(world: World, service: RewardService) -> None:
+    (idle,) = world.decide(Fixed(None), START, users=["u000"])
+    world.buy("u000", START + timedelta(days=1), *CATEGORIES)
+    snapshot = Snapshot(world.library, Fixed("MILK"), seed="s")
+    fallen = fall_back(snapshot, Request(new_id(START), "u001", "outbound", "k"), START, "unknown_user")
+    world.record([fallen])
+    assert service.mature(START) == 2
+    assert world.rewards()[idle].value == 0.0
+    assert world.rewards()[idle].arm == DO_NOTHING
+    assert world.rewards()[fallen.decision_id].value == 0.0
+
+
+def test_an_outcome_counts_for_the_latest_decision_it_fits(world: World, service: RewardService) -> None:
+    (older,) = world.decide(Fixed("BACON"), START, users=["u000"])
+    (newer,) = world.decide(Fixed("BACON"), START + timedelta(days=2), users=["u000"])
+    (other,) = world.decide(Fixed("MILK"), START + timedelta(days=3), users=["u000"])
+    world.buy("u000", START + timedelta(days=5), "BACON")
+    assert service.mature(START + WINDOW) == 1
+    assert service.mature(START + WINDOW * 2) == 2
+    values = {decision: one.value for decision, one in world.rewards().items()}
+    assert values == {older: 0.0, newer: 1.0, other: 0.0}
+
+
+def test_an_outcome_that_names_its_decision_counts_for_that_one(world: World, service: RewardService) -> None:
+    (older,) = world.decide(Fixed("BACON"), START, users=["u000"])
+    (newer,) = world.decide(Fixed("BACON"), START + timedelta(days=2), users=["u000"])
+    world.buy("u000", START + timedelta(days=5), "BACON", decision_id=older)
+    world.buy("u000", START + timedelta(days=6), "BACON", decision_id="somebody else's")
+    service.mature(START + WINDOW * 2)
+    assert world.rewards()[older].value == 1.0
+    assert world.rewards()[newer].value == 0.0
+
+
+def test_windows_of_different_lengths_close_in_their_own_time(database: Database) -> None:
+    world = World(database, playbook("long", window=timedelta(days=30), value=3.0))
+    service = RewardService(database)
+    (slow,) = world.decide(Fixed("MILK"), START, users=["u000"])
+    world.publish(playbook("long", window=timedelta(days=2), value=2.0))
+    (quick,) = world.decide(Fixed("MILK"), START + timedelta(days=1), users=["u001"])
+    for user in ("u000", "u001"):
+        world.buy(user, START + timedelta(days=2), "MILK")
+    assert service.mature(START + timedelta(days=3)) == 1
+    assert world.rewards()[quick].value == 2.0
+    assert service.mature(START + timedelta(days=30)) == 1
+    # A decision keeps the goal of the version it was made from.
+    assert world.rewards()[slow].value == 3.0
+
+
+def test_a_refused_arm_is_credited_as_intended_and_marked(world: World, service: RewardService) -> None:
+    snapshot = Snapshot(world.library, Fixed("MILK"), seed="s")
+    request = Request(new_id(START), "u000", "outbound", "k")
+    drawn = decide(
+        snapshot, request, features=world.features("u000"), audiences=frozenset(), uses={}, now=START
+    )
+    world.record([msgspec.structs.replace(drawn, refused_by="cap.everyone.monthly")])
+    world.buy("u000", START + timedelta(days=1), "MILK")
+    service.mature(START + WINDOW)
+    credited = world.rewards()[drawn.decision_id]
+    assert credited.value == 1.0
+    assert credited.acts is False
+
+
+def test_maturing_that_is_torn_apart_credits_each_decision_once(
+    world: World, service: RewardService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for turn in range(6):
+        world.decide(Fixed("MILK"), START, key=str(turn))
+    world.live_a_fortnight(START)
+    write, calls = world.database.write, 0
+
+    def torn(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % 2 == 0:
+            raise ConnectionError("the cable was pulled")
+        return write(*args, **kwargs)
+
+    monkeypatch.setattr(world.database, "write", torn)
+    for _ in range(20):
+        try:
+            service.mature(START + WINDOW)
+        except ConnectionError:
+            continue
+    assert calls > 6
+    assert len(world.rewards()) == 6 * len(USERS)
+    with world.database.read() as connection:
+        assert ledger.counts(connection)[Kind.REWARD] == {"matured": 6 * len(USERS)}
+
+
+def run(world: World, made: Training, fortnights: int, start: datetime = START) -> PolicyVersion:
+    service = RewardService(world.database)
+    version = made.in_charge(start)
+    for turn in range(fortnights):
+        now = start + turn * WINDOW
+        world.decide(version.serve(), now)
+        world.live_a_fortnight(now)
+        service.mature(now + WINDOW)
+        version = made.learn(now + WINDOW)
+    return version
+
+
+def test_the_loop_learns_and_publishes_a_version_each_time(world: World) -> None:
+    with training(world.database, spec()) as made:
+        cold = made.in_charge(START)
+        version = run(world, made, 6)
+        assert made.learn(START + 7 * WINDOW) == version
+    assert cold.version == "next_category@1"
+    assert cold.trained == 0
+    assert version.version == "next_category@7"
+    assert version.parent == "next_category@6"
+    values = [one for one in world.rewards().values() if one.arm != DO_NOTHING]
+    assert version.trained == len(values)
+    assert version.metrics["rows"] > 0
+    first = [one.value for one in values if one.decided_at == START]
+    last = [one.value for one in values if one.decided_at > START + 3 * WINDOW]
+    assert np.mean(last) > np.mean(first) + 0.1
+    with world.database.read() as connection:
+        assert ledger.counts(connection)[Kind.CHANGE]["policy_published"] == 7
+        assert repository.version(connection, version.version) == version
+        with pytest.raises(UnknownVersion):
+            repository.version(connection, "next_category@8")
+
+
+@pytest.mark.parametrize(
+    "learner", [{"kind": "vw"}, {"kind": "vw", "loss": "logistic"}, {"kind": "linear_gaussian"}]
+)
+def test_two_runs_on_the_same_data_give_the_same_weights(tmp_path: Path, learner: dict[str, Any]) -> None:
+    models = []
+    for name in ("one", "two"):
+        database = Database(f"sqlite:///{tmp_path / name}.db")
+        try:
+            world = World(database)
+            with training(database, spec(learner=learner)) as made:
+                models.append(run(world, made, 3).model)
+        finally:
+            database.close()
+    assert models[0] == models[1]
+
+
+def test_logged_decisions_replay_and_score_again_from_the_record(world: World) -> None:
+    with training(world.database, spec()) as made:
+        version = run(world, made, 2)
+    policy = version.serve()
+    ids = world.decide(policy, START + 3 * WINDOW)
+    with world.database.read() as connection:
+        recorded = repository.decisions(connection, ids)
+    again = PolicyVersion.from_bytes(version.to_bytes()).serve()
+    arms = list(world.library.arms.values())
+    assert len(recorded) == len(USERS)
+    for decision in recorded.values():
+        assert replay(decision, again) == decision
+        np.testing.assert_allclose(again.score(decision.features, arms), decision.scores, rtol=0, atol=1e-12)
+
+
+def test_a_changed_specification_starts_anew_and_learns_from_all_rewards(world: World) -> None:
+    with training(world.database, spec()) as made:
+        before = run(world, made, 2)
+    other = spec(learner={"kind": "linear_gaussian"}, prior={"intercept": 0.2, "weights": {"rate": 0.5}})
+    with training(world.database, other) as made:
+        fresh = made.in_charge(START + 3 * WINDOW)
+        learnt = made.learn(START + 3 * WINDOW)
+    assert fresh.version == "next_category@4"
+    assert fresh.parent == before.version
+    assert fresh.trained == 0
+    assert learnt.version == "next_category@5"
+    assert learnt.trained == before.trained
+
+
+def test_rewards_outside_the_bounds_publish_nothing(database: Database) -> None:
+    world = World(database, playbook("everyone", value=5.0))
+    with training(database, spec()) as made:
+        with pytest.raises(InvalidRows, match="target"):
+            run(world, made, 1)
+        assert made.in_charge(START + WINDOW).version == "next_category@1"
+
+
+def test_only_one_can_publish_a_version(world: World) -> None:
+    first = cold_start(spec(), VOCABULARIES, START, after=None)
+    world.database.write(lambda c: repository.insert_version(c, first, START), rows=2)
+    with pytest.raises(VersionTaken):
+        world.database.write(lambda c: repository.insert_version(c, first, START), rows=2)
+    with world.database.read() as connection:
+        assert ledger.counts(connection)[Kind.CHANGE]["policy_published"] == 1
+
+
+def test_a_candidate_is_judged_on_rounds_it_has_not_seen(world: World) -> None:
+    with training(world.database, spec()) as made:
+        young = run(world, made, 2)
+        old = run(world, made, 6, START + 2 * WINDOW)
+        assert old.number == 9
+    result = evaluate(world.database, young)
+    seen = see_again(world.database, young, after=young.through)
+    truth = _true_value(world, young)
+    assert result.rounds == len(seen.rounds) == 6 * len(USERS)
+    assert result.users == len(USERS)
+    assert result.low <= truth <= result.high
+    assert result.high - result.low < 0.15
+    assert result.mean_weight == pytest.approx(1.0, abs=0.1)
+    assert result.doubts == ()
+    with pytest.raises(SeenInTraining):
+        evaluate(world.database, young, after=0)
+    with pytest.raises(InvalidRounds):
+        evaluate(world.database, old)
+
+
+def test_a_policy_judged_on_its_own_log_is_worth_what_it_earned(world: World) -> None:
+    with training(world.database, spec()) as made:
+        version = made.in_charge(START)
+        world.decide(version.serve(), START)
+        world.live_a_fortnight(START)
+        RewardService(world.database).mature(START + WINDOW)
+    result = evaluate(world.database, version)
+    earned = np.mean([one.value for one in world.rewards().values()])
+    assert result.mean_weight == pytest.approx(1.0)
+    assert result.value == pytest.approx(earned, abs=0.02)
+
+
+def _true_value(world: World, version: PolicyVersion) -> float:
+    """What the policy earns a decision, from the chances that only this test knows."""
+    policy, arms = version.serve(), list(world.library.arms.values())
+    value = 0.0
+    for user in USERS:
+        vector = policy.explore(np.append(policy.score(world.features(user), arms), 0.0))
+        value += float(vector[:-1] @ world.chances[user])
+    return value / len(USERS)
