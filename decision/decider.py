@@ -15,9 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 import structlog
-from audiences.features import FeatureReader
 from sqlalchemy import Connection
 
+from audiences.features import FeatureReader
 from audiences.repository import is_known
 from decision.errors import KeyReused
 from playbooks import counters, repository
@@ -125,10 +125,6 @@ class Decider:
             WriterBusy: too much waits to be written.
         """
         fingerprint = blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
-        if key is not None and (known := self._known(key, fingerprint)) is not None:
-            done: Future[DecideAnswer] = Future()
-            done.set_result(known)
-            return done
         serving = self._serving
         decision = self._decide(serving, request, key)
         library = serving.snapshot.library
@@ -197,11 +193,6 @@ class Decider:
             uses=uses,
             now=now,
         )
-
-    def _known(self, key: str, fingerprint: str) -> DecideAnswer | None:
-        with self._database.read() as connection:
-            earlier = repository.answer_to(connection, key)
-        return None if earlier is None else _same(earlier, fingerprint, key)
 
 
 def _reserve(connection: Connection, library: Library, decision: Decision) -> Decision:

@@ -10,30 +10,47 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, delete, func, insert, null, or_, select, update
 
 from playbooks.constraints import Uses, cap_rule, suppressing_cap
 from playbooks.models import Playbook
 from playbooks.tables import uses
+from storage.statements import Statement
+from storage.times import from_micros, to_micros
 
 # How long a decision may hold a use before its message was handed over.
 RESERVATION = timedelta(hours=24)
 
+_COUNTED = or_(uses.c.expires_at.is_(None), uses.c.expires_at > bindparam("now", type_=BigInteger))
+_READ = Statement(
+    select(uses.c.rule, uses.c.used_at)
+    .where(
+        uses.c.user_id == bindparam("user_id"),
+        uses.c.used_at > bindparam("since", type_=BigInteger),
+        _COUNTED,
+    )
+    .order_by(uses.c.used_at)
+)
+_HOLDS = Statement(select(uses.c.id).where(uses.c.decision_id == bindparam("decision_id"), _COUNTED).limit(1))
+_INSERT = Statement(
+    insert(uses).values(
+        {name: bindparam(name) for name in ("user_id", "rule", "decision_id", "used_at", "expires_at")}
+    )
+)
+_COMMIT = Statement(
+    update(uses).where(uses.c.decision_id == bindparam("decision_id")).values(expires_at=null())
+)
+_RELEASE = Statement(
+    delete(uses).where(uses.c.decision_id == bindparam("decision_id"), uses.c.expires_at.is_not(None))
+)
+
 
 def read(connection: Connection, user_id: str, now: datetime, *, since: datetime) -> Uses:
     """Return the moments of a user's counted uses after `since`, by rule, oldest first."""
-    query = (
-        select(uses.c.rule, uses.c.used_at)
-        .where(
-            uses.c.user_id == user_id,
-            uses.c.used_at > since,
-            or_(uses.c.expires_at.is_(None), uses.c.expires_at > now),
-        )
-        .order_by(uses.c.used_at)
-    )
+    row = {"user_id": user_id, "since": to_micros(since), "now": to_micros(now)}
     result: dict[str, list[datetime]] = {}
-    for rule, used_at in connection.execute(query):
-        result.setdefault(rule, []).append(used_at)
+    for use in _READ.run(connection, row):
+        result.setdefault(use.rule, []).append(from_micros(use.used_at))
     return result
 
 
@@ -51,40 +68,34 @@ def reserve(
     full = suppressing_cap(playbook, read(connection, user_id, now, since=since), now)
     if full is not None:
         return full
-    connection.execute(
-        insert(uses),
-        [
-            {
-                "user_id": user_id,
-                "rule": cap_rule(playbook.id, cap.id),
-                "decision_id": decision_id,
-                "used_at": now,
-                "expires_at": now + RESERVATION,
-            }
-            for cap in playbook.constraints
-        ],
-    )
+    rows = [
+        {
+            "user_id": user_id,
+            "rule": cap_rule(playbook.id, cap.id),
+            "decision_id": decision_id,
+            "used_at": to_micros(now),
+            "expires_at": to_micros(now + RESERVATION),
+        }
+        for cap in playbook.constraints
+    ]
+    _INSERT.run_many(connection, rows)
     return None
 
 
 def holds(connection: Connection, decision_id: str, now: datetime) -> bool:
     """Say whether a decision's uses are reserved still, or committed."""
-    query = select(uses.c.id).where(
-        uses.c.decision_id == decision_id, or_(uses.c.expires_at.is_(None), uses.c.expires_at > now)
-    )
-    return connection.execute(query.limit(1)).first() is not None
+    row = {"decision_id": decision_id, "now": to_micros(now)}
+    return _HOLDS.run(connection, row).first() is not None
 
 
 def commit(connection: Connection, decision_ids: Sequence[str]) -> None:
     """Make the reserved uses of these decisions count for good."""
-    connection.execute(update(uses).where(uses.c.decision_id.in_(decision_ids)).values(expires_at=None))
+    _COMMIT.run_many(connection, [{"decision_id": decision_id} for decision_id in decision_ids])
 
 
 def release(connection: Connection, decision_ids: Sequence[str]) -> None:
     """Give the reserved uses of these decisions back; committed ones stay."""
-    connection.execute(
-        delete(uses).where(uses.c.decision_id.in_(decision_ids), uses.c.expires_at.is_not(None))
-    )
+    _RELEASE.run_many(connection, [{"decision_id": decision_id} for decision_id in decision_ids])
 
 
 def longest_window(playbooks: Sequence[Playbook]) -> timedelta:

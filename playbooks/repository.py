@@ -7,14 +7,22 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from playbooks.library import Draft, Library, VersionBody
 from playbooks.tables import answers, playbook_versions
 from storage import ledger
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
+from storage.statements import Statement
 from storage.times import to_micros
+
+_ANSWER = Statement(
+    select(answers.c.fingerprint, answers.c.decision_id, answers.c.body).where(
+        answers.c.request_key == bindparam("request_key")
+    )
+)
+_REMEMBER = Statement(insert(answers).values({column.name: bindparam(column.name) for column in answers.c}))
 
 
 class PlaybookChange(msgspec.Struct, frozen=True):
@@ -83,8 +91,7 @@ def version_body(connection: Connection, playbook: str, version: int) -> Version
 
 def answer_to(connection: Connection, request_key: str) -> Answer | None:
     """Return what was answered to a request key before, or None."""
-    query = select(answers.c.fingerprint, answers.c.decision_id, answers.c.body)
-    row = connection.execute(query.where(answers.c.request_key == request_key)).first()
+    row = _ANSWER.run(connection, {"request_key": request_key}).first()
     return None if row is None else Answer(row.fingerprint, row.decision_id, row.body)
 
 
@@ -94,12 +101,11 @@ def remember_answer(connection: Connection, request_key: str, answer: Answer, no
     Raises:
         sqlalchemy.exc.IntegrityError: the key was answered before.
     """
-    connection.execute(
-        insert(answers).values(
-            request_key=request_key,
-            fingerprint=answer.fingerprint,
-            decision_id=answer.decision_id,
-            answered_at=to_micros(now),
-            body=answer.body,
-        )
-    )
+    row = {
+        "request_key": request_key,
+        "fingerprint": answer.fingerprint,
+        "decision_id": answer.decision_id,
+        "answered_at": to_micros(now),
+        "body": answer.body,
+    }
+    _REMEMBER.run(connection, row)

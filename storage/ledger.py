@@ -13,11 +13,12 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, func, insert, select
+from sqlalchemy import Connection, Select, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from storage.schema import cursors, facts
+from storage.statements import Statement, defer
 from storage.times import from_micros, to_micros
 
 # Rows read at a time by those who walk through the ledger: a few MB at most.
@@ -67,17 +68,24 @@ class Fact(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body, type=type_)
 
 
+_INSERT = Statement(
+    insert(facts).values(
+        {
+            name: bindparam(name)
+            for name in ("kind", "id", "label", "user_id", "occurred_at", "recorded_at", "body")
+        }
+    )
+)
+
 _encode = msgspec.json.Encoder().encode
 
 
 def append(connection: Connection, new: Sequence[NewFact], now: datetime) -> None:
-    """Record facts whose ids are fresh.
+    """Record facts whose ids are fresh, at the end of the writer's turn (see `storage.statements.defer`).
 
-    Raises:
-        sqlalchemy.exc.IntegrityError: an id of that kind is taken; nothing of the transaction may be kept.
+    An id of that kind that is taken fails the transaction with `sqlalchemy.exc.IntegrityError`.
     """
-    if new:
-        connection.execute(insert(facts), _rows(new, now))
+    defer(connection, _INSERT, _rows(new, now))
 
 
 def append_unless_known(connection: Connection, new: Sequence[NewFact], now: datetime) -> set[str]:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from storage.errors import DatabaseUnavailable, NextplayError, WriterBusy
+from storage.statements import forget_deferred, run_deferred
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -126,7 +127,9 @@ class SqliteWriter:
         try:
             with connection.begin():
                 results = [job.work(connection) for job in turn]
+                run_deferred(connection)
         except Exception as error:  # noqa: BLE001 - whatever it was, it belongs to one caller, not to the thread
+            forget_deferred(connection)
             if len(turn) == 1:
                 turn[0].future.set_exception(_explained(error))
                 return
@@ -169,7 +172,12 @@ class PooledWriter:
     def _commit(self, work: Work[T]) -> T:
         try:
             with self._engine.begin() as connection:
-                return work(connection)
+                try:
+                    result = work(connection)
+                    run_deferred(connection)
+                finally:
+                    forget_deferred(connection)
+                return result
         except DBAPIError as error:
             raise _explained(error) from error
 
