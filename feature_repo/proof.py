@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,7 +49,7 @@ def prove(direct: DirectAccess, sdk: SdkAccess, specs: Specs) -> None:
             if rows != [direct.stored(view, key) for key in (FULL, EMPTY)]:
                 raise LayoutMismatch(f"rows of view '{view}' differ from those Feast's SDK writes")
         _compare_reads(direct, sdk, specs)
-    except (sqlite3.Error, IndexError, KeyError, UnicodeDecodeError) as error:
+    except (sqlite3.Error, struct.error, LookupError, ValueError, OverflowError) as error:
         raise LayoutMismatch(f"the online store is not laid out as expected: {error!r}") from error
     finally:
         _remove(direct, probes)

@@ -45,14 +45,14 @@ def columns_used(features: Iterable[FeatureSpec]) -> list[str]:
 
 
 def source_table(name: str, source: Source, features: list[FeatureSpec], relation: str, as_of_us: int) -> str:
-    """CREATE TABLE of a source's rows before T.
+    """CREATE TABLE of a source's rows; `relation` holds only events before T.
 
     Columns: `_row` (of the user in table `users`), `_sequence`, `_age` (µs before T, at least 1), `_bin`
     (whole weeks before T), the columns its features use, and a position for every vocabulary they group by.
     """
     windows = [feature.window for feature in features]
     longest = max((w for w in windows if w is not None), default=0) if None not in windows else None
-    limit = f" AND _age <= {longest * WEEK_US}" if longest is not None else ""
+    limit = f" WHERE _age <= {longest * WEEK_US}" if longest is not None else ""
     pairs = sorted({(f.by.column, f.by.vocabulary) for f in features if f.by is not None})
     used = columns_used(features)
     inner, outer = ['users."_row"', "sequence AS _sequence", "_age"], ['"_row"', "_sequence", "_age"]
@@ -73,7 +73,7 @@ def source_table(name: str, source: Source, features: list[FeatureSpec], relatio
     return (
         f'CREATE TEMP TABLE "{name}" AS '
         f"WITH events AS (SELECT *, {as_of_us} - epoch_us(occurred_at) AS _age FROM {relation}), "
-        f"rows AS (SELECT {', '.join(inner)} FROM events JOIN users USING (user_id) WHERE _age > 0{limit}) "
+        f"rows AS (SELECT {', '.join(inner)} FROM events JOIN users USING (user_id){limit}) "
         f"SELECT {', '.join(outer)} FROM rows{joins}" + (f" WHERE {known}" if only_grouped else "")
     )
 

@@ -1,0 +1,324 @@
+"""The repository with real Feast: parity of offline and online, push, ttl, and both ways into the store."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from feature_repo.encoding import FLOAT, READERS, decode, stored_time, true_time
+from feature_repo.errors import LayoutMismatch, SnapshotMissing, UnknownService
+from feature_repo.history import HistoryEvent
+from feature_repo.layout import DirectAccess
+from feature_repo.online import OnlineRow, SdkAccess
+from feature_repo.proof import prove, same
+from feature_repo.specs import load_specs
+from feature_repo.store import FeatureRepository
+
+WORDS = ("apples", "bread", "cheese")
+SPECS = load_specs(vocabularies={"arm_category": WORDS})
+START = datetime(2025, 1, 1, tzinfo=UTC)
+T1, T2 = START + timedelta(weeks=10), START + timedelta(weeks=12)
+HOUR = timedelta(hours=1)
+USERS = ["u0", "u1", "u2", "u3", "only-traits", "nobody"]
+
+
+def history() -> Iterator[HistoryEvent]:
+    yield HistoryEvent(1, "only-traits", "identify", START, {"age": "65+", "income": None})
+    for n in range(2, 120):
+        items: list[dict[str, Any]] = [
+            {"category": WORDS[(n + i) % 3], "quantity": 1, "value": n / 7, "discount": float(i)}
+            for i in range(n % 4)
+        ]
+        properties = {
+            "value": math.nan if n == 117 else n * 1.25,
+            "lines": items,
+            "categories": sorted({item["category"] for item in items}),
+        }
+        yield HistoryEvent(n, f"u{n % 4}", "order_completed", START + timedelta(hours=17 * n), properties)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FeatureRepository]:
+    repository = FeatureRepository(tmp_path_factory.mktemp("features"), SPECS)
+    repository.apply()
+    repository.history.append(history())
+    for as_of in (T1, T2):
+        repository.snapshot(as_of)
+    repository.publish(T2)
+    yield repository
+    repository.close()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[FeatureRepository]:
+    repository = FeatureRepository(tmp_path / "features", SPECS)
+    repository.apply()
+    yield repository
+    repository.close()
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) and b is not None:
+        return bool(np.array_equal(a, np.asarray(b, np.float32)))
+    return bool(a == b)
+
+
+def read_one(repository: FeatureRepository, user: str, now: datetime, service: str = "decide") -> OnlineRow:
+    return repository.online(service, [user], now)[0]
+
+
+@pytest.mark.parametrize("service", ["decide", "audience_rules", "training"])
+def test_historical_equals_online(repository: FeatureRepository, service: str) -> None:
+    offline = repository.historical(service, USERS, T2)
+    assert offline["user_id"].to_pylist() == USERS
+    for row, online in zip(offline.to_pylist(), repository.online(service, USERS, T2), strict=True):
+        assert {n: v for n, v in row.items() if n != "user_id" and not equal(online.values[n], v)} == {}
+        assert set(row) - {"user_id"} == set(online.values)
+
+
+def test_historical_is_as_of_the_latest_snapshot_not_after_t(repository: FeatureRepository) -> None:
+    then = repository.historical("training", ["u1"], T1 + HOUR).to_pylist()[0]
+    snapshot = repository.snapshots.read("user_rfm", T1).to_pylist()
+    assert then["value_52w"] == next(row["value_52w"] for row in snapshot if row["user_id"] == "u1")
+    before = repository.historical("training", ["u1"], T1 - HOUR).to_pylist()[0]
+    assert before["value_52w"] is None
+    long_after = repository.historical("training", ["u1"], T2 + timedelta(days=36)).to_pylist()[0]
+    assert long_after["value_52w"] is None
+    assert long_after["last_order_value"] is not None
+
+
+def test_values_have_their_types(repository: FeatureRepository) -> None:
+    row = read_one(repository, "u1", T2)
+    assert not row.missing
+    assert row.as_of == T2
+    assert row.stale == ()
+    weeks = row.values["category_weeks_12w"]
+    assert isinstance(weeks, np.ndarray)
+    assert (weeks.dtype, weeks.shape) == (np.dtype(np.float32), (len(WORDS),))
+    assert not weeks.flags.writeable
+    assert type(row.values["orders_12w"]) is int
+    assert type(row.values["value_12w"]) is float
+    assert row.values["last_order_at"].tzinfo is not None
+
+
+def test_nan_and_unknown_are_null(repository: FeatureRepository) -> None:
+    # u1's latest order has NaN for its value, so the one before counts.
+    assert read_one(repository, "u1", T2).values["last_order_value"] == 113 * 1.25
+    traits = read_one(repository, "only-traits", T2).values
+    assert (traits["age"], traits["income"], traits["orders_52w"]) == ("65+", None, 0)
+    assert traits["days_since_last_order"] is None
+    assert traits["last_order_at"] is None
+    assert traits["discount_share_12w"] is None
+    assert traits["category_weeks_since_last"].tolist() == [53.0] * 3
+
+
+def test_a_missing_user_is_known_as_missing_and_still_has_the_population(
+    repository: FeatureRepository,
+) -> None:
+    row = read_one(repository, "nobody", T2)
+    assert row.missing
+    assert row.as_of is None
+    assert {name for name, value in row.values.items() if value is not None} == {
+        "category_base_rate_4w",
+        "category_base_rate_12w",
+    }
+
+
+def test_values_older_than_their_ttl_are_null_and_named(repository: FeatureRepository) -> None:
+    at_the_end = T2 + timedelta(days=35)
+    assert read_one(repository, "u1", at_the_end).stale == ()
+    row = read_one(repository, "u1", at_the_end + timedelta(seconds=1))
+    assert {"orders_12w", "category_weeks_12w", "discount_share_12w", "category_base_rate_4w"} <= set(
+        row.stale
+    )
+    assert all(row.values[name] is None for name in row.stale)
+    assert "last_order_value" not in row.stale
+    assert row.values["last_order_value"] is not None
+    assert not row.missing
+
+
+def test_order_of_users_is_kept_and_repeats_allowed(repository: FeatureRepository) -> None:
+    rows = repository.online("audience_rules", ["u2", "nobody", "u1", "u2"], T2)
+    assert [row.missing for row in rows] == [False, True, False, False]
+    assert rows[0].values == rows[3].values != rows[2].values
+    assert repository.online("audience_rules", [], T2) == []
+
+
+def test_unknown_services_views_and_times_are_said(repository: FeatureRepository) -> None:
+    for ask in (repository.online, repository.historical):
+        with pytest.raises(UnknownService, match="no feature service 'nothing'"):
+            ask("nothing", ["u1"], T2)
+    with pytest.raises(UnknownService, match="view 'user_rfm' takes no pushes; views that do: user_live"):
+        repository.push("user_rfm", [])
+    with pytest.raises(SnapshotMissing, match="take a snapshot first"):
+        repository.publish(T2 + HOUR)
+
+
+def test_both_ways_into_the_store_agree(repository: FeatureRepository) -> None:
+    assert isinstance(repository.online_access, DirectAccess)
+    sdk = SdkAccess(repository.feast, SPECS)
+    for now in (T2, T2 + timedelta(days=40)):
+        for service in SPECS.services:
+            pairs = zip(repository.online(service, USERS, now), sdk.read(service, USERS, now), strict=True)
+            assert all(same(direct, through_sdk) for direct, through_sdk in pairs)
+
+
+def test_the_proof_leaves_nothing_behind(repository: FeatureRepository) -> None:
+    prove(repository.online_access, SdkAccess(repository.feast, SPECS), SPECS)  # type: ignore[arg-type]
+    with sqlite3.connect(repository.root / "online.db") as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM nextplay_user_rfm WHERE instr(entity_key, CAST('proof' AS BLOB))"
+        ).fetchone()
+    assert found == (0,)
+
+
+def test_a_push_is_read_back_by_both_ways(empty: FeatureRepository) -> None:
+    moment = T2 + HOUR
+    pushed = {
+        "user_id": "new",
+        "event_timestamp": moment,
+        "last_order_at": moment,
+        "last_order_value": 12.5,
+        "last_order_items": 3,
+        "last_event_at": moment,
+    }
+    assert empty.push("user_live", [pushed]) == 1
+    row = read_one(empty, "new", moment)
+    assert not row.missing
+    assert row.as_of is None  # nothing computed yet
+    assert {n: v for n, v in row.values.items() if v is not None} == {
+        n: v for n, v in pushed.items() if n.startswith("last_")
+    }
+    assert same(row, SdkAccess(empty.feast, SPECS).read("decide", ["new"], moment)[0])
+
+
+def test_pushes_keep_what_they_do_not_have_and_give_way_to_newer_ones(empty: FeatureRepository) -> None:
+    def live() -> tuple[Any, Any]:
+        values = read_one(empty, "u", T2).values
+        return values["last_order_value"], values["last_event_at"]
+
+    def row(minutes: int, **features: Any) -> dict[str, Any]:
+        moment = T1 + timedelta(minutes=minutes)
+        return {"user_id": "u", "event_timestamp": moment, "last_event_at": moment, **features}
+
+    empty.push("user_live", [row(2, last_order_value=2.0), row(1, last_order_value=1.0), row(3)])
+    assert live() == (2.0, T1 + timedelta(minutes=3))
+    assert empty.push("user_live", [row(2, last_order_value=9.0)]) == 0
+    assert live() == (2.0, T1 + timedelta(minutes=3))
+    assert empty.push("user_live", [row(4, last_order_value=math.nan)]) == 1
+    assert live() == (None, T1 + timedelta(minutes=4))
+
+
+def test_many_pushes_in_one_call(empty: FeatureRepository) -> None:
+    rows = [
+        {"user_id": f"u{n}", "event_timestamp": T1, "last_event_at": T1, "last_order_value": float(n)}
+        for n in range(1_203)
+    ]
+    assert empty.push("user_live", rows) == 1_203
+    values = [row.values["last_order_value"] for row in empty.online("decide", ["u0", "u777", "u1202"], T1)]
+    assert values == [0.0, 777.0, 1202.0]
+
+
+def test_publishing_undoes_no_push_but_fills_an_empty_store(empty: FeatureRepository) -> None:
+    empty.history.append(history())
+    newer = T2 + HOUR
+    empty.push("user_live", [{"user_id": "u1", "event_timestamp": newer, "last_order_value": 1.0}])
+    empty.snapshot(T2)
+    empty.publish(T2)
+    rows = empty.online("decide", ["u1", "u2"], newer)
+    assert rows[0].values["last_order_value"] == 1.0
+    assert rows[1].values["last_order_value"] == 118 * 1.25
+    empty.publish(T2)
+    assert read_one(empty, "u1", newer).values["last_order_value"] == 1.0
+
+
+def test_readers_see_a_publish_whole_or_not_at_all(empty: FeatureRepository) -> None:
+    empty.history.append(history())
+    for as_of in (T1, T2):
+        empty.snapshot(as_of)
+    empty.publish(T1)
+    pairs = {as_of: empty.historical("audience_rules", ["u1"], as_of).to_pylist()[0] for as_of in (T1, T2)}
+    allowed = {(row["value_52w"], row["discount_share_12w"]) for row in pairs.values()}
+    assert len(allowed) == 2
+    seen: set[tuple[Any, Any]] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            values = read_one(empty, "u1", T2, "audience_rules").values
+            seen.add((values["value_52w"], values["discount_share_12w"]))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(10):
+        empty.publish(T2)
+        empty.publish(T1)
+    done.set()
+    watcher.join()
+    assert seen <= allowed
+
+
+@pytest.mark.parametrize("foreign", [lambda data: data, lambda data: struct.unpack("<d", data)])
+def test_without_proof_the_sdk_is_used(
+    empty: FeatureRepository, monkeypatch: pytest.MonkeyPatch, foreign: Callable[[bytes], Any]
+) -> None:
+    monkeypatch.setitem(READERS, FLOAT, foreign)
+    empty.refresh()
+    assert isinstance(empty.online_access, SdkAccess)
+    empty.history.append(history())
+    empty.snapshot(T2)
+    empty.publish(T2)
+    row = read_one(empty, "u1", T2)
+    assert row.values["orders_52w"] > 0
+    assert row.values["category_weeks_52w"].shape == (3,)
+    assert read_one(empty, "only-traits", T2).values["last_order_at"] is None
+    empty.push("user_live", [{"user_id": "u1", "event_timestamp": T2, "last_order_value": 1.5}])
+    assert read_one(empty, "u1", T2).values["last_order_value"] == 1.5
+
+
+def test_applying_again_keeps_what_is_online(repository: FeatureRepository) -> None:
+    before = read_one(repository, "u1", T2)
+    repository.apply()
+    assert same(read_one(repository, "u1", T2), before)
+
+
+def test_threads_read_side_by_side(repository: FeatureRepository) -> None:
+    expected = read_one(repository, "u1", T2)
+    wrong: list[OnlineRow] = []
+
+    def work() -> None:
+        wrong.extend(row for _ in range(200) if not same(row := read_one(repository, "u1", T2), expected))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_an_unknown_kind_of_value_is_refused() -> None:
+    with pytest.raises(LayoutMismatch, match="tag 0x2a"):
+        decode(b"\x2a\x01")
+    assert decode(b"") is None
+
+
+def test_times_are_those_feast_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for zone in ("UTC", "Asia/Shanghai", "America/New_York"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        try:
+            assert true_time(stored_time(T2)) == int(T2.timestamp())
+        finally:
+            monkeypatch.delenv("TZ")
+            time.tzset()
