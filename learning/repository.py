@@ -83,11 +83,15 @@ def open_windows(connection: Connection, after: int, windows: Sequence[Window], 
 
 
 def due_windows(connection: Connection, now: datetime, *, limit: int) -> list[Window]:
-    """Return unmatured windows that closed at or before `now`, those first that closed first."""
+    """Return unmatured windows that closed at or before `now`, those first that closed first.
+
+    The order is by what happened and not by ids alone, which are random, so that equal histories give
+    rewards, and learning, in equal order.
+    """
     query = (
         select(reward_windows)
         .where(reward_windows.c.matured.is_(False), reward_windows.c.closes_at <= now)
-        .order_by(reward_windows.c.closes_at, reward_windows.c.decision_id)
+        .order_by(reward_windows.c.closes_at, reward_windows.c.user_id, reward_windows.c.decision_id)
         .limit(limit)
     )
     return [_window(row) for row in connection.execute(query)]
@@ -194,8 +198,10 @@ def insert_version(connection: Connection, new: PolicyVersion, now: datetime) ->
     """Keep a version and the change fact that tells of it.
 
     Raises:
+        BrokenWeights: it could not be served; the version before it stays in charge.
         VersionTaken: the number is in use already; nothing may be kept of the transaction.
     """
+    new.serve()
     row = {
         "version": new.version,
         "policy": new.policy,

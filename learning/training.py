@@ -24,14 +24,39 @@ from storage.engine import Database
 
 FloatArray = NDArray[np.float64]
 
-# Rewards folded into one version; more wait for the next one, so that memory stays bounded.
-_MAX_ROWS = 20_000
+# Rewards folded at a time, so that memory stays bounded however many wait.
+_PAGE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Example:
     decision: Decision
     value: float
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums over all rows of one version."""
+
+    rows: int = 0
+    rewards: float = 0.0
+    errors: float = 0.0
+    squares: float = 0.0
+
+    def add(self, rows: Rows, predicted: FloatArray) -> None:
+        errors = predicted - rows.targets
+        self.rows += len(rows)
+        self.rewards += float(rows.targets.sum())
+        self.errors += float(errors.sum())
+        self.squares += float((errors**2).sum())
+
+    def metrics(self) -> dict[str, float]:
+        return {
+            "rows": float(self.rows),
+            "mean_reward": self.rewards / self.rows,
+            "mean_error_before": self.errors / self.rows,
+            "rms_error_before": math.sqrt(self.squares / self.rows),
+        }
 
 
 class Training:
@@ -82,16 +107,25 @@ class Training:
             VersionTaken: somebody else published meanwhile.
         """
         version = self.in_charge(now)
-        position = version.through
-        while True:
-            with self._database.read() as connection:
-                matured = repository.rewards_after(connection, position, limit=_MAX_ROWS)
-                examples = self._examples(matured, repository.decisions(connection, _wanted(matured)))
-            if not matured:
-                return version
+        before = model_from_bytes(version.model)
+        position, state, learnt, tally = version.through, version.state, None, _Tally()
+        while matured := self._matured(position):
             position = matured[-1][0]
-            if examples:
-                version = self._next(version, examples, through=position, now=now)
+            examples = self._examples(matured)
+            if not examples:
+                continue
+            rows = self._rows(examples)
+            # The rows are new to the model in charge, so its error on them is an honest one.
+            tally.add(rows, before.predict(rows.matrix))
+            learnt = self._learner.fold(state, rows)
+            state = learnt.state
+        if learnt is None:
+            return version
+        following = child(
+            version, learnt, rows=tally.rows, through=position, metrics=tally.metrics(), now=now
+        )
+        self._database.write(lambda c: repository.insert_version(c, following, now), rows=2)
+        return following
 
     def close(self) -> None:
         """Let go of the learner's process."""
@@ -101,9 +135,15 @@ class Training:
         vocabularies = {key: list(names) for key, names in self._vocabularies.items()}
         return version.spec_hash == self._spec.fingerprint and version.vocabularies == vocabularies
 
-    def _examples(
-        self, matured: Sequence[tuple[int, str, Reward]], decisions: Mapping[str, Decision]
-    ) -> list[_Example]:
+    def _matured(self, position: int) -> list[tuple[int, str, Reward]]:
+        with self._database.read() as connection:
+            return repository.rewards_after(connection, position, limit=_PAGE)
+
+    def _examples(self, matured: Sequence[tuple[int, str, Reward]]) -> list[_Example]:
+        with self._database.read() as connection:
+            decisions = repository.decisions(
+                connection, [reward.decision_id for _, _, reward in matured if reward.acts]
+            )
         examples = []
         for _, _, reward in matured:
             decision = decisions.get(reward.decision_id)
@@ -116,23 +156,6 @@ class Training:
         )
         return examples
 
-    def _next(
-        self, version: PolicyVersion, examples: Sequence[_Example], *, through: int, now: datetime
-    ) -> PolicyVersion:
-        rows = self._rows(examples)
-        # The rows are new to this model, so its error on them is an honest one.
-        errors = model_from_bytes(version.model).predict(rows.matrix) - rows.targets
-        metrics = {
-            "rows": float(len(rows)),
-            "mean_reward": float(rows.targets.mean()),
-            "mean_error_before": float(errors.mean()),
-            "rms_error_before": math.sqrt(float((errors**2).mean())),
-        }
-        learnt = self._learner.fold(version.state, rows)
-        following = child(version, learnt, rows=len(rows), through=through, metrics=metrics, now=now)
-        self._database.write(lambda c: repository.insert_version(c, following, now), rows=2)
-        return following
-
     def _rows(self, examples: Sequence[_Example]) -> Rows:
         matrix = np.empty((len(examples), len(self._features.names)))
         for row, example in enumerate(examples):
@@ -144,10 +167,6 @@ class Training:
             propensities=np.array([example.decision.propensity for example in examples]),
             importance=np.ones(len(examples)),
         )
-
-
-def _wanted(matured: Sequence[tuple[int, str, Reward]]) -> list[str]:
-    return [reward.decision_id for _, _, reward in matured if reward.acts]
 
 
 def _teaches(decision: Decision) -> bool:

@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 
 from learning import repository
-from learning.errors import InvalidRounds, InvalidRows, SeenInTraining, UnknownVersion, VersionTaken
+from learning.errors import (
+    BrokenWeights,
+    InvalidRounds,
+    InvalidRows,
+    SeenInTraining,
+    UnknownVersion,
+    VersionTaken,
+)
 from learning.reward_service import RewardService
 from learning.rewards import Reward
 from learning.rounds import evaluate, see_again
@@ -359,6 +366,40 @@ def test_two_runs_on_the_same_data_give_the_same_weights(tmp_path: Path, learner
         finally:
             database.close()
     assert models[0] == models[1]
+
+
+def test_how_rewards_are_paged_does_not_change_what_is_learnt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with training(world.database, spec()) as made:
+        cold = made.in_charge(START)
+        world.decide(cold.serve(), START)
+        world.live_a_fortnight(START)
+        RewardService(world.database).mature(START + WINDOW)
+        whole = made.learn(START + WINDOW)
+    monkeypatch.setattr("learning.training._PAGE", 17)
+    # Another learning rate and back: the last one starts anew, from all rewards, in pages.
+    with training(world.database, spec(learner={"kind": "vw", "learning_rate": 0.1})) as made:
+        made.in_charge(START + WINDOW)
+    with training(world.database, spec()) as made:
+        paged = made.learn(START + WINDOW)
+    assert paged.trained == whole.trained
+    assert paged.through == whole.through
+    assert paged.model == whole.model
+    assert paged.metrics == pytest.approx(whole.metrics)
+
+
+def test_a_version_that_could_not_be_served_is_not_published(world: World) -> None:
+    good = cold_start(spec(), VOCABULARIES, START, after=None)
+    world.database.write(lambda c: repository.insert_version(c, good, START), rows=2)
+    nan = np.array(np.nan).tobytes()
+    weights = np.zeros(7).tobytes()
+    for model in (good.model.replace(weights, nan + weights[8:]), b"rubbish"):
+        broken = msgspec.structs.replace(good, version="next_category@2", number=2, model=model)
+        with pytest.raises(BrokenWeights):
+            world.database.write(partial(repository.insert_version, new=broken, now=START), rows=2)
+    with world.database.read() as connection:
+        assert repository.latest_version(connection, "next_category") == good
 
 
 def test_logged_decisions_replay_and_score_again_from_the_record(world: World) -> None:
