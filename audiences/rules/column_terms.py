@@ -70,6 +70,7 @@ class ColumnTerms:
         self._now: Array = np.asarray(np.datetime64(0 if now is None else now, "us"))
         self._reads: dict[Node, Read] = {}
         self._texts: dict[Node, Texts] = {}
+        self._places: dict[Node, dict[str, list[int]]] = {}
 
     def read(self, node: Node) -> Read:
         """Reader of a number or timestamp: an array of a chunk's length, or a scalar for a constant."""
@@ -84,6 +85,15 @@ class ColumnTerms:
         found = self._texts.get(node)
         if found is None:
             found = self._texts[node] = self._make_texts(node)
+        return found
+
+    def places(self, node: Node) -> dict[str, list[int]]:
+        """The codes of every distinct text of a node's dictionary."""
+        found = self._places.get(node)
+        if found is None:
+            found = self._places[node] = {}
+            for code, text in enumerate(self.texts(node).dictionary):
+                found.setdefault(text, []).append(code)
         return found
 
     def lists(self, node: Node) -> Lists:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from operator import eq, ge, gt, le, lt, ne
+from operator import ge, gt, le, lt
 
 import numpy as np
 
@@ -29,8 +29,6 @@ _FLOATING: dict[Ordering, Callable[[Array, Array], Array]] = {
     ">=": np.greater_equal,
 }
 _PLAIN: dict[Ordering, Callable[..., bool]] = {
-    "=": eq,
-    "<>": ne,
     "<": lt,
     "<=": le,
     ">": gt,
@@ -64,12 +62,8 @@ class ColumnTests:
         if is_floating(entry.left):
             left, right, compare = self._terms.read(entry.left), self._terms.read(entry.right), _FLOATING
             return lambda chunk: compare[entry.ordering](left(chunk), right(chunk))
-        plain = _PLAIN[entry.ordering]
         if isinstance(entry.right, Literal):
-            constant = entry.right.value
-            return _of_texts(
-                self._terms.texts(entry.left), lambda text: constant is not None and plain(text, constant)
-            )
+            return self._against_constant(entry.left, entry.ordering, entry.right.value)
         _, (one, other) = ranks([self._terms.texts(entry.left), self._terms.texts(entry.right)])
         rank = _FLOATING[entry.ordering]
 
@@ -79,9 +73,19 @@ class ColumnTests:
 
         return test
 
+    def _against_constant(self, of: Node, ordering: Ordering, constant: object) -> Test:
+        if constant is None:
+            return lambda chunk: np.zeros(len(chunk), dtype=np.bool_)
+        if ordering in {"=", "<>"}:
+            return self._among(of, (str(constant),), ordering == "=")
+        plain = _PLAIN[ordering]
+        return _of_texts(self._terms.texts(of), lambda text: plain(text, constant))
+
     def _among(self, of: Node, options: tuple[float | str | int, ...], inside: bool) -> Test:
         if not is_floating(of):
-            return _of_texts(self._terms.texts(of), lambda text: (text in options) is inside)
+            places = self._terms.places(of)
+            codes = [code for option in options for code in places.get(str(option), ())]
+            return _of_codes(self._terms.texts(of), codes, inside)
         read = self._terms.read(of)
         dtype = "datetime64[us]" if type_of(of) is Type.TIMESTAMP else "float64"
         constants = np.asarray(options).astype(dtype)
@@ -148,15 +152,28 @@ def _of_texts(texts: Texts, holds: Callable[[str], bool]) -> Test:
     """A test that depends only on the text: asked once of each text of the dictionary."""
     answers = np.asarray([*map(holds, texts.dictionary), False])
     holding = np.flatnonzero(answers)
-    codes = texts.codes
     if len(holding) <= FEW:
-        constants = holding.astype(codes.dtype)
-        return lambda chunk: _is_any(codes[chunk.rows], constants)
+        return _of_codes(texts, holding.tolist(), True)
+    return lambda chunk: answers[texts.codes[chunk.rows]]
+
+
+def _of_codes(texts: Texts, wanted: list[int], inside: bool) -> Test:
+    """A test whether a text's code is one of some, or (with `inside` false) a known one but none of them."""
+    codes = texts.codes
+    if len(wanted) <= FEW:
+        constants = np.asarray(wanted, dtype=codes.dtype)
+        if inside:
+            return lambda chunk: _is_any(codes[chunk.rows], constants)
+        return lambda chunk: ~_is_any(codes[chunk.rows], constants) & (codes[chunk.rows] >= 0)
+    answers = np.full(len(texts.dictionary) + 1, not inside)
+    answers[wanted] = inside
+    answers[-1] = False
     return lambda chunk: answers[codes[chunk.rows]]
 
 
 def _is_any(values: Array, constants: Array) -> Mask:
     if len(constants) > FEW:
         return np.isin(values, constants)
-    nothing = np.zeros(np.shape(values), dtype=np.bool_)
-    return reduce(np.logical_or, (values == constant for constant in constants), nothing)
+    if not len(constants):
+        return np.zeros(np.shape(values), dtype=np.bool_)
+    return reduce(np.logical_or, (values == constant for constant in constants))

@@ -207,8 +207,10 @@ def _no_number(length: int) -> Numbers:
     return Numbers(np.full(length, np.nan))
 
 
-def _no_list(length: int) -> Lists:
-    return Lists(np.zeros(length + 1, dtype=np.int64), _no_number(0), np.zeros(length, dtype=np.bool_))
+def _no_list(length: int, kind: Type) -> Lists:
+    return Lists(
+        np.zeros(length + 1, dtype=np.int64), _EMPTY_ITEMS[kind](0), np.zeros(length, dtype=np.bool_)
+    )
 
 
 _EMPTY_ITEMS: dict[Type, Callable[[int], Numbers | Texts]] = {Type.TEXTS: _no_text, Type.NUMBERS: _no_number}
@@ -217,8 +219,8 @@ _EMPTY: dict[Type, Callable[[int], Column]] = {
     Type.TEXT: _no_text,
     Type.BOOL: lambda length: Flags.of(np.zeros(length, dtype=np.bool_), np.zeros(length, dtype=np.bool_)),
     Type.TIMESTAMP: lambda length: Moments(np.full(length, np.datetime64("NaT", "us"))),
-    Type.TEXTS: _no_list,
-    Type.NUMBERS: _no_list,
+    Type.TEXTS: lambda length: _no_list(length, Type.TEXTS),
+    Type.NUMBERS: lambda length: _no_list(length, Type.NUMBERS),
 }
 _KINDS: dict[Type, tuple[type, type | None]] = {
     Type.NUMBER: (Numbers, None),

@@ -52,12 +52,13 @@ class OneUser:
         `values` by name: numbers, str, bool, aware datetimes, lists, or None; NaN counts as None.
         Raises RuleValueError for a value of another type, or a missing `now` that a rule asks for.
         """
+        moment = clock(now) if self._uses_now else None
         if self._pick is not None:
             try:
-                return self.row(self._pick(values), tags=tags, audiences=audiences, now=now)
+                return self._answers(self._pick(values), tags, audiences, moment)
             except KeyError:
                 pass
-        return self.row([values.get(name) for name in self.names], tags=tags, audiences=audiences, now=now)
+        return self._answers([values.get(name) for name in self.names], tags, audiences, moment)
 
     def row(
         self,

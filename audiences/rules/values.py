@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -32,14 +33,16 @@ def missing(value: object) -> bool:
 
 def number(name: str, value: object) -> float:
     """A number as a float; NaN for None. Raises RuleValueError for what isn't a number."""
+    if isinstance(value, int):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     if value is None:
         return NAN
-    if isinstance(value, str | bytes | datetime) or not hasattr(value, "__float__"):
-        raise _misfit(name, Type.NUMBER, value)
-    try:
+    if isinstance(value, SupportsFloat) and not isinstance(value, str | np.datetime64 | np.timedelta64):
         return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
+    raise _misfit(name, Type.NUMBER, value)
 
 
 def text(name: str, value: object) -> str | None:
@@ -65,13 +68,13 @@ def moment(name: str, value: object) -> float:
 
     Raises RuleValueError for naive datetimes and for what isn't a time.
     """
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        since = value - EPOCH
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if missing(value):
         return NAN
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise RuleValueError(f'the value of "{name}" is a time without a zone: give an aware datetime')
-        since = value - EPOCH
-        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+        raise RuleValueError(f'the value of "{name}" is a time without a zone: give an aware datetime')
     if isinstance(value, np.datetime64):
         return int(value.astype("datetime64[us]").astype(np.int64))
     if isinstance(value, int | np.integer):
