@@ -7,7 +7,8 @@ microseconds (`storage.times.to_micros`), JSON as text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
@@ -26,29 +27,45 @@ class Statement:
 
     def __init__(self, clause: Executable) -> None:
         self._clause = clause
-        self._compiled: dict[str, tuple[str, tuple[str, ...] | None]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
     def run(self, connection: Connection, row: Row) -> CursorResult[Any]:
         """Run the statement once; `row` has a plain value for every bind parameter."""
-        sql, order = self._of(connection)
-        return connection.exec_driver_sql(sql, _arguments(row, order))
+        compiled = self._of(connection)
+        return connection.exec_driver_sql(compiled.sql, compiled.arguments(row))
 
     def run_many(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Run the statement for each row, which all have the same keys."""
-        sql, order = self._of(connection)
-        arguments: Sequence[Any] = [_arguments(row, order) for row in rows]
+        compiled = self._of(connection)
+        arguments = [compiled.arguments(row) for row in rows]
         if arguments:
-            connection.exec_driver_sql(sql, arguments)
+            connection.exec_driver_sql(compiled.sql, arguments)
 
-    def _of(self, connection: Connection) -> tuple[str, tuple[str, ...] | None]:
+    def _of(self, connection: Connection) -> _Compiled:
         dialect = connection.dialect
         known = self._compiled.get(dialect.name)
         if known is None:
             assert isinstance(self._clause, ClauseElement)  # noqa: S101 - every Core statement is one
             compiled: Any = self._clause.compile(dialect=dialect)
+            constants = {name: value for name, value in compiled.params.items() if value is not None}
             order = tuple(compiled.positiontup) if compiled.positional else None
-            known = self._compiled[dialect.name] = (str(compiled), order)
+            known = self._compiled[dialect.name] = _Compiled(str(compiled), order, constants)
         return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """SQL of one dialect; `order` of the parameters where they go by place, `constants` written into it."""
+
+    sql: str
+    order: tuple[str, ...] | None
+    constants: Row
+
+    def arguments(self, row: Row) -> Any:
+        values = {**self.constants, **row} if self.constants else row
+        if self.order is None:
+            return dict(values)
+        return tuple([values[name] for name in self.order])
 
 
 def defer(connection: Connection, statement: Statement, rows: Iterable[Row]) -> None:
@@ -70,7 +87,3 @@ def run_deferred(connection: Connection) -> None:
 def forget_deferred(connection: Connection) -> None:
     """Drop what was deferred, because the transaction is rolled back."""
     connection.info.pop(_DEFERRED, None)
-
-
-def _arguments(row: Row, order: tuple[str, ...] | None) -> Any:
-    return dict(row) if order is None else tuple([row[name] for name in order])
