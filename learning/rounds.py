@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
@@ -22,7 +22,7 @@ from storage.engine import Database
 
 FloatArray = NDArray[np.float64]
 
-# Rewards are read and re-scored this many at a time.
+# Decisions read at a time; their records and matrices are let go of before the next ones come.
 _PAGE = 2_000
 # Parts of the cross-fitting: each is predicted by a model fitted on the others.
 _FOLDS = 5
@@ -31,34 +31,33 @@ _RIDGE = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reseen:
-    """Decisions as a candidate sees them, flat over all arms of all rounds, "do nothing" excluded.
+class Seen:
+    """Logged rounds and what the candidate and the reward models make of them, each of shape (n,).
 
-    `starts` (n + 1,) are the places in the flat arrays where each round's arms begin; `matrix` (m, columns)
-    their features, `candidate` (m,) the candidate's probabilities; `chosen` (n,) the flat place of the drawn
-    arm, −1 for "do nothing"; `candidate_idle` (n,) the candidate's probability of doing nothing.
+    `candidate` is the candidate's probability of the logged action, `q_chosen` the predicted reward of that
+    action, `q_candidate` the predicted reward averaged over the candidate's probabilities.
     """
 
     rounds: Rounds
-    starts: NDArray[np.intp]
-    matrix: FloatArray
     candidate: FloatArray
-    candidate_idle: FloatArray
-    chosen: NDArray[np.intp]
+    q_chosen: FloatArray
+    q_candidate: FloatArray
 
-    @property
-    def candidate_chosen(self) -> FloatArray:
-        """The candidate's probability of each drawn arm, shape (n,)."""
-        return np.where(self.chosen >= 0, np.append(self.candidate, 0.0)[self.chosen], self.candidate_idle)
+
+@dataclass(slots=True)
+class _Log:
+    """What the reward models are fitted on: one row for each logged round."""
+
+    users: list[str] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    propensities: list[float] = field(default_factory=list)
+    chosen: list[FloatArray | None] = field(default_factory=list)
 
 
 def evaluate(
     database: Database, candidate: PolicyVersion, *, after: int | None = None, until: int | None = None
 ) -> Estimate:
     """Estimate what a policy version would have earned per decision on logged decisions of its placements.
-
-    The reward model is linear-Gaussian on the candidate's own columns, cross-fitted: a user's rounds are
-    predicted by a model that saw only other users'.
 
     Args:
         after: only rewards with a greater `seq`; by default those after the candidate's training.
@@ -74,110 +73,100 @@ def evaluate(
             f"{candidate.version} was trained on rewards up to {candidate.through}; judge it on later ones"
         )
     seen = see_again(database, candidate, after=start, until=until)
-    q_chosen, q_candidate = cross_fitted(seen, candidate)
-    return estimate(seen.rounds, seen.candidate_chosen, q_chosen, q_candidate)
+    return estimate(seen.rounds, seen.candidate, seen.q_chosen, seen.q_candidate)
 
 
-def see_again(
-    database: Database, candidate: PolicyVersion, *, after: int, until: int | None = None
-) -> Reseen:
-    """Read decisions whose rewards have `after` < seq <= `until` and score them with a candidate.
+def see_again(database: Database, candidate: PolicyVersion, *, after: int, until: int | None = None) -> Seen:
+    """Look at decisions whose rewards have `after` < seq <= `until` as a candidate would have made them.
 
     Recorded features are scored by the candidate, weighed by the recorded levers and explored as it would.
-    Decisions without a draw (fallbacks) are left out; one whose arm was refused counts as intended.
+    The reward models are linear-Gaussian on the candidate's columns and cross-fitted: a user's rounds are
+    predicted by a model that saw only other users'. Decisions without a draw (fallbacks) are left out; one
+    whose arm was refused counts as intended. The log is read twice, so memory holds one row a round.
 
     Raises:
-        InvalidRounds: there are none.
+        InvalidRounds: there are no such decisions.
     """
-    plans, policy, placements = Plans(database), candidate.serve(), candidate.specification().placements
-    users: list[str] = []
-    rewards: list[float] = []
-    propensities: list[float] = []
-    idle: list[float] = []
-    chosen: list[int] = []
-    starts = [0]
-    matrices: list[FloatArray] = []
-    vectors: list[FloatArray] = []
-    for reward, decision in _logged(database, after, until, placements):
-        arms = plans.eligible(decision)
-        matrix = policy.matrix(decision.features, arms)
-        net = policy.score(decision.features, arms) * np.array(decision.weights)
-        vector = policy.explore(np.append(net, 0.0))
-        users.append(decision.user_id)
-        rewards.append(reward.value)
-        propensities.append(decision.propensity)
-        chosen.append(-1 if decision.arm == DO_NOTHING else starts[-1] + decision.chosen)
-        starts.append(starts[-1] + len(arms))
-        idle.append(float(vector[-1]))
-        matrices.append(matrix)
-        vectors.append(vector[:-1])
-    if not users:
+    view = _View(database, candidate)
+    log, last = _Log(), after
+    for seq, reward, decision in view.logged(after, until):
+        last = seq
+        log.users.append(decision.user_id)
+        log.rewards.append(reward.value)
+        log.propensities.append(decision.propensity)
+        log.chosen.append(view.chosen_row(decision))
+    if not log.users:
         raise InvalidRounds(
-            f"no matured decision at {', '.join(placements)} after reward {after}; wait until windows close"
+            f"no matured decision of {candidate.policy} after reward {after}; wait until windows close"
         )
-    return Reseen(
-        Rounds(users, np.array(rewards), np.array(propensities)),
-        np.array(starts),
-        np.concatenate(matrices),
-        np.concatenate(vectors),
-        np.array(idle),
-        np.array(chosen),
-    )
+    models = view.reward_models(log)
+    n = len(log.users)
+    probability, q_chosen, q_candidate = np.empty(n), np.empty(n), np.empty(n)
+    for row, (_, _, decision) in enumerate(view.logged(after, last)):
+        vector, predicted = view.look(decision, models[_fold(decision.user_id)])
+        probability[row] = vector[decision.chosen]
+        q_chosen[row] = predicted[decision.chosen]
+        q_candidate[row] = vector @ predicted
+    rounds = Rounds(log.users, np.array(log.rewards), np.array(log.propensities))
+    return Seen(rounds, probability, q_chosen, q_candidate)
 
 
-def cross_fitted(seen: Reseen, candidate: PolicyVersion) -> tuple[FloatArray, FloatArray]:
-    """Return (q_chosen, q_candidate), shape (n,), of reward models that saw none of the round's user.
+class _View:
+    """The candidate's view of the log."""
 
-    Users fall into folds by a hash of their id, so that a user is always in the same one.
-    """
-    spec = candidate.specification()
-    prior = LinearGaussian.prior(
-        candidate.serve().columns, low=spec.reward.low, high=spec.reward.high, ridge=_RIDGE
-    )
-    folds = np.array([_fold(user) for user in seen.rounds.users])
-    sizes = np.diff(seen.starts)
-    owners = np.repeat(np.arange(len(sizes)), sizes)
-    acting = seen.chosen >= 0
-    predicted = np.zeros(len(seen.candidate))
-    for fold in np.unique(folds):
-        others = acting & (folds != fold)
-        model = prior.learn(seen.matrix[seen.chosen[others]], seen.rounds.rewards[others])
-        mine = folds[owners] == fold
-        predicted[mine] = model.predict(seen.matrix[mine])
-    # "Do nothing" earns 0 by definition, so only arms count in the average.
-    q_candidate = np.bincount(owners, weights=predicted * seen.candidate, minlength=len(sizes)).astype(
-        np.float64
-    )
-    q_chosen = np.append(predicted, 0.0)[seen.chosen]
-    return q_chosen, q_candidate
+    def __init__(self, database: Database, candidate: PolicyVersion) -> None:
+        self._database = database
+        self._spec = candidate.specification()
+        self._policy = candidate.serve()
+        self._plans = Plans(database)
 
+    def logged(self, after: int, until: int | None) -> Iterator[tuple[int, Reward, Decision]]:
+        """Yield matured decisions of the policy's placements that were drawn, in the order of rewards."""
+        position = after
+        while True:
+            with self._database.read() as connection:
+                matured = repository.rewards_after(connection, position, limit=_PAGE)
+                decisions = repository.decisions(connection, [one.decision_id for _, _, one in matured])
+            if not matured:
+                return
+            for position, _, reward in matured:
+                if until is not None and position > until:
+                    return
+                decision = decisions.get(reward.decision_id)
+                if (
+                    decision is not None
+                    and decision.fallback is None
+                    and decision.placement in self._spec.placements
+                ):
+                    yield position, reward, decision
 
-def _logged(
-    database: Database, after: int, until: int | None, placements: Sequence[str]
-) -> list[tuple[Reward, Decision]]:
-    result: list[tuple[Reward, Decision]] = []
-    position = after
-    while True:
-        with database.read() as connection:
-            matured = repository.rewards_after(connection, position, limit=_PAGE)
-            wanted = [one for one in matured if until is None or one[0] <= until]
-            decisions = repository.decisions(connection, [reward.decision_id for _, _, reward in wanted])
-        result += _usable([reward for _, _, reward in wanted], decisions, placements)
-        if not matured or len(wanted) < len(matured):
-            return result
-        position = matured[-1][0]
+    def chosen_row(self, decision: Decision) -> FloatArray | None:
+        """Return the drawn arm's columns, None for "do nothing"."""
+        if decision.arm == DO_NOTHING:
+            return None
+        row: FloatArray = self._policy.matrix(decision.features, [self._plans.chosen(decision)])[0]
+        return row
 
+    def reward_models(self, log: _Log) -> list[LinearGaussian]:
+        """Return for each fold of users a model fitted on the rounds of all other users."""
+        bounds = self._spec.reward
+        prior = LinearGaussian.prior(self._policy.columns, low=bounds.low, high=bounds.high, ridge=_RIDGE)
+        acting = [(i, row) for i, row in enumerate(log.chosen) if row is not None]
+        matrix = np.array([row for _, row in acting]).reshape(len(acting), len(self._policy.columns))
+        targets = np.array([log.rewards[i] for i, _ in acting])
+        folds = np.array([_fold(log.users[i]) for i, _ in acting])
+        return [prior.learn(matrix[folds != fold], targets[folds != fold]) for fold in range(_FOLDS)]
 
-def _usable(
-    rewards: Sequence[Reward], decisions: Mapping[str, Decision], placements: Sequence[str]
-) -> list[tuple[Reward, Decision]]:
-    pairs = [(reward, decisions.get(reward.decision_id)) for reward in rewards]
-    return [
-        (reward, decision)
-        for reward, decision in pairs
-        if decision is not None and decision.fallback is None and decision.placement in placements
-    ]
+    def look(self, decision: Decision, model: LinearGaussian) -> tuple[FloatArray, FloatArray]:
+        """Return the candidate's vector and the predicted rewards of a decision's arms, "do nothing" last."""
+        arms = self._plans.eligible(decision)
+        net = self._policy.score(decision.features, arms) * np.array(decision.weights)
+        vector = self._policy.explore(np.append(net, 0.0))
+        predicted = model.predict(self._policy.matrix(decision.features, arms))
+        # Doing nothing earns 0 by definition.
+        return vector, np.append(predicted, 0.0)
 
 
 def _fold(user: str) -> int:
+    """Return the fold of a user: by a hash, so that all rounds of a user are in one."""
     return int.from_bytes(blake2b(user.encode(), digest_size=4).digest()) % _FOLDS
