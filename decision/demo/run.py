@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,7 +28,7 @@ from storage.errors import ConfigurationError
 PLACEMENT = "outbound"
 LIBRARY = Path(__file__).parent / "library"
 # After the last decisions their two weeks must pass before the rewards are known.
-_END_WEEK = DECISION_WEEKS[-1] + 2
+END_WEEK = DECISION_WEEKS[-1] + 2
 
 
 @dataclass
@@ -77,7 +78,7 @@ def replay_year(journey: CompleteJourney, data: Path, seed: str, progress: Progr
         service.move_clock(start_of_week(1))
         service.ingest(journey.identify_messages(), take_events)
         done = 1
-        for week in (*DECISION_WEEKS, _END_WEEK):
+        for week in (*DECISION_WEEKS, END_WEEK):
             service.move_clock(start_of_week(week))
             service.ingest(journey.orders(done, week), take_events)
             done = week
@@ -117,7 +118,7 @@ def _advancing(progress: Progress, task: Any) -> Callable[[int], None]:
     return lambda number: progress.advance(task, number)
 
 
-def progress_bars() -> Progress:
+def progress_bars(console: Console | None = None) -> Progress:
     """Return the progress bars of the demo."""
     return Progress(
         SpinnerColumn(),
@@ -125,4 +126,5 @@ def progress_bars() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        console=console,
     )
