@@ -88,7 +88,7 @@ OF_ONE_EVENT: frozenset[Function] = frozenset({"last", "last_size", "last_time"}
 
 
 class Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Where(Document):

@@ -20,14 +20,24 @@ from feature_repo.aggregates import (
     FeatureSpec,
     Measure,
     ViewSpec,
+    Where,
     resolve_view,
     result_type,
 )
 from feature_repo.errors import SpecError, UnknownService
-from feature_repo.schema import Column, EventSchemas, Name
+from feature_repo.schema import Column, EventSchemas, Name, Scalar
 
 HERE = Path(__file__).parent
 EVENTS, AGGREGATES, VOCABULARIES = HERE / "events.yaml", HERE / "aggregates.yaml", HERE / "vocabularies.yaml"
+
+# Python types of the values that a `where` may compare a column with; a time is written as ISO 8601 text.
+COMPARABLE: dict[Scalar, tuple[type, ...]] = {
+    "text": (str,),
+    "float": (int, float),
+    "int": (int, float),
+    "bool": (bool,),
+    "time": (str,),
+}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -160,6 +170,18 @@ def _check_feature(
     return feature._replace(type=result_type(feature, fields))
 
 
+def _check_where(condition: Where, column: Column, where: str) -> None:
+    if not isinstance(column, str):
+        raise SpecError(f"{where}: `where` can't compare the list column '{condition.column}'")
+    values = condition.value if isinstance(condition.value, list) else [condition.value]
+    for value in values:
+        if type(value) not in COMPARABLE[column]:
+            raise SpecError(
+                f"{where}: `where` compares column '{condition.column}' ({column}) with {value!r}, "
+                "which is of another type"
+            )
+
+
 def _of_one_event(feature: FeatureSpec) -> bool:
     measure = feature.measures[0]
     plain = feature.source.each is None and feature.window is None and not measure.where
@@ -190,8 +212,7 @@ def _check_measure(
         if column is not None and column not in fields:
             raise SpecError(f"{where}: unknown column '{column}'; there are: {', '.join(fields)}")
     for condition in measure.where:
-        if not isinstance(fields[condition.column], str):
-            raise SpecError(f"{where}: `where` can't compare the list column '{condition.column}'")
+        _check_where(condition, fields[condition.column], where)
     if measure.column is not None:
         kind = fields[measure.column] if isinstance(fields[measure.column], str) else "list"
         if kind not in COLUMN_TYPES[measure.function]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from feature_repo.aggregates import ANY_EVENT, FeatureSpec, Measure, Source, Where
+from feature_repo.aggregates import ANY_EVENT, FeatureSpec, Function, Measure, Source, Where
 
 DAY_US = 86_400_000_000
 WEEK_US = 7 * DAY_US
 # Users have fewer than this many periods, so user × this + period numbers the pairs.
 PERIODS_APART = 1_000
+# Functions that are 0 where nothing happened.
+COUNTS: frozenset[Function] = frozenset({"count", "count_events", "distinct", "distinct_weeks", "sum"})
 
 
 def literal(value: bool | float | str) -> str:
@@ -114,7 +116,9 @@ def grouped(features: list[FeatureSpec], table: str, *, population: bool, users:
     if population:
         return f'SELECT {", ".join(values)} FROM "{table}"'
     filled = [
-        f'coalesce(counted."{f.name}", 0) AS "{f.name}"' if _zero_when_absent(f) else f'counted."{f.name}"'
+        f'counted."{f.name}"'
+        if (nothing := _when_absent(f)) is None
+        else f'coalesce(counted."{f.name}", {nothing}) AS "{f.name}"'
         for f in features
     ]
     return (
@@ -124,14 +128,12 @@ def grouped(features: list[FeatureSpec], table: str, *, population: bool, users:
     )
 
 
-def _zero_when_absent(feature: FeatureSpec) -> bool:
-    return not feature.is_ratio and feature.measures[0].function in (
-        "count",
-        "count_events",
-        "distinct",
-        "distinct_weeks",
-        "sum",
-    )
+def _when_absent(feature: FeatureSpec) -> int | None:
+    """What a user without any row has; None for null."""
+    measure = feature.measures[0]
+    if feature.is_ratio:
+        return None
+    return 0 if measure.function in COUNTS else measure.cap
 
 
 def expression(feature: FeatureSpec, users: int, as_of_us: int) -> str:

@@ -34,8 +34,8 @@ class FeatureRepository:
     """A Feast repository with all its state below `root`.
 
     `history/` events in Parquet, `snapshots/` views as of each T, `registry.db` and `online.db` Feast's own
-    (DuckDB offline store, SQLite online store). Call `apply` once before anything but `history` and
-    `snapshot`. Reads may come from any thread; snapshot, publish and push from one process at a time.
+    (DuckDB offline store, SQLite online store). In each process call `apply` before anything but `history`
+    and `snapshot`. Reads may come from any thread; snapshot, publish and push from one process at a time.
     `threads` is how many cores DuckDB may take.
     """
 

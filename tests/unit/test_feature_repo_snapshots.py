@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -258,3 +259,46 @@ def test_of_two_events_at_the_same_moment_the_later_recorded_is_the_last() -> No
     events = [order(1, "a", START, "apples"), order(2, "a", START, "apples", "bread"), order(3, "a", START)]
     row = by_user(compute(events, START + DAY))["a"]
     assert (row["last_order_items"], row["last_order_value"]) == (0, 0.0)
+
+
+def test_every_function_and_type(tmp_path: Path) -> None:
+    kinds = {"n": "int", "x": "float", "word": "text", "ok": "bool", "at": "time", "tags": ["text"]}
+    asked: dict[str, tuple[dict[str, Any], Any]] = {
+        "sum_n": ({"function": "sum", "column": "n"}, 6),
+        "mean_n": ({"function": "mean", "column": "n"}, 2.0),
+        "min_x": ({"function": "min", "column": "x"}, -1.5),
+        "max_at": ({"function": "max", "column": "at"}, START + DAY),
+        "last_ok": ({"function": "last", "column": "ok"}, False),
+        "last_at": ({"function": "last", "column": "at"}, START),
+        "sizes": ({"function": "last_size", "column": "tags"}, 2),
+        "first": ({"function": "first_time"}, START),
+        "weeks_ago": ({"function": "weeks_since_last"}, 1),
+        "capped": ({"function": "weeks_since_last", "cap": 9, "where": [where("word", "=", "no")]}, 9),
+        "never": ({"function": "weeks_since_last", "cap": 9, "event": "quiet"}, 9),
+        "words": ({"function": "distinct", "column": "word"}, 2),
+        "tags": ({"function": "distinct", "column": "tags", "each": "tags"}, 3),
+        "tagged": ({"function": "count_events", "each": "tags"}, 2),
+        "big": ({"function": "count", "where": [where("x", ">=", 2), where("ok", "=", True)]}, 1),
+        "either": ({"function": "count", "where": [where("word", "in", ["it's", "b"])]}, 3),
+        "share": ({"ratio": {"of": {"function": "sum", "column": "n"}, "to": [{"function": "count"}]}}, 2.0),
+        "all_events": ({"function": "count", "event": "any"}, 3),
+    }
+    view = {"entity": "user", "event": "e", "features": [{"name": n, **f} for n, (f, _) in asked.items()]}
+    document = {"entities": {"user": {"key": "user_id"}}, "views": {"v": view}, "services": {}}
+    (tmp_path / "events.yaml").write_text(yaml.safe_dump({"events": {"e": kinds, "quiet": {"n": "int"}}}))
+    (tmp_path / "aggregates.yaml").write_text(yaml.safe_dump(document))
+    specs = load_specs(tmp_path / "events.yaml", tmp_path / "aggregates.yaml", {})
+    properties: list[dict[str, Any]] = [
+        {"n": 1, "x": -1.5, "word": "it's", "ok": True, "at": START + DAY, "tags": ["a", "b"]},
+        {"n": 2, "x": 2.0, "word": "b", "ok": True},
+        {"n": 3, "x": 8.0, "word": "b", "ok": False, "at": START, "tags": ["b", "c"]},
+    ]
+    history = History(tmp_path / "history", specs.events)
+    history.append(HistoryEvent(i + 1, "a", "e", START + i * DAY, p) for i, p in enumerate(properties))
+    tables = Snapshots(tmp_path, specs, history).compute(START + 2 * DAY + WEEK + DAY)
+    (row,) = tables["v"].to_pylist()
+    assert {name: row[name] for name in asked} == {name: value for name, (_, value) in asked.items()}
+
+
+def where(column: str, compare: str, value: Any) -> dict[str, Any]:
+    return {"column": column, "is": compare, "value": value}

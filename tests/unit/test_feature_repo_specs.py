@@ -93,6 +93,10 @@ def test_a_vocabulary_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
             "can't compare the list column",
         ),
         (
+            {"function": "count", "where": [{"column": "amount", "is": ">", "value": "1"}]},
+            "`where` compares column 'amount' (float) with '1', which is of another type",
+        ),
+        (
             {"function": "count", "where": [{"column": "amount", "is": "in", "value": 1}]},
             "a list of values goes with",
         ),
