@@ -92,8 +92,9 @@ def decide(
     playbooks, suppressed = _eligible(snapshot.library, request.placement, audiences, uses, now)
     contest = snapshot.contest(playbooks)
     scores = snapshot.policy.score(features, contest.arms)
+    _check_scores(snapshot.policy, scores, len(contest.arms))
     probabilities = snapshot.policy.explore(_net(scores, contest.weights))
-    _check(snapshot.policy, scores, probabilities, len(contest.ids))
+    _check_vector(snapshot.policy, probabilities, len(contest.ids))
     draw = draw_of(snapshot.seed, request.user_id, request.placement, request.request_key)
     chosen = pick(probabilities, draw)
     owner = contest.owners[chosen] if chosen < len(contest.owners) else None
@@ -233,9 +234,12 @@ def _net(scores: FloatArray, weights: FloatArray) -> FloatArray:
     return np.append(scores * weights, 0.0)
 
 
-def _check(policy: Policy, scores: FloatArray, probabilities: FloatArray, arms: int) -> None:
-    if scores.shape != (arms - 1,) or not np.isfinite(scores).all():
-        raise PolicyBroken(f"policy {policy.version} gave scores that are not {arms - 1} finite numbers")
+def _check_scores(policy: Policy, scores: FloatArray, arms: int) -> None:
+    if scores.shape != (arms,) or not np.isfinite(scores).all():
+        raise PolicyBroken(f"policy {policy.version} gave scores that are not {arms} finite numbers")
+
+
+def _check_vector(policy: Policy, probabilities: FloatArray, arms: int) -> None:
     total = math.fsum(probabilities)
     if probabilities.shape != (arms,) or not (probabilities >= 0).all() or abs(total - 1) > _SUM_TOLERANCE:
         raise PolicyBroken(

@@ -73,7 +73,7 @@ def funnel(stages: Mapping[str, int]) -> str:
 def reward_by_category(
     chosen: Mapping[str, int], relevant: Mapping[str, int], base: Mapping[str, float]
 ) -> str:
-    """Draw, for each category, how often its offers were used, beside how often anyone would have used one."""
+    """Draw how often the offers of each category were used, and would have been had everyone got one."""
     names = sorted(chosen, key=lambda name: relevant[name] / chosen[name] if chosen[name] else 0.0)
     figure, axes = _figure(height=0.21 * len(names) + 0.8)
     rates = [relevant[name] / chosen[name] if chosen[name] else 0.0 for name in names]

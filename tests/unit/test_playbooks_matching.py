@@ -1,0 +1,200 @@
+"""Matching is pure: what it is given decides, and its record is enough to do it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from playbooks.decision import Decision
+from playbooks.errors import PolicyBroken, UnknownPlacement
+from playbooks.flow import Flow
+from playbooks.library import Library, PublishedPlaybook, expand
+from playbooks.matching import PRIORITY_RULE, Request, Snapshot, decide, draw_of, fall_back, pick, replay
+from playbooks.models import DO_NOTHING, Arm, Cap, Goal, Offer, Playbook, VariantSet
+from playbooks.policy import FloatArray
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+OFFERS = {
+    name: Offer(id=name, name=name, attributes={"group": "fruit", "category": name})
+    for name in ("apple", "pear", "plum")
+}
+FLOW = Flow.model_validate({"start": "over", "states": {"over": {"kind": "end", "result": "done"}}})
+
+
+class Favourite:
+    """A policy that scores by a feature and gives every arm the same floor."""
+
+    version = "favourite@1"
+    inputs = frozenset({"likes"})
+
+    def __init__(self, vector: Sequence[float] | None = None, scores: Sequence[float] | None = None) -> None:
+        self._vector = vector
+        self._scores = scores
+
+    def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
+        if self._scores is not None:
+            return np.array(self._scores)
+        return np.array([1.0 if arm.offer == features["likes"] else 0.1 for arm in arms])
+
+    def explore(self, scores: FloatArray) -> FloatArray:
+        if self._vector is not None:
+            return np.array(self._vector)
+        vector = np.full(len(scores), 0.2 / len(scores))
+        vector[int(scores.argmax())] += 0.8
+        return vector
+
+
+def playbook(name: str, **given: Any) -> PublishedPlaybook:
+    document = Playbook(
+        id=name,
+        name=name,
+        placement="home",
+        goal=Goal(event="order_completed", window=timedelta(days=14)),
+        variants=[VariantSet(group="fruit", channel="mailbox", content="notice")],
+        flow=FLOW,
+        **given,
+    )
+    return PublishedPlaybook(document, 1, expand(document, OFFERS))
+
+
+def snapshot(*playbooks: PublishedPlaybook, policy: Favourite | None = None) -> Snapshot:
+    return Snapshot(Library(playbooks, OFFERS, {}), policy or Favourite(), "seed")
+
+
+def ask(
+    what: Snapshot,
+    *,
+    audiences: frozenset[str] = frozenset(),
+    uses: Any = None,
+    key: str = "k",
+    user: str = "ann",
+) -> Decision:
+    request = Request("id", user, "home", key)
+    return decide(what, request, features={"likes": "pear"}, audiences=audiences, uses=uses or {}, now=NOW)
+
+
+def test_the_record_says_all() -> None:
+    decision = ask(snapshot(playbook("everyone")))
+    assert decision.arms == ["everyone/apple", "everyone/pear", "everyone/plum", DO_NOTHING]
+    assert decision.scores == [0.1, 1.0, 0.1]
+    assert sum(decision.probabilities) == pytest.approx(1)
+    assert decision.propensity == decision.probabilities[decision.chosen]
+    assert decision.features == {"likes": "pear"}
+
+
+def test_only_the_users_audiences_count() -> None:
+    what = snapshot(playbook("everyone"), playbook("gold_only", audience="gold", priority=5))
+    assert ask(what).arms[0].startswith("everyone/")
+    inside = ask(what, audiences=frozenset({"gold"}))
+    assert {arm.split("/")[0] for arm in inside.arms[:-1]} == {"gold_only"}
+    assert inside.suppressed == {PRIORITY_RULE: ["everyone"]}
+
+
+def test_a_full_cap_gives_way_to_the_next_priority() -> None:
+    capped = playbook("weekly", priority=5, constraints=[Cap(id="one", limit=1, window=timedelta(days=7))])
+    what = snapshot(playbook("everyone"), capped)
+    uses = {"cap.weekly.one": [NOW - timedelta(days=6)]}
+    decision = ask(what, uses=uses)
+    assert decision.suppressed == {"cap.weekly.one": ["weekly"]}
+    assert decision.arms[0].startswith("everyone/")
+    assert decision.uses == {"cap.weekly.one": 1}
+
+
+def test_a_use_older_than_the_window_is_forgotten() -> None:
+    capped = playbook("weekly", constraints=[Cap(id="one", limit=1, window=timedelta(days=7))])
+    decision = ask(snapshot(capped), uses={"cap.weekly.one": [NOW - timedelta(days=7)]})
+    assert decision.suppressed == {}
+    assert decision.arms[0].startswith("weekly/")
+
+
+def test_without_any_playbook_nothing_is_done() -> None:
+    decision = ask(snapshot(playbook("gold_only", audience="gold")))
+    assert decision.arms == [DO_NOTHING]
+    assert decision.arm == DO_NOTHING
+    assert not decision.acts
+
+
+def test_an_unknown_placement_is_named() -> None:
+    with pytest.raises(UnknownPlacement, match=r"'checkout'.*placements are home"):
+        decide(
+            snapshot(playbook("everyone")),
+            Request("id", "ann", "checkout", "k"),
+            features={},
+            audiences=frozenset(),
+            uses={},
+            now=NOW,
+        )
+
+
+def test_a_lever_weighs_scores() -> None:
+    loud = snapshot(playbook("a_plain"), playbook("b_loud", weight=3.0))
+    decision = ask(loud, key="another")
+    best = decision.arms[int(np.argmax(decision.probabilities))]
+    assert best == "b_loud/pear"
+
+
+@pytest.mark.parametrize(
+    ("policy", "what"),
+    [
+        (Favourite(vector=[0.5, 0.5, 0.5, 0.5]), "sum is 2"),
+        (Favourite(vector=[1.2, -0.2, 0.0, 0.0]), "no distribution"),
+        (Favourite(vector=[1.0]), "no distribution"),
+        (Favourite(scores=[np.nan, 0.0, 0.0]), "finite"),
+        (Favourite(scores=[0.0, 0.0]), "finite"),
+    ],
+)
+def test_a_broken_policy_is_refused(policy: Favourite, what: str) -> None:
+    with pytest.raises(PolicyBroken, match=what):
+        ask(snapshot(playbook("everyone"), policy=policy))
+
+
+@given(key=st.text(min_size=1), user=st.text(min_size=1))
+def test_a_decision_replays_from_its_record(key: str, user: str) -> None:
+    decision = ask(snapshot(playbook("everyone")), key=key, user=user)
+    stored = msgspec.json.decode(msgspec.json.encode(decision), type=Decision)
+    assert replay(stored, Favourite()) == stored
+
+
+def test_a_changed_score_is_found_out() -> None:
+    decision = ask(snapshot(playbook("everyone")))
+    forged = msgspec.structs.replace(decision, scores=[0.1, 0.05, 0.1])
+    assert replay(forged, Favourite()) != forged
+
+
+def test_a_fallback_is_logged_and_replays() -> None:
+    what = snapshot(playbook("everyone"))
+    decision = fall_back(what, Request("id", "ann", "home", "k"), NOW, "unknown_user")
+    assert decision.fallback == "unknown_user"
+    assert not decision.acts
+    with pytest.raises(UnknownPlacement):
+        fall_back(what, Request("id", "ann", "nowhere", "k"), NOW, "unknown_user")
+
+
+def test_draws_are_spread_evenly_and_belong_to_their_request() -> None:
+    draws = np.array([draw_of("seed", f"user-{number}", "home", "k") for number in range(20_000)])
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    # Kolmogorov's bound for 20,000 draws at one in a million.
+    assert np.abs(np.sort(draws) - (np.arange(20_000) + 0.5) / 20_000).max() < 2.7 / np.sqrt(20_000)
+    assert draw_of("a", "bc", "d", "e") != draw_of("ab", "c", "d", "e")
+
+
+@given(
+    weights=st.lists(st.floats(0, 1), min_size=1, max_size=60).filter(lambda values: sum(values) > 0.01),
+    draw=st.floats(0, 1, exclude_max=True),
+)
+def test_an_arm_of_probability_zero_is_never_picked(weights: list[float], draw: float) -> None:
+    vector = np.array(weights) / sum(weights)
+    assert vector[pick(vector, draw)] > 0
+
+
+def test_picks_follow_the_vector() -> None:
+    vector = np.array([0.2, 0.5, 0.0, 0.3])
+    assert [pick(vector, draw) for draw in (0.0, 0.199, 0.2, 0.699, 0.7, 0.999999)] == [0, 0, 1, 1, 3, 3]
