@@ -1,8 +1,10 @@
-"""Doubles for tests of delivery and of what stands on it: plans in memory, an obedient channel."""
+"""For tests of delivery and of what stands on it: a small playbook, plans in memory, an obedient channel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -11,7 +13,94 @@ from delivery.errors import UnknownVersion
 from delivery.models import Message
 from delivery.plans import Plan
 from delivery.retry import Retry
-from playbooks.library import VersionBody
+from playbooks.decision import Decision
+from playbooks.library import VersionBody, expand
+from playbooks.models import Arm, Content, Offer, Playbook
+
+# Issue a coupon, say so, and see within two weeks whether the category is bought.
+COUPON_FLOW: Mapping[str, Any] = {
+    "start": "issue",
+    "states": {
+        "issue": {"kind": "issue", "next": "send"},
+        "send": {"kind": "send", "next": "wait"},
+        "wait": {
+            "kind": "wait_for_event",
+            "event": "order_completed",
+            "where": "list_contains(event.categories, arm.category)",
+            "timeout": "P14D",
+            "on_event": "goal",
+            "on_timeout": "expired",
+        },
+        "goal": {"kind": "goal", "next": "used"},
+        "used": {"kind": "end", "result": "used"},
+        "expired": {"kind": "end", "result": "expired"},
+    },
+}
+
+
+def version_body(
+    flow: Mapping[str, Any] = COUPON_FLOW,
+    *,
+    playbook: str = "coupons",
+    body: str = "Hello {{ user_id }}: {{ offer.name }}",
+    valid_for: timedelta = timedelta(days=14),
+) -> VersionBody:
+    """Return a playbook version with the offers `milk` and `bread` on the channel `memory`."""
+    offers = [
+        Offer(
+            id=category,
+            name=f"10 % off {category}",
+            attributes={"group": "food", "category": category},
+            valid_for=valid_for,
+        )
+        for category in ("milk", "bread")
+    ]
+    document = Playbook.model_validate(
+        {
+            "id": playbook,
+            "name": playbook,
+            "placement": "outbound",
+            "goal": {"event": "order_completed", "window": "P14D"},
+            "variants": [{"group": "food", "channel": "memory", "content": "hello"}],
+            "flow": flow,
+        }
+    )
+    content = Content(id="hello", subject="{{ offer.name }} for you", body=body)
+    return VersionBody(playbook=document, offers=offers, contents=[content])
+
+
+def arms_of(body: VersionBody) -> dict[str, Arm]:
+    """Return the arms of a version by their offers."""
+    return {arm.offer: arm for arm in expand(body.playbook, {offer.id: offer for offer in body.offers})}
+
+
+def decision_for(
+    user_id: str, arm: Arm, at: datetime, *, decision_id: str | None = None, version: int = 1
+) -> Decision:
+    """Return a decision that drew `arm` for certain; its id is `user_id` unless given."""
+    return Decision(
+        decision_id=decision_id or user_id,
+        user_id=user_id,
+        placement="outbound",
+        decided_at=at,
+        request_key=user_id,
+        seed="",
+        library="",
+        policy="",
+        features={},
+        audiences=[],
+        uses={},
+        suppressed={},
+        arms=[arm.id],
+        scores=[0.0],
+        weights=[1.0],
+        probabilities=[1.0],
+        draw=0.0,
+        chosen=0,
+        propensity=1.0,
+        playbook=arm.playbook,
+        playbook_version=version,
+    )
 
 
 class MemoryPlans:
