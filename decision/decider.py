@@ -50,13 +50,21 @@ class DecideRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placement: str
 
 
+class OfferShown(msgspec.Struct, frozen=True):
+    """The offer of an answer, as the backend shows it."""
+
+    id: str
+    name: str
+    attributes: Mapping[str, str]
+
+
 class DecideAnswer(msgspec.Struct, frozen=True):
     """What a backend gets. `playbook`, `variant`, `offer` and `content` are null for "do nothing"."""
 
     decision_id: str
     playbook: str | None
     variant: str
-    offer: Mapping[str, str] | None
+    offer: OfferShown | None
     content: str | None
     propensity: float
     policy: str
@@ -140,7 +148,7 @@ class Decider:
             ledger.append(connection, [fact], final.decided_at)
             if arm is not None:
                 self._enroller.start(connection, final, arm)
-            answer = _answer(final, arm)
+            answer = _answer(final, library, arm)
             if key is not None:
                 body = msgspec.json.encode(answer).decode()
                 remembered = Answer(fingerprint, final.decision_id, body)
@@ -211,12 +219,13 @@ def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:
     return msgspec.json.decode(earlier.body, type=DecideAnswer)
 
 
-def _answer(decision: Decision, arm: Arm | None) -> DecideAnswer:
+def _answer(decision: Decision, library: Library, arm: Arm | None) -> DecideAnswer:
+    offer = library.offers[arm.offer] if arm else None
     return DecideAnswer(
         decision_id=decision.decision_id,
         playbook=arm.playbook if arm else None,
         variant=arm.id if arm else DO_NOTHING,
-        offer={"id": arm.offer, **arm.attributes} if arm else None,
+        offer=OfferShown(offer.id, offer.name, offer.attributes) if offer else None,
         content=arm.content if arm else None,
         propensity=decision.propensity,
         policy=decision.policy,

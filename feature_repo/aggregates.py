@@ -12,6 +12,8 @@
     weeks_since_last   whole weeks from the latest row to T, at most `cap`; `cap` itself if there is none
     share_of_users     users with a row in a period of `period_weeks`, as a share of all users known before T,
                        on average over the window's periods (only for an entity with one row)
+    decayed_rate       rows a week, a week of k weeks before T weighing 2^(−k / half_life_weeks): the weighted
+                       count of rows over the sum of the weights of all weeks that the history has
 
 Without any row counts and sums are 0 and the others null.
 """
@@ -41,6 +43,7 @@ Function = Literal[
     "days_since_first",
     "weeks_since_last",
     "share_of_users",
+    "decayed_rate",
 ]
 FeatureType = Literal["int", "float", "text", "bool", "time", "floats"]
 
@@ -70,10 +73,20 @@ RESULT_TYPES: dict[Function, FeatureType] = {
     "days_since_first": "float",
     "weeks_since_last": "int",
     "share_of_users": "float",
+    "decayed_rate": "float",
 }
 # An array holds no nulls, so only functions with a value for "nothing happened" may fill one.
 FILLS_ARRAYS: frozenset[Function] = frozenset(
-    {"count", "count_events", "distinct", "distinct_weeks", "sum", "weeks_since_last", "share_of_users"}
+    {
+        "count",
+        "count_events",
+        "distinct",
+        "distinct_weeks",
+        "sum",
+        "weeks_since_last",
+        "share_of_users",
+        "decayed_rate",
+    }
 )
 ADDITIVE: frozenset[Function] = frozenset({"count", "count_events", "distinct", "sum"})
 
@@ -113,6 +126,7 @@ class Measure(Document):
     where: list[Where] = []
     cap: int | None = Field(default=None, ge=0)
     period_weeks: int | None = Field(default=None, ge=1)
+    half_life_weeks: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def check_arguments(self) -> Self:
@@ -123,6 +137,8 @@ class Measure(Document):
             raise ValueError("`cap` goes with function 'weeks_since_last' only")
         if (self.period_weeks is not None) != (self.function == "share_of_users"):
             raise ValueError("`period_weeks` goes with function 'share_of_users', which needs it")
+        if (self.half_life_weeks is not None) != (self.function == "decayed_rate"):
+            raise ValueError("`half_life_weeks` goes with function 'decayed_rate', which needs it")
         return self
 
 
@@ -155,6 +171,7 @@ class FeatureDocument(Document):
     where: list[Where] = []
     cap: int | None = None
     period_weeks: int | None = None
+    half_life_weeks: float | None = None
     ratio: Ratio | None = None
     windows: list[int] = []
     event: Name | None = None
@@ -176,6 +193,8 @@ class FeatureDocument(Document):
             raise ValueError("column, where and cap go inside the measures of the ratio")
         if self.function in ("distinct_weeks", "share_of_users") and not self.windows:
             raise ValueError(f"function '{self.function}' needs `windows`")
+        if self.function == "decayed_rate" and self.windows:
+            raise ValueError("function 'decayed_rate' sees all of the history and takes no `windows`")
         if self.period_weeks and any(w % self.period_weeks for w in self.windows):
             raise ValueError(f"every window must be a multiple of period_weeks ({self.period_weeks})")
         self.measures()
@@ -193,6 +212,7 @@ class FeatureDocument(Document):
                 where=self.where,
                 cap=self.cap,
                 period_weeks=self.period_weeks,
+                half_life_weeks=self.half_life_weeks,
             )
         ]
 

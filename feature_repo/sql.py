@@ -16,7 +16,9 @@ WEEK_US = 7 * DAY_US
 # Users have fewer than this many periods, so user × this + period numbers the pairs.
 PERIODS_APART = 1_000
 # Functions that are 0 where nothing happened.
-COUNTS: frozenset[Function] = frozenset({"count", "count_events", "distinct", "distinct_weeks", "sum"})
+COUNTS: frozenset[Function] = frozenset(
+    {"count", "count_events", "decayed_rate", "distinct", "distinct_weeks", "sum"}
+)
 
 
 def literal(value: bool | float | str) -> str:
@@ -104,14 +106,14 @@ def grouped(features: list[FeatureSpec], table: str, *, population: bool, users:
     Without `by`: one row a user in the order of `users` (population: one row). With `by`: rows
     (_row, _position, values) where anything happened, in no order.
     """
-    values = [f'{expression(f, users, as_of_us)} AS "{f.name}"' for f in features]
     by = features[0].by
-    if by is not None:
-        position = f'"{position_column(by.column, by.vocabulary)}"'
+    position = f'"{position_column(by.column, by.vocabulary)}"' if by is not None else None
+    rows = f'"{table}"' + (f" WHERE {position} IS NOT NULL" if position else "")
+    values = [f'{expression(f, rows, users, as_of_us)} AS "{f.name}"' for f in features]
+    if position is not None:
         row = "0" if population else '"_row"'
         return (
-            f'SELECT {row} AS "_row", {position} AS _position, {", ".join(values)} FROM "{table}" '
-            f"WHERE {position} IS NOT NULL GROUP BY ALL"
+            f'SELECT {row} AS "_row", {position} AS _position, {", ".join(values)} FROM {rows} GROUP BY ALL'
         )
     if population:
         return f'SELECT {", ".join(values)} FROM "{table}"'
@@ -136,15 +138,15 @@ def _when_absent(feature: FeatureSpec) -> int | None:
     return 0 if measure.function in COUNTS else measure.cap
 
 
-def expression(feature: FeatureSpec, users: int, as_of_us: int) -> str:
-    """SQL of one feature over the rows of a group."""
+def expression(feature: FeatureSpec, rows: str, users: int, as_of_us: int) -> str:
+    """SQL of one feature over the rows of a group; `rows` are those of all groups."""
     if feature.is_ratio:
-        of, *to = [_measure(m, feature.window, users, as_of_us) for m in feature.measures]
+        of, *to = [_measure(m, feature.window, rows, users, as_of_us) for m in feature.measures]
         return f"({of})::DOUBLE / nullif({' + '.join(to)}, 0)"
-    return _measure(feature.measures[0], feature.window, users, as_of_us)
+    return _measure(feature.measures[0], feature.window, rows, users, as_of_us)
 
 
-def _measure(measure: Measure, window: int | None, users: int, as_of_us: int) -> str:
+def _measure(measure: Measure, window: int | None, rows: str, users: int, as_of_us: int) -> str:
     conditions = [condition(where) for where in measure.where]
     if window is not None:
         conditions.insert(0, f"_bin < {window}")
@@ -153,6 +155,8 @@ def _measure(measure: Measure, window: int | None, users: int, as_of_us: int) ->
     order = "row(-_age, _sequence)"
     periods = (window or 0) // (measure.period_weeks or 1)
     cap = measure.cap
+    # What a week loses in weight against the one after it.
+    kept = 2.0 ** (-1 / measure.half_life_weeks) if measure.half_life_weeks else 0.0
     expressions = {
         "count": f"count(*){only}",
         "count_events": f"count(DISTINCT _sequence){only}",
@@ -175,6 +179,11 @@ def _measure(measure: Measure, window: int | None, users: int, as_of_us: int) ->
         "share_of_users": (
             f'count(DISTINCT "_row" * {PERIODS_APART} + _bin // {measure.period_weeks}){only} '
             f"/ {float(max(users, 1) * max(periods, 1))!r}"
+        ),
+        # The weights of the history's weeks are a geometric series.
+        "decayed_rate": (
+            f"coalesce(sum({kept!r} ** _bin){only}, 0) * {1 - kept!r} "
+            f"/ (SELECT 1 - {kept!r} ** (max(_bin) + 1) FROM {rows})"
         ),
     }
     return expressions[measure.function]

@@ -41,7 +41,7 @@ class ServiceClient:
     """Speaks to one running service. Not for use by several threads at once, except `decide_all`."""
 
     def __init__(self, base_url: str) -> None:
-        self._http = httpx2.Client(
+        self.http = httpx2.Client(
             base_url=base_url,
             timeout=_REQUEST_SECONDS,
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
@@ -50,32 +50,32 @@ class ServiceClient:
 
     def close(self) -> None:
         self._pool.shutdown()
-        self._http.close()
+        self.http.close()
 
     def is_ready(self) -> bool:
         """Say whether the service answers and can decide."""
         try:
-            return self._http.get("/ready").status_code == httpx2.codes.OK
+            return self.http.get("/ready").status_code == httpx2.codes.OK
         except httpx2.TransportError:
             return False
 
     def get(self, path: str) -> Any:
         """Return the JSON answer to a GET."""
-        return _answer(self._http.get(path))
+        return _answer(self.http.get(path))
 
     def move_clock(self, moment: datetime) -> None:
         """Move the service's clock."""
-        _answer(self._http.put("/v1/clock", json={"now": moment.isoformat()}))
+        _answer(self.http.put("/v1/clock", json={"now": moment.isoformat()}))
 
     def run(self, job: str) -> dict[str, Any]:
         """Run a job of the loop and return its report."""
-        report: dict[str, Any] = _answer(self._http.post(f"/v1/jobs/{job}"))
+        report: dict[str, Any] = _answer(self.http.post(f"/v1/jobs/{job}"))
         return report
 
     def ingest(self, messages: Iterable[Message], progress: Callable[[int], None]) -> None:
         """Send messages in batches, one after the other so that they are recorded in their order."""
         for batch, body in batches(messages):
-            answer = _answer(self._http.post("/v1/batch", content=body))
+            answer = _answer(self.http.post("/v1/batch", content=body))
             if answer["refused"] or answer["accepted"] != batch:
                 raise DemoError(f"the service did not take all of a batch: {answer}")
             progress(batch)
@@ -87,7 +87,7 @@ class ServiceClient:
 
         def ask(request: tuple[str, str, str]) -> Message:
             user_id, placement, key = request
-            response = self._http.post(
+            response = self.http.post(
                 "/v1/decide",
                 content=msgspec.json.encode({"user_id": user_id, "placement": placement}),
                 headers={"Idempotency-Key": key},

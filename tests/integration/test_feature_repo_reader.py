@@ -36,7 +36,7 @@ def repository(tmp_path: Path) -> Iterator[FeatureRepository]:
 
 def test_features_of_a_user(repository: FeatureRepository) -> None:
     clock = SimulatedClock(T)
-    reader: FeatureReader = FeastFeatureReader(repository, "decide", clock)
+    reader: FeatureReader = FeastFeatureReader(repository, "training", clock)
     features = reader.read("u")
     assert not features.missing
     assert features.as_of == T

@@ -73,7 +73,7 @@ def equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def read_one(repository: FeatureRepository, user: str, now: datetime, service: str = "decide") -> OnlineRow:
+def read_one(repository: FeatureRepository, user: str, now: datetime, service: str = "training") -> OnlineRow:
     return repository.online(service, [user], now)[0]
 
 
@@ -199,7 +199,7 @@ def test_a_push_is_read_back_by_both_ways(empty: FeatureRepository) -> None:
     assert {n: v for n, v in row.values.items() if v is not None} == {
         n: v for n, v in pushed.items() if n.startswith("last_")
     }
-    assert same(row, SdkAccess(empty.feast, SPECS).read("decide", ["new"], moment)[0])
+    assert same(row, SdkAccess(empty.feast, SPECS).read("training", ["new"], moment)[0])
 
 
 def test_pushes_keep_what_they_do_not_have_and_give_way_to_newer_ones(empty: FeatureRepository) -> None:
@@ -225,7 +225,7 @@ def test_many_pushes_in_one_call(empty: FeatureRepository) -> None:
         for n in range(1_203)
     ]
     assert empty.push("user_live", rows) == 1_203
-    values = [row.values["last_order_value"] for row in empty.online("decide", ["u0", "u777", "u1202"], T1)]
+    values = [row.values["last_order_value"] for row in empty.online("training", ["u0", "u777", "u1202"], T1)]
     assert values == [0.0, 777.0, 1202.0]
 
 
@@ -235,7 +235,7 @@ def test_publishing_undoes_no_push_but_fills_an_empty_store(empty: FeatureReposi
     empty.push("user_live", [{"user_id": "u1", "event_timestamp": newer, "last_order_value": 1.0}])
     empty.snapshot(T2)
     empty.publish(T2)
-    rows = empty.online("decide", ["u1", "u2"], newer)
+    rows = empty.online("training", ["u1", "u2"], newer)
     assert rows[0].values["last_order_value"] == 1.0
     assert rows[1].values["last_order_value"] == 118 * 1.25
     empty.publish(T2)

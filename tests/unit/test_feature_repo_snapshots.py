@@ -100,6 +100,14 @@ class Recomputed:
         mine = [e for e in events if e.user_id == user and e.occurred_at < as_of]
         self.every = sorted(mine, key=lambda e: (e.occurred_at, e.sequence))
         self.orders = [e for e in self.every if e.name == "order_completed"]
+        known = [
+            e
+            for e in events
+            if e.name == "order_completed"
+            and e.occurred_at < as_of
+            and {*WORDS} & {*e.properties["categories"]}
+        ]
+        self.weeks_of_history = max((self.week(e) + 1 for e in known), default=0)
 
     def week(self, event: HistoryEvent) -> int:
         return math.ceil((self.as_of - event.occurred_at) / WEEK) - 1
@@ -126,6 +134,11 @@ class Recomputed:
     def baskets(self, word: str, weeks: int) -> int:
         return len(self.buying(word, weeks))
 
+    def decayed_rate(self, word: str, half_life: float) -> float:
+        bought = [self.week(e) for e in self.orders if word in e.properties["categories"]]
+        weights = sum(2.0 ** (-week / half_life) for week in range(self.weeks_of_history))
+        return sum(2.0 ** (-week / half_life) for week in bought) / weights if bought else 0.0
+
     def features(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for w in (4, 12, 52):
@@ -147,6 +160,10 @@ class Recomputed:
         found["category_value_12w"] = self.per_word(
             lambda c: total(line["value"] for line in self.lines(12) if line["category"] == c)
         )
+        for half_life in (8, 40):
+            found[f"category_rate_hl{half_life}"] = self.per_word(
+                partial(self.decayed_rate, half_life=half_life)
+            )
         off = total(line["discount"] for line in self.lines(12))
         paid = total(line["value"] for line in self.lines(12))
         found["discount_share_12w"] = off / (paid + off) if paid + off else None

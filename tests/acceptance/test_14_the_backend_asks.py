@@ -1,0 +1,121 @@
+"""Story 14: the backend asks and always gets a usable answer, with the reason where it is a fallback."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.acceptance.driver import Running
+
+
+@pytest.fixture
+def shopper(service: Running, user: str) -> str:
+    """A user with features."""
+    service.order(user, "COFFEE", days_ago=3)
+    service.run("features", "audiences")
+    return user
+
+
+def test_the_answer_says_what_to_show(service: Running, shopper: str) -> None:
+    answer = service.acting_decision(shopper)
+    assert answer["playbook"] == "welcome"
+    assert answer["variant"].startswith("welcome/")
+    assert set(answer["offer"]) == {"id", "name", "attributes"}
+    assert 0 < answer["propensity"] <= 1
+    assert answer["fallback"] is None
+    assert answer["suppressed"] == {"priority": ["everyone"]}
+
+
+def test_an_unknown_user_gets_the_fallback_and_the_reason(service: Running) -> None:
+    answer = service.decide("nobody-we-know").json()
+    assert answer["variant"] == "do_nothing"
+    assert answer["fallback"] == "unknown_user"
+
+
+def test_a_known_user_without_features_gets_the_fallback(service: Running, user: str) -> None:
+    service.order(user, "COFFEE")
+    assert service.decide(user).json()["fallback"] == "features_missing"
+
+
+def test_one_key_one_answer(service: Running, shopper: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: service.decide(shopper, key=f"key-{shopper}").json(), range(24)))
+    assert all(answer == answers[0] for answer in answers)
+    decisions = [fact for fact in service.history(shopper) if fact["kind"] == "decision"]
+    assert len(decisions) == 1
+
+
+def test_a_key_is_not_for_another_request(service: Running, shopper: str) -> None:
+    service.decide(shopper, key=f"reused-{shopper}")
+    response = service.decide("somebody-else", key=f"reused-{shopper}")
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "take a new key" in response.json()["detail"]
+
+
+def test_a_cap_gives_way_to_the_catch_all(service: Running, shopper: str) -> None:
+    # The welcome playbook allows four in two months; do-nothing answers use none of them.
+    for _ in range(4):
+        service.acting_decision(shopper)
+    answer = service.acting_decision(shopper)
+    assert answer["playbook"] == "everyone"
+    assert answer["suppressed"] == {"cap.welcome.two_months": ["welcome"]}
+
+
+def test_an_unknown_placement_is_named(service: Running, shopper: str) -> None:
+    response = service.decide(shopper, "nowhere")
+    assert response.status_code == 404
+    assert "placements are outbound" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "truncated"),
+        (b"[]", "Expected `object`"),
+        (b'{"user_id": "ann"}', "missing required field `placement`"),
+        (b'{"user_id": 7, "placement": "outbound"}', "Expected `str`"),
+        (b'{"user_id": "ann", "placement": "outbound", "colour": "red"}', "unknown field `colour`"),
+        (b'{"user_id": "\xff", "placement": "outbound"}', "send {"),
+        (b" " * 100_000, "at most 65536"),
+    ],
+)
+def test_a_wrong_request_is_told_what_is_wrong(service: Running, content: bytes, what: str) -> None:
+    response = service.http.post("/v1/decide", content=content)
+    assert response.status_code == 400
+    problem: dict[str, Any] = response.json()
+    assert problem["status"] == 400
+    assert what in problem["detail"]
+
+
+def test_a_wrong_event_is_refused_and_the_others_are_kept(service: Running, user: str) -> None:
+    good = {"messageId": f"m-{user}", "userId": user, "event": "page_viewed"}
+    response = service.http.post("/v1/batch", json={"batch": [{"event": "page_viewed"}, good, good]})
+    assert response.status_code == 200
+    answer = response.json()
+    assert (answer["accepted"], answer["duplicates"]) == (1, 1)
+    assert answer["refused"][0]["index"] == 0
+    assert "`userId` is missing" in answer["refused"][0]["error"]
+
+
+def test_a_body_of_megabytes_is_refused(service: Running) -> None:
+    response = service.http.post("/v1/batch", content=b"x" * 5_000_000)
+    assert response.status_code == 400
+    assert "send smaller ones" in response.json()["detail"]
+
+
+def test_unknown_things_are_said_to_be_unknown(service: Running) -> None:
+    for path in ("/v1/users/nobody", "/v1/decisions/none"):
+        response = service.http.get(path)
+        assert response.status_code == 404
+        assert response.headers["content-type"] == "application/problem+json"
+    assert "the jobs are" in service.http.post("/v1/jobs/nonsense").json()["detail"]
+
+
+def test_the_clock_only_moves_forward(service: Running) -> None:
+    response = service.http.put("/v1/clock", json={"now": "2020-01-01T00:00:00Z"})
+    assert response.status_code == 409
+    assert "only moves forward" in response.json()["detail"]
+    assert service.http.put("/v1/clock", json={"now": "2020-01-01T00:00:00"}).status_code == 422
