@@ -291,6 +291,43 @@ def test_a_refused_arm_is_credited_as_intended_and_marked(world: World, service:
     assert credited.acts is False
 
 
+def test_only_decisions_that_were_drawn_and_delivered_teach(world: World) -> None:
+    with training(world.database, spec()) as made:
+        policy = made.in_charge(START).serve()
+        users = [user for user in USERS if user != USERS[0]]
+        world.decide(policy, START, users=users)
+        snapshot = Snapshot(world.library, Fixed("MILK"), seed="s")
+        requests = [Request(new_id(START), USERS[0], "outbound", key) for key in ("refused", "fallen")]
+        drawn = decide(
+            snapshot,
+            requests[0],
+            features=world.features(USERS[0]),
+            audiences=frozenset(),
+            uses={},
+            now=START,
+        )
+        refused = msgspec.structs.replace(drawn, refused_by="cap.everyone.monthly")
+        world.record([refused, fall_back(snapshot, requests[1], START, "unknown_user")])
+        RewardService(world.database).mature(START + WINDOW)
+        version = made.learn(START + WINDOW)
+    credited = list(world.rewards().values())
+    idle = sum(one.arm == DO_NOTHING for one in credited)
+    assert len(credited) == len(users) + 2
+    assert version.trained == len(credited) - idle - 1
+
+
+def test_operator_levers_of_the_record_weigh_in_an_evaluation(world: World) -> None:
+    silenced = playbook("everyone").model_copy(update={"weight": 0.0})
+    world.publish(silenced)
+    greedy = {"kind": "epsilon_greedy", "epsilon": {"start": 0.0, "floor": 0.0, "half_life": 1}}
+    version = cold_start(spec(exploration=greedy, prior={"intercept": 0.5}), VOCABULARIES, START, after=None)
+    world.decide(version.serve(), START)
+    RewardService(world.database).mature(START + WINDOW)
+    seen = see_again(world.database, version, after=0)
+    # With all values weighed down to 0, every arm ties with doing nothing.
+    np.testing.assert_allclose(seen.candidate, 1 / (len(CATEGORIES) + 1))
+
+
 def test_maturing_that_is_torn_apart_credits_each_decision_once(
     world: World, service: RewardService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
