@@ -46,14 +46,14 @@ class Delivery:
             lease: how long an attempt may take before another relay takes the message over.
         """
         self.wallet = Wallet(database, clock, batch=batch)
-        self._executor = Executor(database, clock, plans, Effects(self.wallet, tags), batch=batch)
+        self.executor = Executor(database, clock, plans, Effects(self.wallet, tags), batch=batch)
         self._relay = Relay(
             database, clock, plans, channels, gate or OpenGate(), holder=holder, batch=batch, lease=lease
         )
 
     def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
         """Begin the flow of a decision in the decision's own transaction (see `Executor.start`)."""
-        self._executor.start(connection, decision, arm)
+        self.executor.start(connection, decision, arm)
 
     def recover(self) -> int:
         """Take back what a former process of this `holder` was handing over when it died.
@@ -70,7 +70,7 @@ class Delivery:
         return total
 
     def _round(self) -> Report:
-        report = self._executor.route_events()
-        report += self._executor.advance_due()
+        report = self.executor.route_events()
+        report += self.executor.advance_due()
         report += self._relay.run()
         return report + self.wallet.expire_due()
