@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from audiences.rules import RuleValueError
 from playbooks.goals import matches, parse_where
 from playbooks.models import Arm, Goal
 
@@ -125,4 +126,8 @@ def _counts(goal: Goal, decision: Decided, outcome: Outcome) -> bool:
     if goal.where is None:
         return True
     rule = parse_where(goal.where, goal.event, decision.arm.attributes)
-    return matches(rule, outcome.properties, decision.arm)
+    try:
+        return matches(rule, outcome.properties, decision.arm)
+    except RuleValueError:
+        # A property of another type than the goal expects: one odd event must not hold up all rewards.
+        return False

@@ -58,6 +58,9 @@ def test_only_what_the_goal_names_counts() -> None:
         Outcome("b", "u", "cart_viewed", START, {"categories": ["MILK"]}),
         bought("c", START, "MILK", user="someone else"),
         Outcome("d", "u", "order_completed", START, {}),
+        Outcome("e", "u", "order_completed", START, {"categories": "MILK"}),
+        Outcome("f", "u", "order_completed", START, {"categories": 7}),
+        Outcome("g", "u", "order_completed", START, {"categories": [["MILK"]]}),
     ]
     assert reward(GOAL, decided(), others, START + WINDOW) == Mature(0.0, None)
 
