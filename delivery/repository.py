@@ -13,12 +13,14 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, null, select, update
 
 from delivery.models import Coupon, Enrolment, MessageState, Status
 from delivery.tables import coupons, enrolments, outbox
 from playbooks.models import Arm
 from storage import ledger
+from storage.statements import Statement, defer
+from storage.times import to_micros
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -44,28 +46,20 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
-    """Record enrolments whose ids are fresh."""
-    connection.execute(
-        insert(enrolments),
-        [
-            {
-                "id": one.id,
-                "user_id": one.user_id,
-                "playbook": one.playbook,
-                "playbook_version": one.playbook_version,
-                "decision_id": one.decision_id,
-                "arm": msgspec.json.encode(one.arm).decode(),
-                "state": one.state,
-                "entered_at": one.entered_at,
-                "due_at": one.due_at,
-                "waiting_for": one.waiting_for,
-                "revision": one.revision,
-                "status": one.status.value,
-                "result": one.result,
-            }
-            for one in new
-        ],
-    )
+    """Record enrolments whose ids are fresh, at the end of the writer's turn."""
+    rows = [
+        _state_of(one)
+        | {
+            "id": one.id,
+            "user_id": one.user_id,
+            "playbook": one.playbook,
+            "playbook_version": one.playbook_version,
+            "decision_id": one.decision_id,
+            "arm": msgspec.json.encode(one.arm).decode(),
+        }
+        for one in new
+    ]
+    defer(connection, _ADD_ENROLMENT, rows)
 
 
 def claim_due(connection: Connection, now: datetime, limit: int) -> list[Enrolment]:
@@ -93,23 +87,7 @@ def claim_of_users(connection: Connection, user_ids: Sequence[str]) -> list[Enro
 
 def save_enrolments(connection: Connection, changed: Sequence[Enrolment]) -> None:
     """Write the present state of enrolments that were claimed in this transaction."""
-    if changed:
-        connection.execute(
-            _SAVE_ENROLMENT,
-            [
-                {
-                    "this": one.id,
-                    "state": one.state,
-                    "entered_at": one.entered_at,
-                    "due_at": one.due_at,
-                    "waiting_for": one.waiting_for,
-                    "revision": one.revision,
-                    "status": one.status.value,
-                    "result": one.result,
-                }
-                for one in changed
-            ],
-        )
+    _SAVE_ENROLMENT.run_many(connection, [_state_of(one) | {"this": one.id} for one in changed])
 
 
 def get_enrolment(connection: Connection, enrolment_id: str) -> Enrolment | None:
@@ -137,22 +115,19 @@ def hold_reader(connection: Connection, reader: str) -> int | None:
 
 
 def queue(connection: Connection, messages: Sequence[Queued]) -> None:
-    """Put messages into the outbox, to be handed over at once."""
-    if messages:
-        connection.execute(
-            insert(outbox),
-            [
-                {
-                    "key": one.key,
-                    "enrolment_id": one.enrolment_id,
-                    "queued_at": one.queued_at,
-                    "available_at": one.queued_at,
-                    "attempts": one.attempts,
-                    "state": MessageState.QUEUED.value,
-                }
-                for one in messages
-            ],
-        )
+    """Put messages into the outbox, to be handed over at once, at the end of the writer's turn."""
+    rows = [
+        {
+            "key": one.key,
+            "enrolment_id": one.enrolment_id,
+            "queued_at": (queued_at := to_micros(one.queued_at)),
+            "available_at": queued_at,
+            "attempts": one.attempts,
+            "state": MessageState.QUEUED.value,
+        }
+        for one in messages
+    ]
+    defer(connection, _QUEUE, rows)
 
 
 def claim_messages(connection: Connection, now: datetime, limit: int) -> list[Queued]:
@@ -170,11 +145,11 @@ def claim_messages(connection: Connection, now: datetime, limit: int) -> list[Qu
 def lease(connection: Connection, claimed: Sequence[Queued], holder: str, until: datetime) -> list[Queued]:
     """Begin an attempt at each of these messages; return them as they are now."""
     held = [Queued(one.key, one.enrolment_id, one.queued_at, one.attempts + 1, holder) for one in claimed]
-    if held:
-        connection.execute(
-            _LEASE,
-            [{"this": one.key, "attempt": one.attempts, "by": holder, "until": until} for one in held],
-        )
+    micros = to_micros(until)
+    _LEASE.run_many(
+        connection,
+        [{"this": one.key, "attempt": one.attempts, "by": holder, "until": micros} for one in held],
+    )
     return held
 
 
@@ -191,19 +166,16 @@ def still_held(connection: Connection, held: Sequence[Queued]) -> set[str]:
 
 def settle(connection: Connection, settled: Sequence[Settled]) -> None:
     """End an attempt: the message is through, or waits for its next attempt."""
-    if settled:
-        connection.execute(
-            _SETTLE,
-            [
-                {
-                    "this": one.key,
-                    "to_state": one.state.value,
-                    "next_at": one.available_at,
-                    "why": one.reason,
-                }
-                for one in settled
-            ],
-        )
+    rows = [
+        {
+            "this": one.key,
+            "to_state": one.state.value,
+            "next_at": _micros(one.available_at),
+            "why": one.reason,
+        }
+        for one in settled
+    ]
+    _SETTLE.run_many(connection, rows)
 
 
 def give_back(connection: Connection, holder: str, now: datetime) -> int:
@@ -219,11 +191,22 @@ def give_back(connection: Connection, holder: str, now: datetime) -> int:
 
 def add_coupons(connection: Connection, new: Sequence[Coupon]) -> None:
     """Record issued coupons whose ids and codes are fresh."""
-    if new:
-        connection.execute(
-            insert(coupons),
-            [msgspec.structs.asdict(one) | {"state": "issued", "closes_at": one.expires_at} for one in new],
-        )
+    rows = [
+        {
+            "id": one.id,
+            "code": one.code,
+            "user_id": one.user_id,
+            "enrolment_id": one.enrolment_id,
+            "decision_id": one.decision_id,
+            "offer": one.offer,
+            "state": "issued",
+            "issued_at": to_micros(one.issued_at),
+            "expires_at": (expires_at := to_micros(one.expires_at)),
+            "closes_at": expires_at,
+        }
+        for one in new
+    ]
+    _ADD_COUPON.run_many(connection, rows)
 
 
 def open_coupons_of(connection: Connection, enrolment_ids: Sequence[str]) -> list[Coupon]:
@@ -251,8 +234,7 @@ def claim_expiring(connection: Connection, now: datetime, limit: int) -> list[Co
 
 def close_coupons(connection: Connection, closed: Sequence[Coupon], state: str) -> None:
     """Mark coupons claimed in this transaction as `used` or `expired`."""
-    if closed:
-        connection.execute(_CLOSE_COUPON, [{"this": one.id, "to_state": state} for one in closed])
+    _CLOSE_COUPON.run_many(connection, [{"this": one.id, "to_state": state} for one in closed])
 
 
 def coupons_of_user(connection: Connection, user_id: str) -> list[tuple[Coupon, str]]:
@@ -266,33 +248,55 @@ def coupons_of_user(connection: Connection, user_id: str) -> list[tuple[Coupon, 
     return [(Coupon(*row[:-1]), row[-1]) for row in connection.execute(query)]
 
 
-_SAVE_ENROLMENT = (
+_STATE = ("state", "entered_at", "due_at", "waiting_for", "revision", "status", "result")
+_ADD_ENROLMENT = Statement(insert(enrolments).values({one.name: bindparam(one.name) for one in enrolments.c}))
+_SAVE_ENROLMENT = Statement(
     update(enrolments)
     .where(enrolments.c.id == bindparam("this"))
-    .values(
+    .values({name: bindparam(name) for name in _STATE})
+)
+_QUEUE = Statement(
+    insert(outbox).values(
         {
             name: bindparam(name)
-            for name in ("state", "entered_at", "due_at", "waiting_for", "revision", "status", "result")
+            for name in ("key", "enrolment_id", "queued_at", "available_at", "attempts", "state")
         }
     )
 )
-_LEASE = (
+_LEASE = Statement(
     update(outbox)
     .where(outbox.c.key == bindparam("this"))
     .values(attempts=bindparam("attempt"), holder=bindparam("by"), available_at=bindparam("until"))
 )
-_SETTLE = (
+_SETTLE = Statement(
     update(outbox)
     .where(outbox.c.key == bindparam("this"))
     .values(
-        state=bindparam("to_state"), available_at=bindparam("next_at"), reason=bindparam("why"), holder=None
+        state=bindparam("to_state"), available_at=bindparam("next_at"), reason=bindparam("why"), holder=null()
     )
 )
-_CLOSE_COUPON = (
+_ADD_COUPON = Statement(insert(coupons).values({one.name: bindparam(one.name) for one in coupons.c}))
+_CLOSE_COUPON = Statement(
     update(coupons)
     .where(coupons.c.id == bindparam("this"))
-    .values(state=bindparam("to_state"), closes_at=None)
+    .values(state=bindparam("to_state"), closes_at=null())
 )
+
+
+def _state_of(one: Enrolment) -> dict[str, Any]:
+    return {
+        "state": one.state,
+        "entered_at": to_micros(one.entered_at),
+        "due_at": _micros(one.due_at),
+        "waiting_for": one.waiting_for,
+        "revision": one.revision,
+        "status": one.status.value,
+        "result": one.result,
+    }
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)
 
 
 def _queued() -> Select[Any]:
