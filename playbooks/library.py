@@ -151,7 +151,8 @@ def read_library(folder: Path) -> Draft:
         if playbook is not None:
             problems += [f"{path}: {text}" for text in _wrong_references(playbook, offers, contents)]
             playbooks.append(playbook)
-    problems += _doubles("playbook", playbooks) + _doubles("offer", offers) + _doubles("content", contents)
+    problems += _doubles(folder / "playbooks", playbooks)
+    problems += _doubles(folder / "offers.yaml", offers) + _doubles(folder / "contents.yaml", contents)
     if problems:
         raise LibraryError("the library was not read:\n" + "\n".join(f"  {problem}" for problem in problems))
     return Draft(
@@ -249,10 +250,10 @@ def _wrong_references(playbook: Playbook, offers: list[Offer], contents: list[Co
     return wrong
 
 
-def _doubles(what: str, documents: Sequence[Any]) -> list[str]:
+def _doubles(place: Path, documents: Sequence[Any]) -> list[str]:
     ids = [document.id for document in documents]
     return [
-        f"the {what} id {one!r} is used {ids.count(one)} times"
+        f"{place}: the id {one!r} is used {ids.count(one)} times"
         for one in sorted(set(ids))
         if ids.count(one) > 1
     ]

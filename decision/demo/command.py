@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,15 @@ def run_demo(target: Path, *, seed: str, fresh: bool) -> None:
     """
     console = Console()
     unfinished = prepare(target, fresh=fresh)
+    try:
+        summary = _run(console, unfinished, seed)
+        finish(unfinished, target, clock=start_of_week(END_WEEK), seed=seed)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    _print(console, summary, target)
+
+
+def _run(console: Console, unfinished: Path, seed: str) -> dict[str, Any]:
     started = time.monotonic()
     console.print(
         "nextplay demo: The Complete Journey, 2,469 households in 2017.\n"
@@ -45,8 +55,7 @@ def run_demo(target: Path, *, seed: str, fresh: bool) -> None:
     page = render(summary, journey, year, truth)
     (unfinished / "report.html").write_text(page, encoding="utf-8")
     (unfinished / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
-    finish(unfinished, target, clock=start_of_week(END_WEEK), seed=seed)
-    _print(console, summary, target)
+    return summary
 
 
 def _print(console: Console, summary: dict[str, Any], target: Path) -> None:

