@@ -11,11 +11,12 @@ import msgspec
 from playbooks.models import DO_NOTHING
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answer of `decide`.
 
-    `arms` are the eligible ones, "do nothing" last. `scores[i]` is the policy's expected reward of arm i,
-    `weights[i]` its operator lever; "do nothing" scores 0 because rewards are counted on top of it.
+    `arms` are the eligible ones, "do nothing" last. `scores[i]` is the policy's expected reward of arm i;
+    "do nothing" scores 0 because rewards are counted on top of it. `levers` are the operator's weights of
+    playbooks that are not 1.
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
     `refused_by` names the cap that had no room left when the drawn arm was to be reserved; the answer was
     then "do nothing". `fallback` names the reason when no policy was asked.
@@ -35,13 +36,13 @@ class Decision(msgspec.Struct, frozen=True):
     suppressed: Mapping[str, Sequence[str]]
     arms: Sequence[str]
     scores: Sequence[float]
-    weights: Sequence[float]
     probabilities: Sequence[float]
     draw: float
     chosen: int
     propensity: float
     playbook: str | None
     playbook_version: int | None
+    levers: Mapping[str, float] = {}
     refused_by: str | None = None
     fallback: str | None = None
 
@@ -49,6 +50,11 @@ class Decision(msgspec.Struct, frozen=True):
     def arm(self) -> str:
         """The id of the drawn arm."""
         return self.arms[self.chosen]
+
+    @property
+    def weights(self) -> list[float]:
+        """The operator's lever of each arm but "do nothing"."""
+        return [self.levers.get(arm.partition("/")[0], 1.0) for arm in self.arms[:-1]]
 
     @property
     def acts(self) -> bool:

@@ -29,6 +29,9 @@ PRIORITY_RULE = "priority"
 # How far a vector's sum may be from 1: rounding of 256 additions of doubles, with room to spare.
 _SUM_TOLERANCE = 1e-9
 
+# Significant digits of array features in the record.
+_DIGITS = 7
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -51,13 +54,14 @@ class Snapshot:
 class _Contest:
     """The arms of some playbooks side by side, "do nothing" last."""
 
-    __slots__ = ("arms", "ids", "owners", "weights")
+    __slots__ = ("arms", "ids", "levers", "owners", "weights")
 
     def __init__(self, playbooks: Sequence[PublishedPlaybook]) -> None:
         self.arms: tuple[Arm, ...] = tuple(arm for playbook in playbooks for arm in playbook.arms)
         self.owners = tuple(playbook for playbook in playbooks for _ in playbook.arms)
         self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
         self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
+        self.levers = {one.id: one.document.weight for one in playbooks if one.document.weight != 1}
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -91,7 +95,8 @@ def decide(
     """
     playbooks, suppressed = _eligible(snapshot.library, request.placement, audiences, uses, now)
     contest = snapshot.contest(playbooks)
-    scores = snapshot.policy.score(features, contest.arms)
+    read = {name: _recorded(features.get(name)) for name in sorted(snapshot.policy.inputs)}
+    scores = snapshot.policy.score(read, contest.arms)
     _check_scores(snapshot.policy, scores, len(contest.arms))
     probabilities = snapshot.policy.explore(_net(scores, contest.weights))
     _check_vector(snapshot.policy, probabilities, len(contest.ids))
@@ -107,13 +112,13 @@ def decide(
         seed=snapshot.seed,
         library=snapshot.library.version,
         policy=snapshot.policy.version,
-        features={name: _plain(features.get(name)) for name in sorted(snapshot.policy.inputs)},
+        features=read,
         audiences=sorted(audiences),
         uses={rule: len(moments) for rule, moments in uses.items()},
         suppressed=suppressed,
         arms=contest.ids,
         scores=scores.tolist(),
-        weights=contest.weights.tolist(),
+        levers=contest.levers,
         probabilities=probabilities.tolist(),
         draw=draw,
         chosen=chosen,
@@ -145,7 +150,6 @@ def fall_back(snapshot: Snapshot, request: Request, now: datetime, reason: str) 
         suppressed={},
         arms=[DO_NOTHING],
         scores=[],
-        weights=[],
         probabilities=[1.0],
         draw=draw_of(snapshot.seed, request.user_id, request.placement, request.request_key),
         chosen=0,
@@ -224,9 +228,18 @@ def _serving(library: Library, placement: str) -> Sequence[PublishedPlaybook]:
     return serving
 
 
-def _plain(value: Any) -> Any:
-    """Return a feature value as the record keeps it: arrays as lists, exact."""
-    return value.tolist() if isinstance(value, np.ndarray) else value
+def _recorded(value: Any) -> Any:
+    """Return a feature value as the record keeps it and the policy sees it.
+
+    Arrays become lists of numbers with seven significant digits: what a 32-bit float holds, at half the size.
+    """
+    if not isinstance(value, np.ndarray):
+        return value
+    exact = value.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
+        rounded = np.round(exact * scale) / scale
+    return np.where(np.isfinite(rounded), rounded, exact).tolist()
 
 
 def _net(scores: FloatArray, weights: FloatArray) -> FloatArray:

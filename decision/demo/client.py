@@ -23,7 +23,7 @@ from storage.errors import NextplayError
 EVENTS_PER_BATCH = 200
 BYTES_PER_BATCH = 400_000
 # Requests under way at once: enough to fill the writer's group commits, few enough to stay on one core.
-CONNECTIONS = 8
+CONNECTIONS = 16
 _START_SECONDS = 90
 _STOP_SECONDS = 30
 _REQUEST_SECONDS = 120

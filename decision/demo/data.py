@@ -80,6 +80,11 @@ class CompleteJourney:
         """Number of transaction lines."""
         return len(self._lines)
 
+    def event_count(self, end_week: int) -> int:
+        """Return how many messages there are before a week: one a household and one a basket."""
+        baskets = self._lines.loc[self._lines["week"] < end_week, "basket_id"].nunique()
+        return len(self.households) + int(baskets)
+
     @cached_property
     def categories(self) -> list[str]:
         """The 40 categories ranked 21 to 60 by buying households in weeks 1 to 13, ties by data order."""

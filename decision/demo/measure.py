@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,14 +15,16 @@ from learning import repository
 from learning.evaluation import Estimate
 from learning.plans import Plans
 from learning.rounds import evaluate
+from learning.spec import Decay, EpsilonGreedy
 from learning.versions import PolicyVersion
 from playbooks.decision import Decision
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Kind
 
-# The candidate is the version that was in charge before this week, kept as it was from then on.
+# The candidate is the version in charge at this week, frozen, and exploring ten times as much.
 CANDIDATE_WEEK = LAST_QUARTER[0]
+CANDIDATE_EPSILON = 0.2
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Judged:
 
 def judge_candidate(database: Database, journey: CompleteJourney) -> Judged:
     """Estimate the frozen candidate on the decisions of the last quarter, and say what it is really worth."""
-    candidate = _frozen(database)
+    candidate = _candidate(database)
     truth = _true_value(database, journey, candidate)
     return Judged(candidate.version, evaluate(database, candidate), truth)
 
@@ -92,12 +95,23 @@ def decisions(database: Database) -> Iterator[Decision]:
         position = page[-1].seq
 
 
-def _frozen(database: Database) -> PolicyVersion:
-    """Return the version that decided in the candidate week; it has learnt from all decisions before it."""
+def _candidate(database: Database) -> PolicyVersion:
+    """Return the version that decided in the candidate week, exploring more.
+
+    It has learnt from all decisions before that week, and from none that it is judged on.
+    """
     week = start_of_week(CANDIDATE_WEEK)
     name = next(one.policy for one in decisions(database) if one.decided_at >= week)
     with database.read() as connection:
-        return repository.version(connection, name)
+        version = repository.version(connection, name)
+    spec = version.specification()
+    decay = Decay(start=CANDIDATE_EPSILON, floor=CANDIDATE_EPSILON, half_life=1)
+    exploring = spec.model_copy(update={"exploration": EpsilonGreedy(kind="epsilon_greedy", epsilon=decay)})
+    return msgspec.structs.replace(
+        version,
+        version=f"{version.version} exploring {CANDIDATE_EPSILON:.0%}",
+        spec=exploring.model_dump_json(by_alias=True).encode(),
+    )
 
 
 def _true_value(database: Database, journey: CompleteJourney, candidate: PolicyVersion) -> float:

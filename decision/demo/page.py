@@ -60,7 +60,7 @@ not causation: the data can’t say whether an offer caused a purchase, so offer
 <p><small>True mean reward over all households at weeks {LAST_QUARTER[0]} to {LAST_QUARTER[-1]}; who got
 no offer counts as 0; exploration is included.</small></p>
 {over_time}
-<h2>Would a candidate have been as good?</h2>
+<h2>What would more exploration have cost?</h2>
 {_ope(summary["ope"])}
 <h2>From decision to use</h2>
 {plots.funnel(funnel(summary))}
@@ -106,13 +106,12 @@ def _value_table(summary: dict[str, Any]) -> str:
 def _ope(ope: dict[str, Any]) -> str:
     low, high = ope["interval"]
     doubts = "".join(f"<li>{escape(doubt)}</li>" for doubt in ope["doubts"])
-    return (
-        f"<p>The version {escape(ope['candidate'])} stopped learning at week {LAST_QUARTER[0]}. From the log "
-        f"alone ({escape(ope['estimator'])}) its value is {ope['estimate']:.4f}, 95 % interval {low:.4f} to "
-        f"{high:.4f}. Its true value on the same decisions is {ope['truth']:.4f}.</p>"
-        f"<p><small>Effective sample size {ope['effective_sample_size']:,.0f}, largest weight "
-        f"{ope['largest_weight']:,.1f}.</small></p>" + (f"<ul>{doubts}</ul>" if doubts else "")
-    )
+    return f"""<p>The candidate is the version in charge at week {LAST_QUARTER[0]}, kept as it was and exploring ten
+times as much ({escape(ope["candidate"])}). From the log alone ({escape(ope["estimator"])}) its value is
+{ope["estimate"]:.4f}, 95 % interval {low:.4f} to {high:.4f}. Its true value on the same decisions is
+{ope["truth"]:.4f}.</p>
+<p><small>Effective sample size {ope["effective_sample_size"]:,.0f}, largest weight
+{ope["largest_weight"]:,.1f}.</small></p>{f"<ul>{doubts}</ul>" if doubts else ""}"""
 
 
 def _suppressed(suppressed: dict[str, int]) -> str:

@@ -30,9 +30,7 @@ def audience_sizes(sizes: Sequence[tuple[int, Mapping[str, int]]]) -> str:
     for colour, name in zip(_CYCLE, sorted(sizes[0][1]), strict=False):
         values = [by_name[name] for _, by_name in sizes]
         axes.plot(weeks, values, color=colour, marker="o", markersize=3)
-        axes.annotate(
-            f" {name}", (weeks[-1], values[-1]), color=colour, va="center", annotation_clip=False, fontsize=9
-        )
+        _label(axes, name, weeks[-1], values[-1], color=colour)
     axes.set(xlabel="week", ylabel="households", ylim=(0, None))
     return _svg(figure)
 
@@ -44,13 +42,9 @@ def value_over_time(
     figure, axes = _figure()
     for colour, (name, values) in zip((GREY, PURPLE, ORANGE, GREEN), baselines.items(), strict=True):
         axes.plot(weeks, values, color=colour, linewidth=1.2, linestyle="--")
-        axes.annotate(
-            f" {name}", (weeks[-1], values[-1]), color=colour, va="center", annotation_clip=False, fontsize=9
-        )
+        _label(axes, name, weeks[-1], values[-1], color=colour)
     axes.plot(weeks, policy, color=BLUE, linewidth=2.2, marker="o", markersize=4)
-    axes.annotate(
-        " policy", (weeks[-1], policy[-1]), color=BLUE, va="bottom", annotation_clip=False, weight="bold"
-    )
+    _label(axes, "policy", weeks[-1], policy[-1], color=BLUE, weight="bold", va="bottom")
     axes.set(xlabel="week", ylabel="share of households that use the offer", ylim=(0, None))
     return _svg(figure)
 
@@ -62,7 +56,7 @@ def funnel(stages: Mapping[str, int]) -> str:
     counts = [stages[name] for name in names]
     axes.barh(names, counts, color=BLUE, height=0.6)
     for place, count in enumerate(counts):
-        axes.annotate(f" {count:,}", (count, place), va="center", annotation_clip=False)
+        _label(axes, f"{count:,}", count, place)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set(xlabel="")
@@ -82,11 +76,23 @@ def reward_by_category(
         [base[name] for name in names], names, color=ORANGE, s=14, zorder=3, label="offered to everyone"
     )
     for place, name in enumerate(names):
-        axes.annotate(f" {chosen[name]:,} offers", (rates[place], place), va="center", fontsize=7, color=GREY)
+        _label(axes, f"{chosen[name]:,} offers", rates[place], place, fontsize=7, color=GREY)
     axes.set(xlabel="share of offers used", ylim=(-0.7, len(names) - 0.3))
     axes.tick_params(axis="y", labelsize=8)
     axes.legend(frameon=False, loc="lower right")
     return _svg(figure)
+
+
+def _label(axes: Any, text: str, x: float, y: float, **style: Any) -> None:
+    """Write beside a point, a little to its right."""
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(7, 0),
+        textcoords="offset points",
+        annotation_clip=False,
+        **{"va": "center", "fontsize": 9, **style},
+    )
 
 
 def _figure(height: float = 3.4) -> tuple[Figure, Any]:

@@ -72,7 +72,7 @@ def replay_year(journey: CompleteJourney, data: Path, seed: str, progress: Progr
     with running_service(data, clock=start_of_week(1), seed=seed, log=data / "service.log") as service:
         total = len(DECISION_WEEKS) + 1
         fortnights = progress.add_task("fortnights", total=total)
-        events = progress.add_task("events", total=None)
+        events = progress.add_task("events", total=journey.event_count(END_WEEK))
         decisions = progress.add_task("decisions", total=len(DECISION_WEEKS) * len(journey.households))
         take_events = _advancing(progress, events)
         service.move_clock(start_of_week(1))
