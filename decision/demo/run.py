@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,8 +27,9 @@ from storage.errors import ConfigurationError
 
 PLACEMENT = "outbound"
 LIBRARY = Path(__file__).parent / "library"
-# After the last decisions their two weeks must pass before the rewards are known.
-END_WEEK = DECISION_WEEKS[-1] + 2
+# How long an offer is good for; only then is its reward known.
+WEEKS_OPEN = 2
+END_WEEK = DECISION_WEEKS[-1] + WEEKS_OPEN
 
 
 @dataclass
@@ -66,25 +67,35 @@ def finish(unfinished: Path, target: Path, *, clock: datetime, seed: str) -> Non
     unfinished.rename(target)
 
 
-def replay_year(journey: CompleteJourney, data: Path, seed: str, progress: Progress) -> tuple[Year, Any]:
-    """Replay the year through a service of its own and return what came back, with the ledger's summary."""
+def replay_year(
+    journey: CompleteJourney,
+    data: Path,
+    seed: str,
+    progress: Progress,
+    weeks: Sequence[int] = DECISION_WEEKS,
+) -> tuple[Year, dict[str, Any]]:
+    """Replay the year through a service of its own and return what came back, with the ledger's summary.
+
+    Args:
+        weeks: the weeks at whose start decisions are made; the last one's rewards are waited for.
+    """
     year = Year()
+    end = weeks[-1] + WEEKS_OPEN
     with running_service(data, clock=start_of_week(1), seed=seed, log=data / "service.log") as service:
-        total = len(DECISION_WEEKS) + 1
-        fortnights = progress.add_task("fortnights", total=total)
-        events = progress.add_task("events", total=journey.event_count(END_WEEK))
-        decisions = progress.add_task("decisions", total=len(DECISION_WEEKS) * len(journey.households))
+        fortnights = progress.add_task("fortnights", total=len(weeks) + 1)
+        events = progress.add_task("events", total=journey.event_count(end))
+        decisions = progress.add_task("decisions", total=len(weeks) * len(journey.households))
         take_events = _advancing(progress, events)
         service.move_clock(start_of_week(1))
         service.ingest(journey.identify_messages(), take_events)
         done = 1
-        for week in (*DECISION_WEEKS, END_WEEK):
+        for week in (*weeks, end):
             service.move_clock(start_of_week(week))
             service.ingest(journey.orders(done, week), take_events)
             done = week
             for job in ("deliver", "reward", "learn"):
                 _timed(year, service, job)
-            if week in DECISION_WEEKS:
+            if week in weeks:
                 _decide_fortnight(year, service, journey, week, _advancing(progress, decisions))
             progress.advance(fortnights)
         return year, service.get("/v1/summary")

@@ -1,0 +1,76 @@
+"""What the README tells a newcomer to type works, on the database of a small run of the demo."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from decision.demo.client import ServiceClient, running_service
+from decision.demo.data import CompleteJourney, start_of_week
+from decision.demo.run import prepare, progress_bars, replay_year
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
+USER = "900"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceClient]:
+    """The service over the data of a small demo, as `make serve` would run it."""
+    journey = CompleteJourney(households=900)
+    journey.households = [int(USER)]
+    folder = prepare(tmp_path_factory.mktemp("readme") / "demo", fresh=False)
+    with progress_bars() as progress:
+        replay_year(journey, folder, "demo", progress, weeks=(14,))
+    with running_service(folder, clock=start_of_week(16), seed="demo", log=folder / "again.log") as client:
+        yield client
+
+
+def test_every_command_is_known_to_this_test() -> None:
+    assert [command.split()[0] for command in COMMANDS] == [
+        "make",
+        "make",
+        "make",
+        "curl",
+        "curl",
+        "curl",
+        NEXTPLAY,
+    ]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in COMMANDS[:3]:
+        assert re.search(rf"^{command.split()[1]}:", makefile, re.M)
+
+
+NEXTPLAY = ".venv/bin/nextplay"
+
+
+def typed(command: str, served: ServiceClient, decision_id: str = "") -> dict[str, object]:
+    """Run a curl line of the README against the served port and return the JSON it prints."""
+    line = command.replace("http://127.0.0.1:8321", str(served.http.base_url).rstrip("/"))
+    line = line.replace("<decision_id>", decision_id)
+    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True)
+    answer: dict[str, object] = json.loads(run.stdout)
+    return answer
+
+
+def test_the_curl_lines_work(served: ServiceClient) -> None:
+    ask, show, replay = (command for command in COMMANDS if command.startswith("curl"))
+    answer = typed(ask, served)
+    shown = json.loads(re.search(r"```json\n(.*?)```", README, re.S).group(1))  # type: ignore[union-attr]
+    assert answer.keys() == shown.keys()
+    assert answer["fallback"] is None
+    record = typed(show, served, str(answer["decision_id"]))
+    assert record["user_id"] == USER
+    assert typed(replay, served, str(answer["decision_id"]))["identical"] is True
+
+
+def test_the_documentation_points_at_files_that_exist() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} points at {target}"
