@@ -108,8 +108,8 @@ def _ope(ope: dict[str, Any]) -> str:
     doubts = "".join(f"<li>{escape(doubt)}</li>" for doubt in ope["doubts"])
     return f"""<p>The candidate is the version in charge at week {LAST_QUARTER[0]}, kept as it was
 and exploring ten times as much ({escape(ope["candidate"])}). From the log alone
-({escape(ope["estimator"])}) its value is {ope["estimate"]:.4f}, 95 % interval {low:.4f} to {high:.4f}. Its true value on the same decisions is
-{ope["truth"]:.4f}.</p>
+({escape(ope["estimator"])}) its value is {ope["estimate"]:.4f}, 95 % interval {low:.4f} to {high:.4f}.
+Its true value on the same decisions is {ope["truth"]:.4f}.</p>
 <p><small>Effective sample size {ope["effective_sample_size"]:,.0f}, largest weight
 {ope["largest_weight"]:,.1f}.</small></p>{f"<ul>{doubts}</ul>" if doubts else ""}"""
 
