@@ -6,7 +6,6 @@ Effects on rows of our own database (coupons, tags) are done at once; messages g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -48,8 +47,7 @@ class TagWriter(Protocol):
     ) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, gc=False):
     """An enrolment as it is now, the plan that brought it there, and the effects on the way."""
 
     enrolment: Enrolment

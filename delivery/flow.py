@@ -24,11 +24,11 @@ from playbooks.models import Arm
 Condition = Callable[[Mapping[str, Any], Arm], bool]
 
 
-class Due(msgspec.Struct, frozen=True):
+class Due(msgspec.Struct, frozen=True, gc=False):
     """The state's time is up."""
 
 
-class Happened(msgspec.Struct, frozen=True):
+class Happened(msgspec.Struct, frozen=True, gc=False):
     """The user did something."""
 
     name: str
@@ -48,7 +48,7 @@ class CompiledFlow:
     conditions: Mapping[str, Condition]
 
 
-class Advanced(msgspec.Struct, frozen=True):
+class Advanced(msgspec.Struct, frozen=True, gc=False):
     """An enrolment after a cause, and what is to be done because of it, in order."""
 
     enrolment: Enrolment

@@ -1,4 +1,8 @@
-"""What delivery is made of: enrolments, effects, messages, coupons and the facts they leave."""
+"""What delivery is made of: enrolments, effects, messages, coupons and the facts they leave.
+
+None of these records can be part of a reference cycle, so the garbage collector is told to pass them over
+(`gc=False`): half a million of them in a few seconds cost it a fifth of the time.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class Status(StrEnum):
     STUCK = "stuck"
 
 
-class Enrolment(msgspec.Struct, frozen=True):
+class Enrolment(msgspec.Struct, frozen=True, gc=False):
     """One user's run through one playbook version's flow.
 
     `revision` 0 means begun: the start state is entered when the enrolment falls due, at `entered_at`. From
@@ -41,21 +45,21 @@ class Enrolment(msgspec.Struct, frozen=True):
     result: str | None = None
 
 
-class IssueCoupon(msgspec.Struct, frozen=True, tag="issue_coupon"):
+class IssueCoupon(msgspec.Struct, frozen=True, gc=False, tag="issue_coupon"):
     """Put the arm's offer into the user's wallet."""
 
     key: str
     at: datetime
 
 
-class MarkUsed(msgspec.Struct, frozen=True, tag="mark_used"):
+class MarkUsed(msgspec.Struct, frozen=True, gc=False, tag="mark_used"):
     """Count the coupons of this enrolment as used."""
 
     key: str
     at: datetime
 
 
-class SetTag(msgspec.Struct, frozen=True, tag="set_tag"):
+class SetTag(msgspec.Struct, frozen=True, gc=False, tag="set_tag"):
     """Put a tag on the user until `expires_at`, or for good."""
 
     key: str
@@ -64,7 +68,7 @@ class SetTag(msgspec.Struct, frozen=True, tag="set_tag"):
     expires_at: datetime | None
 
 
-class SendMessage(msgspec.Struct, frozen=True, tag="send_message"):
+class SendMessage(msgspec.Struct, frozen=True, gc=False, tag="send_message"):
     """Send the arm's content on the arm's channel."""
 
     key: str
@@ -89,7 +93,7 @@ class MessageState(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message, ready for a channel, the same at every attempt. `key` is the idempotency key."""
 
     key: str
@@ -99,7 +103,7 @@ class Message(msgspec.Struct, frozen=True):
     queued_at: datetime
 
 
-class Coupon(msgspec.Struct, frozen=True):
+class Coupon(msgspec.Struct, frozen=True, gc=False):
     """An issued instance of an offer. `id` is the key of the effect that issued it."""
 
     id: str
@@ -112,7 +116,7 @@ class Coupon(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-class EnrolmentFact(msgspec.Struct, frozen=True, omit_defaults=True):
+class EnrolmentFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Body of the facts `started`, `ended` and `stuck`."""
 
     decision: str
@@ -122,7 +126,7 @@ class EnrolmentFact(msgspec.Struct, frozen=True, omit_defaults=True):
     result: str | None = None
 
 
-class CouponFact(msgspec.Struct, frozen=True):
+class CouponFact(msgspec.Struct, frozen=True, gc=False):
     """Body of the facts `issued`, `used` and `expired`; the code is a secret and stays in the wallet."""
 
     decision: str
@@ -130,7 +134,7 @@ class CouponFact(msgspec.Struct, frozen=True):
     offer: str
 
 
-class MessageFact(msgspec.Struct, frozen=True, omit_defaults=True):
+class MessageFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Body of the facts about a message; `attempt` counts from 1."""
 
     decision: str
@@ -143,7 +147,7 @@ class MessageFact(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
-class SuppressionFact(msgspec.Struct, frozen=True):
+class SuppressionFact(msgspec.Struct, frozen=True, gc=False):
     """Body of the fact that a rule stopped a send; the fact's label is the rule's id."""
 
     decision: str
@@ -154,7 +158,7 @@ class SuppressionFact(msgspec.Struct, frozen=True):
     message: str
 
 
-class Report(msgspec.Struct, frozen=True, omit_defaults=True):
+class Report(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a piece of work did, in counts. Reports add up with `+`; an empty one is false."""
 
     events: int = 0

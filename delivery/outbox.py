@@ -8,10 +8,10 @@ leases to end by themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+import msgspec
 from sqlalchemy import Connection
 
 from delivery import repository
@@ -34,16 +34,14 @@ from storage.writer import TURN_ROWS
 LEASE = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(msgspec.Struct, frozen=True, gc=False):
     queued: Queued
     enrolment: Enrolment
     plan: Plan | None
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(msgspec.Struct, frozen=True, gc=False):
     attempt: _Attempt
     at: datetime
     receipt: Receipt | None = None
@@ -109,7 +107,8 @@ class Relay:
         settled: list[Settled] = []
         facts: list[NewFact] = []
         free: list[Queued] = []
-        for one in claimed:
+        # Gates lock what they count for a user: always in the same order, or two relays wait for each other.
+        for one in sorted(claimed, key=lambda one: enrolments[one.enrolment_id].user_id):
             enrolment = enrolments[one.enrolment_id]
             lost = self._lost(one, enrolment)
             if lost is not None:

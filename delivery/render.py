@@ -21,7 +21,7 @@ class _Environment(Environment):
     context_depth_limit = 20
 
 
-class Text(msgspec.Struct, frozen=True):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """What a message says to one user."""
 
     subject: str

@@ -23,7 +23,7 @@ from storage.statements import Statement, defer
 from storage.times import to_micros
 
 
-class Queued(msgspec.Struct, frozen=True):
+class Queued(msgspec.Struct, frozen=True, gc=False):
     """A message in the outbox. `holder` is set while a relay hands it over, until `available_at`."""
 
     key: str
@@ -33,7 +33,7 @@ class Queued(msgspec.Struct, frozen=True):
     holder: str | None
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What an outbox row becomes; it is tried again at `available_at` unless that is None."""
 
     key: str

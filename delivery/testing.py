@@ -93,7 +93,6 @@ def decision_for(
         suppressed={},
         arms=[arm.id],
         scores=[0.0],
-        weights=[1.0],
         probabilities=[1.0],
         draw=0.0,
         chosen=0,

@@ -22,7 +22,7 @@ class AfterCrash(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """The provider took the message; `delivered` when it also says that the message arrived."""
 
     reference: str

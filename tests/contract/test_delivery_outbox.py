@@ -36,13 +36,15 @@ class Dies(BaseException):
 
 
 class Gate:
-    """Stops the users of one rule; notes what was committed."""
+    """Stops the users of one rule; notes who was asked about and what was committed."""
 
     def __init__(self, stopped: Sequence[str] = ()) -> None:
         self.stopped = set(stopped)
+        self.asked: list[str] = []
         self.committed_for: list[str] = []
 
     def check(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
+        self.asked.append(enrolment.user_id)
         return "cap.coupons.monthly" if enrolment.user_id in self.stopped else None
 
     def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
@@ -206,6 +208,17 @@ def test_what_a_lease_no_longer_covers_is_not_handed_over(database: Database, cl
     first.run()
     assert sorted(set(slow.handed_over)) == [ANN, "bob:1:1"]
     assert messages(database) == {"queued": 2, "sent": 2}
+
+
+def test_a_gate_is_asked_in_the_order_of_users_whatever_is_queued_first(
+    database: Database, clock: SimulatedClock
+) -> None:
+    for user in ("eve", "ann", "bob"):
+        queue(database, clock, [user])
+        clock.move_to(clock.now() + timedelta(seconds=1))
+    gate = Gate()
+    assert relay(database, clock, MemoryChannel(), gate=gate).run() == Report(sent=3)
+    assert gate.asked == ["ann", "bob", "eve"]
 
 
 def test_two_relays_never_hold_one_message(database: Database, clock: SimulatedClock) -> None:
