@@ -56,9 +56,10 @@ _OPERATORS: dict[type[exp.Expr], Operator] = {
     exp.Mod: "%",
 }
 _TIMESTAMP = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?\Z"
+    r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?\Z", re.ASCII
 )
-_INTERVAL = re.compile(r"\s*(\d{1,18})\s+([A-Za-z]+)\s*\Z")
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+_INTERVAL = re.compile(r"\s*([0-9]{1,18})\s+([A-Za-z]+)\s*\Z")
 
 
 class Builder:
@@ -151,6 +152,8 @@ def _name(builder: Builder, tree: exp.Expr) -> Node:
 def _literal(builder: Builder, tree: exp.Expr) -> Node:
     if tree.args["is_string"]:
         return Literal(tree.name, Type.TEXT)
+    if not _NUMBER.match(tree.name):
+        builder.fail(tree, f"{tree.name} is not a number")
     value = float(tree.name)
     if not math.isfinite(value):
         builder.fail(tree, f"{tree.name} is too large for a number")

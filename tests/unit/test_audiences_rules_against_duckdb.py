@@ -107,13 +107,21 @@ texts = st.one_of(
     columns_of_text,
     joined("{}({})", st.sampled_from(["lower", "upper"]), columns_of_text),
     joined("coalesce(city, name, {})", literal_texts | st.just("NULL")),
-    joined("{}(city, name, {})", st.sampled_from(["least", "greatest"]), literal_texts),
+    joined("{}(city, name, {})", st.sampled_from(["least", "greatest"]), literal_texts | st.just("NULL")),
 )
+operators = st.sampled_from("+-*/%")
 numbers = st.recursive(
-    columns_of_numbers | joined("length({})", texts) | joined("days_since({})", moments),
+    st.one_of(
+        columns_of_numbers,
+        joined(
+            "({} {} {})", columns_of_numbers, operators, columns_of_numbers | st.sampled_from(["0e0", "2e0"])
+        ),
+        joined("length({})", texts),
+        joined("days_since({})", moments),
+    ),
     lambda inner: st.one_of(
-        joined("({} {} {})", inner, st.sampled_from("+-*/%"), inner | st.sampled_from(LITERAL_NUMBERS)),
-        joined("({} {} {})", st.sampled_from(LITERAL_NUMBERS), st.sampled_from("+-*/%"), inner),
+        joined("({} {} {})", inner, operators, inner | st.sampled_from(LITERAL_NUMBERS)),
+        joined("({} {} {})", st.sampled_from(LITERAL_NUMBERS), operators, inner),
         joined("(- {})", inner),
         joined("{}({})", st.sampled_from(["abs", "round"]), inner),
         joined("round({}, {})", inner, st.sampled_from(["0", "1", "2", "-1", "-3"])),

@@ -252,6 +252,7 @@ REFUSED = {
         "write TIMESTAMP '2026-01-31 18:00:00'",
     ),
     "rank > 1e999": (1, 8, "1e999 is too large for a number", None),
+    "rank > 1e4.5": (1, 8, "1e4.5 is not a number", None),
     # shape
     "": (1, 1, "the rule is empty", "write a condition, for example orders_90d > 0"),
     " \n ": (1, 1, "the rule is empty", "write a condition, for example orders_90d > 0"),
