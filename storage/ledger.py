@@ -2,7 +2,9 @@
 
 A fact has a kind (what sort of thing happened), a label (which one of that sort: the event's name, the
 message's state), a user, the time it happened and the time it was recorded, and a JSON body whose type
-belongs to the room that makes it. Facts are never changed; erasure alone replaces a body by a tombstone.
+belongs to the room that makes it. Facts are never changed; erasure alone replaces a body by a tombstone, and
+retention takes away what is older than its kind is kept (`storage.retention`). Readers follow the ledger by
+numbers whose order `storage.order` explains.
 """
 
 from __future__ import annotations
@@ -13,16 +15,19 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, insert, select
+from sqlalchemy import Connection, Select, bindparam, case, func, insert, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from storage.schema import cursors, facts
+from storage.order import number, numbers_itself, places, settled
+from storage.schema import cursors, fact_counts, facts
 from storage.statements import Statement, defer
 from storage.times import from_micros, to_micros
 
 # Rows read at a time by those who walk through the ledger: a few MB at most.
 PAGE_ROWS = 2_000
+# The cursor of the kept counters (`storage.projection`).
+COUNTS_READER = "ledger.counts"
 
 
 class Kind(StrEnum):
@@ -52,7 +57,7 @@ class NewFact(msgspec.Struct, frozen=True):
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """A recorded fact; `seq` grows with every fact and never repeats."""
+    """A recorded fact; `seq` grows in the order in which readers see facts, with gaps, and never repeats."""
 
     seq: int
     kind: Kind
@@ -68,14 +73,11 @@ class Fact(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body, type=type_)
 
 
-_INSERT = Statement(
-    insert(facts).values(
-        {
-            name: bindparam(name)
-            for name in ("kind", "id", "label", "user_id", "occurred_at", "recorded_at", "body")
-        }
-    )
-)
+_VALUES: dict[str, Any] = {
+    name: bindparam(name) for name in ("kind", "id", "label", "user_id", "occurred_at", "recorded_at", "body")
+}
+_INSERT = Statement(insert(facts).values(_VALUES))
+_INSERT_NUMBERED = Statement(insert(facts).values({"seq": number(), **_VALUES}))
 
 _encode = msgspec.json.Encoder().encode
 
@@ -85,7 +87,8 @@ def append(connection: Connection, new: Sequence[NewFact], now: datetime) -> Non
 
     An id of that kind that is taken fails the transaction with `sqlalchemy.exc.IntegrityError`.
     """
-    defer(connection, _INSERT, _rows(new, now))
+    rows = _rows(connection, new, now)
+    defer(connection, _INSERT if numbers_itself(connection) else _INSERT_NUMBERED, rows)
 
 
 def append_unless_known(connection: Connection, new: Sequence[NewFact], now: datetime) -> set[str]:
@@ -95,11 +98,11 @@ def append_unless_known(connection: Connection, new: Sequence[NewFact], now: dat
     """
     if not new:
         return set()
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement = (
-        dialect_insert(facts).on_conflict_do_nothing(index_elements=["kind", "id"]).returning(facts.c.id)
-    )
-    return set(connection.execute(statement, _rows(new, now)).scalars())
+    statement: Any = sqlite_insert(facts).values(_VALUES)
+    if not numbers_itself(connection):
+        statement = postgres_insert(facts).values({"seq": number(), **_VALUES})
+    statement = statement.on_conflict_do_nothing(index_elements=["kind", "id"]).returning(facts.c.id)
+    return set(connection.execute(statement, _rows(connection, new, now)).scalars())
 
 
 def get(connection: Connection, kind: Kind, fact_id: str) -> Fact | None:
@@ -119,8 +122,12 @@ def of_user(connection: Connection, user_id: str, *, limit: int = 200) -> list[F
 def read_after(
     connection: Connection, position: int, *, kind: Kind, labels: Sequence[str] = (), limit: int = PAGE_ROWS
 ) -> list[Fact]:
-    """Return the next facts of a kind after a cursor's position, in the order they were recorded."""
-    query = _columns().where(facts.c.seq > position, facts.c.kind == kind)
+    """Return the next facts of a kind after a cursor's position, in the order of their numbers.
+
+    Facts that something could still appear below are left for later: on Postgres, those of transactions
+    that began after one that still runs. A transaction does not see its own facts here.
+    """
+    query = _columns().where(facts.c.seq > position, facts.c.kind == kind, settled(connection))
     if labels:
         query = query.where(facts.c.label.in_(labels))
     return [_fact(row) for row in connection.execute(query.order_by(facts.c.seq).limit(limit))]
@@ -146,11 +153,22 @@ def happened_between(
 
 
 def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
-    """Count all facts by kind and label."""
-    query = select(facts.c.kind, facts.c.label, func.count()).group_by(facts.c.kind, facts.c.label)
+    """Count all facts ever recorded by kind and label, also those that retention has taken away.
+
+    What the counters have not taken in yet is counted on the spot; one statement, so that both parts see
+    the same state.
+    """
+    position = select(cursors.c.position).where(cursors.c.reader == COUNTS_READER).scalar_subquery()
+    both = union_all(
+        select(fact_counts.c.kind, fact_counts.c.label, fact_counts.c.number),
+        select(facts.c.kind, facts.c.label, func.count())
+        .where(facts.c.seq > func.coalesce(position, 0))
+        .group_by(facts.c.kind, facts.c.label),
+    ).subquery()
+    query = select(both.c.kind, both.c.label, func.sum(both.c.number)).group_by(both.c.kind, both.c.label)
     result: dict[Kind, dict[str, int]] = {}
-    for kind, label, number in connection.execute(query):
-        result.setdefault(Kind(kind), {})[label] = number
+    for kind, label, total in connection.execute(query):
+        result.setdefault(Kind(kind), {})[label] = int(total)
     return result
 
 
@@ -160,14 +178,33 @@ def position_of(connection: Connection, reader: str) -> int:
 
 
 def advance(connection: Connection, reader: str, position: int) -> None:
-    """Record how far a named reader has come, in the transaction that keeps what it made of the facts."""
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement = dialect_insert(cursors).values(reader=reader, position=position)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["reader"], set_={"position": statement.excluded.position}
-        )
+    """Record how far a named reader has come, in the transaction that keeps what it made of the facts.
+
+    A cursor never goes back: of two who read the same facts, the slower one changes nothing.
+    """
+    statement = _insert_cursor(connection, reader, position)
+    further = case(
+        (statement.excluded.position > cursors.c.position, statement.excluded.position),
+        else_=cursors.c.position,
     )
+    connection.execute(statement.on_conflict_do_update(index_elements=["reader"], set_={"position": further}))
+
+
+def advance_from(connection: Connection, reader: str, before: int, position: int) -> bool:
+    """Move a named reader from `before` to `position`, unless it is elsewhere by now; returns whether it was.
+
+    For those who read outside the transaction that keeps what they made of the facts: when False they
+    must keep nothing, and somebody else has.
+    """
+    if before == 0:
+        connection.execute(_insert_cursor(connection, reader, 0).on_conflict_do_nothing())
+    moved = update(cursors).where(cursors.c.reader == reader, cursors.c.position == before)
+    return connection.execute(moved.values(position=position)).rowcount == 1
+
+
+def _insert_cursor(connection: Connection, reader: str, position: int) -> Any:
+    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    return dialect_insert(cursors).values(reader=reader, position=position)
 
 
 def _columns() -> Select[Any]:
@@ -190,9 +227,9 @@ def _fact(row: Sequence[Any]) -> Fact:
     )
 
 
-def _rows(new: Sequence[NewFact], now: datetime) -> list[dict[str, Any]]:
+def _rows(connection: Connection, new: Sequence[NewFact], now: datetime) -> list[dict[str, Any]]:
     recorded_at = to_micros(now)
-    return [
+    rows: list[dict[str, Any]] = [
         {
             "kind": fact.kind.value,
             "id": fact.id,
@@ -204,3 +241,7 @@ def _rows(new: Sequence[NewFact], now: datetime) -> list[dict[str, Any]]:
         }
         for fact in new
     ]
+    if rows and not numbers_itself(connection):
+        for row, numbers in zip(rows, places(connection, len(rows)), strict=True):
+            row.update(numbers)
+    return rows

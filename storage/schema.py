@@ -43,3 +43,31 @@ cursors = Table(
     Column("reader", String(64), primary_key=True),
     Column("position", BigInteger, nullable=False),
 )
+
+# What Postgres adds to transaction ids when it numbers facts (`storage.order`): one row.
+ledger_base = Table(
+    "ledger_base",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("base", BigInteger, nullable=False),
+)
+
+# `number` facts were recorded of a kind, label and UTC day (days since 1970), `purged` of them are gone.
+fact_counts = Table(
+    "fact_counts",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("label", Text, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("purged", BigInteger, nullable=False),
+)
+
+# Erasures under way, so that one that was interrupted goes on under the same pseudonym.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("pseudonym", Text, nullable=False),
+    Column("facts", BigInteger, nullable=False),
+)
