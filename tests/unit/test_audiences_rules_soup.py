@@ -21,7 +21,7 @@ WORDS = r"""
     n t b d l date x AND OR NOT IS NULL TRUE FALSE IN BETWEEN LIKE ILIKE ESCAPE TIMESTAMP INTERVAL now() tag
     abs round coalesce list_contains days_since lower ( ) ( ) , , . + - * / % = <> < >= 1 2.5 1e400 .5 1_0
     0x1F 'a' '' '2026-01-01' '!' "n" SELECT CASE END OVER DISTINCT FROM UNION VALUES EXISTS ANY ALL CAST AS
-    INT :: ; ? $1 :p @v [ ] { } || -> ~ ^ & | # -- /* */ ` \ ' " e'x' $$ $a$ x'00' b'1' U&'a' {{ }} {% %} é 👍 ² ٣
+    INT :: ; ? $1 :p @v [ ] { } || -> ~ ^ & | # -- /* */ ` \ ' " e'x' $$ $a$ x'00' b'1' U&'a' {{ }} é 👍 ² ٣
 """
 PIECES = (*WORDS.split(), "'3 days'", '"a b"', "\n", "\t", "\0", "\ufeff")
 
