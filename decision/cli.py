@@ -15,6 +15,10 @@ from decision.logs import configure
 from decision.settings import Settings, load_settings
 from storage.errors import NextplayError
 
+# Longer than clients keep an idle connection, so that it is they who close it: a server that closes first
+# meets requests already on their way.
+KEEP_ALIVE_SECONDS = 75
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]
@@ -72,7 +76,12 @@ def _serve(settings: Settings) -> None:
     try:
         service = Service(settings)
         try:
-            config = uvicorn.Config(create_app(service), log_level="warning", access_log=False)
+            config = uvicorn.Config(
+                create_app(service),
+                log_level="warning",
+                access_log=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            )
             uvicorn.Server(config).run(sockets=[listening])
         finally:
             service.close()

@@ -61,21 +61,21 @@ class ServiceClient:
 
     def get(self, path: str) -> Any:
         """Return the JSON answer to a GET."""
-        return _answer(self.http.get(path))
+        return self._ask("GET", path)
 
     def move_clock(self, moment: datetime) -> None:
         """Move the service's clock."""
-        _answer(self.http.put("/v1/clock", json={"now": moment.isoformat()}))
+        self._ask("PUT", "/v1/clock", json={"now": moment.isoformat()})
 
     def run(self, job: str) -> dict[str, Any]:
         """Run a job of the loop and return its report."""
-        report: dict[str, Any] = _answer(self.http.post(f"/v1/jobs/{job}"))
+        report: dict[str, Any] = self._ask("POST", f"/v1/jobs/{job}")
         return report
 
     def ingest(self, messages: Iterable[Message], progress: Callable[[int], None]) -> None:
         """Send messages in batches, one after the other so that they are recorded in their order."""
         for batch, body in batches(messages):
-            answer = _answer(self.http.post("/v1/batch", content=body))
+            answer = self._ask("POST", "/v1/batch", content=body)
             if answer["refused"] or answer["accepted"] != batch:
                 raise DemoError(f"the service did not take all of a batch: {answer}")
             progress(batch)
@@ -87,16 +87,25 @@ class ServiceClient:
 
         def ask(request: tuple[str, str, str]) -> Message:
             user_id, placement, key = request
-            response = self.http.post(
+            answer: Message = self._ask(
+                "POST",
                 "/v1/decide",
                 content=msgspec.json.encode({"user_id": user_id, "placement": placement}),
                 headers={"Idempotency-Key": key},
             )
-            answer: Message = _answer(response)
             progress(1)
             return answer
 
         return list(self._pool.map(ask, requests))
+
+    def _ask(self, method: str, path: str, **given: Any) -> Any:
+        try:
+            response = self.http.request(method, path, **given)
+        except httpx2.TransportError as error:
+            raise DemoError(f"{method} {path} got no answer from the service: {error}") from error
+        if response.status_code != httpx2.codes.OK:
+            raise DemoError(f"{method} {path} answered {response.text}")
+        return msgspec.json.decode(response.content)
 
 
 def batches(messages: Iterable[Message]) -> Iterator[tuple[int, bytes]]:
@@ -154,9 +163,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def _answer(response: httpx2.Response) -> Any:
-    if response.status_code != httpx2.codes.OK:
-        raise DemoError(f"{response.request.method} {response.request.url.path} answered {response.text}")
-    return msgspec.json.decode(response.content)
