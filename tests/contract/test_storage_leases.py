@@ -36,8 +36,9 @@ def taken(lease: Lease | None) -> Lease:
 
 
 def end(database: Database, name: str) -> None:
-    """Let a lease end now."""
-    database.write(lambda c: c.execute(update(table).where(table.c.name == name).values(expires_at=1)))
+    """Let a lease end now, if somebody holds it."""
+    held = update(table).where(table.c.name == name, table.c.holder.is_not(None))
+    database.write(lambda c: c.execute(held.values(expires_at=1)))
 
 
 def test_one_holder_at_a_time(leases: Leases) -> None:
@@ -277,13 +278,7 @@ def test_leases_do_what_their_model_does(
             if lease:
                 last[name, holder] = lease
         elif what == "end":
-            database.write(
-                lambda c, name=name: c.execute(
-                    update(table)
-                    .where(table.c.name == name, table.c.holder.is_not(None))
-                    .values(expires_at=1)
-                )
-            )
+            end(database, name)
             model.end(name)
         elif mine is None:
             continue
