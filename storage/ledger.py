@@ -15,7 +15,18 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, case, func, insert, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    ScalarSelect,
+    Select,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -158,11 +169,10 @@ def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
     What the counters have not taken in yet is counted on the spot; one statement, so that both parts see
     the same state.
     """
-    position = select(cursors.c.position).where(cursors.c.reader == COUNTS_READER).scalar_subquery()
     both = union_all(
         select(fact_counts.c.kind, fact_counts.c.label, fact_counts.c.number),
         select(facts.c.kind, facts.c.label, func.count())
-        .where(facts.c.seq > func.coalesce(position, 0))
+        .where(facts.c.seq > func.coalesce(reader_position(COUNTS_READER), 0))
         .group_by(facts.c.kind, facts.c.label),
     ).subquery()
     query = select(both.c.kind, both.c.label, func.sum(both.c.number)).group_by(both.c.kind, both.c.label)
@@ -174,7 +184,12 @@ def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
 
 def position_of(connection: Connection, reader: str) -> int:
     """Return how far a named reader has come: the `seq` of the last fact it took, 0 at the start."""
-    return connection.execute(select(cursors.c.position).where(cursors.c.reader == reader)).scalar() or 0
+    return connection.execute(select(reader_position(reader))).scalar() or 0
+
+
+def reader_position(reader: str) -> ScalarSelect[int]:
+    """Return the expression of a named reader's position, null at the start."""
+    return select(cursors.c.position).where(cursors.c.reader == reader).scalar_subquery()
 
 
 def advance(connection: Connection, reader: str, position: int) -> None:
