@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 from sqlalchemy import Connection
 
 from audiences import repository
 from audiences.definitions import Definitions, TagSpec
-from audiences.rules import Schema, Type, compile_one
+from audiences.rules import Columns, Schema, Type, compile_columns, members
 from feature_repo.aggregates import FeatureType
 from feature_repo.specs import Specs
 from feature_repo.store import FeatureRepository
@@ -147,18 +148,14 @@ class Audiences:
 
     def _holding(self, as_of: datetime) -> list[set[str]]:
         """Return, for each rule, the users it holds for."""
-        rules = compile_one(self._definitions.rules)
         with self._database.read() as connection:
             users = repository.user_ids(connection)
-            tags = repository.tags_by_user(connection, as_of)
+            carried = repository.tags_by_user(connection, as_of)
         table = self._features.historical(SERVICE, users, as_of)
-        holding: list[set[str]] = [set() for _ in self._definitions.rules]
-        for user_id, values in zip(users, table.to_pylist(), strict=True):
-            answers = rules(values, tags=tags.get(user_id, _NOBODY), now=as_of)
-            for users_in, holds in zip(holding, answers, strict=True):
-                if holds:
-                    users_in.add(user_id)
-        return holding
+        names = {tag for rule in self._definitions.rules for tag in rule.tags}
+        tags = {tag: np.array([tag in carried.get(user, _NOBODY) for user in users]) for tag in names}
+        bits = compile_columns(self._definitions.rules)(Columns.from_arrow(table, tags=tags), now=as_of)
+        return [{users[row] for row in members(rule_bits, len(users))} for rule_bits in bits]
 
     def _replace(self, audience: str, inside: set[str], as_of: datetime) -> None:
         with self._database.read() as connection:
