@@ -88,7 +88,7 @@ def past_it(folder: Path, new: Sequence[Order]) -> float:
 DURABLE_APPENDS = Benchmark(
     name="durable_appends",
     measures="Facts made durable one by one through the writer by many callers at once.",
-    against=f"Bare `executemany` of ready rows, {BARE_BATCH} to a commit, same table, indexes and durability.",
+    against=f"Bare `executemany` of ready rows, {BARE_BATCH} a commit, same table, indexes and durability.",
     unit="rows/s",
     bound=Bound("ratio", ">=", 0.6),
     run=measure,

@@ -7,14 +7,16 @@ its latency goes on counting from its scheduled time.
 
 from __future__ import annotations
 
-import multiprocessing
 import select
 import socket
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+
+import msgspec
 
 from benchmarks.errors import BenchmarkError, BoundsExceeded
 from benchmarks.schedule import Latencies, Schedule, summarise
@@ -49,9 +51,13 @@ class Requests:
 
 def run_apart(requests: Requests, schedule: Schedule, connections: int = 32) -> Latencies:
     """Run a load in a process of its own, so that nothing this process does delays a send (see `run`)."""
-    spawning = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawning) as pool:
-        return pool.submit(run, requests, schedule, connections).result()
+    task = msgspec.json.encode(_Task(requests, schedule, connections))
+    command = [sys.executable, "-m", "benchmarks.http_load"]
+    done = subprocess.run(command, input=task, capture_output=True, check=False)  # noqa: S603 - our own command
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise BenchmarkError(f"the load generator failed: {''.join(last)}")
+    return msgspec.json.decode(done.stdout, type=Latencies)
 
 
 def run(requests: Requests, schedule: Schedule, connections: int = 32) -> Latencies:
@@ -68,6 +74,14 @@ def run(requests: Requests, schedule: Schedule, connections: int = 32) -> Latenc
         return load.run()
     finally:
         load.close()
+
+
+class _Task(msgspec.Struct, frozen=True):
+    """What a generator in a process of its own is told to do."""
+
+    requests: Requests
+    schedule: Schedule
+    connections: int
 
 
 @dataclass(slots=True)
@@ -196,3 +210,12 @@ def answered(received: bytearray) -> int | None:
     if len(received) < end + 4 + length:
         return None
     return int(head.split(b" ", 2)[1])
+
+
+def _main() -> None:
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=_Task)
+    sys.stdout.buffer.write(msgspec.json.encode(run(task.requests, task.schedule, task.connections)))
+
+
+if __name__ == "__main__":
+    _main()
