@@ -1,0 +1,124 @@
+"""Reads a library folder for serving: every file, and what the files say of each other across the rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiences.definitions import Definitions, read_definitions
+from audiences.service import rule_schema
+from delivery.channels.registry import CHANNELS
+from delivery.errors import TemplateFailed
+from delivery.render import check_content
+from feature_repo.specs import Specs
+from learning.features import FeatureSet
+from learning.spec import PolicySpec, read_spec
+from playbooks.errors import LibraryError
+from playbooks.library import Draft, read_library
+from storage.errors import ConfigurationError
+
+# The feature service that decisions read from.
+DECIDE = "decide"
+_ARM_VOCABULARY = "arm_"
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFiles:
+    """A library folder, read and checked; `vocabularies` are names by arm attribute."""
+
+    draft: Draft
+    definitions: Definitions
+    policy: PolicySpec
+    vocabularies: Mapping[str, Sequence[str]]
+
+
+def read_files(folder: Path, specs: Specs) -> LibraryFiles:
+    """Read a library folder.
+
+    Raises:
+        ConfigurationError: there is no such folder.
+        LibraryError: a file is wrong, or names an audience, channel or placement that does not exist.
+        AudienceError: the audiences are wrong.
+        PolicySpecError: the policy is wrong, or reads features that decisions do not have.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"there is no library folder {folder}: name one with --library, or run `nextplay demo` to get one"
+        )
+    draft = read_library(folder)
+    definitions = read_definitions(folder / "audiences.yaml", rule_schema(specs))
+    policy = read_spec(folder / "policy.yaml")
+    vocabularies = arm_vocabularies(specs)
+    problems = [
+        *_unknown_audiences(draft, definitions),
+        *_unknown_channels(draft),
+        *_unreadable_contents(draft),
+        *_placements_without_policy(draft, policy),
+        *_missing_features(policy, vocabularies, specs),
+    ]
+    if problems:
+        raise LibraryError(
+            f"the library {folder} does not fit together:\n" + "\n".join(f"  {p}" for p in problems)
+        )
+    return LibraryFiles(draft, definitions, policy, vocabularies)
+
+
+def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:
+    """Return the vocabularies of arm attributes: `arm_category` holds the names of `arm.category`."""
+    return {
+        name.removeprefix(_ARM_VOCABULARY): words
+        for name, words in specs.vocabularies.items()
+        if name.startswith(_ARM_VOCABULARY)
+    }
+
+
+def _unknown_audiences(draft: Draft, definitions: Definitions) -> list[str]:
+    known = {audience.id for audience in definitions.audiences}
+    return [
+        f"playbooks/{one.id}: audience: there is no audience {one.audience!r} in audiences.yaml; "
+        f"there are {', '.join(sorted(known))}"
+        for one in draft.playbooks
+        if one.audience is not None and one.audience not in known
+    ]
+
+
+def _unknown_channels(draft: Draft) -> list[str]:
+    return [
+        f"playbooks/{one.id}: variants.channel: there is no channel {variants.channel!r}; "
+        f"there are {', '.join(sorted(CHANNELS))}"
+        for one in draft.playbooks
+        for variants in one.variants
+        if variants.channel not in CHANNELS
+    ]
+
+
+def _unreadable_contents(draft: Draft) -> list[str]:
+    problems = []
+    for content in draft.contents.values():
+        try:
+            check_content(content)
+        except TemplateFailed as error:
+            problems.append(f"contents.yaml: {error}")
+    return problems
+
+
+def _placements_without_policy(draft: Draft, policy: PolicySpec) -> list[str]:
+    return [
+        f"playbooks/{one.id}: placement: the policy {policy.id} serves {', '.join(policy.placements)}, "
+        f"not {one.placement!r}"
+        for one in draft.playbooks
+        if one.placement not in policy.placements
+    ]
+
+
+def _missing_features(
+    policy: PolicySpec, vocabularies: Mapping[str, Sequence[str]], specs: Specs
+) -> list[str]:
+    known = specs.features_of(DECIDE)
+    missing = sorted(FeatureSet(policy.features, vocabularies).inputs - known.keys())
+    return [
+        f"policy.yaml: features: decisions do not read {name!r}; "
+        f"add its view to the service {DECIDE!r} of feature_repo/aggregates.yaml"
+        for name in missing
+    ]
