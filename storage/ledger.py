@@ -118,16 +118,16 @@ def append_unless_known(connection: Connection, new: Sequence[NewFact], now: dat
 
 def get(connection: Connection, kind: Kind, fact_id: str) -> Fact | None:
     """Return one fact by its id, or None."""
-    row = connection.execute(_columns().where(facts.c.kind == kind, facts.c.id == fact_id)).first()
-    return None if row is None else _fact(row)
+    row = connection.execute(columns().where(facts.c.kind == kind, facts.c.id == fact_id)).first()
+    return None if row is None else fact_of(row)
 
 
 def of_user(connection: Connection, user_id: str, *, limit: int = 200) -> list[Fact]:
     """Return the latest facts of a user, newest first."""
     query = (
-        _columns().where(facts.c.user_id == user_id).order_by(facts.c.occurred_at.desc(), facts.c.seq.desc())
+        columns().where(facts.c.user_id == user_id).order_by(facts.c.occurred_at.desc(), facts.c.seq.desc())
     )
-    return [_fact(row) for row in connection.execute(query.limit(limit))]
+    return [fact_of(row) for row in connection.execute(query.limit(limit))]
 
 
 def read_after(
@@ -138,10 +138,10 @@ def read_after(
     Facts that something could still appear below are left for later: on Postgres, those of transactions
     that began after one that still runs. A transaction does not see its own facts here.
     """
-    query = _columns().where(facts.c.seq > position, facts.c.kind == kind, settled(connection))
+    query = columns().where(facts.c.seq > position, facts.c.kind == kind, settled(connection))
     if labels:
         query = query.where(facts.c.label.in_(labels))
-    return [_fact(row) for row in connection.execute(query.order_by(facts.c.seq).limit(limit))]
+    return [fact_of(row) for row in connection.execute(query.order_by(facts.c.seq).limit(limit))]
 
 
 def happened_between(
@@ -149,7 +149,7 @@ def happened_between(
 ) -> Iterator[Fact]:
     """Yield the facts of a kind and label with start <= occurred_at < end, in the order they happened."""
     query = (
-        _columns()
+        columns()
         .where(
             facts.c.kind == kind,
             facts.c.label == label,
@@ -160,7 +160,7 @@ def happened_between(
         .execution_options(yield_per=PAGE_ROWS)
     )
     for row in connection.execute(query):
-        yield _fact(row)
+        yield fact_of(row)
 
 
 def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
@@ -222,7 +222,8 @@ def _insert_cursor(connection: Connection, reader: str, position: int) -> Any:
     return dialect_insert(cursors).values(reader=reader, position=position)
 
 
-def _columns() -> Select[Any]:
+def columns() -> Select[Any]:
+    """Return the query of all facts, whose rows `fact_of` takes."""
     return select(
         facts.c.seq,
         facts.c.kind,
@@ -235,7 +236,8 @@ def _columns() -> Select[Any]:
     )
 
 
-def _fact(row: Sequence[Any]) -> Fact:
+def fact_of(row: Sequence[Any]) -> Fact:
+    """Return a row of `columns` as a fact."""
     seq, kind, fact_id, label, user_id, occurred_at, recorded_at, body = row
     return Fact(
         seq, Kind(kind), fact_id, label, user_id, from_micros(occurred_at), from_micros(recorded_at), body
