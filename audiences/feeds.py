@@ -18,6 +18,7 @@ from feature_repo.snapshots import EVENT_TIMESTAMP
 from feature_repo.store import FeatureRepository
 from storage import ledger
 from storage.engine import Database
+from storage.faultpoints import reached
 from storage.ledger import Kind
 
 # Events of one part file of the history; small enough to hold in memory with all their lines.
@@ -58,6 +59,7 @@ class FeatureFeed:
             if not batch:
                 return
             yield batch
+            reached("feed.before_cursor")
             last = batch[-1].sequence
             self._database.write(partial(ledger.advance, reader=reader, position=last))
 

@@ -23,6 +23,7 @@ from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
+from storage.faultpoints import reached
 from storage.ledger import Fact, Kind
 from storage.writer import TURN_ROWS
 
@@ -121,7 +122,11 @@ class Executor:
         changed = [
             step for step, (before, _) in zip(steps, woken, strict=True) if step.enrolment is not before
         ]
-        return self._effects.keep(connection, changed, self._clock.now()) if changed else Report()
+        if not changed:
+            return Report()
+        report = self._effects.keep(connection, changed, self._clock.now())
+        reached("executor.applied")
+        return report
 
     def _step(self, connection: Connection, enrolment: Enrolment, causes: Sequence[Cause]) -> Step:
         plan: Plan | None = None

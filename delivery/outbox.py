@@ -27,6 +27,7 @@ from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
+from storage.faultpoints import reached
 from storage.ledger import Kind, NewFact
 from storage.writer import TURN_ROWS
 
@@ -90,8 +91,10 @@ class Relay:
             taken, attempts, report = self._database.write(
                 partial(self._claim, until=until), rows=self._batch
             )
+            reached("relay.claimed")
             outcomes = [self._hand_over(attempt) for attempt in attempts if self._clock.now() < until]
             if outcomes:
+                reached("relay.handed_over")
                 report += self._database.write(
                     partial(self._record, outcomes=outcomes),
                     rows=len(outcomes),

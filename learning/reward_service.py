@@ -14,6 +14,7 @@ from learning.rewards import Decided, Mature, Reward, credit, reward
 from playbooks.decision import Decision
 from playbooks.models import DO_NOTHING
 from storage.engine import Database
+from storage.faultpoints import reached
 from storage.ledger import Fact, Kind, NewFact
 from storage.writer import TURN_ROWS
 
@@ -47,6 +48,7 @@ class RewardService:
             if not due:
                 return total
             total += self._credit(due, now)
+            reached("reward.recorded")
 
     def _open_windows(self) -> bool:
         with self._database.read() as connection:

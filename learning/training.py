@@ -21,6 +21,7 @@ from learning.spec import PolicySpec
 from learning.versions import PolicyVersion, child, cold_start
 from playbooks.decision import Decision
 from storage.engine import Database
+from storage.faultpoints import reached
 
 FloatArray = NDArray[np.float64]
 
@@ -124,7 +125,9 @@ class Training:
         following = child(
             version, learnt, rows=tally.rows, through=position, metrics=tally.metrics(), now=now
         )
+        reached("learn.folded")
         self._database.write(lambda c: repository.insert_version(c, following, now), rows=2)
+        reached("learn.published")
         return following
 
     def close(self) -> None:

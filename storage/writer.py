@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from storage.errors import DatabaseUnavailable, NextplayError, WriterBusy
+from storage.faultpoints import reached
 from storage.statements import forget_deferred, run_deferred
 
 T = TypeVar("T")
@@ -128,6 +129,7 @@ class SqliteWriter:
             with connection.begin():
                 results = [job.work(connection) for job in turn]
                 run_deferred(connection)
+                reached("writer.before_commit")
         except Exception as error:  # noqa: BLE001 - whatever it was, it belongs to one caller, not to the thread
             forget_deferred(connection)
             if len(turn) == 1:
@@ -137,6 +139,7 @@ class SqliteWriter:
             for job in turn:
                 self._commit_together(connection, [job])
             return
+        reached("writer.committed")
         for job, result in zip(turn, results, strict=True):
             job.future.set_result(result)
 
@@ -177,7 +180,9 @@ class PooledWriter:
                     run_deferred(connection)
                 finally:
                     forget_deferred(connection)
-                return result
+                reached("writer.before_commit")
+            reached("writer.committed")
+            return result
         except DBAPIError as error:
             raise _explained(error) from error
 
