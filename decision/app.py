@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from audiences import api as audiences_api
 from decision import api as decision_api
-from decision import problems
+from decision import health, problems
 from decision.wiring import Service
 from playbooks import api as playbooks_api
 
@@ -25,6 +25,7 @@ def create_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan)
     problems.install(app)
+    health.add_routes(app, service)
     audiences_api.add_event_routes(app, service.database, service.clock)
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))

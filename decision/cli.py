@@ -1,27 +1,46 @@
-"""The command line: `nextplay serve`, `nextplay demo`."""
+"""The command line: `nextplay serve`, `nextplay work`, `nextplay migrate`, `nextplay demo`."""
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 import sys
+import threading
+import time
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from decision.wiring import Service
+
 from decision.errors import PortInUse
 from decision.logs import configure
+from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
 from decision.settings import Settings, load_settings
-from storage.errors import NextplayError
+from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
 
 # Longer than clients keep an idle connection, so that it is they who close it: a server that closes first
 # meets requests already on their way.
 KEEP_ALIVE_SECONDS = 75
+# Of the time to stop, the share that requests under way may take.
+_REQUESTS_SHARE = 0.6
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
+_DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]
+Library = Annotated[Path | None, typer.Option(help="Library folder, if not <data>/library.")]
+Drain = Annotated[float, typer.Option(envvar="NEXTPLAY_DRAIN", min=0, help="Seconds that stopping may take.")]
+Lease = Annotated[
+    float,
+    typer.Option(
+        envvar="NEXTPLAY_LEASE", min=0.5, help="Seconds after its death another process takes over a job."
+    ),
+]
 
 
 @app.command()
@@ -29,20 +48,76 @@ def serve(
     data: Data = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-    library: Annotated[Path | None, typer.Option(help="Library folder, if not <data>/library.")] = None,
+    library: Library = None,
     seed: Annotated[str | None, typer.Option(help="Seed of every draw.")] = None,
     clock: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="Live at this moment, moved over HTTP."),
     ] = None,
     schedule: Annotated[bool | None, typer.Option(help="Run the jobs by themselves.")] = None,
+    roles: Annotated[
+        str, typer.Option(envvar="NEXTPLAY_ROLES", help=f"What this process does, of {', '.join(ROLES)}.")
+    ] = ",".join(ROLES),
+    drain: Drain = _DEFAULTS.drain,
+    notice: Annotated[
+        float,
+        typer.Option(
+            envvar="NEXTPLAY_NOTICE", min=0, help="Seconds to answer on, not ready, before stopping."
+        ),
+    ] = _DEFAULTS.notice,
+    lease: Lease = _DEFAULTS.lease,
 ) -> None:
     """Serve the API, and run the jobs of the loop."""
+    process = Process(parse_roles(roles), drain, notice, lease)
+    if API not in process.roles:
+        raise ConfigurationError(
+            f"`nextplay serve` answers requests, so {API} must be among its roles; start a process that only "
+            "runs jobs with `nextplay work`"
+        )
     settings = load_settings(
         data=data, host=host, port=port, library=library, seed=seed, clock=clock, schedule=schedule
     )
     configure()
-    _serve(settings)
+    _serve(settings, process)
+
+
+@app.command()
+def work(
+    data: Data = None,
+    library: Library = None,
+    roles: Annotated[
+        str, typer.Option(envvar="NEXTPLAY_ROLES", help=f"Jobs this process runs, of {', '.join(JOBS)}.")
+    ] = ",".join(JOBS),
+    drain: Drain = _DEFAULTS.drain,
+    lease: Lease = _DEFAULTS.lease,
+) -> None:
+    """Run jobs beside `nextplay serve`, on Postgres."""
+    process = Process(parse_roles(roles, JOBS), drain, 0.0, lease)
+    settings = load_settings(data=data, library=library, schedule=True)
+    if settings.url.startswith("sqlite"):
+        raise ConfigurationError(
+            "one process owns a SQLite file, and `nextplay serve` runs the jobs itself; to run them in "
+            "processes of their own, set NEXTPLAY_DATABASE_URL to a Postgres database"
+        )
+    configure()
+    _work(settings, process)
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to the schema of this version; one written by a newer version is refused."""
+    from storage.engine import Database  # noqa: PLC0415 - with the next, not needed to say what is wrong
+    from storage.migrate import current_revision  # noqa: PLC0415
+
+    alembic = logging.getLogger("alembic.runtime.migration")
+    alembic.setLevel(logging.INFO)
+    alembic.addHandler(_MigrationSteps())
+    database = Database(load_settings(data=data).url)
+    try:
+        with database.read() as connection:
+            print(f"the database is at schema {current_revision(connection)}")  # noqa: T201
+    finally:
+        database.close()
 
 
 @app.command()
@@ -62,11 +137,23 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except NextplayError as error:
-        print(f"nextplay: {error}", file=sys.stderr)  # noqa: T201 - this is the command line's voice
+        # What a driver says may have several lines.
+        said = " ".join(str(error).split()) if isinstance(error, DatabaseUnavailable) else str(error)
+        print(f"nextplay: {said}", file=sys.stderr)  # noqa: T201 - this is the command line's voice
         sys.exit(1)
 
 
-def _serve(settings: Settings) -> None:
+class _MigrationSteps(logging.Handler):
+    """Prints each step that Alembic takes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if said.startswith("Running upgrade"):
+            before, _, after = said.removeprefix("Running upgrade").partition(" -> ")
+            print(f"schema {before.strip() or 'none'} → {after.replace(', ', ': ', 1)}")  # noqa: T201
+
+
+def _serve(settings: Settings, process: Process) -> None:
     import uvicorn  # noqa: PLC0415 - the commands that serve nothing start faster without it
 
     from decision.app import create_app  # noqa: PLC0415 - imports Feast, seconds
@@ -74,19 +161,50 @@ def _serve(settings: Settings) -> None:
 
     listening = _listen(settings.host, settings.port)
     try:
-        service = Service(settings)
-        try:
-            config = uvicorn.Config(
-                create_app(service),
-                log_level="warning",
-                access_log=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            )
-            uvicorn.Server(config).run(sockets=[listening])
-        finally:
-            service.close()
-    finally:
+        service = Service(settings, process)
+    except BaseException:
         listening.close()
+        raise
+    config = uvicorn.Config(
+        create_app(service),
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    # Off the main thread uvicorn leaves signals alone: what they do, and in which order, is decided here.
+    http = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="http", daemon=True)
+    stop = StopSignals()
+    http.start()
+    asked = stop.wait(while_true=http.is_alive)
+    until = time.monotonic() + process.drain
+    service.draining = True
+    time.sleep(min(process.notice, process.drain))
+    config.timeout_graceful_shutdown = max(1, int((until - time.monotonic()) * _REQUESTS_SHARE))
+    server.should_exit = True
+    http.join(max(0.0, until - time.monotonic()))
+    _end(service, until, clean=asked and not http.is_alive())
+
+
+def _work(settings: Settings, process: Process) -> None:
+    from decision.wiring import Service  # noqa: PLC0415 - imports Feast, seconds
+
+    service = Service(settings, process)
+    stop = StopSignals()
+    service.start()
+    stop.wait()
+    _end(service, time.monotonic() + process.drain, clean=True)
+
+
+def _end(service: Service, until: float, *, clean: bool) -> None:
+    """Close a service and end the process: with 0 if it was asked to stop and nothing queued was left."""
+    closed = service.close(until - time.monotonic())
+    if not clean:
+        sys.exit(1)
+    if not closed.all_ended:
+        # A thread that is still at work would keep the interpreter from ending.
+        sys.stderr.flush()
+        os._exit(0 if closed.written else 1)
 
 
 def _listen(host: str, port: int) -> socket.socket:

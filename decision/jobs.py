@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 import structlog
+from filelock import FileLock
 
 from audiences.feeds import FeatureFeed
 from audiences.service import Audiences
-from decision.decider import Decider
 from decision.errors import UnknownJob
+from decision.health import unavailable
+from decision.processes import LeaseKeeper
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
 from learning.policy import LearnedPolicy
 from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
-from playbooks.matching import Snapshot
 from storage.clock import Clock
 from storage.errors import NextplayError
+from storage.leases import Fence, LeaseHeld
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +41,31 @@ INTERVALS: Mapping[str, float] = {
     "features": 900.0,
     "audiences": 900.0,
 }
+# Seconds between two looks whether it is this process's turn, and at least from a failure to the next try.
+_LOOK = 1.0
+
+
+class StoreLock:
+    """Keeps the online store to one writer, of all threads and processes that share its folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.Lock()
+        self._processes = FileLock(path, thread_local=False)
+
+    def __enter__(self) -> Self:
+        self._threads.acquire()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._processes.acquire()
+        except BaseException:
+            self._threads.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.release()
+        self._threads.release()
 
 
 class Jobs:
@@ -46,24 +75,40 @@ class Jobs:
         self,
         *,
         clock: Clock,
-        decider: Decider,
         feed: FeatureFeed,
+        computed: FeatureFeed,
         features: FeatureRepository,
+        store: StoreLock,
         audiences: Audiences,
         delivery: Delivery,
         rewards: RewardService,
         training: Training,
         load_policy: Callable[[str], PolicyVersion],
+        published: Callable[[], None],
+        fences: Mapping[str, Fence],
+        keeper: LeaseKeeper | None,
     ) -> None:
+        """Wire the jobs.
+
+        Args:
+            feed: for the job `push`; `computed` for the job `features`, each behind its own fence.
+            published: called when something to serve was published.
+            fences: of the jobs that run in one process at a time, by name.
+            keeper: of the leases under which they run; None where there is only one process.
+        """
         self._clock = clock
-        self._decider = decider
         self._feed = feed
+        self._computed = computed
         self._features = features
+        self._store = store
         self._audiences = audiences
         self._delivery = delivery
         self._rewards = rewards
         self._training = training
         self._load_policy = load_policy
+        self._published = published
+        self._fences = fences
+        self._keeper = keeper
         self._jobs: Mapping[str, Callable[[], Report]] = {
             "push": self._push,
             "features": self._compute_features,
@@ -84,14 +129,24 @@ class Jobs:
 
         Raises:
             UnknownJob: there is no such job.
+            LeaseHeld: it runs in another process.
         """
         job = self._jobs.get(name)
         if job is None:
             raise UnknownJob(f"there is no job {name!r}; the jobs are {', '.join(self._jobs)}")
         started = time.monotonic()
-        with self._running[name]:
+        with self._running[name], self._turn(name):
             report = job()
         return {"job": name, "seconds": round(time.monotonic() - started, 3), **report}
+
+    def may_run(self, name: str) -> bool:
+        """Whether a job may run in this process now."""
+        return self._keeper is None or name not in self._fences or self._keeper.has(name)
+
+    def stop(self) -> None:
+        """Let the jobs that need no more than their next batch to be whole end before it."""
+        for fence in self._fences.values():
+            fence.stop()
 
     def policy_of(self, version: str) -> LearnedPolicy:
         """Return a policy version that was ever in charge.
@@ -101,16 +156,30 @@ class Jobs:
         """
         return self._load_policy(version).serve()
 
+    @contextmanager
+    def _turn(self, name: str) -> Iterator[None]:
+        fence = self._fences.get(name)
+        if fence is None:
+            yield
+        elif self._keeper is None:
+            with fence.under(None):
+                yield
+        else:
+            with self._keeper.taken(name) as lease, fence.under(lease):
+                yield
+
     def _push(self) -> Report:
-        return {"events": self._feed.push()}
+        with self._store:
+            return {"events": self._feed.push()}
 
     def _compute_features(self) -> Report:
         now = self._clock.now()
-        events = self._feed.fill_history()
+        events = self._computed.fill_history()
         users = self._features.snapshot(now)
-        if users:
-            self._features.publish(now)
-        self._feed.push()
+        with self._store:
+            if users:
+                self._features.publish(now)
+            self._computed.push()
         return {"events": events, "users": users, "as_of": now}
 
     def _select(self) -> Report:
@@ -124,21 +193,21 @@ class Jobs:
 
     def _learn(self) -> Report:
         version = self._training.learn(self._clock.now())
-        snapshot = self._decider.snapshot
-        if version.version != snapshot.policy.version:
-            self._decider.serve(Snapshot(snapshot.library, version.serve(), snapshot.seed))
+        self._published()
         return {"policy": version.version, "trained": version.trained, "metrics": dict(version.metrics)}
 
 
 class Scheduler:
-    """Runs the jobs at their intervals, each in a thread of its own, until it is stopped."""
+    """Runs jobs at their intervals, each in a thread of its own, until it is stopped."""
 
-    def __init__(self, jobs: Jobs, intervals: Mapping[str, float] = INTERVALS) -> None:
+    def __init__(self, jobs: Jobs, names: Iterable[str], intervals: Mapping[str, float] = INTERVALS) -> None:
         self._jobs = jobs
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._repeat, args=(name, seconds), name=f"job-{name}", daemon=True)
-            for name, seconds in intervals.items()
+            threading.Thread(
+                target=self._repeat, args=(name, intervals[name]), name=f"job-{name}", daemon=True
+            )
+            for name in names
         ]
 
     def start(self) -> None:
@@ -146,19 +215,42 @@ class Scheduler:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
-        """Let the running jobs end and start no more."""
+    def stop(self, seconds: float) -> list[str]:
+        """Let the running jobs end after their batch and start no more.
+
+        Returns:
+            The names of the jobs that have not ended after `seconds`.
+        """
         self._stop.set()
+        self._jobs.stop()
+        until = time.monotonic() + seconds
         for thread in self._threads:
             if thread.is_alive():
-                thread.join()
+                thread.join(max(0.0, until - time.monotonic()))
+        return [thread.name.removeprefix("job-") for thread in self._threads if thread.is_alive()]
 
     def _repeat(self, name: str, seconds: float) -> None:
         while not self._stop.is_set():
-            try:
-                self._jobs.run(name)
-            except NextplayError as error:
-                _log.warning("job failed", job=name, code=error.code, error=str(error))
-            except Exception:  # noqa: BLE001 - one failed run must not end all later ones
+            if not self._jobs.may_run(name):
+                self._stop.wait(min(seconds, _LOOK))
+            elif self._ran(name):
+                self._stop.wait(seconds)
+            else:
+                self._stop.wait(max(seconds, _LOOK))
+
+    def _ran(self, name: str) -> bool:
+        try:
+            self._jobs.run(name)
+        except LeaseHeld:
+            # It was lost between looking and taking: another process runs the job now.
+            return False
+        except Exception as error:  # noqa: BLE001 - one failed run must not end all later ones
+            known = unavailable(error) or error
+            if self._stop.is_set():
+                _log.info("job stopped", job=name)
+            elif isinstance(known, NextplayError):
+                _log.warning("job failed", job=name, code=known.code, error=str(known))
+            else:
                 _log.exception("job failed", job=name)
-            self._stop.wait(seconds)
+            return False
+        return True

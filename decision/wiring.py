@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection, func, make_url, select
+from sqlalchemy.exc import ArgumentError
 
 from audiences.definitions import read_definitions
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
 from audiences.service import Audiences, rule_schema, set_tag
 from decision.decider import Decider
+from decision.following import Follower
 from decision.gate import CapGate
-from decision.jobs import Jobs, Scheduler
+from decision.jobs import Jobs, Scheduler, StoreLock
+from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.settings import Settings
 from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
+from delivery.repository import give_back
 from delivery.service import Delivery
 from feature_repo.specs import Specs, load_specs
 from feature_repo.store import FeatureRepository
 from learning import repository as learning_repository
+from learning.errors import VersionTaken
 from learning.reward_service import RewardService
 from learning.spec import read_spec
 from learning.training import Training
 from learning.versions import PolicyVersion
-from playbooks.library import Draft, read_library
+from playbooks.library import Draft, Library, read_library
 from playbooks.matching import Snapshot
 from playbooks.repository import publish
 from storage.clock import Clock, SimulatedClock, SystemClock
 from storage.engine import Database
 from storage.errors import ConfigurationError
+from storage.leases import Fence, Leases
+
+_log = structlog.get_logger(__name__)
+
+# The name of the only process over a SQLite file.
+_ALONE = "delivery"
+_READ_FEATURES = frozenset((API, "push", "features", "audiences"))
+# Of the time to stop, the share kept for queued writes and leases when jobs take long.
+_RESERVE = 0.2
+# Any number that nobody else uses for an advisory lock.
+_PUBLISHING = 0x6E706C79
+# Unless the URL says otherwise; without them an unreachable machine is waited for for minutes.
+_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
 
 
 class Service:
     """Everything that runs in one process. Close it to finish what is under way."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Open the database, publish the library, load the policy in charge.
+    def __init__(self, settings: Settings, process: Process | None = None) -> None:
+        """Open the database; to answer requests, also publish the library and load the policy in charge.
 
         Raises:
             NextplayError: something is missing, wrong or in use; nothing was half-done.
         """
         self.settings = settings
+        self.process = process or Process()
+        self.draining = False
         self.clock: Clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
         specs = load_specs()
         folder = _library_folder(settings)
@@ -49,14 +74,20 @@ class Service:
         draft = read_library(folder)
         definitions = read_definitions(folder / "audiences.yaml", rule_schema(specs))
         policy_spec = read_spec(folder / "policy.yaml")
+        self._policy_spec, self._vocabularies = policy_spec, arm_vocabularies(specs)
         with ExitStack() as opened:
-            self.database = Database(settings.url)
+            self.database = open_database(settings)
             opened.callback(self.database.close)
+            name, self._keeper = self._life(opened)
             self.features = FeatureRepository(settings.data / "features", specs)
-            self.features.apply()
-            training = Training(self.database, policy_spec, arm_vocabularies(specs))
-            opened.callback(training.close)
-            self.audiences = Audiences(self.database, self.features, definitions)
+            store = StoreLock(settings.data / "features" / "online.lock")
+            if self.process.roles & _READ_FEATURES:
+                with store:
+                    self.features.apply()
+            fences = {job: Fence(self.database) for job in SINGLETONS}
+            self._training = Training(fences["learn"].database, policy_spec, self._vocabularies)
+            opened.callback(self._training.close)
+            self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
             delivery = Delivery(
                 self.database,
                 self.clock,
@@ -64,50 +95,135 @@ class Service:
                 open_channels(ChannelSettings(settings.data)),
                 set_tag,
                 gate=CapGate(),
+                holder=name,
             )
             delivery.recover()
-            self.decider = Decider(
-                self.database,
-                self.clock,
-                FeastFeatureReader(self.features, "decide", self.clock),
-                self.audiences.memberships,
-                delivery,
-                self._snapshot(draft, training),
-            )
+            self._follower: Follower | None = None
+            if API in self.process.roles:
+                self.decider = Decider(
+                    self.database,
+                    self.clock,
+                    FeastFeatureReader(self.features, "decide", self.clock),
+                    self.audiences.memberships,
+                    delivery,
+                    self._snapshot(draft),
+                )
+                self._follower = Follower(
+                    self.database,
+                    self.decider,
+                    self.audiences.memberships,
+                    policy=policy_spec.id,
+                    audiences=[audience.id for audience in definitions.audiences],
+                )
             self.jobs = Jobs(
                 clock=self.clock,
-                decider=self.decider,
-                feed=FeatureFeed(self.database, self.features),
+                feed=FeatureFeed(fences["push"].database, self.features),
+                computed=FeatureFeed(fences["features"].database, self.features),
                 features=self.features,
+                store=store,
                 audiences=self.audiences,
                 delivery=delivery,
-                rewards=RewardService(self.database),
-                training=training,
+                rewards=RewardService(fences["reward"].database),
+                training=self._training,
                 load_policy=self._policy_version,
+                published=self._follower.refresh if self._follower else _nobody_serves,
+                fences=fences,
+                keeper=self._keeper,
             )
-            self._scheduler = Scheduler(self.jobs)
+            self._scheduler = Scheduler(self.jobs, sorted(self.process.roles & set(JOBS)))
             self._opened = opened.pop_all()
 
     def start(self) -> None:
-        """Start the jobs, unless the settings leave them to be asked for."""
+        """Follow what others publish, and start the jobs unless the settings leave them to be asked for."""
+        if self._follower is not None:
+            self._follower.start()
         if self.settings.schedule:
+            if self._keeper is not None:
+                self._keeper.want(sorted(self.process.roles & set(SINGLETONS)))
             self._scheduler.start()
 
-    def close(self) -> None:
-        """Finish running jobs and queued writes, then let go of everything."""
-        self._scheduler.stop()
-        self._opened.close()
+    def close(self, seconds: float | None = None) -> Closed:
+        """Stop jobs between batches, finish queued writes, give leases back, let go of everything.
 
-    def _snapshot(self, draft: Draft, training: Training) -> Snapshot:
+        Args:
+            seconds: how long that may take; None: `process.drain`.
+
+        Returns:
+            What ended in time. What did not is as safe as after a crash; the process should end at once.
+        """
+        self.draining = True
+        seconds = self.process.drain if seconds is None else seconds
+        until = time.monotonic() + seconds
+        jobs = self._scheduler.stop(seconds * (1 - _RESERVE))
+        if jobs:
+            _log.warning("jobs did not end in time; they go on when they run again", jobs=jobs)
+        if self._follower is not None:
+            self._follower.stop()
+        if self._keeper is None:
+            written = _within(until, self.database.close)
+        else:
+            written = _within(until, self.database.writer.close)
+            _within(until, self._keeper.stop)
+        return Closed(written, not jobs and written and _within(until, self._opened.close))
+
+    def _life(self, opened: ExitStack) -> tuple[str, LeaseKeeper | None]:
+        """Return the name of this process, and what keeps its leases if there may be other processes.
+
+        One server owns a SQLite file, so its name is always the same, and messages under that name are those
+        of a process that is gone. On Postgres every process has a name of its own for as long as it lives.
+        """
+        if self.database.is_sqlite:
+            return _ALONE, None
+        name = process_name()
+        keeper = LeaseKeeper(Leases(self.database), name, self.process.lease, self._take_back)
+        opened.callback(keeper.stop)
+        keeper.start()
+        return name, keeper
+
+    def _take_back(self, process: str) -> int:
         now = self.clock.now()
-        library = self.database.write(
-            lambda connection: publish(connection, draft, now), rows=2 * len(draft.playbooks)
-        )
-        return Snapshot(library, training.in_charge(now).serve(), self.settings.seed)
+        return self.database.write(lambda connection: give_back(connection, process, now))
+
+    def _snapshot(self, draft: Draft) -> Snapshot:
+        now = self.clock.now()
+
+        def publish_in_turn(connection: Connection) -> Library:
+            if connection.dialect.name == "postgresql":
+                # Two processes that start together would both publish the same new version.
+                connection.execute(select(func.pg_advisory_xact_lock(_PUBLISHING)))
+            return publish(connection, draft, now)
+
+        library = self.database.write(publish_in_turn, rows=2 * len(draft.playbooks))
+        return Snapshot(library, self._policy_in_charge().serve(), self.settings.seed)
+
+    def _policy_in_charge(self) -> PolicyVersion:
+        training = Training(self.database, self._policy_spec, self._vocabularies)
+        while True:
+            try:
+                return training.in_charge(self.clock.now())
+            except VersionTaken:
+                # Another process that starts now was faster; its version is there to be read.
+                continue
 
     def _policy_version(self, version: str) -> PolicyVersion:
         with self.database.read() as connection:
             return learning_repository.version(connection, version)
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database of the settings.
+
+    A SQLite file is created or brought up to date, for nobody else uses it. Postgres is not: other processes
+    may run on it.
+
+    Raises:
+        StorageError: it can't be opened; on Postgres also when its schema is not that of the code.
+    """
+    url = settings.url
+    if not url.startswith("postgres"):
+        return Database(url)
+    # A machine that does not answer at all would be waited for by the operating system, for minutes.
+    return Database(_patient(url), create=False)
 
 
 def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:
@@ -127,3 +243,25 @@ def _library_folder(settings: Settings) -> Path:
             f"there is no library folder {folder}: name one with --library, or run `nextplay demo` to get one"
         )
     return folder
+
+
+def _patient(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # The database says what is wrong with it.
+        return url
+    missing = {name: value for name, value in _PATIENCE.items() if name not in parsed.query}
+    return parsed.update_query_dict(missing).render_as_string(hide_password=False)
+
+
+def _within(until: float, end: Callable[[], object]) -> bool:
+    """Call `end`, wait for it no longer than `until` on the monotonic clock; say whether it ended."""
+    thread = threading.Thread(target=end, name="closing", daemon=True)
+    thread.start()
+    thread.join(max(0.0, until - time.monotonic()))
+    return not thread.is_alive()
+
+
+def _nobody_serves() -> None:
+    """A process that answers no requests has nothing to serve it with."""

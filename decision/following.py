@@ -1,0 +1,169 @@
+"""Follows what any process publishes: policy versions, playbook versions, who is in which audience.
+
+A few indexed reads tell whether something is new; only then is it loaded, and swapped in as a whole.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection, func, select
+
+from audiences import repository as audiences_repository
+from audiences.service import Memberships
+from decision.decider import Decider
+from decision.health import unavailable
+from learning import repository as learning_repository
+from learning.tables import policies
+from playbooks import repository as playbooks_repository
+from playbooks.library import Library, PublishedPlaybook, VersionBody, expand
+from playbooks.matching import Snapshot
+from playbooks.policy import Policy
+from playbooks.tables import playbook_versions
+from storage.engine import Database
+from storage.errors import NextplayError
+
+_log = structlog.get_logger(__name__)
+
+# Seconds between two looks; what is new is served within a second.
+INTERVAL = 0.5
+# Loading may take at most this share of the time, however often something is new.
+_SHARE = 0.2
+
+Runs = Mapping[str, tuple[datetime, int]]
+
+
+class Follower:
+    """Keeps what a process serves at what was last published. Safe to call from any thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        decider: Decider,
+        memberships: Memberships,
+        *,
+        policy: str,
+        audiences: Collection[str],
+    ) -> None:
+        """Begin from what is being served.
+
+        Args:
+            policy: id of the policy whose newest version is in charge.
+            audiences: ids of those that one evaluation brings up to date together.
+        """
+        self._database = database
+        self._decider = decider
+        self._memberships = memberships
+        self._policy = policy
+        self._audiences = frozenset(audiences)
+        self._lock = threading.Lock()
+        with database.read() as connection:
+            self._playbooks = _playbook_numbers(connection)
+            self._runs = self._runs_before = audiences_repository.last_runs(connection)
+            # Loaded after its mark was read: what comes in between is loaded once more.
+            memberships.load(connection)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Follow no more."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def refresh(self) -> None:
+        """Serve what is published now.
+
+        Raises:
+            NextplayError: what is published can't be served; the rest is, and what was served goes on.
+        """
+        with self._lock, self._database.read() as connection:
+            self._follow_audiences(connection)
+            self._follow_library(connection)
+            self._follow_policy(connection)
+
+    def _run(self) -> None:
+        pause = INTERVAL
+        while not self._stop.wait(pause):
+            started = time.monotonic()
+            try:
+                self.refresh()
+            except NextplayError as error:
+                _log.warning("can't serve what is published", code=error.code, error=str(error))
+            except Exception as error:  # noqa: BLE001 - one failed look must not end all later ones
+                if (away := unavailable(error)) is None:
+                    _log.exception("can't follow what is published")
+                else:
+                    _log.warning("can't see what is published", error=str(away))
+            pause = max(INTERVAL, (time.monotonic() - started) / _SHARE)
+
+    def _follow_audiences(self, connection: Connection) -> None:
+        runs = audiences_repository.last_runs(connection)
+        before, self._runs_before = self._runs_before, runs
+        # An evaluation goes from audience to audience: wait for its end, or until it stands still.
+        complete = len({as_of for name, (as_of, _) in runs.items() if name in self._audiences}) == 1
+        if runs != self._runs and (complete or runs == before):
+            self._memberships.load(connection)
+            self._runs = runs
+
+    def _follow_library(self, connection: Connection) -> None:
+        numbers = _playbook_numbers(connection)
+        if numbers == self._playbooks:
+            return
+        library = self._decider.snapshot.library
+        newer = {name for name, number in numbers.items() if number > self._playbooks.get(name, 0)}
+        for playbook in library.playbooks:
+            if playbook.version == numbers.get(playbook.id):
+                newer.discard(playbook.id)
+        if newer:
+            published = {
+                name: (number, VersionBody.model_validate_json(body))
+                for name, (number, body) in playbooks_repository.latest_versions(connection).items()
+                if name in newer
+            }
+            self._serve(with_published(library, published), self._decider.snapshot.policy)
+        self._playbooks = numbers
+
+    def _follow_policy(self, connection: Connection) -> None:
+        serving = self._decider.snapshot.policy
+        newest = (
+            select(policies.c.version)
+            .where(policies.c.policy == self._policy)
+            .order_by(policies.c.number.desc())
+            .limit(1)
+        )
+        name = connection.execute(newest).scalar()
+        if name is not None and name != serving.version:
+            policy = learning_repository.version(connection, name).serve()
+            self._serve(self._decider.snapshot.library, policy)
+
+    def _serve(self, library: Library, policy: Policy) -> None:
+        self._decider.serve(Snapshot(library, policy, self._decider.snapshot.seed))
+        _log.info("serving what was published", library=library.version, policy=policy.version)
+
+
+def with_published(library: Library, published: Mapping[str, tuple[int, VersionBody]]) -> Library:
+    """Return a library with these versions of playbooks, by id, in the place of its own or beside them."""
+    playbooks = {playbook.id: playbook for playbook in library.playbooks}
+    offers, contents = dict(library.offers), dict(library.contents)
+    for name, (number, body) in published.items():
+        used = {offer.id: offer for offer in body.offers}
+        offers |= used
+        contents |= {content.id: content for content in body.contents}
+        playbooks[name] = PublishedPlaybook(body.playbook, number, expand(body.playbook, used))
+    return Library(tuple(playbooks[name] for name in sorted(playbooks)), offers, contents)
+
+
+def _playbook_numbers(connection: Connection) -> dict[str, int]:
+    query = select(
+        playbook_versions.c.playbook, func.max(playbook_versions.c.version).label("number")
+    ).group_by(playbook_versions.c.playbook)
+    return {row.playbook: row.number for row in connection.execute(query)}

@@ -1,0 +1,119 @@
+"""Whether the process is alive, whether it can serve, and what it says while its database is away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from decision import problems
+from storage.errors import DatabaseUnavailable, NextplayError
+
+if TYPE_CHECKING:
+    from decision.wiring import Service
+
+_log = structlog.get_logger(__name__)
+
+# Whoever asks for readiness wants to know soon; a database that is slower than this does not serve anybody.
+PATIENCE_SECONDS = 2.0
+_OK = "ok"
+_NOT_READY = {"type": "urn:nextplay:problem:not-ready", "title": "not ready", "status": 503}
+# What SQLite says when the file, not the statement, is the trouble.
+_SQLITE_TROUBLE = ("locked", "readonly", "disk", "unable to open")
+
+
+class _Readiness:
+    """Asks every part of a service whether it can serve."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._asking: asyncio.Task[str] | None = None
+
+    async def parts(self) -> dict[str, str]:
+        """Return what each part says: `ok`, or what is wrong with it."""
+        return {
+            "serving": "shutting down" if self._service.draining else _OK,
+            "database": await self._database(),
+            "policy": _OK if self._service.decider.snapshot.policy.version else "none is loaded",
+            "writer": self._writer(),
+        }
+
+    async def _database(self) -> str:
+        # One question at a time: a database that hangs must not take a thread for everyone who asks.
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(run_in_threadpool(self._ask))
+        await asyncio.wait([self._asking], timeout=PATIENCE_SECONDS)
+        return self._asking.result() if self._asking.done() else f"no answer within {PATIENCE_SECONDS:g} s"
+
+    def _ask(self) -> str:
+        try:
+            with self._service.database.read() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the database does not answer
+            return str(unavailable(error) or type(error).__name__)
+        return _OK
+
+    def _writer(self) -> str:
+        try:
+            # Refused when the queue is full; nobody waits for it.
+            self._service.database.writer.submit(lambda _: None)
+        except NextplayError as error:
+            return str(error)
+        return _OK
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Add `/health` and `/ready`, and answer 503 to whatever a lost database stopped."""
+    readiness = _Readiness(service)
+
+    async def health(_request: Request) -> Response:
+        """The process runs."""
+        return JSONResponse({"status": _OK})
+
+    async def ready(_request: Request) -> Response:
+        """The service can decide: its database answers, its policy is loaded, its writer has room."""
+        parts = await readiness.parts()
+        policy = service.decider.snapshot.policy.version
+        wrong = {name: said for name, said in parts.items() if said != _OK}
+        if not wrong:
+            return JSONResponse({"status": "ready", "policy": policy, "parts": parts})
+        detail = "; ".join(f"{name}: {said}" for name, said in wrong.items())
+        refusal = {**_NOT_READY, "detail": detail, "parts": parts}
+        return JSONResponse(refusal, 503, headers={"Retry-After": "1"}, media_type=problems.MEDIA_TYPE)
+
+    app.add_route("/health", health, include_in_schema=False)
+    app.add_route("/ready", ready, include_in_schema=False)
+
+    async def lost(_request: Request, error: Exception) -> Response:
+        away = unavailable(error)
+        if away is None:
+            _log.error("unexpected error", exc_info=error)
+            return problems.problem(500, "internal", "an unexpected error; the service's log says more")
+        _log.warning("request failed", code=away.code, detail=str(away))
+        return problems.of_error(away)
+
+    app.add_exception_handler(DBAPIError, lost)
+    app.add_exception_handler(PoolTimeout, lost)
+
+
+def unavailable(error: BaseException) -> DatabaseUnavailable | None:
+    """Return what an error of the driver means if it means that the database is away, else None."""
+    if isinstance(error, DatabaseUnavailable):
+        return error
+    if isinstance(error, PoolTimeout):
+        return DatabaseUnavailable("the database is too slow: every connection is in use; try again")
+    if not isinstance(error, DBAPIError):
+        return None
+    said = " ".join(str(error.orig).split())
+    if type(error.orig).__module__.startswith("sqlite3"):
+        away = any(word in said for word in _SQLITE_TROUBLE)
+    else:
+        away = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    return DatabaseUnavailable(f"the database does not answer ({said}); try again") if away else None
