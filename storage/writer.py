@@ -9,6 +9,7 @@ on a pooled connection.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,6 +62,18 @@ class Writer(Protocol):
         ...
 
 
+class Meter(Protocol):
+    """Told what a writer does, in the writer's own threads, so it must be quick and never raise."""
+
+    def committed(self, rows: int, seconds: float) -> None:
+        """A turn of about `rows` rows became durable, `seconds` after it had begun."""
+        ...
+
+    def refused(self, lane: Lane) -> None:
+        """A piece of work was not taken because too much waits."""
+        ...
+
+
 @dataclass(slots=True)
 class _Job:
     work: Work[Any]
@@ -75,10 +88,16 @@ class SqliteWriter:
         self._engine = engine
         self._lanes: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
         self._waiting_rows = dict.fromkeys(Lane, 0)
+        self.meter: Meter | None = None
         self._ready = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting_rows(self) -> dict[Lane, int]:
+        """Rows that wait to be written, by lane."""
+        return dict(self._waiting_rows)
 
     def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
         if lane is not Lane.DECISION and rows > TURN_ROWS:
@@ -90,7 +109,7 @@ class SqliteWriter:
                     "the service is shutting down and takes no more writes; try again later"
                 )
             if self._waiting_rows[lane] + rows > QUEUE_ROWS:
-                raise _busy(self._waiting_rows[lane])
+                raise _refusal(self._waiting_rows[lane], lane, self.meter)
             self._lanes[lane].append(_Job(work, rows, future))
             self._waiting_rows[lane] += rows
             self._ready.notify()
@@ -125,6 +144,7 @@ class SqliteWriter:
         return turn
 
     def _commit_together(self, connection: Connection, turn: list[_Job]) -> None:
+        started = time.perf_counter()
         try:
             with connection.begin():
                 results = [job.work(connection) for job in turn]
@@ -140,6 +160,8 @@ class SqliteWriter:
                 self._commit_together(connection, [job])
             return
         reached("writer.committed")
+        if self.meter is not None:
+            self.meter.committed(sum(job.rows for job in turn), time.perf_counter() - started)
         for job, result in zip(turn, results, strict=True):
             job.future.set_result(result)
 
@@ -150,29 +172,37 @@ class PooledWriter:
     def __init__(self, engine: Engine, workers: int = 8) -> None:
         self._engine = engine
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage-writer")
-        self._waiting_rows = 0
+        self._waiting_rows = dict.fromkeys(Lane, 0)
+        self.meter: Meter | None = None
         self._lock = threading.Lock()
+
+    @property
+    def waiting_rows(self) -> dict[Lane, int]:
+        """Rows that wait to be written, by lane."""
+        return dict(self._waiting_rows)
 
     def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
         if lane is not Lane.DECISION and rows > TURN_ROWS:
             raise ValueError(f"a piece of work may write {TURN_ROWS} rows at a turn, not {rows}: split it")
         with self._lock:
-            if self._waiting_rows + rows > QUEUE_ROWS:
-                raise _busy(self._waiting_rows)
-            self._waiting_rows += rows
+            waiting = sum(self._waiting_rows.values())
+            if waiting + rows > QUEUE_ROWS:
+                raise _refusal(waiting, lane, self.meter)
+            self._waiting_rows[lane] += rows
         try:
-            future = self._pool.submit(self._commit, work)
+            future = self._pool.submit(self._commit, work, rows)
         except RuntimeError as error:
             raise DatabaseUnavailable(
                 "the service is shutting down and takes no more writes; try again later"
             ) from error
-        future.add_done_callback(lambda _: self._done(rows))
+        future.add_done_callback(lambda _: self._done(rows, lane))
         return future
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
 
-    def _commit(self, work: Work[T]) -> T:
+    def _commit(self, work: Work[T], rows: int) -> T:
+        started = time.perf_counter()
         try:
             with self._engine.begin() as connection:
                 try:
@@ -182,16 +212,20 @@ class PooledWriter:
                     forget_deferred(connection)
                 reached("writer.before_commit")
             reached("writer.committed")
+            if self.meter is not None:
+                self.meter.committed(rows, time.perf_counter() - started)
             return result
         except DBAPIError as error:
             raise _explained(error) from error
 
-    def _done(self, rows: int) -> None:
+    def _done(self, rows: int, lane: Lane) -> None:
         with self._lock:
-            self._waiting_rows -= rows
+            self._waiting_rows[lane] -= rows
 
 
-def _busy(waiting_rows: int) -> WriterBusy:
+def _refusal(waiting_rows: int, lane: Lane, meter: Meter | None) -> WriterBusy:
+    if meter is not None:
+        meter.refused(lane)
     return WriterBusy(
         f"{waiting_rows} rows already wait to be written; nothing was taken: try again in a second"
     )
