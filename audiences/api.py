@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from audiences import repository
-from audiences.errors import UnknownUser
+from audiences.errors import EventRefused, UnknownUser
 from audiences.events import MAX_BATCH_BYTES, Refusal, parse_batch, parse_one
 from audiences.ingest import record
 from audiences.service import Audiences
@@ -32,8 +32,14 @@ class Accepted(msgspec.Struct, frozen=True):
     refused: list[Refusal] = []
 
 
-def add_event_routes(app: FastAPI, database: Database, clock: Clock) -> None:
-    """Add the tracking routes; they go past pydantic, which would cost more than all the rest."""
+def add_event_routes(
+    app: FastAPI, database: Database, clock: Clock, count: Callable[[int, int, int], None]
+) -> None:
+    """Add the tracking routes; they go past pydantic, which would cost more than all the rest.
+
+    Args:
+        count: told of each request how many events were accepted, duplicates and refused.
+    """
 
     async def batch(request: Request) -> Response:
         body = await _body(request)
@@ -41,13 +47,20 @@ def add_event_routes(app: FastAPI, database: Database, clock: Clock) -> None:
         events, refused = parse_batch(body, now)
         futures = record(database, events)
         recorded = sum(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+        count(recorded, len(events) - recorded, len(refused))
         return _json(Accepted(recorded, len(events) - recorded, refused))
 
     def single(type_: str) -> Callable[[Request], Awaitable[Response]]:
         async def route(request: Request) -> Response:
-            event = parse_one(await _body(request), type_, clock.now())
+            body = await _body(request)
+            try:
+                event = parse_one(body, type_, clock.now())
+            except EventRefused:
+                count(0, 0, 1)
+                raise
             (future,) = record(database, [event])
             recorded = await asyncio.wrap_future(future)
+            count(recorded, 1 - recorded, 0)
             return _json(Accepted(recorded, 1 - recorded))
 
         return route

@@ -15,8 +15,10 @@ from starlette.responses import Response
 from decision.decider import Decider, DecideRequest
 from decision.errors import BadRequest
 from decision.jobs import Jobs
+from decision.observe import metrics
 from decision.report import ledger_summary
 from playbooks.matching import replay
+from playbooks.models import DO_NOTHING
 from storage.clock import Clock, ClockError, SimulatedClock
 from storage.engine import Database
 
@@ -50,6 +52,7 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
                 f"the Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters, it has {len(key)}"
             )
         answer = await asyncio.wrap_future(decider.submit(asked, key))
+        metrics.decided(asked.placement, answer.fallback or ("offer" if answer.offer else DO_NOTHING))
         return Response(_encode(answer), media_type="application/json")
 
     app.add_route("/v1/decide", decide, methods=["POST"], include_in_schema=False)

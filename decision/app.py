@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from audiences import api as audiences_api
 from decision import api as decision_api
 from decision import health, problems
+from decision.observe import api as observe_api
+from decision.observe import metrics
 from decision.wiring import Service
 from playbooks import api as playbooks_api
 
@@ -26,9 +28,10 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan)
     problems.install(app)
     health.add_routes(app, service)
-    audiences_api.add_event_routes(app, service.database, service.clock)
+    audiences_api.add_event_routes(app, service.database, service.clock, metrics.events)
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
+    observe_api.install(app, service)
     return app

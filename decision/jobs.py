@@ -17,6 +17,7 @@ from audiences.feeds import FeatureFeed
 from audiences.service import Audiences
 from decision.errors import UnknownJob
 from decision.health import unavailable
+from decision.observe import metrics
 from decision.processes import LeaseKeeper
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
@@ -135,7 +136,7 @@ class Jobs:
         if job is None:
             raise UnknownJob(f"there is no job {name!r}; the jobs are {', '.join(self._jobs)}")
         started = time.monotonic()
-        with self._running[name], self._turn(name):
+        with self._running[name], self._turn(name), metrics.job(name):
             report = job()
         return {"job": name, "seconds": round(time.monotonic() - started, 3), **report}
 
@@ -186,7 +187,9 @@ class Jobs:
         return {"sizes": self._audiences.evaluate(self._clock.now())}
 
     def _deliver(self) -> Report:
-        return {"done": msgspec.to_builtins(self._delivery.run_until_idle())}
+        done: dict[str, int] = msgspec.to_builtins(self._delivery.run_until_idle())
+        metrics.delivered(done)
+        return {"done": done}
 
     def _reward(self) -> Report:
         return {"matured": self._rewards.mature(self._clock.now())}

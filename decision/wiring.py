@@ -85,8 +85,8 @@ class Service:
                 with store:
                     self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
-            self._training = Training(fences["learn"].database, policy_spec, self._vocabularies)
-            opened.callback(self._training.close)
+            self.training = Training(fences["learn"].database, policy_spec, self._vocabularies)
+            opened.callback(self.training.close)
             self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
             delivery = Delivery(
                 self.database,
@@ -124,7 +124,7 @@ class Service:
                 audiences=self.audiences,
                 delivery=delivery,
                 rewards=RewardService(fences["reward"].database),
-                training=self._training,
+                training=self.training,
                 load_policy=self._policy_version,
                 published=self._follower.refresh if self._follower else _nobody_serves,
                 fences=fences,

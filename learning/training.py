@@ -75,7 +75,7 @@ class Training:
         self._spec = spec
         self._vocabularies = vocabularies
         self._features = FeatureSet(spec.features, vocabularies)
-        self._learner: Learner = spec.learner.start(spec.task(self._features.names))
+        self.learner: Learner = spec.learner.start(spec.task(self._features.names))
         self._plans = Plans(database)
 
     def in_charge(self, now: datetime) -> PolicyVersion:
@@ -118,7 +118,7 @@ class Training:
             rows = self._rows(examples)
             # The rows are new to the model in charge, so its error on them is an honest one.
             tally.add(rows, before.predict(rows.matrix))
-            learnt = self._learner.fold(state, rows)
+            learnt = self.learner.fold(state, rows)
             state = learnt.state
         if learnt is None:
             return version
@@ -132,7 +132,7 @@ class Training:
 
     def close(self) -> None:
         """Let go of the learner's process."""
-        self._learner.close()
+        self.learner.close()
 
     def _continues(self, version: PolicyVersion) -> bool:
         vocabularies = {key: list(names) for key, names in self._vocabularies.items()}

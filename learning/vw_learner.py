@@ -75,6 +75,8 @@ class VwLearner:
             self._options += ("--min_prediction", repr(task.low), "--max_prediction", repr(task.high))
         self._names = tuple(escaped(name) for name in task.names)
         self._process: subprocess.Popen[bytes] | None = None
+        # Processes started so far: the first one, and one for each that was lost.
+        self.starts = 0
         self._buffer = bytearray()
         self._decoder = msgspec.msgpack.Decoder(Reply)
         self._lock = threading.Lock()
@@ -181,6 +183,7 @@ class VwLearner:
         if self._process is None:
             self._buffer.clear()
             # Its own session: a signal meant for the service's terminal group is none of its business.
+            self.starts += 1
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "learning.vw_worker"],
                 stdin=subprocess.PIPE,

@@ -1,0 +1,1 @@
+"""Seeing inside a running service: metrics for Prometheus, OpenTelemetry traces, and a log without people."""

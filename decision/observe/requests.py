@@ -1,0 +1,93 @@
+"""Around every request: counted, timed, numbered, and one line in the log for those who want it.
+
+A pure ASGI layer, outside of all others. It costs a few microseconds; the line of the log is only made where
+the level lets it through: answers of 500 and more as warnings, all others at `debug`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Awaitable
+from contextvars import ContextVar
+from itertools import count
+from typing import Any
+
+import structlog
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from decision.observe import metrics
+
+_log = structlog.get_logger(__name__)
+
+# A request that met no route: its path is the client's invention and is kept nowhere.
+NO_ROUTE = "none"
+REQUEST_ID = b"x-request-id"
+_REFUSED = 400
+_FAILED = 500
+
+_process = secrets.token_hex(4)
+_numbers = count(1)
+_number: ContextVar[int | None] = ContextVar("nextplay_request", default=None)
+
+
+def request_id() -> str | None:
+    """Return the id of the request that is being answered here, None outside of any.
+
+    It is ours, never the client's, who could write anything into it.
+    """
+    number = _number.get()
+    return None if number is None else f"{_process}-{number:x}"
+
+
+class ObserveRequests:
+    """Counts and logs the requests of an application. Refusals and failures carry an `X-Request-Id`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._plain: dict[Any, str] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        _number.set(next(_numbers))
+        status = 0
+
+        def answer(message: Message) -> Awaitable[None]:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if status >= _REFUSED:
+                    message["headers"] = [*message["headers"], (REQUEST_ID, (request_id() or "").encode())]
+            return send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        except Exception:
+            # The layer outside of this one answers it.
+            status = status or _FAILED
+            raise
+        finally:
+            route = self._template(scope)
+            seconds = time.perf_counter() - started
+            metrics.answered(route, scope["method"], status, seconds)
+            if status >= _FAILED or _log.is_enabled_for(logging.DEBUG):
+                _line(scope["method"], route, status, seconds)
+
+    def _template(self, scope: Scope) -> str:
+        route = scope.get("route")
+        if route is not None:
+            return str(route.path)
+        # Routes that go past FastAPI leave only their function behind.
+        if self._plain is None:
+            self._plain = {one.endpoint: one.path for one in scope["app"].routes if type(one) is Route}
+        return self._plain.get(scope.get("endpoint"), NO_ROUTE)
+
+
+def _line(method: str, route: str, status: int, seconds: float) -> None:
+    level = logging.WARNING if status >= _FAILED else logging.DEBUG
+    _log.log(level, "request", method=method, route=route, status=status, ms=round(seconds * 1000, 2))
