@@ -35,31 +35,32 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PLACEMENT = "outbound"
 SEED = "bench"
-# One step of the simulated clock: every enrolment of the backlog falls due once in it.
+# The clock moves in these steps; each makes one of `ROUND` parts of the waiting enrolments fall due.
 STEP = timedelta(minutes=1)
+ROUND = 10
 _ORDERS = 8
 _WEEKS = 12
 _COPIES_PER_WRITE = TURN_ROWS
 # A flow that comes back to where it is: its enrolments wait, fall due, and wait again.
 _WATCH = """
 id: watch
-name: Looks at its users once a minute
+name: Looks at its users every ten minutes
 placement: backlog
-goal: {event: order_completed, window: PT1M}
+goal: {event: order_completed, window: PT10M}
 variants:
   - {group: category, channel: mailbox, content: offer_notice}
 flow:
   start: watching
   states:
     watching:
-      {kind: wait_for_event, event: watch_ended, timeout: PT1M, on_event: over, on_timeout: watching}
+      {kind: wait_for_event, event: watch_ended, timeout: PT10M, on_event: over, on_timeout: watching}
     over: {kind: end, result: over}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much work waits: enrolments that fall due in each step, decisions whose windows close in each."""
+    """How much work waits: enrolments that come due again and again, decisions whose windows close."""
 
     enrolments: int
     steps: int
@@ -126,7 +127,7 @@ def pile_up(service: Service, backlog: Backlog, decided_for: Sequence[str]) -> N
     for start in range(0, len(enrolments), _COPIES_PER_WRITE):
         share = enrolments[start : start + _COPIES_PER_WRITE]
         service.database.write(partial(_enrol, new=share), rows=len(share))
-    acting = [decision for decision in decisions if decision.acts]
+    acting = [decision for decision in decisions if decision.playbook and decision.acts]
     library = service.decider.snapshot.library
     total = backlog.steps * backlog.decisions_a_step
     copies = []
@@ -153,8 +154,8 @@ def _waiting(service: Service, number: int) -> list[Enrolment]:
             decision_id=enrolment_id,
             arm=watch.arms[index % len(watch.arms)],
             state="watching",
-            entered_at=(entered_at := NOW - STEP * (index / number) + timedelta(milliseconds=1)),
-            due_at=entered_at + STEP,
+            entered_at=(entered_at := NOW - ROUND * STEP * (index / number) + timedelta(milliseconds=1)),
+            due_at=entered_at + ROUND * STEP,
             waiting_for="watch_ended",
             revision=1,
         )
@@ -191,12 +192,9 @@ def _categories(library: Path) -> list[str]:
 
 
 def _basket(bought: Sequence[str], chance: random.Random) -> dict[str, Any]:
+    values = [round(chance.uniform(1, 9), 2) for _ in bought]
     lines = [
-        {"category": category, "quantity": 1, "value": round(chance.uniform(1, 9), 2), "discount": 0.0}
-        for category in bought
+        {"category": category, "quantity": 1, "value": value, "discount": 0.0}
+        for category, value in zip(bought, values, strict=True)
     ]
-    return {
-        "value": round(sum(line["value"] for line in lines), 2),
-        "categories": list(bought),
-        "lines": lines,
-    }
+    return {"value": round(sum(values), 2), "categories": list(bought), "lines": lines}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,14 @@ from benchmarks.shop import NOW, SEED, STEP, Backlog, opened_shop, pile_up, user
 if TYPE_CHECKING:
     from decision.demo.client import ServiceClient
 
-BACKLOG = Backlog(enrolments=20_000, steps=60, decisions_a_step=1_000)
+BACKLOG = Backlog(enrolments=10_000, steps=1_000, decisions_a_step=100)
 USERS = 200
 SCHEDULE = Schedule(rate=200, number=800)
 REPEATS = 5
 # The executor and the learner are given this long to get going before requests are measured.
 _HEAD_START_SECONDS = 0.5
+# Share of the time in which new rewards must be being learnt; the rest is the way from one call to the next.
+_LEARNING_AT_LEAST = 0.5
 
 
 def measure(folder: Path, say: Say) -> Sequence[Pair]:
@@ -64,12 +66,14 @@ def _p99(requests: Requests) -> float:
 class _Work:
     """Keeps executor and learner of a running service busy, by asking for their jobs again and again.
 
-    The clock is moved on a step each time, so enrolments fall due and windows close without end.
+    The clock is moved on a step each time, so enrolments fall due and windows close as long as there are any.
     """
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
-        self._clock = _Clock(NOW)
+        self._now = NOW
+        self._moving = threading.Lock()
+        self._beside = ThreadPoolExecutor(1)
         self._seconds = 0.0
         self._learning = 0.0
         self._advanced = 0
@@ -81,15 +85,13 @@ class _Work:
         """Keep both busy for as long as the block lasts, and the moment until their last jobs end.
 
         Raises:
-            BenchmarkError: a job failed, or one of them had nothing to do.
+            BenchmarkError: a job failed, the executor had nothing to do, or the learner too little.
         """
         stop = threading.Event()
-        before = self._advanced, self._trained
+        advanced, learning, began = self._advanced, self._learning, time.perf_counter()
         threads = [
-            threading.Thread(target=self._repeat, args=(what, stop))
-            for what in (self._execute, self._mature, self._learn)
+            threading.Thread(target=self._repeat, args=(what, stop)) for what in (self._execute, self._learn)
         ]
-        started = time.perf_counter()
         for thread in threads:
             thread.start()
         try:
@@ -99,11 +101,16 @@ class _Work:
             stop.set()
             for thread in threads:
                 thread.join()
-            self._seconds += time.perf_counter() - started
+            seconds = time.perf_counter() - began
+            self._seconds += seconds
         if self._failures:
             raise BenchmarkError(f"a job failed under load: {self._failures[0]}") from self._failures[0]
-        if self._advanced == before[0] or self._trained == before[1]:
-            raise BenchmarkError("executor or learner had nothing to do; the measurement is void")
+        busy = (self._learning - learning) / seconds
+        if self._advanced == advanced or busy < _LEARNING_AT_LEAST:
+            raise BenchmarkError(
+                f"{self._advanced - advanced} enrolments were advanced, and learning was under way only "
+                f"{busy:.0%} of the time; the measurement is void"
+            )
 
     def told(self) -> str:
         """Say how much was done under load."""
@@ -126,30 +133,24 @@ class _Work:
             client.close()
 
     def _execute(self, client: ServiceClient) -> None:
-        self._clock.step(client)
-        self._advanced += int(client.run("deliver")["done"].get("advanced", 0))
-
-    def _mature(self, client: ServiceClient) -> None:
-        if not client.run("reward")["matured"]:
-            self._clock.step(client)
+        advanced = int(client.run("deliver")["done"].get("advanced", 0))
+        self._advanced += advanced
+        if not advanced:
+            self._step(client)
 
     def _learn(self, client: ServiceClient) -> None:
+        """Learn what matured, and meanwhile let mature what is to be learnt next."""
+        self._step(client)
+        maturing = self._beside.submit(client.run, "reward")
         started = time.perf_counter()
-        report = client.run("learn")
-        self._trained = max(self._trained, int(report["trained"]))
-        self._learning += time.perf_counter() - started
+        trained = int(client.run("learn")["trained"])
+        if trained > self._trained:
+            self._trained = trained
+            self._learning += time.perf_counter() - started
+        maturing.result()
 
-
-class _Clock:
-    """The service's clock, moved by several threads."""
-
-    def __init__(self, now: datetime) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-
-    def step(self, client: ServiceClient) -> None:
-        """Move it on by one step."""
-        with self._lock:
+    def _step(self, client: ServiceClient) -> None:
+        with self._moving:
             self._now += STEP
             client.move_clock(self._now)
 

@@ -1,0 +1,40 @@
+"""All benchmarks, in the order in which they run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.append_latency import APPEND_LATENCY
+from benchmarks.benchmark import Benchmark
+from benchmarks.decide_in_process import DECIDE_IN_PROCESS
+from benchmarks.durable_appends import DURABLE_APPENDS
+from benchmarks.errors import UnknownBenchmark
+from benchmarks.estimators import ESTIMATORS
+from benchmarks.load_generator import LOAD_GENERATOR
+from benchmarks.rules_one_user import RULES_ONE_USER
+from benchmarks.small_request import SMALL_REQUEST
+
+_ALL = (
+    LOAD_GENERATOR,
+    DURABLE_APPENDS,
+    APPEND_LATENCY,
+    SMALL_REQUEST,
+    DECIDE_IN_PROCESS,
+    RULES_ONE_USER,
+    ESTIMATORS,
+)
+BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
+
+
+def chosen(names: Sequence[str]) -> list[Benchmark]:
+    """Return the benchmarks of these names, each once, in the registry's order; all when none is named.
+
+    Raises:
+        UnknownBenchmark: a name is not in the registry.
+    """
+    unknown = sorted(set(names) - set(BENCHMARKS))
+    if unknown:
+        raise UnknownBenchmark(
+            f"there is no benchmark {', '.join(map(repr, unknown))}; there are {', '.join(BENCHMARKS)}"
+        )
+    return [benchmark for name, benchmark in BENCHMARKS.items() if not names or name in names]
