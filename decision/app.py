@@ -12,7 +12,7 @@ from audiences import api as audiences_api
 from decision import api as decision_api
 from decision import health, problems
 from decision.observe import api as observe_api
-from decision.observe import metrics
+from decision.observe import metrics, traces
 from decision.wiring import Service
 from playbooks import api as playbooks_api
 
@@ -25,7 +25,9 @@ def create_app(service: Service) -> FastAPI:
         service.start()
         yield
 
-    app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan)
+    app = FastAPI(
+        title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI
+    )
     problems.install(app)
     health.add_routes(app, service)
     audiences_api.add_event_routes(app, service.database, service.clock, metrics.events)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 from decision.errors import PortInUse
 from decision.logs import configure
+from decision.observe import traces
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
 from decision.settings import Settings, load_settings
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
@@ -77,7 +78,8 @@ def serve(
     settings = load_settings(
         data=data, host=host, port=port, library=library, seed=seed, clock=clock, schedule=schedule
     )
-    configure()
+    configure(settings.log_level)
+    traces.configure()
     _serve(settings, process)
 
 
@@ -99,7 +101,8 @@ def work(
             "one process owns a SQLite file, and `nextplay serve` runs the jobs itself; to run them in "
             "processes of their own, set NEXTPLAY_DATABASE_URL to a Postgres database"
         )
-    configure()
+    configure(settings.log_level)
+    traces.configure()
     _work(settings, process)
 
 
@@ -167,6 +170,7 @@ def _serve(settings: Settings, process: Process) -> None:
         raise
     config = uvicorn.Config(
         create_app(service),
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

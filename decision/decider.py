@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from audiences.features import FeatureReader
 from audiences.repository import is_known
 from decision.errors import KeyReused
+from decision.observe import traces
 from playbooks import counters, repository
 from playbooks.decision import Decision
 from playbooks.errors import UnknownDecision
@@ -135,6 +136,7 @@ class Decider:
         fingerprint = blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
         serving = self._serving
         decision = self._decide(serving, request, key)
+        traces.note(decision_id=decision.decision_id, placement=decision.placement, policy=decision.policy)
         library = serving.snapshot.library
 
         def record(connection: Connection) -> DecideAnswer:
@@ -155,7 +157,9 @@ class Decider:
                 repository.remember_answer(connection, key, remembered, final.decided_at)
             return answer
 
-        return self._database.writer.submit(record, rows=4, lane=Lane.DECISION)
+        future = self._database.writer.submit(record, rows=4, lane=Lane.DECISION)
+        traces.span_until_done("commit", future)
+        return future
 
     def decide(self, user_id: str, placement: str, *, key: str | None = None) -> DecideAnswer:
         """Decide and wait until the decision is durable (see `submit`)."""
@@ -181,7 +185,8 @@ class Decider:
         decision_id = new_id(now)
         asked = Request(decision_id, request.user_id, request.placement, key or decision_id)
         try:
-            features = self._features.read(request.user_id)
+            with traces.span("features"):
+                features = self._features.read(request.user_id)
         except NextplayError as error:
             _log.warning("features unreachable", error=str(error))
             return fall_back(serving.snapshot, asked, now, FEATURES_UNREACHABLE)
@@ -193,14 +198,15 @@ class Decider:
         if serving.lookback:
             with self._database.read() as connection:
                 uses = counters.read(connection, request.user_id, now, since=now - serving.lookback)
-        return decide(
-            serving.snapshot,
-            asked,
-            features=features.values,
-            audiences=self._memberships.of(request.user_id),
-            uses=uses,
-            now=now,
-        )
+        with traces.span("matching"):
+            return decide(
+                serving.snapshot,
+                asked,
+                features=features.values,
+                audiences=self._memberships.of(request.user_id),
+                uses=uses,
+                now=now,
+            )
 
 
 def _reserve(connection: Connection, library: Library, decision: Decision) -> Decision:

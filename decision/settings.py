@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from decision.logs import Level
 from storage.errors import ConfigurationError
 
 SETTINGS_FILE = "settings.env"
@@ -28,6 +29,8 @@ class Settings(BaseSettings):
     seed: str = "nextplay"
     # When set, the service lives on this clock instead of the machine's, and is moved over HTTP.
     clock: datetime | None = None
+    # What the log tells at least; `debug` adds a line for every request.
+    log_level: Level = "info"
     # Whether jobs run by themselves, at the intervals of `decision.jobs`.
     schedule: bool = True
 

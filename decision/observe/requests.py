@@ -7,11 +7,8 @@ the level lets it through: answers of 500 and more as warnings, all others at `d
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Awaitable
-from contextvars import ContextVar
-from itertools import count
 from typing import Any
 
 import structlog
@@ -19,27 +16,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from decision.observe import metrics
+from decision.observe.ids import begin_request, request_id
 
 _log = structlog.get_logger(__name__)
+# Asked at every request; the standard library remembers the answer (see `decision.logs.NAME`).
+_wanted = logging.getLogger("nextplay")
 
 # A request that met no route: its path is the client's invention and is kept nowhere.
 NO_ROUTE = "none"
 REQUEST_ID = b"x-request-id"
 _REFUSED = 400
 _FAILED = 500
-
-_process = secrets.token_hex(4)
-_numbers = count(1)
-_number: ContextVar[int | None] = ContextVar("nextplay_request", default=None)
-
-
-def request_id() -> str | None:
-    """Return the id of the request that is being answered here, None outside of any.
-
-    It is ours, never the client's, who could write anything into it.
-    """
-    number = _number.get()
-    return None if number is None else f"{_process}-{number:x}"
 
 
 class ObserveRequests:
@@ -54,7 +41,7 @@ class ObserveRequests:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        _number.set(next(_numbers))
+        begin_request()
         status = 0
 
         def answer(message: Message) -> Awaitable[None]:
@@ -75,7 +62,7 @@ class ObserveRequests:
             route = self._template(scope)
             seconds = time.perf_counter() - started
             metrics.answered(route, scope["method"], status, seconds)
-            if status >= _FAILED or _log.is_enabled_for(logging.DEBUG):
+            if status >= _FAILED or _wanted.isEnabledFor(logging.DEBUG):
                 _line(scope["method"], route, status, seconds)
 
     def _template(self, scope: Scope) -> str:
