@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection, select, update
 
+from delivery.repository import hold_reader
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -144,6 +145,50 @@ def test_many_writers_one_reader(wide: Database, clock: SimulatedClock) -> None:
     assert sorted(right.finish()) == sorted(committed)
     missed = set(committed) - set(naive.finish())
     assert missed, "the reader without a horizon was to miss some: this test proves nothing"
+
+
+def take_held(connection: Connection, chance: random.Random) -> list[str] | None:
+    """Take a page while holding the cursor; None if another holds it. Some die after they moved it."""
+    position = hold_reader(connection, "shared")
+    if position is None:
+        return None
+    page = ledger.read_after(connection, position, kind=Kind.EVENT, limit=7)
+    if page:
+        ledger.advance(connection, "shared", page[-1].seq)
+    time.sleep(chance.random() / 200)
+    if chance.random() < 0.2:
+        raise InterruptedError
+    return [one.id for one in page]
+
+
+def test_readers_that_hold_their_cursor_share_the_facts(database: Database, clock: SimulatedClock) -> None:
+    """Several workers under one name, as the executors are; some die after they moved the cursor."""
+    committed, taken = [f"{turn}:{index}" for turn in range(60) for index in range(5)], list[str]()
+    done = threading.Event()
+
+    def work(seed: int) -> None:
+        chance = random.Random(seed)
+        while True:
+            last = done.is_set()
+            try:
+                page = database.write(partial(take_held, chance=chance))
+            except InterruptedError:
+                continue
+            if page:
+                taken.extend(page)
+            elif last and page is not None:
+                return
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    for turn in range(60):
+        new = [fact(clock, name) for name in committed[5 * turn : 5 * turn + 5]]
+        database.write(partial(ledger.append, new=new, now=clock.now()), rows=5)
+    done.set()
+    for worker in workers:
+        worker.join()
+    assert sorted(taken) == sorted(committed)
 
 
 def test_facts_of_one_transaction_come_in_their_order(database: Database, clock: SimulatedClock) -> None:
