@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.appends import (
@@ -59,15 +58,11 @@ def through_the_writer(folder: Path, new: Sequence[Order]) -> float:
             for future in waiting:
                 future.result()
 
-        threads = [
-            threading.Thread(target=submit, args=(new[number::SUBMITTERS],)) for number in range(SUBMITTERS)
-        ]
-        started = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        seconds = time.perf_counter() - started
+        shares = [new[number::SUBMITTERS] for number in range(SUBMITTERS)]
+        with ThreadPoolExecutor(SUBMITTERS) as pool:
+            started = time.perf_counter()
+            list(pool.map(submit, shares))
+            seconds = time.perf_counter() - started
         with database.read() as connection:
             check_count(count(connection), len(new))
     return len(new) / seconds

@@ -154,7 +154,7 @@ def _waiting(service: Service, number: int) -> list[Enrolment]:
             decision_id=enrolment_id,
             arm=watch.arms[index % len(watch.arms)],
             state="watching",
-            entered_at=(entered_at := NOW - ROUND * STEP * (index / number) + timedelta(milliseconds=1)),
+            entered_at=(entered_at := NOW - ROUND * STEP * (1 - (index + 1) / number)),
             due_at=entered_at + ROUND * STEP,
             waiting_for="watch_ended",
             revision=1,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from benchmarks.benchmark import Benchmark
     from benchmarks.report import Report
 
+_PAGE_WIDTH = 120
+
 
 def bench(
     names: Annotated[
@@ -82,7 +84,8 @@ def _print(measured: Report, benchmarks: Mapping[str, Benchmark]) -> None:
             result.bound,
             "[green]yes" if result.holds else "[red]no",
         )
-    console = Console()
+    # Where there is no terminal to fit into, a table as wide as it needs is better than a cut one.
+    console = Console() if sys.stdout.isatty() else Console(width=_PAGE_WIDTH)
     console.print(
         f"\n{machine.cores} cores of {machine.cpu}, Python {machine.python}, SQLite {machine.sqlite}, "
         f"load {machine.load:g}, 4 KB durable in {machine.sync_ms:g} ms\n",
