@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from storage.errors import NextplayError
 
@@ -18,24 +25,54 @@ _RETRY_AFTER_SECONDS = "1"
 _SERVER_ERROR = 500
 
 
-def problem(status: int, code: str, detail: str, *, retry: bool = False) -> Response:
+class Problem(Response):
+    """A problem document; `instance`, the path that was asked for, is added when it is sent."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status_code=document["status"], headers=headers)
+        self._document = document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        complete = {**self._document, "instance": quote(scope["path"])}
+        self.body = json.dumps(complete, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    retry: bool = False,
+    headers: Mapping[str, str] | None = None,
+) -> Problem:
     """Return a problem document; `code` is stable, `detail` says what was wrong, where and what to do."""
-    return JSONResponse(
+    return Problem(
         {
             "type": f"urn:nextplay:problem:{code}",
             "title": code.replace("-", " "),
             "status": status,
             "detail": detail,
         },
-        status,
-        headers={"Retry-After": _RETRY_AFTER_SECONDS} if retry else None,
-        media_type=MEDIA_TYPE,
+        {**({"Retry-After": _RETRY_AFTER_SECONDS} if retry else {}), **(headers or {})},
     )
 
 
-def of_error(error: NextplayError) -> Response:
+def of_error(error: NextplayError) -> Problem:
     """Return the problem document of one of our own errors."""
     return problem(error.status, error.code, str(error), retry=error.retry)
+
+
+def unrouted(method: str, path: str, allowed: tuple[str, ...]) -> Problem:
+    """Return the problem document of a request that no route takes; `allowed` methods have its path."""
+    if allowed:
+        methods = ", ".join(allowed)
+        detail = f"{method} is not a method of {path}; it takes {methods}"
+        return problem(405, "method-not-allowed", detail, headers={"Allow": methods})
+    return problem(404, "not-found", f"there is nothing at {path}; /docs lists what there is")
 
 
 def install(app: FastAPI) -> None:
@@ -57,7 +94,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
-        return problem(error.status_code, "http", str(error.detail))
+        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        return problem(error.status_code, code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> Response:

@@ -14,12 +14,19 @@ from storage.engine import Database
 from storage.errors import ConfigurationError, DatabaseInUse, DatabaseUnavailable, SchemaMismatch
 from storage.schema import metadata
 
-ROOMS_WITH_TABLES = ("audiences", "playbooks", "delivery", "learning")
+TABLES = (
+    "storage.leases_table",
+    "audiences.tables",
+    "playbooks.tables",
+    "delivery.tables",
+    "learning.tables",
+    "decision.auth.tables",
+)
 
 
 def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
-    for room in ROOMS_WITH_TABLES:
-        importlib.import_module(f"{room}.tables")
+    for module in TABLES:
+        importlib.import_module(module)
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []

@@ -1,0 +1,59 @@
+"""Who may use which route. A route that is not named here is refused to everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from decision.auth.models import Scope
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Who may use a route: a key with any of the scopes, or anybody where there is none.
+
+    `basic`: the key may come as the user name of HTTP basic auth, as Segment's SDKs send it.
+    """
+
+    scopes: frozenset[Scope]
+    basic: bool = False
+
+
+def _having(*scopes: Scope, basic: bool = False) -> Access:
+    return Access(frozenset(scopes), basic)
+
+
+PUBLIC = Access(frozenset())
+_EVENTS = _having(Scope.EVENTS, basic=True)
+_OPERATE = _having(Scope.OPERATE)
+_ADMIN = _having(Scope.ADMIN)
+# A decision's record is what evaluations are made of, and what operators are asked about.
+_RECORDS = _having(Scope.EVALUATE, Scope.OPERATE)
+
+# By method and path as the route declares it; HEAD goes with GET.
+ROUTES: Mapping[tuple[str, str], Access] = {
+    ("GET", "/health"): PUBLIC,
+    ("GET", "/ready"): PUBLIC,
+    ("GET", "/openapi.json"): PUBLIC,
+    ("GET", "/docs"): PUBLIC,
+    ("GET", "/docs/oauth2-redirect"): PUBLIC,
+    ("GET", "/redoc"): PUBLIC,
+    ("GET", "/metrics"): _OPERATE,
+    ("POST", "/v1/track"): _EVENTS,
+    ("POST", "/v1/identify"): _EVENTS,
+    ("POST", "/v1/batch"): _EVENTS,
+    ("POST", "/v1/decide"): _having(Scope.DECIDE),
+    ("GET", "/v1/decisions/{decision_id}"): _RECORDS,
+    ("POST", "/v1/decisions/{decision_id}/replay"): _RECORDS,
+    ("GET", "/v1/audiences"): _OPERATE,
+    ("GET", "/v1/users/{user_id}"): _OPERATE,
+    ("GET", "/v1/playbooks"): _OPERATE,
+    ("GET", "/v1/summary"): _OPERATE,
+    ("POST", "/v1/jobs/{name}"): _OPERATE,
+    ("GET", "/v1/clock"): _OPERATE,
+    ("PUT", "/v1/clock"): _OPERATE,
+    ("GET", "/v1/keys"): _ADMIN,
+    ("POST", "/v1/keys"): _ADMIN,
+    ("POST", "/v1/keys/{key_id}/rotate"): _ADMIN,
+    ("DELETE", "/v1/keys/{key_id}"): _ADMIN,
+}

@@ -1,0 +1,144 @@
+"""Refuses a body larger than its route takes, without reading it all or keeping it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from audiences.events import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
+from decision import problems
+from decision.api import MAX_DECIDE_BYTES
+
+# What a message or batch may have around it.
+_ENVELOPE = 16 * 1024
+LIMITS: Mapping[str, int] = {
+    "/v1/decide": MAX_DECIDE_BYTES,
+    "/v1/track": MAX_MESSAGE_BYTES + _ENVELOPE,
+    "/v1/identify": MAX_MESSAGE_BYTES + _ENVELOPE,
+    "/v1/batch": MAX_BATCH_BYTES + _ENVELOPE,
+}
+DEFAULT_LIMIT = 1024 * 1024
+
+# A server that closes while the client still sends resets the connection, and the answer may be lost with it.
+# So the answer goes out first, then this much is read and thrown away before the connection is closed.
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 8 * 1024 * 1024
+
+
+class BodyLimit:
+    """ASGI middleware that counts what it lets through, whatever Content-Length says."""
+
+    def __init__(
+        self, app: ASGIApp, limits: Mapping[str, int] = LIMITS, default: int = DEFAULT_LIMIT
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._default = default
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            limit = self._limits.get(scope["path"], self._default)
+            await _Counted(scope, receive, send, limit).run(self._app)
+        else:
+            await self._app(scope, receive, send)
+
+
+def install(app: FastAPI) -> None:
+    """Limit the bodies that an application is sent."""
+    app.add_middleware(BodyLimit)
+
+
+class _TooLarge(Exception):
+    """Unwinds the application; what it answers to that is not sent."""
+
+
+class _Counted:
+    """One request whose body is counted."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._limit = limit
+        self._read = 0
+        self._announced = 0
+        self._endless = self._waits = False
+        self._ended = self._started = self._too_large = False
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                self._announced = int(value) if value.isdigit() else 0
+            elif name == b"transfer-encoding":
+                self._endless = True
+            elif name == b"expect":
+                self._waits = value.lower() == b"100-continue"
+
+    async def run(self, app: ASGIApp) -> None:
+        """Let the application answer, unless the body turns out to be too large."""
+        if self._announced > self._limit:
+            await self._refuse()
+            return
+        try:
+            await app(self._scope, self._receive_some, self._send_some)
+        except Exception:
+            if not self._too_large or self._started:
+                raise
+        if self._too_large and not self._started:
+            await self._refuse()
+
+    async def _receive_some(self) -> Message:
+        message = await self._take()
+        if self._read > self._limit:
+            self._too_large = True
+            raise _TooLarge
+        return message
+
+    async def _take(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._read += len(message.get("body", b""))
+            self._ended = not message.get("more_body", False)
+        else:
+            self._ended = True
+        return message
+
+    async def _send_some(self, message: Message) -> None:
+        if self._too_large and not self._started:
+            return
+        self._started = True
+        if self._endless and not self._ended:
+            # Answered before the end of a body that may never end.
+            await self._send_and_close(message)
+        else:
+            await self._send(message)
+
+    async def _refuse(self) -> None:
+        refusal = problems.problem(
+            413,
+            "content-too-large",
+            f"the body has more than the {self._limit} bytes that are taken here: send less at a time",
+        )
+        await refusal(self._scope, self._receive, self._send_and_close)
+
+    async def _send_and_close(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await self._send(message)
+        elif message.get("more_body", False):
+            await self._send(message)
+        else:
+            await self._send({**message, "more_body": True})
+            await self._throw_away()
+            await self._send({"type": "http.response.body"})
+
+    async def _throw_away(self) -> None:
+        if self._waits and not self._read:
+            # Reading would tell the client to begin to send.
+            return
+        enough = self._read + _LINGER_BYTES
+        try:
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while not self._ended and self._read < enough:
+                    await self._take()
+        except TimeoutError:
+            pass
