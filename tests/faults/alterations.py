@@ -1,0 +1,86 @@
+"""Broken promises: what the harness must notice, put into a process before it starts.
+
+Each alteration takes one step of durability or exclusion out of the running code.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class HandOver(msgspec.Struct, frozen=True):
+    """A message was handed to its channel; `at` in nanoseconds on the machine's monotonic clock."""
+
+    key: str
+    process: int
+    at: int
+
+
+def note_hand_overs(file: Path) -> None:
+    """Append a line to `file` for every message the mailbox has taken (no promise is broken by this)."""
+    from delivery.channels.mailbox import Mailbox
+
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    send = Mailbox.send
+
+    def noted(self: Mailbox, message: Any) -> Any:
+        receipt = send(self, message)
+        line = msgspec.json.encode(HandOver(message.key, os.getpid(), time.monotonic_ns()))
+        os.write(handle, line + b"\n")
+        return receipt
+
+    Mailbox.send = noted  # type: ignore[method-assign]
+
+
+def acknowledge_before_commit() -> None:
+    """Answer before the transaction has ended: what a writer without a durable commit would do."""
+    from storage import writer
+    from storage.faultpoints import reached
+    from storage.statements import forget_deferred, run_deferred
+
+    def commit_together(self: Any, connection: Any, turn: list[Any]) -> None:
+        try:
+            with connection.begin():
+                results = [job.work(connection) for job in turn]
+                run_deferred(connection)
+                for job, result in zip(turn, results, strict=True):
+                    job.future.set_result(result)
+                # The disk takes its time; the callers have their answer.
+                time.sleep(0.02)
+                reached("writer.before_commit")
+        except Exception as error:  # noqa: BLE001 - as in the writer
+            forget_deferred(connection)
+            for job in turn:
+                if not job.future.done():
+                    job.future.set_exception(error)
+
+    writer.SqliteWriter._commit_together = commit_together  # type: ignore[method-assign]
+
+
+def no_message_lease() -> None:
+    """Hand messages over without leasing them: another relay finds them as free as this one did."""
+    from delivery import repository
+
+    def lease(_connection: Any, claimed: Any, holder: str, _until: Any) -> Any:
+        return [
+            repository.Queued(one.key, one.enrolment_id, one.queued_at, one.attempts + 1, holder)
+            for one in claimed
+        ]
+
+    def still_held(_connection: Any, held: Any) -> set[str]:
+        return {one.key for one in held}
+
+    repository.lease = lease  # type: ignore[assignment]
+    repository.still_held = still_held  # type: ignore[assignment]
+
+
+ALTERATIONS: Mapping[str, Callable[[], None]] = {
+    "acknowledge_before_commit": acknowledge_before_commit,
+    "no_message_lease": no_message_lease,
+}

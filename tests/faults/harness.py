@@ -1,0 +1,285 @@
+"""Starts services, lets clients work on them, takes the services away, and checks what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+import psutil
+
+from decision.demo.run import LIBRARY
+from storage.faultpoints import VARIABLE
+from tests.faults.invariants import Finding, Interruption, check
+from tests.faults.journal import Journal
+from tests.faults.launcher import Request
+from tests.faults.load import START, USERS, Batch, Load, message
+from tests.faults.stores import Store
+
+_START_SECONDS = 90.0
+_REQUEST_SECONDS = 30.0
+# So short that a job's turn is free again soon after the death of the process that had it.
+_LEASE_SECONDS = "0.5"
+# Marks all processes of a run, also those that a killed one leaves behind.
+_MARK = "FAULTS_RUN"
+# After this much time every window, coupon, reservation and lease is over.
+_AFTER_ALL = timedelta(days=15)
+
+
+class Launcher:
+    """The process that forks services (see `tests.faults.launcher`)."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.launcher"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env=environment,
+        )
+        self._started: queue.Queue[int] = queue.Queue()
+        self._ended: dict[int, int] = {}
+        self._news = threading.Condition()
+        assert self._process.stdout is not None
+        if "ready" not in json.loads(self._process.stdout.readline()):
+            raise RuntimeError("the launcher did not start")
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(self, request: Request) -> int:
+        """Start a process and return its id."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(msgspec.json.encode(request) + b"\n")
+        self._process.stdin.flush()
+        return self._started.get(timeout=_START_SECONDS)
+
+    def ended(self, pid: int, seconds: float = 0.0) -> int | None:
+        """Return how a process ended (as `os.waitstatus_to_exitcode`), None if it runs on for `seconds`."""
+        with self._news:
+            self._news.wait_for(lambda: pid in self._ended, seconds)
+            return self._ended.get(pid)
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            said: dict[str, Any] = json.loads(line)
+            if "started" in said:
+                self._started.put(said["started"])
+            elif "ended" in said:
+                with self._news:
+                    self._ended[said["ended"]] = said["status"]
+                    self._news.notify_all()
+
+
+class Harness:
+    """One database with one service at a time, its clients and their journal."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        store: Store,
+        data: Path,
+        *,
+        seed: str,
+        alterations: Sequence[str] = (),
+    ) -> None:
+        """Prepare `data` and the database, and start a first service with users who have features."""
+        self.store = store
+        self.data = data
+        self.journal = Journal()
+        self.pid = 0
+        self.interruptions: list[Interruption] = []
+        self._launcher = launcher
+        self._alterations = list(alterations)
+        self._port = _free_port()
+        self._chance = random.Random(f"{seed}/harness")
+        data.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(LIBRARY, data / "library")
+        self.load = Load(self.journal, self.connect, seed)
+        if store.is_postgres:
+            self._finish(self._launch(["migrate", "--data", str(data)], None))
+        self.start()
+        self._first_orders()
+
+    def connect(self) -> httpx2.Client:
+        """Return a client of the service, whichever process it is at the time."""
+        return httpx2.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=_REQUEST_SECONDS)
+
+    def start(self, aim: str | None = None, *, earlier: timedelta = timedelta()) -> bool:
+        """Start a service and wait until it is ready; False if it died before.
+
+        Args:
+            aim: the fault point it is to die at.
+            earlier: how far its clock was set back.
+        """
+        self.load.now -= earlier
+        arguments = ["serve", "--data", str(self.data), "--port", str(self._port), "--no-schedule"]
+        arguments += ["--clock", self.load.now.isoformat(), "--seed", "faults"]
+        if self.store.is_postgres:
+            arguments += ["--lease", _LEASE_SECONDS]
+        self.pid = self._launch(arguments, aim)
+        until = time.monotonic() + _START_SECONDS
+        with self.connect() as http:
+            while self.is_alive():
+                if time.monotonic() > until:
+                    raise TimeoutError(f"a service did not become ready:\n{self.end_of_log()}")
+                try:
+                    if http.get("/ready").status_code == httpx2.codes.OK:
+                        return True
+                except httpx2.TransportError:
+                    pass
+                time.sleep(0.02)
+        return False
+
+    def is_alive(self) -> bool:
+        """Whether the service runs; notes its death."""
+        return self._launcher.ended(self.pid) is None
+
+    def wait_dead(self, seconds: float) -> bool:
+        """Wait for the service to die; says whether it did, and notes when."""
+        status = self._launcher.ended(self.pid, seconds)
+        if status is None:
+            return False
+        now = time.monotonic_ns()
+        self.interruptions.append(Interruption(self.pid, now, now))
+        if status != -signal.SIGKILL:
+            raise RuntimeError(f"a service ended by itself ({status}):\n{self.end_of_log()}")
+        return True
+
+    def kill(self) -> None:
+        """Kill the service if it lives still."""
+        if self.is_alive():
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait_dead(_START_SECONDS)
+
+    def kill_learner(self) -> bool:
+        """Kill the learner's process; False if there is none at the moment."""
+        killed = False
+        for child in psutil.Process(self.pid).children():
+            child.kill()
+            killed = True
+        return killed
+
+    def run(self, *jobs: str, moved: timedelta = timedelta()) -> dict[str, Any]:
+        """Run jobs, after the clock has moved, and return the last report."""
+        report: dict[str, Any] = {}
+        with self.connect() as http:
+            if moved:
+                self.load.now += moved
+                http.put("/v1/clock", json={"now": self.load.now.isoformat()}).raise_for_status()
+            for job in jobs:
+                until = time.monotonic() + _REQUEST_SECONDS
+                while (response := http.post(f"/v1/jobs/{job}")).status_code in (409, 503):
+                    if time.monotonic() > until:
+                        break
+                    time.sleep(0.1)
+                if response.status_code != httpx2.codes.OK:
+                    raise RuntimeError(f"the job {job} was answered {response.text}\n{self.end_of_log()}")
+                report = response.json()
+        return report
+
+    def settle(self) -> list[Finding]:
+        """Have everything answered and done that is due, then check; the service must be alive."""
+        self.load.finish()
+        self.run("features", "audiences", "deliver")
+        # Twice: what the first round sends, the second brings to its end.
+        for _ in range(2):
+            self.run("push", "features", "deliver", "reward", "learn", moved=_AFTER_ALL)
+        with self.store.read() as connection:
+            found = check(connection, self.journal, self.data, self.interruptions)
+        if damage := self.store.damage():
+            found.append(Finding("wrong", f"the database file is damaged: {damage}"))
+        return found + self._replayed(20)
+
+    def close(self) -> list[Finding]:
+        """Kill the service; finds processes that outlive it."""
+        self.kill()
+        until = time.monotonic() + 5.0
+        while left := self._left_behind():
+            if time.monotonic() > until:
+                for process in left:
+                    process.kill()
+                return [Finding("wrong", f"{process} outlives its service") for process in left]
+            time.sleep(0.1)
+        return []
+
+    def end_of_log(self, lines: int = 30) -> str:
+        """Return the last lines that services wrote."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
+
+    @property
+    def _log(self) -> Path:
+        return self.data / "service.log"
+
+    def _launch(self, arguments: list[str], aim: str | None) -> int:
+        environment = {VARIABLE: aim or "", _MARK: str(self.data)}
+        if self.store.is_postgres:
+            environment["NEXTPLAY_DATABASE_URL"] = self.store.url
+        hand_overs = str(self.data / "hand-overs.jsonl")
+        return self._launcher.start(
+            Request(arguments, str(self._log), environment, hand_overs, self._alterations)
+        )
+
+    def _finish(self, pid: int) -> None:
+        if self._launcher.ended(pid, _START_SECONDS) != 0:
+            raise RuntimeError(f"a command failed:\n{self.end_of_log()}")
+
+    def _first_orders(self) -> None:
+        """Give every user an order, so that decisions about them have features."""
+        chance = self._chance
+        orders = [
+            message(f"first-{user}", user, "order_completed", START - timedelta(days=1), chance)
+            for user in USERS
+        ]
+        batch = Batch(self.journal, orders)
+        with self.connect() as http:
+            batch.answered(batch.send(http).raise_for_status().json())
+        self.run("features", "audiences")
+
+    def _replayed(self, number: int) -> list[Finding]:
+        """Replay a sample of the decisions."""
+        ids = sorted(answer["decision_id"] for answer in self.journal.answers.values())
+        found = []
+        with self.connect() as http:
+            for decision_id in self._chance.sample(ids, min(number, len(ids))):
+                response = http.post(f"/v1/decisions/{decision_id}/replay")
+                if response.status_code != httpx2.codes.OK or not response.json()["identical"]:
+                    found.append(Finding("wrong", f"replay of decision {decision_id}: {response.text}"))
+        return found
+
+    def _left_behind(self) -> list[psutil.Process]:
+        left = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(_MARK) == str(self.data):
+                    left.append(process)
+            except psutil.Error:
+                continue
+        return left
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,122 @@
+"""Starts `nextplay` processes quickly: imports once, then forks one for each line it reads.
+
+What is forked runs the command line as it is (`decision.cli.main`); only the seconds that importing Feast
+takes are saved, which many kills can't afford. A request is a JSON line on standard input (`Request`); the
+answers are JSON lines: `{"started": pid}` and, whenever one ends, `{"ended": pid, "status": waitstatus}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from storage import faultpoints
+from tests.faults import alterations
+
+# How soon the end of a process is noticed.
+_LOOK_SECONDS = 0.02
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One process to start: its arguments, its log, what differs from the shell's environment.
+
+    `hand_overs` is the file to which every message handed to a channel is noted; `alterations` are names of
+    `tests.faults.alterations`, which break a promise on purpose.
+    """
+
+    arguments: list[str]
+    log: str
+    environment: dict[str, str] = {}
+    hand_overs: str | None = None
+    alterations: list[str] = []
+
+
+def serve() -> None:
+    """Answer requests until standard input ends, then kill what still runs."""
+    _import_all()
+    running: set[int] = set()
+    requests = sys.stdin.fileno()
+    waiting = b""
+    _say({"ready": os.getpid()})
+    while True:
+        readable, _, _ = select.select([requests], [], [], _LOOK_SECONDS)
+        if readable:
+            data = os.read(requests, 1 << 16)
+            if not data:
+                break
+            *lines, waiting = (waiting + data).split(b"\n")
+            for line in lines:
+                pid = _start(msgspec.json.decode(line, type=Request))
+                running.add(pid)
+                _say({"started": pid})
+        for pid in list(running):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                running.discard(pid)
+                _say({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _start(request: Request) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        _become(request)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the last thing this process does is to tell of it
+        traceback.print_exc()
+        code = 1
+    else:
+        code = 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _become(request: Request) -> None:
+    from decision.cli import main
+
+    with Path(request.log).open("ab") as log, Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.environ.update(request.environment)
+    faultpoints.aim(os.environ.get(faultpoints.VARIABLE))
+    if request.hand_overs is not None:
+        alterations.note_hand_overs(Path(request.hand_overs))
+    for name in request.alterations:
+        alterations.ALTERATIONS[name]()
+    sys.argv = ["nextplay", *request.arguments]
+    main()
+
+
+def _import_all() -> None:
+    """Import what a service imports, also lazily, without starting a thread."""
+    import feast
+    import uvicorn
+
+    import decision.app
+    import decision.wiring
+
+    del feast, uvicorn, decision
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
