@@ -98,8 +98,11 @@ def append(connection: Connection, new: Sequence[NewFact], now: datetime) -> Non
 
     An id of that kind that is taken fails the transaction with `sqlalchemy.exc.IntegrityError`.
     """
-    rows = _rows(connection, new, now)
-    defer(connection, _INSERT if numbers_itself(connection) else _INSERT_NUMBERED, rows)
+    rows = _rows(new, now)
+    if numbers_itself(connection):
+        defer(connection, _INSERT, rows)
+    elif rows:
+        defer(connection, _INSERT_NUMBERED, _numbered(connection, rows))
 
 
 def append_unless_known(connection: Connection, new: Sequence[NewFact], now: datetime) -> set[str]:
@@ -109,11 +112,13 @@ def append_unless_known(connection: Connection, new: Sequence[NewFact], now: dat
     """
     if not new:
         return set()
+    rows = _rows(new, now)
     statement: Any = sqlite_insert(facts).values(_VALUES)
     if not numbers_itself(connection):
+        rows = _numbered(connection, rows)
         statement = postgres_insert(facts).values({"seq": number(), **_VALUES})
     statement = statement.on_conflict_do_nothing(index_elements=["kind", "id"]).returning(facts.c.id)
-    return set(connection.execute(statement, _rows(connection, new, now)).scalars())
+    return set(connection.execute(statement, rows).scalars())
 
 
 def get(connection: Connection, kind: Kind, fact_id: str) -> Fact | None:
@@ -244,9 +249,9 @@ def fact_of(row: Sequence[Any]) -> Fact:
     )
 
 
-def _rows(connection: Connection, new: Sequence[NewFact], now: datetime) -> list[dict[str, Any]]:
+def _rows(new: Sequence[NewFact], now: datetime) -> list[dict[str, Any]]:
     recorded_at = to_micros(now)
-    rows: list[dict[str, Any]] = [
+    return [
         {
             "kind": fact.kind.value,
             "id": fact.id,
@@ -258,7 +263,8 @@ def _rows(connection: Connection, new: Sequence[NewFact], now: datetime) -> list
         }
         for fact in new
     ]
-    if rows and not numbers_itself(connection):
-        for row, numbers in zip(rows, places(connection, len(rows)), strict=True):
-            row.update(numbers)
-    return rows
+
+
+def _numbered(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    numbers = places(connection, len(rows))
+    return [{**row, **of_row} for row, of_row in zip(rows, numbers, strict=True)]
