@@ -33,6 +33,9 @@ _log = structlog.get_logger(__name__)
 
 Report = dict[str, Any]
 
+# Feature services that are read online; views of no other service are put there.
+ONLINE_SERVICES = ("decide",)
+
 # Seconds from the end of one run to the start of the next, when the service runs its jobs by itself.
 INTERVALS: Mapping[str, float] = {
     "deliver": 0.5,
@@ -179,7 +182,7 @@ class Jobs:
         users = self._features.snapshot(now)
         with self._store:
             if users:
-                self._features.publish(now)
+                self._features.publish(now, ONLINE_SERVICES)
             self._computed.push()
         return {"events": events, "users": users, "as_of": now}
 

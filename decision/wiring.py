@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
-from audiences.definitions import read_definitions
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
-from audiences.service import Audiences, rule_schema, set_tag
+from audiences.service import Audiences, set_tag
 from decision.decider import Decider
+from decision.files import read_files
 from decision.following import Follower
 from decision.gate import CapGate
 from decision.jobs import Jobs, Scheduler, StoreLock
@@ -26,20 +25,19 @@ from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
 from delivery.repository import give_back
 from delivery.service import Delivery
-from feature_repo.specs import Specs, load_specs
+from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from learning import repository as learning_repository
 from learning.errors import VersionTaken
 from learning.reward_service import RewardService
-from learning.spec import read_spec
 from learning.training import Training
 from learning.versions import PolicyVersion
-from playbooks.library import Draft, Library, read_library
+from playbooks.counters import open_counters
+from playbooks.library import Draft, Library
 from playbooks.matching import Snapshot
 from playbooks.repository import publish
 from storage.clock import Clock, SimulatedClock, SystemClock
 from storage.engine import Database
-from storage.errors import ConfigurationError
 from storage.leases import Fence, Leases
 
 _log = structlog.get_logger(__name__)
@@ -69,12 +67,10 @@ class Service:
         self.draining = False
         self.clock: Clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
         specs = load_specs()
-        folder = _library_folder(settings)
         # All files are read before anything is opened or written.
-        draft = read_library(folder)
-        definitions = read_definitions(folder / "audiences.yaml", rule_schema(specs))
-        policy_spec = read_spec(folder / "policy.yaml")
-        self._policy_spec, self._vocabularies = policy_spec, arm_vocabularies(specs)
+        files = read_files(settings.library_folder, specs)
+        draft, definitions, policy_spec = files.draft, files.definitions, files.policy
+        self._policy_spec, self._vocabularies = policy_spec, files.vocabularies
         with ExitStack() as opened:
             self.database = open_database(settings)
             opened.callback(self.database.close)
@@ -88,13 +84,15 @@ class Service:
             self.training = Training(fences["learn"].database, policy_spec, self._vocabularies)
             opened.callback(self.training.close)
             self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
+            counters = open_counters(self.database, settings.counters_url)
+            opened.callback(counters.close)
             delivery = Delivery(
                 self.database,
                 self.clock,
                 PublishedPlans(),
                 open_channels(ChannelSettings(settings.data)),
                 set_tag,
-                gate=CapGate(),
+                gate=CapGate(counters),
                 holder=name,
             )
             delivery.recover()
@@ -106,6 +104,7 @@ class Service:
                     FeastFeatureReader(self.features, "decide", self.clock),
                     self.audiences.memberships,
                     delivery,
+                    counters,
                     self._snapshot(draft),
                 )
                 self._follower = Follower(
@@ -224,25 +223,6 @@ def open_database(settings: Settings) -> Database:
         return Database(url)
     # A machine that does not answer at all would be waited for by the operating system, for minutes.
     return Database(_patient(url), create=False)
-
-
-def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:
-    """Return the vocabularies of arm attributes: `arm_category` holds the names of `arm.category`."""
-    prefix = "arm_"
-    return {
-        name.removeprefix(prefix): words
-        for name, words in specs.vocabularies.items()
-        if name.startswith(prefix)
-    }
-
-
-def _library_folder(settings: Settings) -> Path:
-    folder = settings.library_folder
-    if not folder.is_dir():
-        raise ConfigurationError(
-            f"there is no library folder {folder}: name one with --library, or run `nextplay demo` to get one"
-        )
-    return folder
 
 
 def _patient(url: str) -> str:

@@ -100,16 +100,18 @@ class FeatureRepository:
         tables = self.snapshots.write(as_of)
         return max((tables[v.name].num_rows for v in self.specs.views.values() if v.only is None), default=0)
 
-    def publish(self, as_of: datetime) -> None:
-        """Put the snapshot as of T online.
+    def publish(self, as_of: datetime, services: Sequence[str] | None = None) -> None:
+        """Put the snapshot as of T online: the views of these services, or all of them.
 
         Computed views replace what is there. Rows of pushed views carry the time of the user's latest event
         and give way to newer ones, so a publish never undoes a push. Readers see all of it or nothing.
-        Raises SnapshotMissing.
+        Raises SnapshotMissing, and UnknownService.
         """
+        wanted = self.specs.services if services is None else services
+        names = {view.name for service in wanted for view in self.specs.views_of(service)}
         with self._writing:
             tables: dict[str, pa.Table] = {}
-            for view in self.specs.views.values():
+            for view in (one for one in self.specs.views.values() if one.name in names):
                 table = self.snapshots.read(view.name, as_of)
                 tables[view.name] = (
                     self._newer(view, _dated_by_event(view, table).to_pylist()) if view.pushed else table
