@@ -17,6 +17,7 @@ import typer
 if TYPE_CHECKING:
     from decision.wiring import Service
 
+from decision.doctor import doctor
 from decision.errors import PortInUse
 from decision.logs import configure
 from decision.observe import traces
@@ -31,6 +32,7 @@ KEEP_ALIVE_SECONDS = 75
 _REQUESTS_SHARE = 0.6
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+app.command()(doctor)
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

@@ -1,0 +1,193 @@
+"""Checks of what is kept: the database and who owns it, the ledger's readers, the outbox, the features."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from audiences.feeds import HISTORY_READER, PUSH_READER
+from decision.jobs import INTERVALS
+from decision.observe.findings import Finding, Subject, fail, ok, warn
+from decision.observe.looking import holder_of, looking, open_sqlite, sqlite_file
+from decision.observe.standing import COUNT_LIMIT, file_sizes, latest_snapshot
+from delivery.tables import enrolments, outbox
+from feature_repo.definitions import PROJECT
+from feature_repo.history import History
+from feature_repo.specs import load_specs
+from storage import ledger
+from storage.ledger import Kind
+from storage.migrate import check_schema
+from storage.schema import facts
+
+_MB = 1 << 20
+_LARGE_WAL = 1 << 30
+_QUICK_CHECK_SECONDS = 20
+_STEPS_BETWEEN_LOOKS = 100_000
+# A job that runs every few seconds and is this late does not run at all.
+_STUCK = timedelta(minutes=10)
+_CLOCKS_APART = timedelta(seconds=5)
+_NO_DATABASE = "there is no database yet"
+
+
+def owner(subject: Subject) -> Finding:
+    """Who owns the SQLite file."""
+    path = sqlite_file(subject.settings.url)
+    if path is None:
+        return ok("Postgres, shared by any number of processes")
+    holder = holder_of(path.with_name(path.name + ".lock"))
+    return ok(f"in use by {holder}" if holder else "not in use")
+
+
+def database(subject: Subject) -> Finding:
+    """The database answers and has the schema of this version."""
+    path = sqlite_file(subject.settings.url)
+    if path is not None and not path.exists():
+        return warn(_NO_DATABASE, "`nextplay serve` makes it; is it the folder you meant?")
+    try:
+        with looking(subject.settings.url) as connection:
+            # Raises what to do.
+            check_schema(connection)
+            apart = _clock_difference(connection)
+    except DBAPIError as error:
+        said = " ".join(str(error.orig).split())
+        return fail(f"it does not answer: {said}", "check NEXTPLAY_DATABASE_URL, and that it runs")
+    if apart > _CLOCKS_APART:
+        return warn(
+            f"its clock and this machine's are {apart.total_seconds():.0f} s apart", "let NTP keep both"
+        )
+    return ok("it answers and has the schema of this version")
+
+
+def integrity(subject: Subject) -> Finding:
+    """The SQLite file is whole, and its log does not grow without end."""
+    path = sqlite_file(subject.settings.url)
+    if path is None:
+        return ok("Postgres looks after its files itself")
+    if not path.exists():
+        return ok(_NO_DATABASE)
+    sizes = file_sizes(path)
+    said = f"{sizes['file'] / _MB:.0f} MB and a log of {sizes['wal'] / _MB:.0f} MB"
+    with closing(open_sqlite(path)) as connection:
+        give_up = time.monotonic() + _QUICK_CHECK_SECONDS
+        connection.set_progress_handler(lambda: time.monotonic() > give_up, _STEPS_BETWEEN_LOOKS)
+        try:
+            wrong = [row[0] for row in connection.execute("PRAGMA quick_check(3)") if row[0] != "ok"]
+        except sqlite3.OperationalError as error:
+            if "interrupted" not in str(error):
+                raise
+            return warn(
+                f"{said}; not wholly looked through in {_QUICK_CHECK_SECONDS} s", "nothing was wrong so far"
+            )
+        except sqlite3.DatabaseError as error:
+            wrong = [str(error)]
+    if wrong:
+        return fail(f"the file is damaged: {'; '.join(wrong)}", "stop the service and restore a backup")
+    if sizes["wal"] > _LARGE_WAL:
+        return warn(said, "something reads for very long and keeps the log from being folded in: restart it")
+    return ok(f"{said}; nothing wrong")
+
+
+def deliveries(subject: Subject) -> Finding:
+    """What is due is delivered."""
+    return _on_tables(subject, _deliveries)
+
+
+def readers(subject: Subject) -> Finding:
+    """Those who follow the ledger keep up, and the history belongs to this database."""
+    return _on_tables(subject, _readers)
+
+
+def snapshots(subject: Subject) -> Finding:
+    """The features are fresh."""
+    latest = latest_snapshot(subject.settings.data / "features" / "snapshots")
+    if latest is None:
+        return warn("no features were computed yet", "send events; the job `features` computes them")
+    age = (subject.settings.clock or datetime.now(UTC)) - latest
+    said = f"computed as of {latest:%Y-%m-%d %H:%M} UTC"
+    if age > timedelta(seconds=3 * INTERVALS["features"]):
+        return warn(f"{said}, {age} ago", "see in the log why the job `features` does not run or fails")
+    return ok(said)
+
+
+def online_store(subject: Subject) -> Finding:
+    """Feast's registry and online store can be read and hold what is declared."""
+    folder = subject.settings.data / "features"
+    if not (folder / "registry.db").exists():
+        return warn("there is no registry yet", "`nextplay serve` writes it")
+    specs = load_specs()
+    declared = set(specs.views)
+    from feature_repo.store import FeatureRepository  # noqa: PLC0415 - imports Feast, seconds
+
+    registered = {view.name for view in FeatureRepository(folder, specs).feast.list_batch_feature_views()}
+    if missing := sorted(declared - registered):
+        return warn(f"the registry lacks {', '.join(missing)}", "restart `nextplay serve`: it applies them")
+    with closing(open_sqlite(folder / "online.db")) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if missing := sorted(view for view in declared if f"{PROJECT}_{view}" not in tables):
+        return fail(f"the online store has no table of {', '.join(missing)}", "restart `nextplay serve`")
+    return ok(f"{len(declared)} views in the registry and the online store")
+
+
+def _deliveries(connection: Connection, subject: Subject) -> Finding:
+    now = subject.settings.clock or datetime.now(UTC)
+    late: Mapping[str, datetime | None] = {
+        "an enrolment is due": connection.execute(select(func.min(enrolments.c.due_at))).scalar(),
+        "a message waits": connection.execute(select(func.min(outbox.c.available_at))).scalar(),
+    }
+    for what, since in late.items():
+        if since is not None and now - since > _STUCK:
+            return warn(
+                f"{what} since {since:%Y-%m-%d %H:%M} UTC",
+                "see in the log why the job `deliver` does not run or fails",
+            )
+    return ok("nothing is late")
+
+
+def _readers(connection: Connection, subject: Subject) -> Finding:
+    last = connection.execute(select(func.max(facts.c.seq))).scalar() or 0
+    history = History(subject.settings.data / "features" / "history", load_specs().events)
+    written = max((history.position(event) for event in history.schemas.events), default=0)
+    if written > last:
+        return fail(
+            f"the feature history holds event {written}, the ledger ends at {last}",
+            "database and folder are not of one time: restore both from the same backup",
+        )
+    waiting = {reader: _behind(connection, reader) for reader in (HISTORY_READER, PUSH_READER)}
+    if waiting[PUSH_READER] >= COUNT_LIMIT:
+        return warn(
+            f"{COUNT_LIMIT} events or more wait to be pushed to the online store",
+            "see in the log why the job `push` does not run or fails",
+        )
+    return ok(
+        f"events not yet in the history: {waiting[HISTORY_READER]}, not yet online: {waiting[PUSH_READER]}"
+    )
+
+
+def _behind(connection: Connection, reader: str) -> int:
+    position = ledger.position_of(connection, reader)
+    new = select(facts.c.seq).where(facts.c.kind == Kind.EVENT, facts.c.seq > position).limit(COUNT_LIMIT)
+    return int(connection.execute(select(func.count()).select_from(new.subquery())).scalar_one())
+
+
+def _on_tables(subject: Subject, look: Callable[[Connection, Subject], Finding]) -> Finding:
+    path = sqlite_file(subject.settings.url)
+    if path is not None and not path.exists():
+        return ok(_NO_DATABASE)
+    try:
+        with looking(subject.settings.url) as connection:
+            return look(connection, subject)
+    except DBAPIError as error:
+        return fail(f"it can't be read: {' '.join(str(error.orig).split())}", "see the check `database`")
+
+
+def _clock_difference(connection: Connection) -> timedelta:
+    if connection.dialect.name == "sqlite":
+        return timedelta()
+    theirs: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    return abs(datetime.now(UTC) - theirs)
