@@ -40,8 +40,10 @@ def run(benchmarks: Sequence[Benchmark], folder: Path, say: Say) -> tuple[Report
         say(f"{benchmark.name}: {benchmark.measures}")
         try:
             results.append(conclude(benchmark, benchmark.run(own, say)))
-        except (NextplayError, OSError) as error:
+        except NextplayError as error:
             failures[benchmark.name] = str(error)
+        except Exception as error:  # noqa: BLE001 - a mistake in one must not lose what the others measured
+            failures[benchmark.name] = f"{type(error).__name__}: {error}"
         finally:
             shutil.rmtree(own, ignore_errors=True)
     return Report(machine, results), failures

@@ -132,9 +132,10 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         raise BenchmarkError("no luck")
 
     failing = Benchmark("failing", "What.", "Whom.", "ms", Bound("value", "<=", 1), fail)
-    measured, failures = report.run([failing, benchmark([Pair(1, 2)] * 3)], tmp_path, say)
+    broken = Benchmark("broken", "What.", "Whom.", "ms", Bound("value", "<=", 1), lambda *_: [Pair(1, 0)] * 3)
+    measured, failures = report.run([failing, broken, benchmark([Pair(1, 2)] * 3)], tmp_path, say)
     assert [result.name for result in measured.results] == ["one"]
-    assert failures == {"failing": "no luck"}
+    assert failures == {"failing": "no luck", "broken": "ZeroDivisionError: division by zero"}
     assert not list(tmp_path.iterdir())
 
 
