@@ -1,0 +1,189 @@
+"""Metrics: what is counted, under which names, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from fastapi import FastAPI
+from prometheus_client import generate_latest
+from sqlalchemy import Connection, insert
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
+
+from decision.observe import metrics, standing
+from decision.observe.requests import ObserveRequests
+from delivery.tables import enrolments, outbox
+from storage.clock import SimulatedClock
+from storage.engine import Database
+from storage.errors import WriterBusy
+from storage.writer import QUEUE_ROWS, Lane
+
+# What the layer around a request may add to it, in CPU time.
+MOST_SECONDS = 5e-6
+
+
+def value(name: str, **labels: str) -> float:
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def app() -> FastAPI:
+    made = FastAPI()
+
+    async def raw(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("")
+
+    @made.get("/things/{thing}")
+    def show(thing: str) -> str:
+        if thing == "broken":
+            raise ValueError
+        return thing
+
+    made.add_route("/raw", raw, methods=["POST"])
+    made.add_middleware(ObserveRequests)
+    return made
+
+
+def test_requests_by_template_method_and_status() -> None:
+    client = TestClient(app(), raise_server_exceptions=False)
+    before = value("nextplay_request_seconds_count", route="/things/{thing}", method="GET")
+    for path in ("/things/1", "/things/2", "/things/broken", "/made/up"):
+        client.get(path)
+    client.post("/raw")
+    client.get("/raw")
+    client.request("INVENTED", "/raw")
+    assert value("nextplay_requests_total", route="/things/{thing}", method="GET", status="200") == 2
+    assert value("nextplay_requests_total", route="/things/{thing}", method="GET", status="500") == 1
+    assert value("nextplay_requests_total", route="none", method="GET", status="404") >= 1
+    assert value("nextplay_requests_total", route="/raw", method="POST", status="200") == 1
+    assert value("nextplay_requests_total", route="/raw", method="GET", status="405") == 1
+    assert value("nextplay_requests_total", route="/raw", method="other", status="405") == 1
+    assert value("nextplay_request_seconds_count", route="/things/{thing}", method="GET") == before + 3
+    said = generate_latest(metrics.REGISTRY).decode()
+    assert "INVENTED" not in said
+    assert "/made/up" not in said
+
+
+def test_a_job_that_fails_counts_as_failed_and_does_not_look_fresh() -> None:
+    with metrics.job("test_job"):
+        pass
+    first = value("nextplay_job_seconds_since_success", job="test_job")
+    with pytest.raises(ValueError, match="no"), metrics.job("test_job"):
+        raise ValueError("no")
+    assert value("nextplay_job_runs_total", job="test_job", result="succeeded") == 1
+    assert value("nextplay_job_runs_total", job="test_job", result="failed") == 1
+    assert value("nextplay_job_seconds_count", job="test_job") == 2
+    assert value("nextplay_job_seconds_since_success", job="test_job") > first
+
+
+def test_the_layer_around_a_request_costs_less_than_five_microseconds() -> None:
+    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+        scope["endpoint"] = answer
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(_message: Message) -> None:
+        return
+
+    owner = FastAPI()
+    layer = ObserveRequests(answer)
+
+    async def ask(one: Any, times: int = 4_000) -> float:
+        started = time.thread_time()
+        for _ in range(times):
+            await one({"type": "http", "method": "POST", "path": "/v1/x", "app": owner}, receive, send)
+        return (time.thread_time() - started) / times
+
+    async def added() -> float:
+        return min([await ask(layer) - await ask(answer) for _ in range(7)])
+
+    assert asyncio.run(added()) < MOST_SECONDS
+
+
+def test_the_writer_is_watched(database: Database) -> None:
+    metrics.watch(database)
+    turns, rows = value("nextplay_writer_turn_seconds_count"), value("nextplay_writer_turn_rows_sum")
+    refused = value("nextplay_writer_refusals_total", lane="background")
+    database.write(lambda connection: connection.exec_driver_sql("SELECT 1").scalar(), rows=3)
+    assert value("nextplay_writer_turn_seconds_count") == turns + 1
+    assert value("nextplay_writer_turn_rows_sum") == rows + 3
+
+    def hold(_connection: Connection) -> None:
+        time.sleep(0.2)
+
+    held = database.writer.submit(hold, rows=QUEUE_ROWS, lane=Lane.DECISION)
+    futures = []
+
+    def submit_until_refused() -> None:
+        while True:
+            futures.append(database.writer.submit(lambda _: None, rows=500))
+
+    with pytest.raises(WriterBusy):
+        submit_until_refused()
+    assert value("nextplay_writer_refusals_total", lane="background") == refused + 1
+    held.result()
+    for future in futures:
+        future.result()
+
+
+@dataclass
+class Part:
+    """As much of a service as the queues need."""
+
+    database: Database
+    clock: SimulatedClock
+
+
+def test_queues_and_their_delays(database: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
+    service = cast(Any, Part(database, clock))
+    assert standing.delivery(service) == ({(): 0}, {(): 0.0}, {}, {(): 0.0})
+    common = {
+        "user_id": "u", "playbook": "p", "playbook_version": 1, "decision_id": "d", "arm": "{}", "state": "s",
+        "entered_at": now, "revision": 0, "status": "active",
+    }  # fmt: skip
+    due = [{"id": str(late), "due_at": now - timedelta(seconds=late), **common} for late in (-60, 5, 90)]
+    common = {"enrolment_id": "e", "queued_at": now, "attempts": 0}
+    messages = [
+        {"key": "1", "state": "queued", "available_at": now - timedelta(seconds=30), **common},
+        {"key": "2", "state": "queued", "available_at": now + timedelta(seconds=30), **common},
+        {"key": "3", "state": "sending", "available_at": now, **common},
+        {"key": "4", "state": "sent", "available_at": None, **common},
+    ]
+
+    def fill(connection: Connection) -> None:
+        connection.execute(insert(enrolments), due)
+        connection.execute(insert(outbox), messages)
+
+    database.write(fill, rows=7)
+    assert standing.delivery(service) == (
+        {(): 2},
+        {(): 90.0},
+        {("queued",): 2.0, ("sending",): 1.0},
+        {(): 30.0},
+    )
+    assert sum(standing.sizes(database).values()) > 10_000
+
+
+def test_the_age_of_features_is_read_from_the_files_names(tmp_path: Path) -> None:
+    assert standing.latest_snapshot(tmp_path) is None
+    for view, name in (
+        ("a", "20260302T090000_000000Z"),
+        ("b", "20260301T090000_000000Z"),
+        ("b", ".20990101T"),
+    ):
+        (tmp_path / view).mkdir(exist_ok=True)
+        (tmp_path / view / f"{name}.parquet").touch()
+    latest = standing.latest_snapshot(tmp_path)
+    assert latest is not None
+    assert latest.isoformat() == "2026-03-02T09:00:00+00:00"
