@@ -32,18 +32,20 @@ _CREATED = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What to send: bodies in turn, to one path of the service at `port` on this machine."""
+    """What to send: bodies in turn, to one path of the service at `port` on this machine, under a key."""
 
     port: int
     path: str
     bodies: Sequence[bytes]
     method: str = "POST"
+    key: str = ""
 
     def wire(self) -> list[bytes]:
         """Return the requests as they go over the connection."""
+        key = f"Authorization: Bearer {self.key}\r\n" if self.key else ""
         return [
             f"{self.method} {self.path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            f"{key}Content-Length: {len(body)}\r\n\r\n".encode()
             + body
             for body in self.bodies
         ]

@@ -43,8 +43,8 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
     with opened_shop(data, USERS) as service:
         pile_up(service, BACKLOG, users(USERS))
     with running_service(data, clock=NOW, seed=SEED, log=folder / "service.log") as client:
-        requests = Requests(int(client.http.base_url.port or 0), "/v1/track", _bodies())
-        work = _Work(str(client.http.base_url))
+        requests = Requests(int(client.http.base_url.port or 0), "/v1/track", _bodies(), key=client.key)
+        work = _Work(str(client.http.base_url), client.key)
 
         def loaded() -> float:
             with work.going_on():
@@ -69,8 +69,9 @@ class _Work:
     The clock is moved on a step each time, so enrolments fall due and windows close as long as there are any.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, key: str) -> None:
         self._base_url = base_url
+        self._key = key
         self._now = NOW
         self._moving = threading.Lock()
         self._beside = ThreadPoolExecutor(1)
@@ -123,7 +124,7 @@ class _Work:
     def _repeat(self, what: Callable[[ServiceClient], None], stop: threading.Event) -> None:
         from decision.demo.client import ServiceClient  # noqa: PLC0415 - as above
 
-        client = ServiceClient(self._base_url)
+        client = ServiceClient(self._base_url, self._key)
         try:
             while not stop.is_set():
                 what(client)

@@ -10,7 +10,10 @@ from fastapi import FastAPI
 
 from audiences import api as audiences_api
 from decision import api as decision_api
-from decision import health, problems
+from decision import body_limit, health, problems
+from decision.auth import api as keys_api
+from decision.auth import guard
+from decision.auth.opening import open_keys
 from decision.observe import api as observe_api
 from decision.observe import metrics, traces
 from decision.wiring import Service
@@ -35,5 +38,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
+    keys = open_keys(service.database, service.clock, service.settings.admin_key)
+    app.include_router(keys_api.router(keys))
+    guard.install(app, keys)
+    body_limit.install(app)
     observe_api.install(app, service)
     return app

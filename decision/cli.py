@@ -17,6 +17,7 @@ import typer
 if TYPE_CHECKING:
     from decision.wiring import Service
 
+from decision import key_commands
 from decision.doctor import doctor
 from decision.errors import PortInUse
 from decision.logs import configure
@@ -32,6 +33,7 @@ KEEP_ALIVE_SECONDS = 75
 _REQUESTS_SHARE = 0.6
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+app.add_typer(key_commands.app, name="keys")
 app.command()(doctor)
 
 _DEFAULTS = Process()

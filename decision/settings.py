@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from decision.auth.models import parse
 from decision.logs import Level
 from storage.errors import ConfigurationError
 
@@ -33,12 +34,21 @@ class Settings(BaseSettings):
     log_level: Level = "info"
     # Whether jobs run by themselves, at the intervals of `decision.jobs`.
     schedule: bool = True
+    # A key that opens everything, chosen by whoever starts the service; known from the first start on.
+    admin_key: SecretStr | None = None
 
     @field_validator("clock")
     @classmethod
     def _aware(cls, value: datetime | None) -> datetime | None:
         if value is not None and value.tzinfo is None:
             raise ValueError("write the time with its zone, for example 2017-03-27T04:00:00Z")
+        return value
+
+    @field_validator("admin_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and parse(value.get_secret_value()) is None:
+            raise ValueError("this is no key; `nextplay keys generate` prints one")
         return value
 
     @property

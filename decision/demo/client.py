@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import httpx2
 import msgspec
 
+from decision.auth.models import mint
 from storage.errors import NextplayError
 
 # Both keep a batch well below the 500 KB that one request may have.
@@ -27,6 +29,8 @@ CONNECTIONS = 16
 _START_SECONDS = 90
 _STOP_SECONDS = 30
 _REQUEST_SECONDS = 120
+# In the data folder: the admin key of the service, for those who may read the folder.
+KEY_FILE = "key"
 
 Message = dict[str, Any]
 
@@ -40,9 +44,11 @@ class DemoError(NextplayError):
 class ServiceClient:
     """Speaks to one running service. Not for use by several threads at once, except `decide_all`."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, key: str) -> None:
+        self.key = key
         self.http = httpx2.Client(
             base_url=base_url,
+            headers={"Authorization": f"Bearer {key}"},
             timeout=_REQUEST_SECONDS,
             limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
         )
@@ -127,15 +133,21 @@ def batches(messages: Iterable[Message]) -> Iterator[tuple[int, bytes]]:
 def running_service(data: Path, *, clock: datetime, seed: str, log: Path) -> Iterator[ServiceClient]:
     """Run `nextplay serve` as a process of its own for as long as the block lasts.
 
+    Its admin key is the one in the data folder's `KEY_FILE`, which is made if it is not there.
+
     Raises:
         DemoError: it did not come up; the message holds the end of its log.
     """
     port = _free_port()
     command = [sys.executable, "-m", "decision", "serve", "--data", str(data), "--port", str(port)]
     command += ["--clock", clock.isoformat(), "--seed", seed, "--no-schedule"]
+    key = kept_key(data)
+    environment = {**os.environ, "NEXTPLAY_ADMIN_KEY": key}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603 - our own command
-    client = ServiceClient(f"http://127.0.0.1:{port}")
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdout=output, stderr=output, env=environment
+        )
+    client = ServiceClient(f"http://127.0.0.1:{port}", key)
     try:
         _wait_until_ready(client, process, log)
         yield client
@@ -147,6 +159,20 @@ def running_service(data: Path, *, clock: datetime, seed: str, log: Path) -> Ite
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def kept_key(data: Path) -> str:
+    """Return the key in the data folder, made now if there is none; only the owner may read it."""
+    path = data / KEY_FILE
+    if not path.exists():
+        write_secret(path, f"{mint()}\n")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a new file that only its owner may read, from its first byte on."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
 
 
 def _wait_until_ready(client: ServiceClient, process: subprocess.Popen[bytes], log: Path) -> None:

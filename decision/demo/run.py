@@ -20,7 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from decision.demo.client import ServiceClient, running_service
+from decision.demo.client import ServiceClient, kept_key, running_service, write_secret
 from decision.demo.data import DECISION_WEEKS, CompleteJourney, start_of_week
 from decision.settings import SETTINGS_FILE
 from storage.errors import ConfigurationError
@@ -61,8 +61,13 @@ def prepare(target: Path, *, fresh: bool) -> Path:
 
 def finish(unfinished: Path, target: Path, *, clock: datetime, seed: str) -> None:
     """Leave the settings under which the database goes on being served, and put it in its place."""
-    lines = [f"NEXTPLAY_CLOCK={clock.isoformat()}", f"NEXTPLAY_SEED={seed}", "NEXTPLAY_SCHEDULE=false"]
-    (unfinished / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = [
+        f"NEXTPLAY_CLOCK={clock.isoformat()}",
+        f"NEXTPLAY_SEED={seed}",
+        "NEXTPLAY_SCHEDULE=false",
+        f"NEXTPLAY_ADMIN_KEY={kept_key(unfinished)}",
+    ]
+    write_secret(unfinished / SETTINGS_FILE, "\n".join(lines) + "\n")
     shutil.rmtree(target, ignore_errors=True)
     unfinished.rename(target)
 

@@ -6,30 +6,47 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from decision.demo.client import ServiceClient, running_service
+from decision.demo.client import running_service
 from decision.demo.data import CompleteJourney, start_of_week
-from decision.demo.run import prepare, progress_bars, replay_year
+from decision.demo.run import finish, prepare, progress_bars, replay_year
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.replace("\\\n", " ").splitlines()
+]
 USER = "900"
 
 
+@dataclass
+class Served:
+    """Where the service answers, and the folder in which commands are typed."""
+
+    url: str
+    folder: Path
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceClient]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The service over the data of a small demo, as `make serve` would run it."""
     journey = CompleteJourney(households=900)
     journey.households = [int(USER)]
-    folder = prepare(tmp_path_factory.mktemp("readme") / "demo", fresh=False)
+    folder = tmp_path_factory.mktemp("readme")
+    demo = folder / "var" / "demo"
+    unfinished = prepare(demo, fresh=False)
     with progress_bars() as progress:
-        replay_year(journey, folder, "demo", progress, weeks=(14,))
-    with running_service(folder, clock=start_of_week(16), seed="demo", log=folder / "again.log") as client:
-        yield client
+        replay_year(journey, unfinished, "demo", progress, weeks=(14,))
+    end = start_of_week(16)
+    finish(unfinished, demo, clock=end, seed="demo")
+    with running_service(demo, clock=end, seed="demo", log=demo / "again.log") as client:
+        yield Served(str(client.http.base_url).rstrip("/"), folder)
 
 
 def test_every_command_is_known_to_this_test() -> None:
@@ -50,16 +67,18 @@ def test_every_command_is_known_to_this_test() -> None:
 NEXTPLAY = ".venv/bin/nextplay"
 
 
-def typed(command: str, served: ServiceClient, decision_id: str = "") -> dict[str, object]:
+def typed(command: str, served: Served, decision_id: str = "") -> dict[str, object]:
     """Run a curl line of the README against the served port and return the JSON it prints."""
-    line = command.replace("http://127.0.0.1:8321", str(served.http.base_url).rstrip("/"))
+    line = command.replace("http://127.0.0.1:8321", served.url)
     line = line.replace("<decision_id>", decision_id)
-    run = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True)
+    run = subprocess.run(
+        ["sh", "-c", line], capture_output=True, text=True, timeout=30, check=True, cwd=served.folder
+    )
     answer: dict[str, object] = json.loads(run.stdout)
     return answer
 
 
-def test_the_curl_lines_work(served: ServiceClient) -> None:
+def test_the_curl_lines_work(served: Served) -> None:
     ask, show, replay = (command for command in COMMANDS if command.startswith("curl"))
     answer = typed(ask, served)
     shown = json.loads(re.search(r"```json\n(.*?)```", README, re.S).group(1))  # type: ignore[union-attr]
@@ -74,3 +93,11 @@ def test_the_documentation_points_at_files_that_exist() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} points at {target}"
+
+
+def test_the_demo_leaves_its_key_for_its_owner_only(served: Served) -> None:
+    demo = served.folder / "var" / "demo"
+    key = (demo / "key").read_text(encoding="utf-8").strip()
+    assert f"NEXTPLAY_ADMIN_KEY={key}\n" in (demo / "settings.env").read_text(encoding="utf-8")
+    for file in ("key", "settings.env"):
+        assert (demo / file).stat().st_mode & 0o777 == 0o600
