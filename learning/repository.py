@@ -74,11 +74,10 @@ def new_decisions(connection: Connection, *, limit: int) -> list[ledger.Fact]:
 
 def open_windows(connection: Connection, after: int, windows: Sequence[Window], position: int) -> bool:
     """Keep the windows of the decisions in (after, position], unless somebody else did meanwhile."""
-    if windows_position(connection) != after:
+    if not ledger.advance_from(connection, _WINDOWS_READER, after, position):
         return False
     if windows:
         connection.execute(insert(reward_windows), [msgspec.structs.asdict(window) for window in windows])
-    ledger.advance(connection, _WINDOWS_READER, position)
     return True
 
 
