@@ -17,7 +17,7 @@ serve: .venv/.use ## serve the demo's database on http://127.0.0.1:8321
 	$(BIN)/nextplay serve --data var/demo $(ARGS)
 
 test: .venv/.dev ## set up, then run every test
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: .venv/.dev ## style, complexity and import direction
 	$(BIN)/ruff format --check .
