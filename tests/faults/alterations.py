@@ -38,6 +38,19 @@ def note_hand_overs(file: Path) -> None:
     Mailbox.send = noted  # type: ignore[method-assign]
 
 
+def slow_hand_overs() -> None:
+    """Take 5 ms for each message, as a provider would (no promise is broken by this)."""
+    from delivery.channels.mailbox import Mailbox
+
+    send = Mailbox.send
+
+    def slow(self: Mailbox, message: Any) -> Any:
+        time.sleep(0.005)
+        return send(self, message)
+
+    Mailbox.send = slow  # type: ignore[method-assign]
+
+
 def acknowledge_before_commit() -> None:
     """Answer before the transaction has ended: what a writer without a durable commit would do."""
     from storage import writer
@@ -83,4 +96,5 @@ def no_message_lease() -> None:
 ALTERATIONS: Mapping[str, Callable[[], None]] = {
     "acknowledge_before_commit": acknowledge_before_commit,
     "no_message_lease": no_message_lease,
+    "slow_hand_overs": slow_hand_overs,
 }

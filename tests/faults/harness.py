@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import httpx2
 import msgspec
 import psutil
 
+from decision.auth.models import mint
 from decision.demo.run import LIBRARY
 from storage.faultpoints import VARIABLE
 from tests.faults.invariants import Finding, Interruption, check
@@ -31,6 +34,7 @@ from tests.faults.load import START, USERS, Batch, Load, message
 from tests.faults.stores import Store
 
 _START_SECONDS = 90.0
+_LOG_ROOM = 256 * 1024
 _REQUEST_SECONDS = 30.0
 # So short that a job's turn is free again soon after the death of the process that had it.
 _LEASE_SECONDS = "0.5"
@@ -112,6 +116,7 @@ class Harness:
         self._launcher = launcher
         self._alterations = list(alterations)
         self._port = _free_port()
+        self._key = str(mint())
         self._chance = random.Random(f"{seed}/harness")
         data.mkdir(parents=True, exist_ok=True)
         shutil.copytree(LIBRARY, data / "library")
@@ -121,35 +126,54 @@ class Harness:
         self.start()
         self._first_orders()
 
-    def connect(self) -> httpx2.Client:
+    def connect(self, port: int | None = None) -> httpx2.Client:
         """Return a client of the service, whichever process it is at the time."""
-        return httpx2.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=_REQUEST_SECONDS)
+        return httpx2.Client(
+            base_url=f"http://127.0.0.1:{port or self._port}",
+            timeout=_REQUEST_SECONDS,
+            headers={"Authorization": f"Bearer {self._key}"},
+        )
 
-    def start(self, aim: str | None = None, *, earlier: timedelta = timedelta()) -> bool:
+    def start(
+        self, aim: str | None = None, *, earlier: timedelta = timedelta(), doomed: float | None = None
+    ) -> bool:
         """Start a service and wait until it is ready; False if it died before.
 
         Args:
             aim: the fault point it is to die at.
             earlier: how far its clock was set back.
+            doomed: seconds after which it is killed, ready or not.
         """
         self.load.now -= earlier
-        arguments = ["serve", "--data", str(self.data), "--port", str(self._port), "--no-schedule"]
-        arguments += ["--clock", self.load.now.isoformat(), "--seed", "faults"]
-        if self.store.is_postgres:
-            arguments += ["--lease", _LEASE_SECONDS]
-        self.pid = self._launch(arguments, aim)
-        until = time.monotonic() + _START_SECONDS
+        self.pid = self._launch(self._arguments(self._port), aim)
+        launched = time.monotonic()
         with self.connect() as http:
             while self.is_alive():
-                if time.monotonic() > until:
+                if doomed is not None and time.monotonic() > launched + doomed:
+                    self.kill()
+                    return False
+                if time.monotonic() > launched + _START_SECONDS:
                     raise TimeoutError(f"a service did not become ready:\n{self.end_of_log()}")
-                try:
-                    if http.get("/ready").status_code == httpx2.codes.OK:
-                        return True
-                except httpx2.TransportError:
-                    pass
+                if _is_ready(http):
+                    return True
                 time.sleep(0.02)
+        self.wait_dead(0.0)
         return False
+
+    @contextmanager
+    def beside(self) -> Iterator[httpx2.Client]:
+        """Run a second service over the same database (Postgres) and folder, on the same clock."""
+        port = _free_port()
+        pid = self._launch(self._arguments(port), None)
+        with self.connect(port) as http:
+            until = time.monotonic() + _START_SECONDS
+            while not _is_ready(http):
+                if time.monotonic() > until or self._launcher.ended(pid) is not None:
+                    raise TimeoutError(f"a second service did not become ready:\n{self.end_of_log()}")
+                time.sleep(0.02)
+            yield http
+        os.kill(pid, signal.SIGKILL)
+        self._launcher.ended(pid, _START_SECONDS)
 
     def is_alive(self) -> bool:
         """Whether the service runs; notes its death."""
@@ -171,6 +195,28 @@ class Harness:
         if self.is_alive():
             os.kill(self.pid, signal.SIGKILL)
         self.wait_dead(_START_SECONDS)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Note that whatever was under way in the block may have been interrupted."""
+        start = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.interruptions.append(Interruption(None, start, time.monotonic_ns()))
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Let no file of the service grow in the block, as if the disk were full; no rights are needed."""
+        # Its log may go on: a service that can't say what is wrong is another matter.
+        most = (self.data / "service.log").stat().st_size + _LOG_ROOM
+        hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)[1]
+        with self.outage():
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (most, hard))
+            try:
+                yield
+            finally:
+                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
 
     def kill_learner(self) -> bool:
         """Kill the learner's process; False if there is none at the moment."""
@@ -231,8 +277,13 @@ class Harness:
     def _log(self) -> Path:
         return self.data / "service.log"
 
+    def _arguments(self, port: int) -> list[str]:
+        arguments = ["serve", "--data", str(self.data), "--port", str(port), "--no-schedule"]
+        arguments += ["--clock", self.load.now.isoformat(timespec="seconds"), "--seed", "faults"]
+        return [*arguments, "--lease", _LEASE_SECONDS] if self.store.is_postgres else arguments
+
     def _launch(self, arguments: list[str], aim: str | None) -> int:
-        environment = {VARIABLE: aim or "", _MARK: str(self.data)}
+        environment = {VARIABLE: aim or "", _MARK: str(self.data), "NEXTPLAY_ADMIN_KEY": self._key}
         if self.store.is_postgres:
             environment["NEXTPLAY_DATABASE_URL"] = self.store.url
         hand_overs = str(self.data / "hand-overs.jsonl")
@@ -276,6 +327,13 @@ class Harness:
             except psutil.Error:
                 continue
         return left
+
+
+def _is_ready(http: httpx2.Client) -> bool:
+    try:
+        return http.get("/ready").status_code == httpx2.codes.OK
+    except httpx2.TransportError:
+        return False
 
 
 def _free_port() -> int:

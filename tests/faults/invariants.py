@@ -88,7 +88,7 @@ def _events(connection: Connection, journal: Journal) -> Findings:
 
 
 def _answers(connection: Connection, journal: Journal, decisions: Sequence[Decision]) -> Findings:
-    """Every acknowledged decision is there once, under its key, and its remembered answer is the given one."""
+    """Every acknowledged decision is there once, under its key; the remembered answer is the given one."""
     yield from _twice("decision with the key", Counter(one.request_key for one in decisions))
     yield from _twice("decision", Counter(one.decision_id for one in decisions))
     by_key = {one.request_key: one for one in decisions}

@@ -59,9 +59,9 @@ class Journal:
                 self.contradictions.append(f"{method} {path} was answered {status}: {text[:300]}")
 
     def old_key(self, number: float) -> tuple[str, str] | None:
-        """Return a key (and its user) that was asked with before, the one at `number` in [0, 1) of all."""
+        """Return a key (and its user) that was answered, the one at `number` in [0, 1) of all."""
         with self._lock:
-            keys = list(self.asked)
+            keys = list(self.answers)
         if not keys:
             return None
         key = keys[int(number * len(keys))]

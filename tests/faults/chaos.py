@@ -1,0 +1,295 @@
+"""Kills services, many times, at every step of their protocols, and prints what that cost: `make chaos`.
+
+Each campaign is one database with one service after another; at its end everything is settled and checked.
+The order of faults, the requests and the moments come from `--seed`; what the threads of a process do in
+between does not, so two runs of a seed are alike, not equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from storage.faultpoints import POINTS
+from tests.faults.harness import Harness, Launcher
+from tests.faults.invariants import Finding
+from tests.faults.load import JOBS
+from tests.faults.stores import PostgresServer, Store
+
+FORTNIGHT = timedelta(days=15)
+# For each point: the most passages before the kill, and the jobs that lead there.
+AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
+    "writer.before_commit": (60, JOBS),
+    "writer.committed": (60, JOBS),
+    "executor.applied": (3, ("deliver",)),
+    "relay.claimed": (4, ("deliver",)),
+    "relay.handed_over": (3, ("deliver",)),
+    "feed.before_cursor": (4, ("push", "features")),
+    "reward.recorded": (2, ("reward", timedelta(days=5))),
+    "learn.folded": (1, ("deliver", "reward", "learn", FORTNIGHT)),
+    "learn.published": (1, ("deliver", "reward", "learn", FORTNIGHT)),
+}
+ANYWHERE, STARTING, LEARNER = "anywhere", "while starting", "the learner's process"
+DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
+# How long an aimed service may live before it is killed where it happens to be.
+_AIMED_SECONDS = 8.0
+_LIVES_A_CAMPAIGN = 25
+_BACK_SHARE = 0.2
+
+
+@dataclass
+class Tally:
+    """What was done and what came of it."""
+
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    outages: Counter[tuple[str, str]] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+    events: int = 0
+    decisions: int = 0
+    acting: int = 0
+
+    def killed(self, name: str) -> int:
+        """How often services died at a step, on all databases."""
+        return sum(number for (step, _), number in self.kills.items() if step == name)
+
+    def number(self, kind: str) -> int:
+        """How many findings there are of a kind."""
+        return sum(one.kind == kind for one in self.findings)
+
+
+class Campaign:
+    """Faults on one database, one after the other."""
+
+    def __init__(
+        self, launcher: Launcher, store: Store, data: Path, server: PostgresServer | None, seed: str
+    ) -> None:
+        self.tally = Tally()
+        self.harness = Harness(launcher, store, data, seed=seed)
+        self._server = server
+        self._where = "Postgres" if store.is_postgres else "SQLite"
+        self._chance = random.Random(f"{seed}/campaign")
+
+    def inflict(self, fault: str) -> bool:
+        """Start a service if none lives, let clients work, and let a fault happen; False: it was missed."""
+        if fault in POINTS:
+            return self._aimed(fault)
+        if fault == STARTING:
+            self.harness.kill()
+            self.harness.start(doomed=self._chance.uniform(0.1, 2.0))
+            return self._dies(STARTING)
+        self._alive()
+        {LEARNER: self._learner, DISK: self._disk, CUT: self._cut, CRASH: self._crash}.get(
+            fault, self._anywhere
+        )()
+        return True
+
+    def end(self) -> Tally:
+        """Settle, check and close."""
+        journal, tally = self.harness.journal, self.tally
+        self.harness.load.pause()
+        self._alive()
+        tally.findings += self.harness.settle()
+        tally.findings += self.harness.close()
+        tally.events, tally.decisions = len(journal.acknowledged), len(journal.answers)
+        tally.acting = sum(answer["offer"] is not None for answer in journal.answers.values())
+        tally.statuses = journal.statuses
+        return tally
+
+    def _alive(self) -> None:
+        if self.harness.is_alive():
+            return
+        back = timedelta()
+        if self._chance.random() < _BACK_SHARE:
+            back = timedelta(minutes=self._chance.randint(1, 24 * 60))
+            self.tally.outages[BACK, self._where] += 1
+        if not self.harness.start(earlier=back):
+            raise RuntimeError("a service died without a reason")
+
+    def _aimed(self, point: str) -> bool:
+        self.harness.kill()
+        most, jobs = AIMS[point]
+        ready = self.harness.start(f"{point}:{self._chance.randint(1, most)}")
+        if ready:
+            self.harness.load.resume(jobs)
+            if not self.harness.wait_dead(_AIMED_SECONDS):
+                self.harness.kill()
+                self._dies(ANYWHERE)
+                return False
+        return self._dies(point)
+
+    def _dies(self, step: str) -> bool:
+        self.harness.load.pause()
+        self.tally.kills[step, self._where] += 1
+        return True
+
+    def _anywhere(self) -> None:
+        self.harness.load.resume()
+        time.sleep(self._chance.uniform(0.05, 1.5))
+        self.harness.kill()
+        self._dies(ANYWHERE)
+
+    def _learner(self) -> None:
+        self.harness.load.resume(("deliver", "reward", "learn", "learn", FORTNIGHT))
+        until = time.monotonic() + _AIMED_SECONDS
+        while time.monotonic() < until:
+            time.sleep(self._chance.uniform(0.0, 0.05))
+            if self.harness.kill_learner():
+                self.tally.kills[LEARNER, self._where] += 1
+                break
+        time.sleep(0.5)
+        self.harness.load.pause()
+
+    def _disk(self) -> None:
+        self.harness.load.resume()
+        time.sleep(self._chance.uniform(0.1, 0.5))
+        with self.harness.full_disk():
+            time.sleep(2.0)
+        self.tally.outages[DISK, self._where] += 1
+        time.sleep(0.5)
+        self.harness.load.pause()
+
+    def _cut(self) -> None:
+        assert self._server is not None
+        self.harness.load.resume()
+        for _ in range(3):
+            time.sleep(self._chance.uniform(0.1, 0.5))
+            with self.harness.outage():
+                self._server.cut(self.harness.store)
+        self.tally.outages[CUT, self._where] += 1
+        time.sleep(0.5)
+        self.harness.load.pause()
+
+    def _crash(self) -> None:
+        assert self._server is not None
+        self.harness.load.resume()
+        time.sleep(self._chance.uniform(0.1, 0.8))
+        with self.harness.outage():
+            self._server.crash()
+            time.sleep(self._chance.uniform(0.0, 1.0))
+            self._server.start()
+        self.tally.outages[CRASH, self._where] += 1
+        time.sleep(1.0)
+        self.harness.load.pause()
+
+
+def plan(kills: int, *, postgres: bool, chance: random.Random) -> list[str]:
+    """Return the faults of one kind of database: `kills` of processes, and outages beside them."""
+    each = max(1, round(kills * 0.065))
+    faults = [point for point in AIMS for _ in range(each)]
+    faults += [STARTING] * each + [LEARNER] * (2 * each)
+    faults += [ANYWHERE] * max(1, kills - len(faults))
+    outages = (CUT, CRASH) if postgres else (DISK,)
+    faults += [one for one in outages for _ in range(max(1, kills // 20))]
+    chance.shuffle(faults)
+    return faults
+
+
+def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, bool]:
+    """Kill services `kills` times, half on SQLite and half on Postgres; says whether time was enough."""
+    total = Tally()
+    until = time.monotonic() + 60 * minutes
+    launcher, server = Launcher(), PostgresServer(folder / "postgres")
+    try:
+        for postgres in (False, True):
+            chance = random.Random(f"{seed}/{postgres}")
+            waiting = plan(kills // 2, postgres=postgres, chance=chance)
+            half = time.monotonic() + (until - time.monotonic()) / (1 if postgres else 2)
+            while waiting and time.monotonic() < half:
+                data = folder / f"{'postgres' if postgres else 'sqlite'}-{len(waiting)}"
+                data.mkdir()
+                store = server.create() if postgres else Store(f"sqlite:///{data / 'nextplay.db'}")
+                name = f"{seed}/{data.name}"
+                campaign = Campaign(launcher, store, data, server if postgres else None, name)
+                missed = [
+                    fault
+                    for fault in waiting[:_LIVES_A_CAMPAIGN]
+                    if time.monotonic() > half or not campaign.inflict(fault)
+                ]
+                waiting = missed + waiting[_LIVES_A_CAMPAIGN:]
+                tally = campaign.end()
+                _add(total, tally)
+                _say(
+                    f"{data.name}: {tally.kills.total()} kills, {tally.events} events and "
+                    f"{tally.decisions} decisions acknowledged, {len(tally.findings)} findings"
+                )
+                if not tally.findings:
+                    shutil.rmtree(data)
+            if waiting:
+                return total, False
+        return total, True
+    finally:
+        launcher.close()
+        server.close()
+
+
+def table(tally: Tally) -> str:
+    """Return what was killed and what came of it, as text."""
+    lines = [f"{'killed at':<24}{'SQLite':>8}{'Postgres':>10}{'all':>6}"]
+    for step in (*POINTS, ANYWHERE, STARTING, LEARNER):
+        each = [tally.kills[step, where] for where in ("SQLite", "Postgres")]
+        lines.append(f"{step:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
+    lines.append(f"{'kills':<40}{tally.kills.total():>8}")
+    for what in (DISK, CUT, CRASH, BACK):
+        each = [tally.outages[what, where] for where in ("SQLite", "Postgres")]
+        lines.append(f"{what:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
+    lines.append(
+        f"acknowledged: {tally.events} events, {tally.decisions} decisions ({tally.acting} with an offer)"
+    )
+    lines.append(f"answers that said to try again, or why not: {dict(tally.statuses.most_common())}")
+    lines.append(
+        f"acknowledged facts lost {tally.number('lost')}, doubled {tally.number('doubled')}, "
+        f"otherwise wrong {tally.number('wrong')}"
+    )
+    return "\n".join(lines + [f"  {one.kind}: {one.what[:600]}" for one in tally.findings[:30]])
+
+
+def main() -> int:
+    """Run from the command line; 0 if every promise was kept and every step was killed at often enough."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--kills", type=int, default=200)
+    options.add_argument("--seed", default="1")
+    options.add_argument("--minutes", type=float, default=30.0, help="stop starting anew after this long")
+    options.add_argument("--least", type=int, default=10, help="kills that every step must have had")
+    given = options.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="nextplay-chaos-"))
+    tally, complete = run(given.kills, given.seed, given.minutes, folder)
+    _say(table(tally))
+    rare = [step for step in POINTS if tally.killed(step) < given.least]
+    if rare:
+        _say(f"killed less than {given.least} times at: {', '.join(rare)}")
+    if not complete:
+        _say(f"stopped after {given.minutes:g} minutes; --minutes gives it more")
+    if tally.findings:
+        _say(f"what was found lies in {folder}")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 1 if rare else 0
+
+
+def _add(total: Tally, more: Tally) -> None:
+    total.kills += more.kills
+    total.outages += more.outages
+    total.statuses += more.statuses
+    total.findings += more.findings
+    total.events += more.events
+    total.decisions += more.decisions
+    total.acting += more.acting
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
