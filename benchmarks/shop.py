@@ -91,11 +91,14 @@ def opened_shop(data: Path, number: int) -> Iterator[Service]:
 
 
 def write_library(folder: Path) -> None:
-    """Write the demo's library and the playbook of the backlog."""
+    """Write the demo's library and the playbook of the backlog, at a placement of its own."""
     from decision.demo.run import LIBRARY  # noqa: PLC0415 - the demo draws plots
 
     shutil.copytree(LIBRARY, folder)
     (folder / "playbooks" / "watch.yaml").write_text(_WATCH, encoding="utf-8")
+    policy = yaml.safe_load((folder / "policy.yaml").read_text(encoding="utf-8"))
+    policy["placements"] += ["backlog"]
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
 
 
 def history(number: int, categories: Sequence[str]) -> list[Event]:
