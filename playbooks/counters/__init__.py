@@ -1,0 +1,52 @@
+"""Counters: what caps and budgets count, checked and reserved in one atomic step.
+
+Everything counted is a row of the database, the journal. `SqlCounters` checks against those rows in the
+decision's own transaction. `ValkeyCounters` checks in Valkey and writes the rows after, so that decisions on
+many processes never wait for each other's rows; docs/decisions/0007 says why it still can't exceed a limit.
+"""
+
+from __future__ import annotations
+
+from playbooks.counters.port import (
+    COUNTERS_LOST,
+    COUNTERS_UNREACHABLE,
+    RESERVATION,
+    Budget,
+    Counters,
+    Difference,
+    Reservation,
+    Spend,
+    Wanted,
+    longest_window,
+    wanted_by,
+)
+from playbooks.counters.sql import SqlCounters
+from playbooks.counters.valkey import ValkeyCounters
+from storage.engine import Database
+
+__all__ = [
+    "COUNTERS_LOST",
+    "COUNTERS_UNREACHABLE",
+    "RESERVATION",
+    "Budget",
+    "Counters",
+    "Difference",
+    "Reservation",
+    "Spend",
+    "SqlCounters",
+    "ValkeyCounters",
+    "Wanted",
+    "longest_window",
+    "open_counters",
+    "wanted_by",
+]
+
+
+def open_counters(database: Database, url: str = "") -> Counters:
+    """Open the counters: those of the database, or of the Valkey or Redis server at `url`.
+
+    Raises:
+        ConfigurationError: the URL can't be understood, or the server may throw counters away.
+        CountersUnreachable: nothing answers at the URL.
+    """
+    return ValkeyCounters(database, url) if url else SqlCounters(database)

@@ -1,0 +1,157 @@
+"""Epochs: how counters in Valkey are told from what a restart or a flush has left of them.
+
+Subjects (users, budgets) are spread over shards. A shard is in an epoch, whose token both the database and
+the server have; what the server keeps of a subject bears the token too. Where the tokens do not agree, or
+the server is another run than the one the epoch began in, a new epoch begins: first in the database, which
+voids every reservation that is not durable yet (`Reservation.keep` looks), then on the server. Only after
+that is a subject read from the journal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from sqlalchemy import Connection
+
+from playbooks.counters import repository
+from playbooks.counters.server import Server
+from playbooks.errors import CountersUnreachable
+from storage.engine import Database
+from storage.writer import Lane
+
+SHARDS = 256
+# Rounds of loading, settling and new epochs before a call gives up.
+_ROUNDS = 30
+# Others who hold an epoch, or begin one, are about to be done.
+_OTHERS_SECONDS = 0.002
+
+# A token that no shard ever has.
+_VOID = "void"
+
+# What a script's reply may ask for; called with the token, the rest of the reply, a connection to read by.
+Answer = Callable[[str, Sequence[Any], Connection], None]
+
+
+def shard_of(subject: str) -> int:
+    """Return the shard of a subject; its keys lie on one node of a cluster."""
+    return crc32(subject.encode()) % SHARDS
+
+
+class _Life(NamedTuple):
+    """What a script found: asked under `token`, the server is in `run` and `said` which epoch it is in."""
+
+    shard: int
+    token: str
+    run: str
+    said: str
+
+
+class Epochs:
+    """Runs scripts on shards, each in its current epoch. Thread-safe."""
+
+    def __init__(self, database: Database, server: Server) -> None:
+        self._database = database
+        self._server = server
+        self._tokens: dict[int, str] = {}
+        self._agreeing = threading.Lock()
+
+    def ask(
+        self,
+        script: str,
+        shard: int,
+        keys: Sequence[str],
+        arguments: Sequence[str | int],
+        answers: Mapping[bytes, Answer],
+        connection: Connection | None = None,
+    ) -> tuple[str, list[Any]]:
+        """Run a script until it replies with a word that `answers` does not deal with.
+
+        Returns the token under which it ran, and the reply. `connection` is the caller's transaction, if any.
+
+        Raises:
+            CountersUnreachable: the server does not answer, or others change the same things all the time.
+        """
+        keys = [_life(shard), *keys]
+        seen: str | None = None
+        for _ in range(_ROUNDS):
+            token = self._tokens.get(shard, "")
+            reply = self._server.run(script, keys, [token, *arguments])
+            if reply[0] == b"epoch":
+                life = _Life(shard, token, reply[1].decode(), reply[2].decode())
+                with self._agreeing if connection is None else nullcontext():
+                    seen = self._agree(life, seen or token, connection)
+            elif (answer := answers.get(reply[0])) is not None:
+                with self._reading(connection) as reader:
+                    answer(token, reply[1:], reader)
+            else:
+                return token, reply
+        raise CountersUnreachable("the counters are being rebuilt and others keep changing them; try again")
+
+    def tell(
+        self, script: str, shard: int, keys: Sequence[str], token: str, arguments: Sequence[Any]
+    ) -> None:
+        """Run a script once, under a token that may be out of date."""
+        self._server.run(script, [_life(shard), *keys], [token, *arguments])
+
+    def fill(self, total: str, open_: str, amounts: Mapping[str, int], ends: Mapping[str, int]) -> None:
+        """Add a part of a budget's open reservations to keys in the making (see `Server.fill`)."""
+        self._server.fill(total, open_, amounts, ends)
+
+    def still(self, connection: Connection, shard: int, token: str) -> bool:
+        """Say whether a shard is in this epoch, and if so keep it there until the end of the transaction."""
+        if repository.hold_epoch(connection, shard) == token:
+            return True
+        self._tokens.pop(shard, None)
+        return False
+
+    def end(self) -> None:
+        """Let every subject be read from the journal anew."""
+        self._database.write(repository.end_epochs)
+        for key in self._server.keys("np:*:life"):
+            self._server.run("begin", [key], [_VOID])
+
+    def _agree(self, life: _Life, seen: str, connection: Connection | None) -> str | None:
+        """Take over the shard's epoch, or begin a new one if the server is not in it.
+
+        Returns the token of an epoch that another has begun, but not told the server yet, since `seen`.
+        """
+        shard = life.shard
+        if self._tokens.get(shard, "") != life.token:
+            return None
+        with self._reading(connection) as reader:
+            before = repository.token_of(reader, shard)
+        if before is not None and life.said == f"{life.run} {before}":
+            self._tokens[shard] = before
+            return None
+        if before is not None and before != seen:
+            time.sleep(_OTHERS_SECONDS)
+            return before
+        if connection is None:
+            token = self._database.write(
+                lambda own: repository.begin_epoch(own, shard, before), lane=Lane.DECISION
+            )
+        else:
+            token = repository.begin_epoch(connection, shard, before)
+        if token is None:
+            time.sleep(_OTHERS_SECONDS)
+            return before
+        self._server.run("begin", [_life(shard)], [token])
+        self._tokens[shard] = token
+        return None
+
+    @contextmanager
+    def _reading(self, connection: Connection | None) -> Iterator[Connection]:
+        if connection is not None:
+            yield connection
+            return
+        with self._database.read() as own:
+            yield own
+
+
+def _life(shard: int) -> str:
+    return f"np:{{{shard}}}:life"

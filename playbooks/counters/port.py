@@ -1,0 +1,159 @@
+"""The port: what counters can do, whatever keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from playbooks.constraints import COUNTERS_UNREACHABLE, UseLimit, Uses, use_limits
+from playbooks.models import Playbook
+
+__all__ = ["COUNTERS_UNREACHABLE"]
+
+# How long a decision may hold what it reserved before its message was handed over.
+RESERVATION = timedelta(hours=24)
+# The rule of a reservation whose counters were lost and rebuilt before it was durable.
+COUNTERS_LOST = "counters_lost"
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """At most `limit` units in all within one period: money in minor units, coupons of a stock.
+
+    `rule` is the id it suppresses under, `period` names the span it holds for (`2026-03`, or `all`).
+    `limit` is below 2**53, up to which Valkey's scripts count exactly.
+    """
+
+    rule: str
+    period: str
+    limit: int
+
+    @property
+    def key(self) -> str:
+        """What the budget is counted under; each period has its own."""
+        return f"{self.rule}@{self.period}"
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """An amount (at least 1) to be taken from a budget."""
+
+    budget: Budget
+    amount: int
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a decision is to reserve: a use under each limit of its user, and amounts of budgets.
+
+    `again` when the decision may have reserved before; what it then held is replaced, not added to.
+    """
+
+    decision_id: str
+    user_id: str
+    limits: Sequence[UseLimit] = ()
+    spends: Sequence[Spend] = ()
+    again: bool = False
+
+    @property
+    def in_order(self) -> list[Spend]:
+        """The spends in the order in which budgets are always locked."""
+        return sorted(self.spends, key=lambda spend: spend.budget.key)
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Where a counter is wrong: `kept` by the counters, `recounted` from the journal."""
+
+    counter: str
+    kept: int
+    recounted: int
+
+
+class Reservation(Protocol):
+    """What `Counters.reserve` got; it holds once the transaction of `keep` is committed."""
+
+    def keep(self, connection: Connection) -> str | None:
+        """Write the reservation in the decision's transaction; may be repeated after a roll-back.
+
+        Returns None when reserved, otherwise the rule that refused it; then nothing is held.
+        """
+        ...
+
+    def drop(self) -> None:
+        """Give back what is held because `keep` will surely not be committed; never raises.
+
+        Where that is unknown, leave it: it returns by expiry.
+        """
+        ...
+
+
+class Counters(Protocol):
+    """Reads what is used, and reserves more of it without ever exceeding a limit. Thread-safe.
+
+    Times are the caller's. A reservation that is not committed stops counting after `RESERVATION`.
+    """
+
+    def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
+        """Return the moments of a user's counted uses after `since`, by rule, oldest first.
+
+        Raises:
+            CountersUnreachable: nothing can be said now.
+        """
+        ...
+
+    def taken(self, budget: Budget, now: datetime) -> int:
+        """Return how much of a budget is reserved or committed.
+
+        Raises:
+            CountersUnreachable: nothing can be said now.
+        """
+        ...
+
+    def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
+        """Check all limits and reserve what is wanted, or nothing; never raises for want of room.
+
+        Args:
+            connection: the transaction that the caller is in already, if any.
+        """
+        ...
+
+    def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
+        """Say whether what a decision reserved is committed, or will count until after `until`."""
+        ...
+
+    def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        """Make what these decisions hold count for good, in the caller's transaction."""
+        ...
+
+    def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        """Give back what these decisions hold, in the caller's transaction; what is committed stays."""
+        ...
+
+    def recount(self, now: datetime) -> list[Difference]:
+        """Count the journal again and return where the counters are wrong; right only while nobody reserves.
+
+        Raises:
+            CountersUnreachable: nothing can be said now.
+        """
+        ...
+
+    def rebuild(self) -> None:
+        """Make the counters anew from the journal."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def wanted_by(playbook: Playbook, user_id: str, decision_id: str, *, again: bool = False) -> Wanted | None:
+    """Return what a decision for a playbook has to reserve, None when the playbook has no limits."""
+    if not playbook.constraints:
+        return None
+    return Wanted(decision_id, user_id, use_limits(playbook), again=again)
+
+
+def longest_window(playbooks: Iterable[Playbook]) -> timedelta:
+    """Return how far back the caps of these playbooks look."""
+    return max((cap.window for playbook in playbooks for cap in playbook.constraints), default=timedelta(0))

@@ -1,0 +1,340 @@
+"""SQL of the counters: the journal of uses and grants, totals of budgets, epochs of shards.
+
+A row of the journal counts while it is committed (`expires_at` null) or its reservation has not expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from playbooks.constraints import Uses
+from playbooks.counters.port import Difference, Spend, Wanted
+from playbooks.tables import budget_totals, counter_epochs, grants, uses
+from storage.statements import Statement
+from storage.times import from_micros, to_micros
+
+_TABLES = (uses, grants)
+
+_COUNTED = or_(uses.c.expires_at.is_(None), uses.c.expires_at > bindparam("now", type_=BigInteger))
+_READ = Statement(
+    select(uses.c.rule, uses.c.used_at)
+    .where(
+        uses.c.user_id == bindparam("user_id"),
+        uses.c.used_at > bindparam("since", type_=BigInteger),
+        _COUNTED,
+    )
+    .order_by(uses.c.used_at)
+)
+_HOLDS = Statement(
+    union_all(
+        *(
+            select(table.c.id).where(
+                table.c.decision_id == bindparam("decision_id"),
+                or_(table.c.expires_at.is_(None), table.c.expires_at > bindparam("until", type_=BigInteger)),
+            )
+            for table in _TABLES
+        )
+    ).limit(1)
+)
+_INSERT_USE = Statement(
+    insert(uses).values(
+        {name: bindparam(name) for name in ("user_id", "rule", "decision_id", "used_at", "expires_at")}
+    )
+)
+_INSERT_GRANT = Statement(
+    insert(grants).values(
+        {name: bindparam(name) for name in ("budget", "decision_id", "amount", "granted_at", "expires_at")}
+    )
+)
+_COMMIT = tuple(
+    Statement(update(table).where(table.c.decision_id == bindparam("of_decision")).values(expires_at=null()))
+    for table in _TABLES
+)
+_TAKE = Statement(
+    update(budget_totals)
+    .where(
+        budget_totals.c.budget == bindparam("of_budget"),
+        budget_totals.c.taken <= bindparam("below", type_=BigInteger),
+    )
+    .values(taken=budget_totals.c.taken + bindparam("amount", type_=BigInteger))
+)
+_EPOCH = Statement(select(counter_epochs.c.token).where(counter_epochs.c.shard == bindparam("shard")))
+
+
+class UseRow(NamedTuple):
+    """A use as the journal has it; `expires_at` None when committed. Times in microseconds."""
+
+    decision_id: str
+    rule: str
+    used_at: int
+    expires_at: int | None
+
+
+class GrantRow(NamedTuple):
+    """A grant as the journal has it; `expires_at` None when committed. Times in microseconds."""
+
+    decision_id: str
+    amount: int
+    expires_at: int | None
+
+
+def read(connection: Connection, user_id: str, now: datetime, *, since: datetime) -> Uses:
+    """Return the moments of a user's counted uses after `since`, by rule, oldest first."""
+    row = {"user_id": user_id, "since": to_micros(since), "now": to_micros(now)}
+    result: dict[str, list[datetime]] = {}
+    for use in _READ.run(connection, row):
+        result.setdefault(use.rule, []).append(from_micros(use.used_at))
+    return result
+
+
+def uses_of(connection: Connection, user_id: str, now: datetime, *, since: int) -> list[UseRow]:
+    """Return a user's counted uses after `since` (microseconds)."""
+    query = select(uses.c.decision_id, uses.c.rule, uses.c.used_at, uses.c.expires_at).where(
+        uses.c.user_id == user_id, uses.c.used_at > from_micros(since), _counted(uses, now)
+    )
+    return [UseRow(*row) for row in _plain(connection, query)]
+
+
+def uses_by(connection: Connection, decision_ids: Sequence[str], now: datetime) -> list[UseRow]:
+    """Return the counted uses of these decisions."""
+    query = select(uses.c.decision_id, uses.c.rule, uses.c.used_at, uses.c.expires_at).where(
+        uses.c.decision_id.in_(decision_ids), _counted(uses, now)
+    )
+    return [UseRow(*row) for row in _plain(connection, query)]
+
+
+def insert_uses(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime) -> None:
+    """Write a reserved use under each limit."""
+    common = {
+        "user_id": wanted.user_id,
+        "decision_id": wanted.decision_id,
+        "used_at": to_micros(now),
+        "expires_at": to_micros(expires_at),
+    }
+    _INSERT_USE.run_many(connection, [{**common, "rule": limit.rule} for limit in wanted.limits])
+
+
+def insert_grants(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime) -> None:
+    """Write a reserved grant for each spend."""
+    common = {
+        "decision_id": wanted.decision_id,
+        "granted_at": to_micros(now),
+        "expires_at": to_micros(expires_at),
+    }
+    rows = [{**common, "budget": one.budget.key, "amount": one.amount} for one in wanted.spends]
+    _INSERT_GRANT.run_many(connection, rows)
+
+
+def holds(connection: Connection, decision_id: str, until: datetime) -> bool:
+    """Say whether a decision's rows are committed or count until after `until`."""
+    row = {"decision_id": decision_id, "until": to_micros(until)}
+    return _HOLDS.run(connection, row).first() is not None
+
+
+def commit(connection: Connection, decision_ids: Sequence[str]) -> None:
+    """Make the rows of these decisions count for good."""
+    rows = [{"of_decision": decision_id} for decision_id in decision_ids]
+    for statement in _COMMIT:
+        statement.run_many(connection, rows)
+
+
+def release_uses(connection: Connection, decision_ids: Sequence[str]) -> list[tuple[str, str]]:
+    """Delete the reserved uses of these decisions; returns whose (user, decision) there were."""
+    query = delete(uses).where(uses.c.decision_id.in_(decision_ids), uses.c.expires_at.is_not(None))
+    return [
+        (one, two) for one, two in connection.execute(query.returning(uses.c.user_id, uses.c.decision_id))
+    ]
+
+
+def release_grants(connection: Connection, decision_ids: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Delete the reserved grants of these decisions; returns (budget, decision, amount) of each."""
+    query = delete(grants).where(grants.c.decision_id.in_(decision_ids), grants.c.expires_at.is_not(None))
+    gone = connection.execute(query.returning(grants.c.budget, grants.c.decision_id, grants.c.amount))
+    return [(budget, decision_id, amount) for budget, decision_id, amount in gone]
+
+
+def lock_user(connection: Connection, user_id: str) -> None:
+    """Let one transaction at a time count this user's uses; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def take(connection: Connection, spend: Spend, now: datetime) -> bool:
+    """Take an amount from a budget's total if there is room, and say whether there was.
+
+    When there is none, what expired reservations hold is returned first.
+    """
+    row = {
+        "of_budget": spend.budget.key,
+        "amount": spend.amount,
+        "below": spend.budget.limit - spend.amount,
+    }
+    if _TAKE.run(connection, row).rowcount == 1:
+        return True
+    _return_expired(connection, spend.budget.key, now)
+    return _TAKE.run(connection, row).rowcount == 1
+
+
+def give_back(connection: Connection, budget: str, amount: int) -> None:
+    """Lower a budget's total."""
+    connection.execute(
+        update(budget_totals)
+        .where(budget_totals.c.budget == budget)
+        .values(taken=budget_totals.c.taken - amount)
+    )
+
+
+def granted(connection: Connection, budget: str, now: datetime) -> tuple[int, list[GrantRow]]:
+    """Return how much of a budget counts by the journal, and the grants that are reserved still.
+
+    One statement, so that both are of the same moment.
+    """
+    open_ = grants.c.expires_at.is_not(None)
+    committed = select(null(), cast(func.coalesce(func.sum(grants.c.amount), 0), BigInteger), null()).where(
+        grants.c.budget == budget, grants.c.expires_at.is_(None)
+    )
+    reserved = select(grants.c.decision_id, grants.c.amount, grants.c.expires_at).where(
+        grants.c.budget == budget, open_, grants.c.expires_at > now
+    )
+    rows = [GrantRow(*row) for row in _plain(connection, union_all(reserved, committed))]
+    total = sum(int(row.amount) for row in rows)
+    return total, [row for row in rows if row.decision_id is not None]
+
+
+def grants_by(
+    connection: Connection, budget: str, decision_ids: Sequence[str], now: datetime
+) -> list[GrantRow]:
+    """Return the counted grants of these decisions from a budget."""
+    query = select(grants.c.decision_id, grants.c.amount, grants.c.expires_at).where(
+        grants.c.decision_id.in_(decision_ids), grants.c.budget == budget, _counted(grants, now)
+    )
+    return [GrantRow(*row) for row in _plain(connection, query)]
+
+
+def wrong_totals(connection: Connection) -> list[Difference]:
+    """Return the budgets whose total is not the sum of their grants, expired ones that wait included."""
+    both = union_all(
+        select(budget_totals.c.budget, budget_totals.c.taken.label("kept"), (null()).label("counted")),
+        select(grants.c.budget, null(), func.sum(grants.c.amount)).group_by(grants.c.budget),
+    ).subquery()
+    kept, counted = func.coalesce(func.sum(both.c.kept), 0), func.coalesce(func.sum(both.c.counted), 0)
+    query = select(both.c.budget, kept, counted).group_by(both.c.budget).having(kept != counted)
+    return [Difference(budget, int(one), int(two)) for budget, one, two in connection.execute(query)]
+
+
+def right_totals(connection: Connection) -> None:
+    """Set every budget's total to the sum of its grants."""
+    # Locked first, in a statement of its own: a sum must see what those who held the rows have committed.
+    for (budget,) in connection.execute(
+        select(budget_totals.c.budget).order_by(budget_totals.c.budget).with_for_update()
+    ).all():
+        total = select(func.coalesce(func.sum(grants.c.amount), 0)).where(grants.c.budget == budget)
+        connection.execute(
+            update(budget_totals)
+            .where(budget_totals.c.budget == budget)
+            .values(taken=total.scalar_subquery())
+        )
+    new = select(grants.c.budget, func.sum(grants.c.amount)).group_by(grants.c.budget)
+    known = select(budget_totals.c.budget)
+    connection.execute(
+        insert(budget_totals).from_select(["budget", "taken"], new.where(grants.c.budget.not_in(known)))
+    )
+
+
+def token_of(connection: Connection, shard: int) -> str | None:
+    """Return the token of a shard's epoch, None when it never had one."""
+    token: str | None = _EPOCH.run(connection, {"shard": shard}).scalar()
+    return token
+
+
+def hold_epoch(connection: Connection, shard: int) -> str | None:
+    """Return the token of a shard's epoch, which then stays until the end of the transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock_shared(_EPOCHS_LOCK, shard)))
+    return token_of(connection, shard)
+
+
+def begin_epoch(connection: Connection, shard: int, before: str | None) -> str | None:
+    """Begin a new epoch of a shard unless `before` is not the token any more; returns the new token.
+
+    None when another was faster, or while transactions hold the epoch that is to end.
+    """
+    if connection.dialect.name == "postgresql":
+        lock = select(func.pg_try_advisory_xact_lock(_EPOCHS_LOCK, shard))
+        if not connection.execute(lock).scalar():
+            return None
+    if token_of(connection, shard) != before:
+        return None
+    token = token_hex(8)
+    upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    connection.execute(
+        upsert(counter_epochs)
+        .values(shard=shard, token=token)
+        .on_conflict_do_update(index_elements=["shard"], set_={"token": token})
+    )
+    return token
+
+
+def end_epochs(connection: Connection) -> None:
+    """Let no shard have an epoch: whatever was counted outside the database is void."""
+    if connection.dialect.name == "postgresql":
+        for (shard,) in connection.execute(select(counter_epochs.c.shard).order_by(counter_epochs.c.shard)):
+            connection.execute(select(func.pg_advisory_xact_lock(_EPOCHS_LOCK, shard)))
+    connection.execute(delete(counter_epochs))
+
+
+def has_epochs(connection: Connection) -> bool:
+    """Whether counters were kept outside the database."""
+    return connection.execute(select(counter_epochs.c.shard).limit(1)).first() is not None
+
+
+# The first of two keys of advisory locks, so that shards never meet other locks of one key.
+_EPOCHS_LOCK = 0x6E70
+
+
+def _counted(table: Any, now: datetime) -> Any:
+    return or_(table.c.expires_at.is_(None), table.c.expires_at > now)
+
+
+def _plain(connection: Connection, query: Any) -> list[tuple[Any, ...]]:
+    """Run a query whose moments come as microseconds, in one go."""
+    rows = connection.execute(query)
+    return [
+        tuple(to_micros(value) if isinstance(value, datetime) else value for value in row) for row in rows
+    ]
+
+
+def _return_expired(connection: Connection, budget: str, now: datetime) -> None:
+    upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    connection.execute(upsert(budget_totals).values(budget=budget, taken=0).on_conflict_do_nothing())
+    # The total first: whoever reserves locks it before any grant.
+    connection.execute(
+        select(budget_totals.c.taken).where(budget_totals.c.budget == budget).with_for_update()
+    )
+    gone = connection.execute(
+        delete(grants).where(grants.c.budget == budget, grants.c.expires_at <= now).returning(grants.c.amount)
+    ).scalars()
+    if amount := sum(gone):
+        give_back(connection, budget, amount)

@@ -1,0 +1,115 @@
+"""Counters that are checked against the journal itself, in the decision's own transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from playbooks.constraints import Uses, full_limit
+from playbooks.counters import repository
+from playbooks.counters.port import RESERVATION, Budget, Difference, Reservation, Wanted
+from storage.engine import Database
+
+
+class SqlCounters:
+    """Implements `Counters` on SQLite and Postgres.
+
+    Decisions for one user, and those that spend from one budget, wait for each other's transactions on
+    Postgres; on SQLite all write through one writer anyway.
+    """
+
+    def __init__(self, database: Database, *, reservation: timedelta = RESERVATION) -> None:
+        """Take over from counters that were kept elsewhere, if any were.
+
+        Args:
+            reservation: how long a reservation counts before it is committed.
+        """
+        self._database = database
+        self._reservation = reservation
+        with database.read() as connection:
+            kept_elsewhere = repository.has_epochs(connection)
+        if kept_elsewhere:
+            database.write(_take_over)
+
+    def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
+        with self._database.read() as connection:
+            return repository.read(connection, user_id, now, since=since)
+
+    def taken(self, budget: Budget, now: datetime) -> int:
+        with self._database.read() as connection:
+            return repository.granted(connection, budget.key, now)[0]
+
+    def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
+        return _Checked(wanted, now, self._reservation)
+
+    def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
+        return repository.holds(connection, decision_id, until)
+
+    def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        repository.commit(connection, decision_ids)
+
+    def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        release(connection, decision_ids)
+
+    def recount(self, now: datetime) -> list[Difference]:
+        with self._database.read() as connection:
+            return repository.wrong_totals(connection)
+
+    def rebuild(self) -> None:
+        self._database.write(repository.right_totals)
+
+    def close(self) -> None:
+        return None
+
+
+def release(connection: Connection, decision_ids: Sequence[str]) -> None:
+    """Delete what these decisions have reserved, and lower the totals of its budgets."""
+    repository.release_uses(connection, decision_ids)
+    for budget, _, amount in sorted(repository.release_grants(connection, decision_ids)):
+        repository.give_back(connection, budget, amount)
+
+
+class _Checked:
+    """A reservation that is checked when it is written, in one transaction."""
+
+    __slots__ = ("_lasts", "_now", "_wanted")
+
+    def __init__(self, wanted: Wanted, now: datetime, lasts: timedelta) -> None:
+        self._wanted = wanted
+        self._now = now
+        self._lasts = lasts
+
+    def keep(self, connection: Connection) -> str | None:
+        wanted, now = self._wanted, self._now
+        if wanted.again:
+            release(connection, [wanted.decision_id])
+        if wanted.limits:
+            repository.lock_user(connection, wanted.user_id)
+            since = now - max(limit.window for limit in wanted.limits)
+            uses = repository.read(connection, wanted.user_id, now, since=since)
+            full = full_limit(wanted.limits, uses, now)
+            if full is not None:
+                return full
+        taken: list[tuple[str, int]] = []
+        for spend in wanted.in_order:
+            if not repository.take(connection, spend, now):
+                for budget, amount in taken:
+                    repository.give_back(connection, budget, amount)
+                return spend.budget.rule
+            taken.append((spend.budget.key, spend.amount))
+        expires_at = now + self._lasts
+        if wanted.limits:
+            repository.insert_uses(connection, wanted, now, expires_at)
+        if wanted.spends:
+            repository.insert_grants(connection, wanted, now, expires_at)
+        return None
+
+    def drop(self) -> None:
+        return None
+
+
+def _take_over(connection: Connection) -> None:
+    repository.end_epochs(connection)
+    repository.right_totals(connection)

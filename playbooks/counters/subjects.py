@@ -1,0 +1,190 @@
+"""What is counted in Valkey, each over its shard: the uses of a user, the amount taken from a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from secrets import token_hex
+from typing import Any
+
+from sqlalchemy import Connection
+
+from playbooks.constraints import UseLimit, Uses
+from playbooks.counters import repository
+from playbooks.counters.epochs import Epochs, shard_of
+from playbooks.counters.port import Spend
+from playbooks.counters.repository import UseRow
+from storage.times import from_micros, to_micros
+
+USES = "uses"
+TOTAL = "total"
+OPEN = "open"
+
+# Expired reservations that are looked up in the journal at a time.
+_SETTLE_AT_ONCE = 1_000
+# Open reservations loaded in one call, so that no call outlasts the patience.
+_LOAD_AT_ONCE = 2_000
+_SEPARATOR = "\x1f"
+
+
+def key_of(kind: str, subject: str) -> str:
+    """Return the key of a subject; the shard in braces keeps its keys on one node of a cluster."""
+    return f"np:{{{shard_of(subject)}}}:{kind}:{subject}"
+
+
+def subject_of(key: str) -> str:
+    """Return the subject whose key this is."""
+    return key.split(":", 3)[3]
+
+
+class UserUses:
+    """A user's uses under all caps, kept in one hash."""
+
+    def __init__(self, epochs: Epochs, user_id: str, now: datetime, keep: timedelta) -> None:
+        """`keep` is how long the hash outlasts its last reservation."""
+        self._epochs = epochs
+        self._user_id = user_id
+        self._now = now
+        self._keep = keep // timedelta(milliseconds=1)
+        self._keys = [key_of(USES, user_id)]
+        self.shard = shard_of(user_id)
+
+    def read(self, since: datetime) -> Uses:
+        """Return the moments of counted uses after `since`, by rule, oldest first."""
+        after = to_micros(since)
+        found: dict[str, list[int]] = {}
+        for field, value in self._fields(after):
+            rule = field.partition(_SEPARATOR)[2]
+            if rule and (used_at := int(value.partition(" ")[0])) > after:
+                found.setdefault(rule, []).append(used_at)
+        return {rule: [from_micros(one) for one in sorted(moments)] for rule, moments in found.items()}
+
+    def reserve(
+        self, decision_id: str, limits: Sequence[UseLimit], ends: datetime, connection: Connection | None
+    ) -> tuple[str, str | None]:
+        """Reserve a use under each limit; returns the epoch's token, and the rule that is full if one is."""
+        since = to_micros(self._now - max(limit.window for limit in limits))
+        arguments: list[str | int] = [since, decision_id, to_micros(self._now), to_micros(ends), self._keep]
+        for limit in limits:
+            arguments += (limit.rule, limit.limit, to_micros(self._now - limit.window))
+        token, reply = self._ask("reserve_uses", since, arguments, connection)
+        return token, reply[1].decode() if reply[0] == b"full" else None
+
+    def doubt(self, decision_id: str) -> None:
+        """Let the journal be asked about a decision's uses when somebody needs the room."""
+        self._epochs.tell("doubt_uses", self.shard, self._keys, "", [decision_id])
+
+    def kept_and_recounted(self, reader: Connection) -> tuple[int, int]:
+        """Return how many counted uses the hash has, and how many the journal has in the same span."""
+        fields = dict(self._fields(to_micros(self._now)))
+        since = int(fields["since"])
+        kept = sum(
+            1
+            for field, value in fields.items()
+            if _SEPARATOR in field and int(value.partition(" ")[0]) > since
+        )
+        return kept, len(repository.uses_of(reader, self._user_id, self._now, since=since))
+
+    def _fields(self, since: int) -> list[tuple[str, str]]:
+        _, reply = self._ask("read_uses", since, [since, to_micros(self._now)], None)
+        return list(_pairs(reply[1]))
+
+    def _ask(
+        self, script: str, since: int, arguments: Sequence[str | int], connection: Connection | None
+    ) -> tuple[str, list[Any]]:
+        def load(token: str, _: Sequence[Any], reader: Connection) -> None:
+            rows = repository.uses_of(reader, self._user_id, self._now, since=since)
+            span = to_micros(self._now) - since
+            fields = [text for row in rows for text in (_field(row), _value(row))]
+            self._epochs.tell("load_uses", self.shard, self._keys, token, [since, span, self._keep, *fields])
+
+        answers = {b"load": load, b"settle": self._settle}
+        return self._epochs.ask(script, self.shard, self._keys, arguments, answers, connection)
+
+    def _settle(self, token: str, reply: Sequence[Any], reader: Connection) -> None:
+        doubtful = list(_pairs(reply[0]))[:_SETTLE_AT_ONCE]
+        decisions = sorted({field.partition(_SEPARATOR)[0] for field, _ in doubtful})
+        journal = {_field(row): _value(row) for row in repository.uses_by(reader, decisions, self._now)}
+        arguments = [text for field, seen in doubtful for text in (field, seen, journal.get(field, ""))]
+        self._epochs.tell("settle_uses", self.shard, self._keys, token, arguments)
+
+
+class BudgetAmount:
+    """What is taken from a budget: a total, and the reservations that are open still."""
+
+    def __init__(self, epochs: Epochs, key: str, now: datetime) -> None:
+        self._epochs = epochs
+        self._budget = key
+        self._now = now
+        self._keys = [key_of(TOTAL, key), key_of(OPEN, key)]
+        self.shard = shard_of(key)
+
+    def taken(self) -> int:
+        """Return how much is reserved or committed."""
+        _, reply = self._ask("read_amount", [to_micros(self._now), _SETTLE_AT_ONCE], None)
+        return int(reply[1])
+
+    def reserve(
+        self, decision_id: str, spend: Spend, ends: datetime, connection: Connection | None
+    ) -> tuple[str, str | None]:
+        """Reserve an amount; returns the epoch's token, and the budget's rule if it has no room."""
+        token, reply = self._ask(
+            "reserve_amount",
+            [
+                decision_id,
+                to_micros(self._now),
+                to_micros(ends),
+                spend.amount,
+                spend.budget.limit,
+                _SETTLE_AT_ONCE,
+            ],
+            connection,
+        )
+        return token, spend.budget.rule if reply[0] == b"full" else None
+
+    def doubt(self, decision_id: str) -> None:
+        """Let the journal be asked about a decision's amount when somebody needs the room."""
+        self._epochs.tell("doubt_amount", self.shard, self._keys, "", [decision_id])
+
+    def _ask(
+        self, script: str, arguments: Sequence[str | int], connection: Connection | None
+    ) -> tuple[str, list[Any]]:
+        answers = {b"load": self._load, b"settle": self._settle}
+        return self._epochs.ask(script, self.shard, self._keys, arguments, answers, connection)
+
+    def _load(self, token: str, _: Sequence[Any], reader: Connection) -> None:
+        taken, rows = repository.granted(reader, self._budget, self._now)
+        mark = token_hex(8)
+        total, open_ = (f"{key}:{mark}" for key in self._keys)
+        for start in range(0, len(rows), _LOAD_AT_ONCE):
+            part = rows[start : start + _LOAD_AT_ONCE]
+            amounts = {f"={row.decision_id}": row.amount for row in part}
+            self._epochs.fill(total, open_, amounts, {row.decision_id: row.expires_at or 0 for row in part})
+        self._epochs.tell("load_amount", self.shard, [*self._keys, total, open_], token, [taken])
+
+    def _settle(self, token: str, reply: Sequence[Any], reader: Connection) -> None:
+        doubtful = list(_pairs(reply[0]))
+        decisions = [decision_id for decision_id, _ in doubtful]
+        journal = {
+            row.decision_id: "committed" if row.expires_at is None else str(row.expires_at)
+            for row in repository.grants_by(reader, self._budget, decisions, self._now)
+        }
+        arguments = [
+            text
+            for decision_id, seen in doubtful
+            for text in (decision_id, seen, journal.get(decision_id, "gone"))
+        ]
+        self._epochs.tell("settle_amount", self.shard, self._keys, token, arguments)
+
+
+def _pairs(flat: Sequence[bytes]) -> zip[tuple[str, str]]:
+    texts = [one.decode() for one in flat]
+    return zip(texts[::2], texts[1::2], strict=True)
+
+
+def _field(row: UseRow) -> str:
+    return f"{row.decision_id}{_SEPARATOR}{row.rule}"
+
+
+def _value(row: UseRow) -> str:
+    return f"{row.used_at} {'' if row.expires_at is None else row.expires_at}"

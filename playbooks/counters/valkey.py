@@ -1,0 +1,189 @@
+"""Counters that are checked in Valkey (or Redis) and journalled in the database.
+
+Checking and reserving is one script. The journal's row is written in the decision's transaction, if the
+reservation's epoch still holds there. Valkey never counts less than the journal: what it holds leaves it
+only when its window is over, or when it has expired and the journal does not have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from playbooks.constraints import Uses
+from playbooks.counters import repository
+from playbooks.counters.epochs import Epochs
+from playbooks.counters.port import (
+    COUNTERS_LOST,
+    COUNTERS_UNREACHABLE,
+    RESERVATION,
+    Budget,
+    Difference,
+    Reservation,
+    Wanted,
+)
+from playbooks.counters.server import PATIENCE_SECONDS, PAUSE_SECONDS, Server
+from playbooks.counters.subjects import TOTAL, USES, BudgetAmount, UserUses, subject_of
+from playbooks.errors import CountersUnreachable
+from storage.engine import Database
+from storage.times import EPOCH
+
+_log = structlog.get_logger(__name__)
+
+
+class ValkeyCounters:
+    """Implements `Counters` on a Valkey or Redis server."""
+
+    def __init__(
+        self,
+        database: Database,
+        url: str,
+        *,
+        reservation: timedelta = RESERVATION,
+        patience: float = PATIENCE_SECONDS,
+        pause: float = PAUSE_SECONDS,
+    ) -> None:
+        """Connect to the server; what it counts is read from the journal when it is first asked for.
+
+        Args:
+            reservation: how long a reservation counts before it is committed.
+            patience: seconds that one call may take.
+            pause: seconds during which nobody asks again after calls failed in a row.
+
+        Raises:
+            ConfigurationError: the URL can't be understood, or the server may evict keys.
+            CountersUnreachable: nothing answers at the URL.
+        """
+        self._database = database
+        self._reservation = reservation
+        # A reservation under way must be found by those who come after it.
+        self._keep = 2 * max(reservation, RESERVATION)
+        self._server = Server(url, patience=patience, pause=pause)
+        self._epochs = Epochs(database, self._server)
+
+    def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
+        return self._user(user_id, now).read(since)
+
+    def taken(self, budget: Budget, now: datetime) -> int:
+        return BudgetAmount(self._epochs, budget.key, now).taken()
+
+    def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
+        reservation = _Held(self._epochs, wanted, now, now + self._reservation)
+        try:
+            reservation.take(self._user(wanted.user_id, now), connection)
+        except CountersUnreachable as error:
+            _log.warning("counters unreachable", error=str(error))
+            reservation.refuse(COUNTERS_UNREACHABLE)
+        return reservation
+
+    def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
+        return repository.holds(connection, decision_id, until)
+
+    def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        # Valkey goes on counting the reservation, and learns what became of it when it has expired.
+        repository.commit(connection, decision_ids)
+
+    def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        parts: list[tuple[UserUses | BudgetAmount, str]] = [
+            (self._user(user_id, EPOCH), decision_id)
+            for user_id, decision_id in set(repository.release_uses(connection, decision_ids))
+        ]
+        parts += [
+            (BudgetAmount(self._epochs, budget, EPOCH), decision_id)
+            for budget, decision_id, _ in repository.release_grants(connection, decision_ids)
+        ]
+        # Whoever asks the journal before this is committed finds it held; then it returns by expiry.
+        with suppress(CountersUnreachable):
+            for part, decision_id in parts:
+                part.doubt(decision_id)
+
+    def recount(self, now: datetime) -> list[Difference]:
+        found: list[Difference] = []
+        with self._database.read() as reader:
+            for user_id in map(subject_of, self._server.keys(f"np:*:{USES}:*")):
+                kept, recounted = self._user(user_id, now).kept_and_recounted(reader)
+                if kept != recounted:
+                    found.append(Difference(user_id, kept, recounted))
+            for budget in map(subject_of, self._server.keys(f"np:*:{TOTAL}:*")):
+                kept = BudgetAmount(self._epochs, budget, now).taken()
+                recounted, _ = repository.granted(reader, budget, now)
+                if kept != recounted:
+                    found.append(Difference(budget, kept, recounted))
+        return found
+
+    def rebuild(self) -> None:
+        self._epochs.end()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _user(self, user_id: str, now: datetime) -> UserUses:
+        return UserUses(self._epochs, user_id, now, self._keep)
+
+
+class _Held:
+    """A reservation that Valkey holds and the journal does not have yet."""
+
+    __slots__ = ("_ends", "_epochs", "_now", "_parts", "_refused", "_wanted")
+
+    def __init__(self, epochs: Epochs, wanted: Wanted, now: datetime, ends: datetime) -> None:
+        self._epochs = epochs
+        self._wanted = wanted
+        self._now = now
+        self._ends = ends
+        self._parts: list[tuple[UserUses | BudgetAmount, str]] = []
+        self._refused: str | None = None
+
+    def take(self, user: UserUses, connection: Connection | None) -> None:
+        """Reserve part after part; when one refuses, those before it are given back."""
+        wanted = self._wanted
+        if wanted.limits:
+            token, full = user.reserve(wanted.decision_id, wanted.limits, self._ends, connection)
+            if not self._took(user, token, full):
+                return
+        for spend in wanted.in_order:
+            part = BudgetAmount(self._epochs, spend.budget.key, self._now)
+            token, full = part.reserve(wanted.decision_id, spend, self._ends, connection)
+            if not self._took(part, token, full):
+                return
+
+    def refuse(self, rule: str) -> None:
+        """Hold nothing, because of this rule."""
+        self.drop()
+        self._refused = rule
+
+    def keep(self, connection: Connection) -> str | None:
+        if self._refused is None and not self._is_current(connection):
+            return COUNTERS_LOST
+        if self._refused is not None:
+            return self._refused
+        wanted = self._wanted
+        if wanted.again:
+            repository.release_uses(connection, [wanted.decision_id])
+            repository.release_grants(connection, [wanted.decision_id])
+        if wanted.limits:
+            repository.insert_uses(connection, wanted, self._now, self._ends)
+        if wanted.spends:
+            repository.insert_grants(connection, wanted, self._now, self._ends)
+        return None
+
+    def drop(self) -> None:
+        parts, self._parts = self._parts, []
+        with suppress(CountersUnreachable):
+            for part, _ in parts:
+                part.doubt(self._wanted.decision_id)
+
+    def _is_current(self, connection: Connection) -> bool:
+        tokens = sorted({(part.shard, token) for part, token in self._parts})
+        return all(self._epochs.still(connection, shard, token) for shard, token in tokens)
+
+    def _took(self, part: UserUses | BudgetAmount, token: str, full: str | None) -> bool:
+        if full is None:
+            self._parts.append((part, token))
+            return True
+        self.refuse(full)
+        return False
