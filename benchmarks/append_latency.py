@@ -21,10 +21,12 @@ from benchmarks.appends import (
     plain_rows,
 )
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate
-from benchmarks.durable_appends import ROWS, through_the_writer
+from benchmarks.durable_appends import through_the_writer
 from benchmarks.schedule import Latencies, Schedule, summarise
 
 SECONDS = 2.0
+# Enough to last about as long as the measurement: what is reached for a moment can't be kept up.
+CAPACITY_ROWS = 60_000
 # Shortest pause of the sender, which then sends all that fell due: waking up for each would cost more.
 _TICK = 0.0005
 REPEATS = 5
@@ -36,7 +38,7 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
     for number in range(3):
         target = folder / f"capacity-{number}"
         target.mkdir()
-        capacities.append(through_the_writer(target, orders(ROWS)))
+        capacities.append(through_the_writer(target, orders(CAPACITY_ROWS)))
     rate = sorted(capacities)[1] / 2
     schedule = Schedule(rate, int(rate * SECONDS))
     say(f"at {rate:,.0f} facts a second, half of the measured capacity")
