@@ -111,7 +111,9 @@ def snapshots(subject: Subject) -> Finding:
     age = (subject.settings.clock or datetime.now(UTC)) - latest
     said = f"computed as of {latest:%Y-%m-%d %H:%M} UTC"
     if age > timedelta(seconds=3 * INTERVALS["features"]):
-        return warn(f"{said}, {age} ago", "see in the log why the job `features` does not run or fails")
+        return warn(
+            f"{said}, {_rough(age)} ago", "see in the log why the job `features` does not run or fails"
+        )
     return ok(said)
 
 
@@ -191,3 +193,8 @@ def _clock_difference(connection: Connection) -> timedelta:
         return timedelta()
     theirs: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
     return abs(datetime.now(UTC) - theirs)
+
+
+def _rough(age: timedelta) -> str:
+    hours = age // timedelta(hours=1)
+    return f"{age.days} days" if age.days else f"{hours} hours" if hours else f"{age.seconds // 60} minutes"

@@ -24,6 +24,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_met
 
 from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
+from decision.observe import served
+from decision.observe.findings import Subject
+from decision.settings import load_settings
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MARK = "Zzmark"
@@ -267,7 +270,10 @@ def test_the_doctor_beside_a_running_service(seen: Seen) -> None:
     assert seen.http.get("/ready").status_code == 200
 
 
-def test_the_doctor_tries_a_wrong_key(seen: Seen) -> None:
-    code, found = doctor("--data", str(seen.data), "--url", str(seen.http.base_url), "--key", "np_wrong")
-    assert code == 1
-    assert found["key"]["verdict"] == "fail"
+def test_the_doctor_tries_keys(seen: Seen) -> None:
+    url = str(seen.http.base_url)
+    made = seen.http.post("/v1/keys", json={"name": "till", "scopes": ["events"]}).json()["key"]
+    settings = load_settings(data=seen.data)
+    tried = [served.key(Subject(settings, url, key)) for key in (None, made, "np_wrong")]
+    assert [one.verdict for one in tried] == ["ok", "warn", "fail"]
+    assert "lacks the scope operate" in tried[1].said
