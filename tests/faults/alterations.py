@@ -65,7 +65,7 @@ def acknowledge_before_commit() -> None:
                 for job, result in zip(turn, results, strict=True):
                     job.future.set_result(result)
                 # The disk takes its time; the callers have their answer.
-                time.sleep(0.02)
+                time.sleep(0.05)
                 reached("writer.before_commit")
         except Exception as error:  # noqa: BLE001 - as in the writer
             forget_deferred(connection)

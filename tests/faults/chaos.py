@@ -38,6 +38,7 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
     "learn.folded": (1, ("deliver", "reward", "learn", FORTNIGHT)),
     "learn.published": (1, ("deliver", "reward", "learn", FORTNIGHT)),
 }
+SQLITE, POSTGRES = "SQLite", "Postgres"
 ANYWHERE, STARTING, LEARNER = "anywhere", "while starting", "the learner's process"
 DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
 # How long an aimed service may live before it is killed where it happens to be.
@@ -58,6 +59,16 @@ class Tally:
     decisions: int = 0
     acting: int = 0
 
+    def add(self, more: Tally) -> None:
+        """Add what another campaign did."""
+        self.kills += more.kills
+        self.outages += more.outages
+        self.findings += more.findings
+        self.statuses += more.statuses
+        self.events += more.events
+        self.decisions += more.decisions
+        self.acting += more.acting
+
     def killed(self, name: str) -> int:
         """How often services died at a step, on all databases."""
         return sum(number for (step, _), number in self.kills.items() if step == name)
@@ -76,7 +87,7 @@ class Campaign:
         self.tally = Tally()
         self.harness = Harness(launcher, store, data, seed=seed)
         self._server = server
-        self._where = "Postgres" if store.is_postgres else "SQLite"
+        self._where = POSTGRES if store.is_postgres else SQLITE
         self._chance = random.Random(f"{seed}/campaign")
 
     def inflict(self, fault: str) -> bool:
@@ -199,34 +210,33 @@ def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, boo
     total = Tally()
     until = time.monotonic() + 60 * minutes
     launcher, server = Launcher(), PostgresServer(folder / "postgres")
+    waiting = {
+        where: plan(kills // 2, postgres=where == POSTGRES, chance=random.Random(f"{seed}/{where}"))
+        for where in (SQLITE, POSTGRES)
+    }
     try:
-        for postgres in (False, True):
-            chance = random.Random(f"{seed}/{postgres}")
-            waiting = plan(kills // 2, postgres=postgres, chance=chance)
-            half = time.monotonic() + (until - time.monotonic()) / (1 if postgres else 2)
-            while waiting and time.monotonic() < half:
-                data = folder / f"{'postgres' if postgres else 'sqlite'}-{len(waiting)}"
-                data.mkdir()
-                store = server.create() if postgres else Store(f"sqlite:///{data / 'nextplay.db'}")
-                name = f"{seed}/{data.name}"
-                campaign = Campaign(launcher, store, data, server if postgres else None, name)
-                missed = [
-                    fault
-                    for fault in waiting[:_LIVES_A_CAMPAIGN]
-                    if time.monotonic() > half or not campaign.inflict(fault)
-                ]
-                waiting = missed + waiting[_LIVES_A_CAMPAIGN:]
-                tally = campaign.end()
-                _add(total, tally)
-                _say(
-                    f"{data.name}: {tally.kills.total()} kills, {tally.events} events and "
-                    f"{tally.decisions} decisions acknowledged, {len(tally.findings)} findings"
-                )
-                if not tally.findings:
-                    shutil.rmtree(data)
-            if waiting:
-                return total, False
-        return total, True
+        while any(waiting.values()) and time.monotonic() < until:
+            where = max(waiting, key=lambda name: len(waiting[name]))
+            data = folder / f"{where}-{len(waiting[where])}"
+            data.mkdir()
+            store = server.create() if where == POSTGRES else Store(f"sqlite:///{data / 'nextplay.db'}")
+            campaign = Campaign(
+                launcher, store, data, server if where == POSTGRES else None, f"{seed}/{data.name}"
+            )
+            faults, waiting[where] = waiting[where][:_LIVES_A_CAMPAIGN], waiting[where][_LIVES_A_CAMPAIGN:]
+            # What was missed, or what there was no time for, stays to be done.
+            waiting[where] += [
+                fault for fault in faults if time.monotonic() > until or not campaign.inflict(fault)
+            ]
+            tally = campaign.end()
+            total.add(tally)
+            _say(
+                f"{data.name}: {tally.kills.total()} kills, {tally.events} events and {tally.decisions} "
+                f"decisions acknowledged, {len(tally.findings)} findings"
+            )
+            if not tally.findings:
+                shutil.rmtree(data)
+        return total, not any(waiting.values())
     finally:
         launcher.close()
         server.close()
@@ -236,11 +246,11 @@ def table(tally: Tally) -> str:
     """Return what was killed and what came of it, as text."""
     lines = [f"{'killed at':<24}{'SQLite':>8}{'Postgres':>10}{'all':>6}"]
     for step in (*POINTS, ANYWHERE, STARTING, LEARNER):
-        each = [tally.kills[step, where] for where in ("SQLite", "Postgres")]
+        each = [tally.kills[step, where] for where in (SQLITE, POSTGRES)]
         lines.append(f"{step:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
     lines.append(f"{'kills':<40}{tally.kills.total():>8}")
     for what in (DISK, CUT, CRASH, BACK):
-        each = [tally.outages[what, where] for where in ("SQLite", "Postgres")]
+        each = [tally.outages[what, where] for where in (SQLITE, POSTGRES)]
         lines.append(f"{what:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
     lines.append(
         f"acknowledged: {tally.events} events, {tally.decisions} decisions ({tally.acting} with an offer)"
@@ -274,16 +284,6 @@ def main() -> int:
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     return 1 if rare else 0
-
-
-def _add(total: Tally, more: Tally) -> None:
-    total.kills += more.kills
-    total.outages += more.outages
-    total.statuses += more.statuses
-    total.findings += more.findings
-    total.events += more.events
-    total.decisions += more.decisions
-    total.acting += more.acting
 
 
 def _say(text: str) -> None:

@@ -30,7 +30,7 @@ from storage.faultpoints import VARIABLE
 from tests.faults.invariants import Finding, Interruption, check
 from tests.faults.journal import Journal
 from tests.faults.launcher import Request
-from tests.faults.load import START, USERS, Batch, Load, message
+from tests.faults.load import START, USERS, Ask, Batch, Load, message
 from tests.faults.stores import Store
 
 _START_SECONDS = 90.0
@@ -62,7 +62,8 @@ class Launcher:
         assert self._process.stdout is not None
         if "ready" not in json.loads(self._process.stdout.readline()):
             raise RuntimeError("the launcher did not start")
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def start(self, request: Request) -> int:
         """Start a process and return its id."""
@@ -80,8 +81,11 @@ class Launcher:
     def close(self) -> None:
         """Kill what still runs."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._listener.join()
+        self._process.stdout.close()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -243,6 +247,13 @@ class Harness:
                     raise RuntimeError(f"the job {job} was answered {response.text}\n{self.end_of_log()}")
                 report = response.json()
         return report
+
+    def ask(self, number: int) -> None:
+        """Ask for decisions about one user after the other."""
+        with self.connect() as http:
+            for place in range(number):
+                asked = Ask(self.journal, f"asked-{place}", USERS[place % len(USERS)])
+                asked.answered(asked.send(http).raise_for_status().json())
 
     def settle(self) -> list[Finding]:
         """Have everything answered and done that is due, then check; the service must be alive."""

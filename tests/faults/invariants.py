@@ -241,7 +241,8 @@ def _readers(connection: Connection) -> Findings:
     last = connection.execute(select(func.max(facts.c.seq))).scalar() or 0
     events = select(func.max(facts.c.seq)).where(facts.c.kind == Kind.EVENT)
     last_event = connection.execute(events).scalar() or 0
-    positions = dict(connection.execute(select(cursors.c.reader, cursors.c.position)).tuples().all())
+    rows = connection.execute(select(cursors.c.reader, cursors.c.position))
+    positions = {row.reader: row.position for row in rows}
     for reader, position in positions.items():
         if position > last:
             yield Finding("wrong", f"the reader {reader} is at {position}, the last fact is {last}")

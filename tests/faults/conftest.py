@@ -1,0 +1,26 @@
+"""What fault tests share: one launcher and one Postgres that may be crashed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.harness import Launcher
+from tests.faults.stores import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    """The process that forks services."""
+    started = Launcher()
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A Postgres of these tests' own, never one that was given: it is crashed."""
+    server = PostgresServer(tmp_path_factory.mktemp("faults") / "postgres")
+    yield server
+    server.close()

@@ -1,0 +1,58 @@
+"""The short form of `make chaos`: services killed, cut off and short of disk lose and double nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from storage.faultpoints import POINTS
+from tests.faults.chaos import (
+    AIMS,
+    ANYWHERE,
+    CRASH,
+    CUT,
+    DISK,
+    LEARNER,
+    STARTING,
+    Campaign,
+    Tally,
+    plan,
+    table,
+)
+from tests.faults.harness import Launcher
+from tests.faults.stores import PostgresServer, Store
+
+
+def test_sqlite_keeps_what_it_acknowledged(launcher: Launcher, tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'nextplay.db'}")
+    campaign = Campaign(launcher, store, tmp_path, None, "short")
+    for fault in ("writer.committed", "relay.handed_over", DISK, LEARNER, ANYWHERE, "feed.before_cursor"):
+        campaign.inflict(fault)
+    kept(campaign.end())
+
+
+def test_postgres_keeps_what_it_acknowledged(
+    launcher: Launcher, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    campaign = Campaign(launcher, postgres.create(), tmp_path, postgres, "short")
+    for fault in ("writer.before_commit", CUT, CRASH, "learn.published", "relay.claimed"):
+        campaign.inflict(fault)
+    kept(campaign.end())
+
+
+def kept(tally: Tally) -> None:
+    """Fail unless enough was acknowledged to tell, and every promise about it was kept."""
+    assert tally.events > 50, table(tally)
+    assert tally.acting > 10, table(tally)
+    assert not tally.findings, table(tally)
+
+
+@pytest.mark.parametrize("postgres", [False, True])
+def test_two_hundred_kills_are_ten_at_every_step(postgres: bool) -> None:
+    import random
+
+    faults = [*plan(100, postgres=postgres, chance=random.Random(1))]
+    assert AIMS.keys() == POINTS.keys()
+    assert min(faults.count(step) for step in (*POINTS, STARTING, LEARNER, ANYWHERE)) >= 5
+    assert len([one for one in faults if one not in {DISK, CUT, CRASH}]) >= 100

@@ -1,0 +1,56 @@
+"""The harness notices: each promise that is broken on purpose makes it report what was lost or doubled."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness import Harness, Launcher
+from tests.faults.invariants import Finding
+from tests.faults.stores import PostgresServer, Store
+
+
+def test_an_answer_before_the_commit_is_noticed(launcher: Launcher, tmp_path: Path) -> None:
+    found = killed_before_commit(launcher, tmp_path, ["acknowledge_before_commit"])
+    assert any(one.kind == "lost" and one.what.startswith(("event", "decision")) for one in found), found
+
+
+def killed_before_commit(launcher: Launcher, data: Path, alterations: list[str]) -> list[Finding]:
+    """Kill a service on SQLite a few times where its rows are written and not committed."""
+    store = Store(f"sqlite:///{data / 'nextplay.db'}")
+    harness = Harness(launcher, store, data, seed="proof", alterations=alterations)
+    harness.kill()
+    for passages in (15, 25):
+        if harness.start(f"writer.before_commit:{passages}"):
+            harness.load.resume(("push",))
+            harness.wait_dead(20.0)
+            harness.load.pause()
+        harness.kill()
+    assert harness.start()
+    return harness.settle() + harness.close()
+
+
+@pytest.mark.parametrize("lease", [True, False])
+def test_a_message_that_is_not_leased_is_noticed(
+    lease: bool, launcher: Launcher, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    alterations = ["slow_hand_overs"] if lease else ["slow_hand_overs", "no_message_lease"]
+    found = delivered_by_two(launcher, postgres.create(), tmp_path, alterations)
+    twice = [one for one in found if one.kind == "doubled" and one.what.startswith("hand-over")]
+    assert bool(twice) is not lease, found
+    assert lease is (not found), found
+
+
+def delivered_by_two(launcher: Launcher, store: Store, data: Path, alterations: list[str]) -> list[Finding]:
+    """Let two services hand over the messages of the same decisions at the same time."""
+    harness = Harness(launcher, store, data, seed="proof", alterations=alterations)
+    harness.ask(60)
+    with harness.beside() as second, harness.connect() as first:
+        delivering = threading.Thread(target=first.post, args=("/v1/jobs/deliver",))
+        delivering.start()
+        while delivering.is_alive():
+            second.post("/v1/jobs/deliver").raise_for_status()
+        delivering.join()
+    return harness.settle() + harness.close()
