@@ -195,9 +195,12 @@ def _serve(settings: Settings, process: Process) -> None:
 
 
 def _work(settings: Settings, process: Process) -> None:
+    from decision.observe.api import show_alone  # noqa: PLC0415
     from decision.wiring import Service  # noqa: PLC0415 - imports Feast, seconds
 
     service = Service(settings, process)
+    if settings.metrics_port:
+        show_alone(service, settings.metrics_port)
     stop = StopSignals()
     service.start()
     stop.wait()

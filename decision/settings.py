@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     clock: datetime | None = None
     # What the log tells at least; `debug` adds a line for every request.
     log_level: Level = "info"
+    # Where `nextplay work` shows its metrics, to this machine only; 0: nowhere.
+    metrics_port: int = Field(default=0, ge=0, le=65535)
     # Whether jobs run by themselves, at the intervals of `decision.jobs`.
     schedule: bool = True
     # A key that opens everything, chosen by whoever starts the service; known from the first start on.

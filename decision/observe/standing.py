@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Select, Table, func, select
 
+from decision.processes import API
 from delivery.tables import enrolments, outbox
 from learning.tables import policies
 from learning.vw_learner import VwLearner
@@ -101,6 +102,8 @@ def delivery(service: Service) -> tuple[Values, Values, Values, Values]:
 
 def policy(service: Service) -> tuple[Values, Values]:
     """Versions published of each policy, and the age of the one that decides."""
+    if API not in service.process.roles:
+        return {}, {}
     serving = service.decider.snapshot.policy.version
     with service.database.read() as connection:
         numbers = connection.execute(
