@@ -51,10 +51,12 @@ def opened(kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
 @pytest.fixture
 def counters(kind: str, opened: Database, request: pytest.FixtureRequest) -> Iterator[Counters]:
     """The counters under test."""
-    made: Counters = SqlCounters(opened)
+    made: Counters
     if kind.startswith("valkey"):
         # Patient, because 64 threads of one test share a core; what impatience does is tested by itself.
         made = ValkeyCounters(opened, request.getfixturevalue("valkey_url"), patience=10.0)
+    else:
+        made = SqlCounters(opened)
     yield made
     made.close()
 
