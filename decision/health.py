@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -101,6 +101,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
     app.add_exception_handler(DBAPIError, lost)
     app.add_exception_handler(PoolTimeout, lost)
+    app.add_exception_handler(PendingRollbackError, lost)
 
 
 def unavailable(error: BaseException) -> DatabaseUnavailable | None:
@@ -109,6 +110,9 @@ def unavailable(error: BaseException) -> DatabaseUnavailable | None:
         return error
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable("the database is too slow: every connection is in use; try again")
+    if isinstance(error, PendingRollbackError) and error.__context__ is not None:
+        # The connection was lost in the middle of a transaction, and something else was tried on it.
+        return unavailable(error.__context__)
     if not isinstance(error, DBAPIError):
         return None
     said = " ".join(str(error.orig).split())

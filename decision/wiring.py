@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection, func, make_url, select
@@ -36,9 +38,11 @@ from playbooks.counters import open_counters
 from playbooks.library import Draft, Library
 from playbooks.matching import Snapshot
 from playbooks.repository import publish
+from storage import projection
 from storage.clock import Clock, SimulatedClock, SystemClock
 from storage.engine import Database
 from storage.leases import Fence, Leases
+from storage.retention import Retention, purge, retention_of
 
 _log = structlog.get_logger(__name__)
 
@@ -124,6 +128,9 @@ class Service:
                 delivery=delivery,
                 rewards=RewardService(fences["reward"].database),
                 training=self.training,
+                keep_ledger=partial(
+                    _keep_ledger, fences["ledger"].database, retention_of(settings.retention)
+                ),
                 load_policy=self._policy_version,
                 published=self._follower.refresh if self._follower else _nobody_serves,
                 fences=fences,
@@ -140,6 +147,7 @@ class Service:
             if self._keeper is not None:
                 self._keeper.want(sorted(self.process.roles & set(SINGLETONS)))
             self._scheduler.start()
+        _log.info("started", roles=sorted(self.process.roles))
 
     def close(self, seconds: float | None = None) -> Closed:
         """Stop jobs between batches, finish queued writes, give leases back, let go of everything.
@@ -220,9 +228,26 @@ def open_database(settings: Settings) -> Database:
     """
     url = settings.url
     if not url.startswith("postgres"):
-        return Database(url)
+        database = Database(url)
+        try:
+            database.write(_change_nothing)
+        except BaseException:
+            database.close()
+            raise
+        return database
     # A machine that does not answer at all would be waited for by the operating system, for minutes.
     return Database(_patient(url), create=False)
+
+
+def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:
+    """Count new facts, take away those past their retention, and return how many went."""
+    projection.catch_up(database)
+    return sum(one.purged for one in purge(database, retention, now))
+
+
+def _change_nothing(connection: Connection) -> None:
+    """Write what is there already: a file that may only be read is found out before a decision needs it."""
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
 
 
 def _patient(url: str) -> str:
