@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 UV := $(BIN)/uv
 
-.PHONY: help demo serve test lint types check lock clean
+.PHONY: help demo serve test bench lint types check lock clean
 
 help: ## show what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -18,6 +18,9 @@ serve: .venv/.use ## serve the demo's database on http://127.0.0.1:8321
 
 test: .venv/.dev ## set up, then run every test
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
+
+bench: .venv/.use ## measure against floors and peers
+	$(BIN)/nextplay bench $(ARGS)
 
 lint: .venv/.dev ## style, complexity and import direction
 	$(BIN)/ruff format --check .

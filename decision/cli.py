@@ -17,7 +17,8 @@ import typer
 if TYPE_CHECKING:
     from decision.wiring import Service
 
-from decision import key_commands
+from decision import key_commands, ledger_commands
+from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
 from decision.logs import configure
@@ -33,8 +34,10 @@ KEEP_ALIVE_SECONDS = 75
 _REQUESTS_SHARE = 0.6
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
-app.add_typer(key_commands.app, name="keys")
 app.command()(doctor)
+app.command()(bench)
+app.add_typer(ledger_commands.app, name="ledger")
+app.add_typer(key_commands.app, name="keys")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

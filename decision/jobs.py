@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +43,7 @@ INTERVALS: Mapping[str, float] = {
     "push": 0.5,
     "reward": 10.0,
     "learn": 60.0,
+    "ledger": 60.0,
     "features": 900.0,
     "audiences": 900.0,
 }
@@ -87,6 +89,7 @@ class Jobs:
         delivery: Delivery,
         rewards: RewardService,
         training: Training,
+        keep_ledger: Callable[[datetime], int],
         load_policy: Callable[[str], PolicyVersion],
         published: Callable[[], None],
         fences: Mapping[str, Fence],
@@ -96,6 +99,7 @@ class Jobs:
 
         Args:
             feed: for the job `push`; `computed` for the job `features`, each behind its own fence.
+            keep_ledger: counts new facts and takes away those past their retention; returns how many went.
             published: called when something to serve was published.
             fences: of the jobs that run in one process at a time, by name.
             keeper: of the leases under which they run; None where there is only one process.
@@ -109,6 +113,7 @@ class Jobs:
         self._delivery = delivery
         self._rewards = rewards
         self._training = training
+        self._keep_ledger = keep_ledger
         self._load_policy = load_policy
         self._published = published
         self._fences = fences
@@ -120,6 +125,7 @@ class Jobs:
             "deliver": self._deliver,
             "reward": self._reward,
             "learn": self._learn,
+            "ledger": self._keep,
         }
         self._running = {name: threading.Lock() for name in self._jobs}
 
@@ -201,6 +207,9 @@ class Jobs:
         version = self._training.learn(self._clock.now())
         self._published()
         return {"policy": version.version, "trained": version.trained, "metrics": dict(version.metrics)}
+
+    def _keep(self) -> Report:
+        return {"purged": self._keep_ledger(self._clock.now())}
 
 
 class Scheduler:

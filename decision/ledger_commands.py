@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from decision.settings import SETTINGS_FILE, load_settings
+from decision.settings import load_settings
 from storage import ledger, projection, retention
 from storage.engine import Database
 from storage.erasure import erase as erase_user
@@ -29,14 +27,6 @@ class CountersWrong(StorageError):
     """The kept counters are not what the facts say."""
 
     code = "counters-wrong"
-
-
-class RetentionSettings(BaseSettings):
-    """`NEXTPLAY_RETENTION`: JSON of days by kind, for example `{"event": 400, "message": 90}`."""
-
-    model_config = SettingsConfigDict(env_prefix="NEXTPLAY_", extra="ignore", frozen=True)
-
-    retention: dict[str, int | None] = {}
 
 
 @app.command()
@@ -74,7 +64,7 @@ def retain(
     ] = None,
 ) -> None:
     """Take away the facts that are older than their kind is kept."""
-    rules = retention.retention_of(_rules(keep) if keep else _configured(data))
+    rules = retention.retention_of(_rules(keep) if keep else load_settings(data=data).retention)
     if not any(rules.values()):
         raise ConfigurationError(
             "every kind is kept for ever; name days with --keep event=400, or in NEXTPLAY_RETENTION"
@@ -126,13 +116,6 @@ def _opened(data: Path | None) -> Iterator[Database]:
         raise ConfigurationError(f"there is no database {file}; name the service's folder with --data")
     with closing(Database(settings.url, create=False)) as database:
         yield database
-
-
-def _configured(data: Path | None) -> dict[str, int | None]:
-    try:
-        return RetentionSettings(_env_file=load_settings(data=data).data / SETTINGS_FILE).retention
-    except ValidationError as error:
-        raise ConfigurationError(f"NEXTPLAY_RETENTION: {error.errors()[0]['msg']}") from error
 
 
 def _rules(keep: list[str]) -> dict[str, int | None]:

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     database_url: str = ""
     # A Valkey or Redis server that counts uses of caps (redis://…); empty: the database does.
     counters_url: str = ""
+    # Days for which facts are kept, by kind; those of other kinds stay for ever.
+    retention: dict[str, int | None] = {}
     library: Path | None = None
     # Seed of every draw and of the salted hashes; changing it changes who gets what.
     seed: str = "nextplay"
