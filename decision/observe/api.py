@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIServer
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, start_http_server
@@ -31,19 +32,20 @@ def watch(service: Service) -> CollectorRegistry:
     return registry
 
 
-def show_alone(service: Service, port: int) -> None:
+def show_alone(service: Service, port: int) -> WSGIServer:
     """Show the metrics of a process that answers no requests, to this machine only and without a key.
 
     Raises:
         PortInUse: another process shows something there.
     """
     try:
-        start_http_server(port, _HERE, watch(service))
+        server, _ = start_http_server(port, _HERE, watch(service))
     except OSError as error:
         raise PortInUse(
-            f"can't show metrics on {_HERE}:{port} ({error.strerror}): give each process a NEXTPLAY_METRICS_PORT "
-            "of its own, or 0"
+            f"can't show metrics on {_HERE}:{port} ({error.strerror}): give each process a "
+            "NEXTPLAY_METRICS_PORT of its own, or 0"
         ) from error
+    return server
 
 
 def install(app: FastAPI, service: Service) -> None:

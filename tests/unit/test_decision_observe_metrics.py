@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 from prometheus_client import generate_latest
@@ -18,7 +19,9 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from decision.errors import PortInUse
 from decision.observe import metrics, standing
+from decision.observe.api import show_alone
 from decision.observe.requests import ObserveRequests
 from delivery.tables import enrolments, outbox
 from storage.clock import SimulatedClock
@@ -173,6 +176,40 @@ def test_queues_and_their_delays(database: Database, clock: SimulatedClock) -> N
         {(): 30.0},
     )
     assert sum(standing.sizes(database).values()) > 10_000
+
+
+def test_a_process_alone_shows_what_it_can(database: Database, clock: SimulatedClock) -> None:
+    service = cast(Any, Part(database, clock))
+    server = show_alone(service, 0)
+    try:
+        text = httpx2.get(f"http://127.0.0.1:{server.server_port}/metrics").text
+        with pytest.raises(PortInUse, match="NEXTPLAY_METRICS_PORT"):
+            show_alone(service, server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "nextplay_enrolments_due 0.0" in text
+    assert 'nextplay_writer_waiting_rows{lane="decision"} 0.0' in text
+    assert 'nextplay_events_total{result="accepted"}' in text
+    # A part that can't be read is left out, and the others are not.
+    assert 'nextplay_scrape_failures_total{part="features"} 1.0' in text
+    assert "nextplay_features_age_seconds" not in text
+
+
+def test_what_was_read_is_kept_for_a_moment(database: Database, clock: SimulatedClock) -> None:
+    asked = 0
+
+    class Counting(Part):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal asked
+            asked += name == "database"
+            return super().__getattribute__(name)
+
+    read = standing.Standing(cast(Any, Counting(database, clock)))
+    first = list(read.collect())
+    once = asked
+    assert list(read.collect()) == first
+    assert asked == once > 0
 
 
 def test_the_age_of_features_is_read_from_the_files_names(tmp_path: Path) -> None:
