@@ -42,7 +42,6 @@ PROBLEM = "application/problem+json"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 KEY = str(mint())
 LEASE = 1.5
-KEY = str(mint())
 SINGLETONS = {"push", "features", "audiences", "reward", "learn", "ledger"}
 
 
