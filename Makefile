@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 UV := $(BIN)/uv
 
-.PHONY: help demo serve test bench lint types check lock clean
+.PHONY: help demo serve test chaos bench lint types check lock clean
 
 help: ## show what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ test: .venv/.dev ## set up, then run every test
 
 bench: .venv/.use ## measure against floors and peers
 	$(BIN)/nextplay bench $(ARGS)
+
+chaos: .venv/.dev ## kill services a few hundred times and see that nothing is lost (half an hour)
+	$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 lint: .venv/.dev ## style, complexity and import direction
 	$(BIN)/ruff format --check .
