@@ -10,6 +10,7 @@ from collections.abc import Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import Protocol
 
@@ -164,7 +165,14 @@ class Decider:
                 repository.remember_answer(connection, key, remembered, final.decided_at)
             return answer
 
-        future = self._database.writer.submit(record, rows=4, lane=Lane.DECISION)
+        try:
+            future = self._database.writer.submit(record, rows=4, lane=Lane.DECISION)
+        except NextplayError:
+            if reservation is not None:
+                reservation.drop()
+            raise
+        if reservation is not None:
+            future.add_done_callback(partial(_drop_unless_recorded, decision.decision_id, reservation))
         traces.span_until_done("commit", future)
         return future
 
@@ -226,14 +234,13 @@ class Decider:
         return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 
 
-def _drop_unless_kept(done: Future[DecideAnswer], reservation: Reservation, decision: Decision) -> None:
-    """Give back what was reserved for a decision that surely was not recorded."""
+def _drop_unless_recorded(decision_id: str, reservation: Reservation, done: Future[DecideAnswer]) -> None:
+    """Give back what was reserved for a decision that surely was not recorded.
+
+    What the database did with a failed commit is not known: then the reservation returns by expiry.
+    """
     error = done.exception()
-    if error is None:
-        # Another decision's answer: the key was used before.
-        if done.result().decision_id != decision.decision_id:
-            reservation.drop()
-    elif isinstance(error, KeyReused):
+    if isinstance(error, KeyReused) or (error is None and done.result().decision_id != decision_id):
         reservation.drop()
 
 

