@@ -35,7 +35,8 @@ class Problem(Response):
         self._document = document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        complete = {**self._document, "instance": quote(scope["path"])}
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        complete = {**self._document, "instance": path.decode("latin-1")}
         self.body = json.dumps(complete, ensure_ascii=False).encode("utf-8", "backslashreplace")
         self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
@@ -100,4 +101,6 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> Response:
         _log.error("unexpected error", exc_info=error)
-        return problem(_SERVER_ERROR, "internal", "an unexpected error; the service's log says more")
+        detail = "an unexpected error; the service's log says more"
+        # The server closes the connection after this; who is not told would send the next request into it.
+        return problem(_SERVER_ERROR, "internal", detail, headers={"Connection": "close"})
