@@ -13,6 +13,10 @@ from typing import Any
 
 import msgspec
 
+# Names of the files in which is noted what a service did.
+HAND_OVERS = "hand-overs.jsonl"
+SYNCS = "syncs.txt"
+
 
 class HandOver(msgspec.Struct, frozen=True):
     """A message was handed to its channel; `at` in nanoseconds on the machine's monotonic clock."""
@@ -36,6 +40,31 @@ def note_hand_overs(file: Path) -> None:
         return receipt
 
     Mailbox.send = noted  # type: ignore[method-assign]
+
+
+def note_syncs(file: Path) -> None:
+    """Append to `file` the path of every file forced to disk (no promise is broken by this).
+
+    Only what Python code forces is seen, not what SQLite does.
+    """
+    handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    fsync = os.fsync
+
+    def noted(fd: Any) -> None:
+        fsync(fd)
+        number = fd if isinstance(fd, int) else fd.fileno()
+        os.write(handle, os.fsencode(Path(f"/proc/self/fd/{number}").readlink()) + b"\n")
+
+    os.fsync = noted
+
+
+def no_fsync() -> None:
+    """Force nothing to disk any more that Python code should."""
+
+    def leave(fd: Any) -> None:
+        """The operating system will write it when it likes."""
+
+    os.fsync = leave
 
 
 def slow_hand_overs() -> None:
@@ -96,5 +125,6 @@ def no_message_lease() -> None:
 ALTERATIONS: Mapping[str, Callable[[], None]] = {
     "acknowledge_before_commit": acknowledge_before_commit,
     "no_message_lease": no_message_lease,
+    "no_fsync": no_fsync,
     "slow_hand_overs": slow_hand_overs,
 }

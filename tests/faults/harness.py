@@ -27,6 +27,7 @@ import psutil
 from decision.auth.models import mint
 from decision.demo.run import LIBRARY
 from storage.faultpoints import VARIABLE
+from tests.faults.alterations import SYNCS
 from tests.faults.invariants import Finding, Interruption, check
 from tests.faults.journal import Journal
 from tests.faults.launcher import Request
@@ -222,6 +223,24 @@ class Harness:
             finally:
                 resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
 
+    def lose_power(self) -> int:
+        """Kill the service and take away the parts of the history never forced to disk, as a power cut may.
+
+        Returns how many there were. What a cut does to a SQLite file is not tried.
+        """
+        self.kill()
+        noted = (self.data / SYNCS).read_text(encoding="utf-8").splitlines()
+        # A part is forced under the name it has while it is written: `.<name>.<process>`.
+        synced = {Path(line).name.removeprefix(".").rpartition(".")[0] for line in noted}
+        lost = [
+            part
+            for part in (self.data / "features" / "history").rglob("*.parquet")
+            if part.name not in synced
+        ]
+        for part in lost:
+            part.unlink()
+        return len(lost)
+
     def kill_learner(self) -> bool:
         """Kill the learner's process; False if there is none at the moment."""
         killed = False
@@ -297,10 +316,8 @@ class Harness:
         environment = {VARIABLE: aim or "", _MARK: str(self.data), "NEXTPLAY_ADMIN_KEY": self._key}
         if self.store.is_postgres:
             environment["NEXTPLAY_DATABASE_URL"] = self.store.url
-        hand_overs = str(self.data / "hand-overs.jsonl")
-        return self._launcher.start(
-            Request(arguments, str(self._log), environment, hand_overs, self._alterations)
-        )
+        request = Request(arguments, str(self._log), environment, str(self.data), self._alterations)
+        return self._launcher.start(request)
 
     def _finish(self, pid: int) -> None:
         if self._launcher.ended(pid, _START_SECONDS) != 0:

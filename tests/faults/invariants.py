@@ -32,7 +32,7 @@ from playbooks.tables import answers, uses
 from storage import ledger, projection
 from storage.ledger import Kind
 from storage.schema import cursors, facts
-from tests.faults.alterations import HandOver
+from tests.faults.alterations import HAND_OVERS, HandOver
 from tests.faults.journal import Journal
 
 
@@ -158,7 +158,7 @@ def _messages(connection: Connection, data: Path) -> Findings:
 def _hand_overs(data: Path, interruptions: Sequence[Interruption]) -> Findings:
     """A message is handed over again only if the one who had it was interrupted in between."""
     by_key: dict[str, list[HandOver]] = defaultdict(list)
-    noted = data / "hand-overs.jsonl"
+    noted = data / HAND_OVERS
     for line in noted.read_bytes().splitlines() if noted.exists() else ():
         one = msgspec.json.decode(line, type=HandOver)
         by_key[one.key].append(one)

@@ -28,14 +28,14 @@ _LOOK_SECONDS = 0.02
 class Request(msgspec.Struct, frozen=True):
     """One process to start: its arguments, its log, what differs from the shell's environment.
 
-    `hand_overs` is the file to which every message handed to a channel is noted; `alterations` are names of
-    `tests.faults.alterations`, which break a promise on purpose.
+    In the folder `notes` it is noted which messages were handed over and which files forced to disk;
+    `alterations` are names of `tests.faults.alterations`, which break a promise on purpose.
     """
 
     arguments: list[str]
     log: str
     environment: dict[str, str] = {}
-    hand_overs: str | None = None
+    notes: str | None = None
     alterations: list[str] = []
 
 
@@ -94,8 +94,9 @@ def _become(request: Request) -> None:
         os.dup2(log.fileno(), 2)
     os.environ.update(request.environment)
     faultpoints.aim(os.environ.get(faultpoints.VARIABLE))
-    if request.hand_overs is not None:
-        alterations.note_hand_overs(Path(request.hand_overs))
+    if request.notes is not None:
+        alterations.note_hand_overs(Path(request.notes) / alterations.HAND_OVERS)
+        alterations.note_syncs(Path(request.notes) / alterations.SYNCS)
     for name in request.alterations:
         alterations.ALTERATIONS[name]()
     sys.argv = ["nextplay", *request.arguments]

@@ -32,6 +32,20 @@ def killed_before_commit(launcher: Launcher, data: Path, alterations: list[str])
     return harness.settle() + harness.close()
 
 
+@pytest.mark.parametrize("forced", [True, False])
+def test_a_file_that_is_not_forced_to_disk_is_noticed(
+    forced: bool, launcher: Launcher, tmp_path: Path
+) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'nextplay.db'}")
+    alterations = [] if forced else ["no_fsync"]
+    harness = Harness(launcher, store, tmp_path, seed="proof", alterations=alterations)
+    assert bool(harness.lose_power()) is not forced
+    assert harness.start()
+    found = harness.settle() + harness.close()
+    assert forced is (not found), found
+    assert forced or any(one.kind == "lost" and "in the history" in one.what for one in found), found
+
+
 @pytest.mark.parametrize("lease", [True, False])
 def test_a_message_that_is_not_leased_is_noticed(
     lease: bool, launcher: Launcher, postgres: PostgresServer, tmp_path: Path
