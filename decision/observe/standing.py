@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 CACHE_SECONDS = 4.0
-COUNT_LIMIT = 100_000
+COUNT_LIMIT = 20_000
 
 # A value by label values; without labels the only key is ().
 Values = Mapping[tuple[str, ...], float]
