@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -76,8 +77,17 @@ class Guard:
 
 
 def install(app: FastAPI, keys: Keys) -> None:
-    """Guard every route of an application."""
+    """Guard every route of an application, and say in its OpenAPI document that it asks for a key."""
     app.add_middleware(Guard, keys=keys, routes=lambda: app.routes)
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = plain()
+        schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"key": []}]
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def key_of(request: Request) -> Key:

@@ -205,6 +205,14 @@ def test_a_route_added_later_is_guarded(guarded: Guarded) -> None:
         guarded.app.router.routes.pop()
 
 
+def test_the_api_says_that_it_asks_for_a_key(guarded: Guarded) -> None:
+    for _ in range(2):
+        schema = guarded.ask("GET", "/openapi.json").json()
+    assert schema["security"] == [{"key": []}]
+    assert schema["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert schema["components"]["schemas"]["KeyWish"]
+
+
 # Keys on every route
 
 
