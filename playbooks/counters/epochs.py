@@ -18,7 +18,7 @@ from zlib import crc32
 
 from sqlalchemy import Connection
 
-from playbooks.counters import repository
+from playbooks.counters import epoch_repository
 from playbooks.counters.server import Server
 from playbooks.errors import CountersUnreachable
 from storage.engine import Database
@@ -104,14 +104,14 @@ class Epochs:
 
     def still(self, connection: Connection, shard: int, token: str) -> bool:
         """Say whether a shard is in this epoch, and if so keep it there until the end of the transaction."""
-        if repository.hold_epoch(connection, shard) == token:
+        if epoch_repository.hold_epoch(connection, shard) == token:
             return True
         self._tokens.pop(shard, None)
         return False
 
     def end(self) -> None:
         """Let every subject be read from the journal anew."""
-        self._database.write(repository.end_epochs)
+        self._database.write(epoch_repository.end_epochs)
         for key in self._server.keys("np:*:life"):
             self._server.run("begin", [key], [_VOID])
 
@@ -124,7 +124,7 @@ class Epochs:
         if self._tokens.get(shard, "") != life.token:
             return None
         with self._reading(connection) as reader:
-            before = repository.token_of(reader, shard)
+            before = epoch_repository.token_of(reader, shard)
         if before is not None and life.said == f"{life.run} {before}":
             self._tokens[shard] = before
             return None
@@ -133,10 +133,10 @@ class Epochs:
             return before
         if connection is None:
             token = self._database.write(
-                lambda own: repository.begin_epoch(own, shard, before), lane=Lane.DECISION
+                lambda own: epoch_repository.begin_epoch(own, shard, before), lane=Lane.DECISION
             )
         else:
-            token = repository.begin_epoch(connection, shard, before)
+            token = epoch_repository.begin_epoch(connection, shard, before)
         if token is None:
             time.sleep(_OTHERS_SECONDS)
             return before

@@ -1,4 +1,4 @@
-"""SQL of the counters: the journal of uses and grants, totals of budgets, epochs of shards.
+"""SQL of the counters: the journal of uses and grants, totals of budgets.
 
 A row of the journal counts while it is committed (`expires_at` null) or its reservation has not expired.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
-from secrets import token_hex
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -30,7 +29,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from playbooks.constraints import Uses
 from playbooks.counters.port import Difference, Spend, Wanted
-from playbooks.tables import budget_totals, counter_epochs, grants, uses
+from playbooks.tables import budget_totals, grants, uses
 from storage.statements import Statement
 from storage.times import from_micros, to_micros
 
@@ -79,7 +78,6 @@ _TAKE = Statement(
     )
     .values(taken=budget_totals.c.taken + bindparam("amount", type_=BigInteger))
 )
-_EPOCH = Statement(select(counter_epochs.c.token).where(counter_epochs.c.shard == bindparam("shard")))
 
 
 class UseRow(NamedTuple):
@@ -261,57 +259,6 @@ def right_totals(connection: Connection) -> None:
     connection.execute(
         insert(budget_totals).from_select(["budget", "taken"], new.where(grants.c.budget.not_in(known)))
     )
-
-
-def token_of(connection: Connection, shard: int) -> str | None:
-    """Return the token of a shard's epoch, None when it never had one."""
-    token: str | None = _EPOCH.run(connection, {"shard": shard}).scalar()
-    return token
-
-
-def hold_epoch(connection: Connection, shard: int) -> str | None:
-    """Return the token of a shard's epoch, which then stays until the end of the transaction."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock_shared(_EPOCHS_LOCK, shard)))
-    return token_of(connection, shard)
-
-
-def begin_epoch(connection: Connection, shard: int, before: str | None) -> str | None:
-    """Begin a new epoch of a shard unless `before` is not the token any more; returns the new token.
-
-    None when another was faster, or while transactions hold the epoch that is to end.
-    """
-    if connection.dialect.name == "postgresql":
-        lock = select(func.pg_try_advisory_xact_lock(_EPOCHS_LOCK, shard))
-        if not connection.execute(lock).scalar():
-            return None
-    if token_of(connection, shard) != before:
-        return None
-    token = token_hex(8)
-    upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    connection.execute(
-        upsert(counter_epochs)
-        .values(shard=shard, token=token)
-        .on_conflict_do_update(index_elements=["shard"], set_={"token": token})
-    )
-    return token
-
-
-def end_epochs(connection: Connection) -> None:
-    """Let no shard have an epoch: whatever was counted outside the database is void."""
-    if connection.dialect.name == "postgresql":
-        for (shard,) in connection.execute(select(counter_epochs.c.shard).order_by(counter_epochs.c.shard)):
-            connection.execute(select(func.pg_advisory_xact_lock(_EPOCHS_LOCK, shard)))
-    connection.execute(delete(counter_epochs))
-
-
-def has_epochs(connection: Connection) -> bool:
-    """Whether counters were kept outside the database."""
-    return connection.execute(select(counter_epochs.c.shard).limit(1)).first() is not None
-
-
-# The first of two keys of advisory locks, so that shards never meet other locks of one key.
-_EPOCHS_LOCK = 0x6E70
 
 
 def _counted(table: Any, now: datetime) -> Any:

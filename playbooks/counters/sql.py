@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from playbooks.constraints import Uses, full_limit
-from playbooks.counters import repository
+from playbooks.counters import epoch_repository, repository
 from playbooks.counters.port import RESERVATION, Budget, Difference, Reservation, Wanted
 from storage.engine import Database
 
@@ -29,7 +29,7 @@ class SqlCounters:
         self._database = database
         self._reservation = reservation
         with database.read() as connection:
-            kept_elsewhere = repository.has_epochs(connection)
+            kept_elsewhere = epoch_repository.has_epochs(connection)
         if kept_elsewhere:
             database.write(_take_over)
 
@@ -111,5 +111,5 @@ class _Checked:
 
 
 def _take_over(connection: Connection) -> None:
-    repository.end_epochs(connection)
+    epoch_repository.end_epochs(connection)
     repository.right_totals(connection)
