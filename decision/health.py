@@ -86,7 +86,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
             return JSONResponse({"status": "ready", "policy": policy, "parts": parts})
         detail = "; ".join(f"{name}: {said}" for name, said in wrong.items())
         refusal = {**_NOT_READY, "detail": detail, "parts": parts}
-        return JSONResponse(refusal, 503, headers={"Retry-After": "1"}, media_type=problems.MEDIA_TYPE)
+        return problems.Problem(refusal, {"Retry-After": "1"})
 
     app.add_route("/health", health, include_in_schema=False)
     app.add_route("/ready", ready, include_in_schema=False)
