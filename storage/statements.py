@@ -85,5 +85,9 @@ def run_deferred(connection: Connection) -> None:
 
 
 def forget_deferred(connection: Connection) -> None:
-    """Drop what was deferred, because the transaction is rolled back."""
-    connection.info.pop(_DEFERRED, None)
+    """Drop what was deferred, because the transaction is rolled back.
+
+    A lost connection took it along, and must not be touched: that would hide why it was lost.
+    """
+    if not (connection.closed or connection.invalidated):
+        connection.info.pop(_DEFERRED, None)

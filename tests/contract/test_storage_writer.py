@@ -91,3 +91,15 @@ def test_decisions_go_first(sqlite_url: str) -> None:
         future.result()
     database.close()
     assert order[0] == "decision"
+
+
+def test_a_lost_connection_is_said_and_the_next_write_has_another(postgres_url: str) -> None:
+    database = Database(postgres_url)
+
+    def loses(connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
+        database.write(loses)
+    assert database.write(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
+    database.close()
