@@ -1,4 +1,4 @@
-"""HTTP routes of the front door: decide, decisions, jobs, clock, health."""
+"""HTTP routes of the front door: decide, decisions, jobs, clock."""
 
 from __future__ import annotations
 
@@ -101,17 +101,5 @@ def router(database: Database, clock: Clock, decider: Decider, jobs: Jobs) -> AP
             raise ClockError("this service lives on the machine's clock; start it with --clock to move it")
         clock.move_to(setting.now)
         return {"now": clock.now()}
-
-    @routes.get("/health")
-    def health() -> dict[str, str]:
-        """The process runs."""
-        return {"status": "ok"}
-
-    @routes.get("/ready")
-    def ready() -> dict[str, str]:
-        """The database answers and the policy in charge is loaded."""
-        with database.read() as connection:
-            connection.exec_driver_sql("SELECT 1")
-        return {"status": "ready", "policy": decider.snapshot.policy.version}
 
     return routes

@@ -155,6 +155,7 @@ class Jobs:
 
     def stop(self) -> None:
         """Let the jobs that need no more than their next batch to be whole end before it."""
+        self._delivery.stop()
         for fence in self._fences.values():
             fence.stop()
 

@@ -6,6 +6,7 @@ ledger are kept together or not at all. So every cause is applied exactly once, 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
@@ -43,6 +44,11 @@ class Executor:
         self._plans = plans
         self._effects = effects
         self._batch = batch
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Let what is under way end after its turn; what is left waits for the next process."""
+        self._stopping.set()
 
     def start(self, connection: Connection, decision: Decision, arm: Arm) -> Enrolment:
         """Begin the run of a decision through its playbook's flow, in the decision's transaction.
@@ -90,7 +96,7 @@ class Executor:
         while True:
             taken, report = self._database.write(turn, rows=self._batch)
             total += report
-            if taken < self._batch:
+            if taken < self._batch or self._stopping.is_set():
                 return total
 
     def _route(self, connection: Connection) -> tuple[int, Report]:

@@ -7,6 +7,7 @@ leases to end by themselves.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -74,6 +75,11 @@ class Relay:
         self._batch = batch
         self._lease = lease
         self._renderer = Renderer()
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Take no more messages after those in hand; the others wait for the next relay."""
+        self._stopping.set()
 
     def take_back(self) -> int:
         """Let the leases of an earlier process with this holder's name end now; return how many there were.
@@ -100,7 +106,7 @@ class Relay:
                     rows=len(outcomes),
                 )
             total += report
-            if taken < self._batch:
+            if taken < self._batch or self._stopping.is_set():
                 return total
 
     def _claim(self, connection: Connection, until: datetime) -> tuple[int, list[_Attempt], Report]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -45,6 +46,7 @@ class Delivery:
             batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
             lease: how long an attempt may take before another relay takes the message over.
         """
+        self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch)
         self.executor = Executor(database, clock, plans, Effects(self.wallet, tags), batch=batch)
         self._relay = Relay(
@@ -63,11 +65,20 @@ class Delivery:
         return self._relay.take_back()
 
     def run_until_idle(self) -> Report:
-        """Route events, advance what is due, relay messages, expire coupons; repeat until nothing is left."""
+        """Route events, advance what is due, relay messages, expire coupons; repeat until nothing is left.
+
+        After `stop` it ends with the turn under way.
+        """
         total = Report()
-        while done := self._round():
+        while not self._stopping.is_set() and (done := self._round()):
             total += done
         return total
+
+    def stop(self) -> None:
+        """Let a run end after its turn, because the process is to stop."""
+        self._stopping.set()
+        self.executor.stop()
+        self._relay.stop()
 
     def _round(self) -> Report:
         report = self.executor.route_events()
