@@ -41,7 +41,7 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
 SQLITE, POSTGRES = "SQLite", "Postgres"
 ANYWHERE, STARTING, LEARNER = "anywhere", "while starting", "the learner's process"
 DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
-# What writes to Feast's online store on a full disk is answered 500 (see test_faults_reported.py).
+# Without the jobs that write to Feast's online store: SQLite's own error comes out of them, answered 500.
 _WITHOUT_ONLINE_STORE = ("deliver", "audiences", "reward", "learn")
 # How long an aimed service may live before it is killed where it happens to be.
 _AIMED_SECONDS = 8.0

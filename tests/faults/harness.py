@@ -35,7 +35,6 @@ from tests.faults.load import START, USERS, Ask, Batch, Load, message
 from tests.faults.stores import Store
 
 _START_SECONDS = 90.0
-_LOG_ROOM = 256 * 1024
 _REQUEST_SECONDS = 30.0
 # So short that a job's turn is free again soon after the death of the process that had it.
 _LEASE_SECONDS = "0.5"
@@ -211,10 +210,13 @@ class Harness:
             self.interruptions.append(Interruption(None, start, time.monotonic_ns()))
 
     @contextmanager
-    def full_disk(self) -> Iterator[None]:
-        """Let no file of the service grow in the block, as if the disk were full; no rights are needed."""
+    def full_disk(self, room: int = 256 * 1024) -> Iterator[None]:
+        """Let no file grow beyond the service's log and `room` bytes, as if the disk were full.
+
+        Needs no rights.
+        """
         # Its log may go on: a service that can't say what is wrong is another matter.
-        most = (self.data / "service.log").stat().st_size + _LOG_ROOM
+        most = (self.data / "service.log").stat().st_size + room
         hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)[1]
         with self.outage():
             resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (most, hard))
