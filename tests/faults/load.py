@@ -142,7 +142,7 @@ class Load:
         while waiting is not None or not self._ending.is_set():
             if not self._up.wait(0.05):
                 continue
-            if waiting is None:
+            if waiting is None or (isinstance(waiting, Job) and waiting.name not in self._jobs):
                 waiting = make(chance)
             try:
                 response = waiting.send(http)

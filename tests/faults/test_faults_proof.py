@@ -65,6 +65,7 @@ def delivered_by_two(launcher: Launcher, store: Store, data: Path, alterations: 
         delivering = threading.Thread(target=first.post, args=("/v1/jobs/deliver",))
         delivering.start()
         while delivering.is_alive():
-            second.post("/v1/jobs/deliver").raise_for_status()
+            # Whatever it answers: without leases the two are in each other's way.
+            second.post("/v1/jobs/deliver")
         delivering.join()
     return harness.settle() + harness.close()
