@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.faults.harness import Harness, Launcher
@@ -62,10 +63,16 @@ def delivered_by_two(launcher: Launcher, store: Store, data: Path, alterations: 
     harness = Harness(launcher, store, data, seed="proof", alterations=alterations)
     harness.ask(60)
     with harness.beside() as second, harness.connect() as first:
-        delivering = threading.Thread(target=first.post, args=("/v1/jobs/deliver",))
-        delivering.start()
-        while delivering.is_alive():
-            # Whatever it answers: without leases the two are in each other's way.
-            second.post("/v1/jobs/deliver")
-        delivering.join()
+        threads = [threading.Thread(target=deliver, args=(http,)) for http in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     return harness.settle() + harness.close()
+
+
+def deliver(http: httpx2.Client) -> None:
+    """Ask for deliveries so often that some fall into the other's, whoever began."""
+    for _ in range(30):
+        # Whatever it answers: without leases the two are in each other's way.
+        http.post("/v1/jobs/deliver")
