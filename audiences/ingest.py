@@ -13,7 +13,7 @@ from audiences.events import Event, EventBody
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
-from storage.writer import TURN_ROWS
+from storage.writer import TURN_ROWS, Lane
 
 # Users are written beside their events; together they must fit one turn of the writer.
 _EVENTS_PER_WRITE = TURN_ROWS // 2
@@ -27,7 +27,10 @@ def record(database: Database, events: Sequence[Event]) -> list[Future[int]]:
             sending the same message ids again records them once.
     """
     shares = [events[start : start + _EVENTS_PER_WRITE] for start in range(0, len(events), _EVENTS_PER_WRITE)]
-    return [database.writer.submit(partial(_write, events=share), rows=2 * len(share)) for share in shares]
+    return [
+        database.writer.submit(partial(_write, events=share), rows=2 * len(share), lane=Lane.REQUEST)
+        for share in shares
+    ]
 
 
 def _write(connection: Connection, events: Sequence[Event]) -> int:

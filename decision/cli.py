@@ -27,6 +27,10 @@ from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_rol
 from decision.settings import Settings, load_settings
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
 
+# How long a thread that computes may keep the others from running: the default of 5 ms, once for each thread
+# of a job, is what a request would wait at each of its steps.
+SWITCH_SECONDS = 0.0005
+
 # Longer than clients keep an idle connection, so that it is they who close it: a server that closes first
 # meets requests already on their way.
 KEEP_ALIVE_SECONDS = 75
@@ -169,6 +173,7 @@ def _serve(settings: Settings, process: Process) -> None:
     from decision.app import create_app  # noqa: PLC0415 - imports Feast, seconds
     from decision.wiring import Service  # noqa: PLC0415
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(settings.host, settings.port)
     try:
         service = Service(settings, process)

@@ -48,6 +48,8 @@ _log = structlog.get_logger(__name__)
 
 # The name of the only process over a SQLite file.
 _ALONE = "delivery"
+# Enrolments or messages of a turn of the writer: who waits for an answer waits at most for one such turn.
+DELIVERY_BATCH = 100
 _READ_FEATURES = frozenset((API, "push", "features", "audiences"))
 # Of the time to stop, the share kept for queued writes and leases when jobs take long.
 _RESERVE = 0.2
@@ -98,6 +100,7 @@ class Service:
                 set_tag,
                 gate=CapGate(counters),
                 holder=name,
+                batch=DELIVERY_BATCH,
             )
             delivery.recover()
             self._follower: Follower | None = None

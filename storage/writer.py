@@ -1,9 +1,9 @@
 """Group commit: many callers, one durable transaction a turn.
 
-On SQLite one thread owns the only writing connection. It takes all waiting decisions first, then at
-most `TURN_ROWS` rows of anything else, runs them in one transaction, commits once (`synchronous=FULL`)
-and only then answers. On Postgres the same interface runs each piece of work in its own transaction
-on a pooled connection.
+On SQLite one thread owns the only writing connection. A turn takes what somebody waits for, decisions
+first, or else at most `TURN_ROWS` rows of background work, which is owed every other turn; it runs them in
+one transaction, commits once (`synchronous=FULL`) and only then answers. On Postgres the same interface runs
+each piece of work in its own transaction on a pooled connection.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ QUEUE_ROWS = 50_000
 
 
 class Lane(IntEnum):
-    """Who goes first: a customer is waiting for a decision, nobody for the rest."""
+    """Who goes first: a customer is waiting for a decision, a client for a request, nobody for the rest."""
 
     DECISION = 0
-    BACKGROUND = 1
+    REQUEST = 1
+    BACKGROUND = 2
 
 
 class Writer(Protocol):
@@ -91,6 +92,7 @@ class SqliteWriter:
         self.meter: Meter | None = None
         self._ready = threading.Condition()
         self._closing = False
+        self._background_owed = False
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
         self._thread.start()
 
@@ -133,15 +135,23 @@ class SqliteWriter:
                 self._commit_together(connection, turn)
 
     def _take_turn(self) -> list[_Job]:
-        turn: list[_Job] = []
-        for lane, limit in ((Lane.DECISION, TURN_DECISIONS), (Lane.BACKGROUND, TURN_ROWS)):
-            queue, taken = self._lanes[lane], 0
-            while queue and taken + queue[0].rows <= max(limit, queue[0].rows if taken == 0 else 0):
-                job = queue.popleft()
-                taken += job.rows
-                turn.append(job)
-            self._waiting_rows[lane] -= taken
-        return turn
+        """Take what somebody waits for, or else background work, which is owed every other turn."""
+        if (self._lanes[Lane.DECISION] or self._lanes[Lane.REQUEST]) and not (
+            self._background_owed and self._lanes[Lane.BACKGROUND]
+        ):
+            self._background_owed = True
+            return self._take(Lane.DECISION, TURN_DECISIONS) + self._take(Lane.REQUEST, TURN_ROWS)
+        self._background_owed = False
+        return self._take(Lane.BACKGROUND, TURN_ROWS)
+
+    def _take(self, lane: Lane, limit: int) -> list[_Job]:
+        queue, taken, jobs = self._lanes[lane], 0, list[_Job]()
+        while queue and (not jobs or taken + queue[0].rows <= limit):
+            job = queue.popleft()
+            taken += job.rows
+            jobs.append(job)
+        self._waiting_rows[lane] -= taken
+        return jobs
 
     def _commit_together(self, connection: Connection, turn: list[_Job]) -> None:
         started = time.perf_counter()

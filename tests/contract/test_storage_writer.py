@@ -103,3 +103,22 @@ def test_a_lost_connection_is_said_and_the_next_write_has_another(postgres_url: 
         database.write(loses)
     assert database.write(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
     database.close()
+
+
+def test_who_waits_does_not_wait_for_the_background_and_the_background_is_not_starved(
+    sqlite_url: str,
+) -> None:
+    database = Database(sqlite_url)
+    begun, hold, order = threading.Event(), threading.Event(), list[str]()
+    database.writer.submit(lambda _: (begun.set(), hold.wait(10)))
+    begun.wait(10)
+    waiting = [database.writer.submit(lambda _: order.append("background"), rows=TURN_ROWS) for _ in range(3)]
+    waiting += [
+        database.writer.submit(lambda _: order.append("request"), rows=TURN_ROWS, lane=Lane.REQUEST)
+        for _ in range(3)
+    ]
+    hold.set()
+    for future in waiting:
+        future.result()
+    database.close()
+    assert order == ["request", "background"] * 3
