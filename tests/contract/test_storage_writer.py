@@ -110,7 +110,12 @@ def test_who_waits_does_not_wait_for_the_background_and_the_background_is_not_st
 ) -> None:
     database = Database(sqlite_url)
     begun, hold, order = threading.Event(), threading.Event(), list[str]()
-    database.writer.submit(lambda _: (begun.set(), hold.wait(10)))
+
+    def first(_: Connection) -> None:
+        begun.set()
+        hold.wait(10)
+
+    database.writer.submit(first)
     begun.wait(10)
     waiting = [database.writer.submit(lambda _: order.append("background"), rows=TURN_ROWS) for _ in range(3)]
     waiting += [
