@@ -28,9 +28,7 @@ def create_app(service: Service) -> FastAPI:
         service.start()
         yield
 
-    app = FastAPI(
-        title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI
-    )
+    app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI)
     problems.install(app)
     health.add_routes(app, service)
     audiences_api.add_event_routes(app, service.database, service.clock, metrics.events)
