@@ -105,6 +105,12 @@ def write_atomically(table: pa.Table, path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
+    # The new name is durable only once the folder is.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _check(batch: Sequence[HistoryEvent]) -> None:

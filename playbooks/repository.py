@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import BigInteger, Connection, bindparam, func, insert, select
 
 from playbooks.library import Draft, Library, VersionBody
 from playbooks.tables import answers, playbook_versions
@@ -22,6 +23,7 @@ _ANSWER = Statement(
         answers.c.request_key == bindparam("request_key")
     )
 )
+_HOLD_KEY = Statement(select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger))))
 _REMEMBER = Statement(insert(answers).values({column.name: bindparam(column.name) for column in answers.c}))
 
 
@@ -90,7 +92,13 @@ def version_body(connection: Connection, playbook: str, version: int) -> Version
 
 
 def answer_to(connection: Connection, request_key: str) -> Answer | None:
-    """Return what was answered to a request key before, or None."""
+    """Return what was answered to a request key before, or None; then the key is the caller's to answer.
+
+    On Postgres another transaction with the same key waits here until this one ends, and sees its answer.
+    """
+    if connection.dialect.name == "postgresql":
+        lock = int.from_bytes(blake2b(request_key.encode(), digest_size=8).digest(), signed=True)
+        _HOLD_KEY.run(connection, {"lock": lock})
     row = _ANSWER.run(connection, {"request_key": request_key}).first()
     return None if row is None else Answer(row.fingerprint, row.decision_id, row.body)
 

@@ -191,7 +191,7 @@ def test_vw_is_never_loaded_into_the_process_that_serves(vw: VwLearner) -> None:
 
 
 def test_a_process_killed_in_the_middle_of_training_loses_nothing(vw: VwLearner) -> None:
-    many = rows(30_000)
+    many = rows(200_000)
     undisturbed = vw.fold(None, many).model.to_bytes()
     killed: list[int] = []
 

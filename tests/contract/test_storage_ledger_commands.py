@@ -65,7 +65,7 @@ def test_retain(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "is not KIND=DAYS" in refused(data, "retain", "--keep", "event")
     assert "there is no kind 'events'" in refused(data, "retain", "--keep", "events=3")
     monkeypatch.setenv("NEXTPLAY_RETENTION", '{"event": "long"}')
-    assert "NEXTPLAY_RETENTION" in refused(data, "retain")
+    assert "retention.event" in refused(data, "retain")
 
 
 def test_export(data: Path, tmp_path: Path) -> None:
