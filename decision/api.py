@@ -40,8 +40,6 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
 
     async def decide(request: Request) -> Response:
         body = await request.body()
-        if len(body) > MAX_DECIDE_BYTES:
-            raise BadRequest(f"the request has {len(body)} bytes, at most {MAX_DECIDE_BYTES} are taken")
         try:
             asked = _decode_request(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
