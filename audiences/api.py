@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from audiences import repository
 from audiences.errors import EventRefused, UnknownUser
 from audiences.events import MAX_BATCH_BYTES, Refusal, parse_batch, parse_one
-from audiences.ingest import record
+from audiences.intake.intake import Intake, Outcome, Taken
 from audiences.service import Audiences
 from storage import ledger
 from storage.clock import Clock
@@ -33,7 +33,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 def add_event_routes(
-    app: FastAPI, database: Database, clock: Clock, count: Callable[[int, int, int], None]
+    app: FastAPI, intake: Intake, clock: Clock, count: Callable[[int, int, int], None]
 ) -> None:
     """Add the tracking routes; they go past pydantic, which would cost more than all the rest.
 
@@ -45,10 +45,10 @@ def add_event_routes(
         body = await _body(request)
         now = clock.now()
         events, refused = parse_batch(body, now)
-        futures = record(database, events)
-        recorded = sum(await asyncio.gather(*map(asyncio.wrap_future, futures)))
-        count(recorded, len(events) - recorded, len(refused))
-        return _json(Accepted(recorded, len(events) - recorded, refused))
+        shares = await asyncio.gather(*map(asyncio.wrap_future, intake.submit(events)))
+        answer = _answer([taken for share in shares for taken in share], refused)
+        count(answer.accepted, answer.duplicates, len(answer.refused))
+        return _json(answer)
 
     def single(type_: str) -> Callable[[Request], Awaitable[Response]]:
         async def route(request: Request) -> Response:
@@ -58,10 +58,11 @@ def add_event_routes(
             except EventRefused:
                 count(0, 0, 1)
                 raise
-            (future,) = record(database, [event])
-            recorded = await asyncio.wrap_future(future)
-            count(recorded, 1 - recorded, 0)
-            return _json(Accepted(recorded, 1 - recorded))
+            (future,) = intake.submit([event])
+            taken = await asyncio.wrap_future(future)
+            answer = _answer(taken, [])
+            count(answer.accepted, answer.duplicates, len(answer.refused))
+            return _json(answer)
 
         return route
 
@@ -105,6 +106,16 @@ def router(database: Database, clock: Clock, audiences: Audiences) -> APIRouter:
         }
 
     return routes
+
+
+def _answer(taken: Sequence[Taken], refused: Sequence[Refusal]) -> Accepted:
+    conflicts = [one for one in taken if one.outcome is Outcome.CONFLICT]
+    duplicates = sum(one.outcome is Outcome.DUPLICATE for one in taken)
+    return Accepted(
+        len(taken) - duplicates - len(conflicts),
+        duplicates,
+        [*refused, *(Refusal(-1, one.event_id, one.reason) for one in conflicts)],
+    )
 
 
 async def _body(request: Request) -> bytes:

@@ -28,8 +28,27 @@ MAX_ID_LENGTH = 255
 IDENTIFY = "identify"
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something a user did."""
+MessageType = Literal["track", "identify", "page", "screen", "group", "alias"]
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """An identity that a message names beside its user: an e-mail address, a phone number, a device.
+
+    `verified` says that the sender vouches that the identity is the user's; only such a one joins users.
+    """
+
+    kind: str
+    value: str
+    verified: bool = False
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something a user did, as a sender tells it.
+
+    `user_id` is what the sender calls the user, empty where only an anonymous id or another identity is
+    named; whose it is in the end is found out when it is recorded (`audiences.intake`). `source` names who
+    sent it. `previous_id` goes with the type alias, `account_id` with group.
+    """
 
     event_id: str
     user_id: str
@@ -37,12 +56,30 @@ class Event(msgspec.Struct, frozen=True):
     properties: Mapping[str, Any]
     occurred_at: datetime
     received_at: datetime
+    type: MessageType = "track"
+    anonymous_id: str | None = None
+    claims: tuple[Claim, ...] = ()
+    account_id: str | None = None
+    previous_id: str | None = None
+    context: Mapping[str, Any] = {}
+    source: str = ""
 
 
-class EventBody(msgspec.Struct, frozen=True):
+class EventBody(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the ledger keeps of an event beside its id, name, user and times."""
 
     properties: dict[str, Any] = {}
+    type: MessageType = "track"
+    context: dict[str, Any] = {}
+    source: str = ""
+    account_id: str | None = None
+
+
+class AsideBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the ledger keeps of an event that was set aside: all of it, and why."""
+
+    event: Event
+    reason: str
 
 
 class _Message(msgspec.Struct, rename="camel"):

@@ -10,17 +10,17 @@ from sqlalchemy import Connection, Table, delete, func, insert, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from audiences.events import Event
 from audiences.tables import members, runs, tags, users
 
 
-def add_users(connection: Connection, events: Sequence[Event]) -> None:
-    """Record the users of these events that were not known yet."""
+def add_users(connection: Connection, seen: Sequence[tuple[str, datetime]]) -> None:
+    """Record those users, each seen at a moment, that were not known yet."""
     first_seen: dict[str, datetime] = {}
-    for event in events:
-        seen = first_seen.get(event.user_id)
-        if seen is None or event.occurred_at < seen:
-            first_seen[event.user_id] = event.occurred_at
+    for user_id, moment in seen:
+        if user_id not in first_seen or moment < first_seen[user_id]:
+            first_seen[user_id] = moment
+    if not first_seen:
+        return
     rows = [{"user_id": user, "first_seen_at": moment} for user, moment in sorted(first_seen.items())]
     connection.execute(_insert(connection, users).on_conflict_do_nothing(), rows)
 

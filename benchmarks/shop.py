@@ -20,7 +20,6 @@ import yaml
 from sqlalchemy import Connection
 
 from audiences.events import Event
-from audiences.ingest import record
 from delivery import repository
 from delivery.models import Enrolment
 from playbooks.decision import Decision
@@ -81,8 +80,7 @@ def opened_shop(data: Path, number: int) -> Iterator[Service]:
     write_library(data / "library")
     service = Service(Settings(data=data, clock=NOW, seed=SEED, schedule=False))
     try:
-        for future in record(service.database, history(number, _categories(data / "library"))):
-            future.result()
+        service.intake.take(history(number, _categories(data / "library")))
         for job in ("features", "audiences", "deliver"):
             service.jobs.run(job)
         yield service

@@ -31,7 +31,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI)
     problems.install(app)
     health.add_routes(app, service)
-    audiences_api.add_event_routes(app, service.database, service.clock, metrics.events)
+    audiences_api.add_event_routes(app, service.intake, service.clock, metrics.events)
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))

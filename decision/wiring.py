@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
+from audiences.intake.intake import Intake
 from audiences.service import Audiences, set_tag
 from decision.decider import Decider
 from decision.files import read_files
@@ -81,6 +82,7 @@ class Service:
             self.database = open_database(settings)
             opened.callback(self.database.close)
             name, self._keeper = self._life(opened)
+            self.intake = Intake(self.database)
             self.features = FeatureRepository(settings.data / "features", specs)
             store = StoreLock(settings.data / "features" / "online.lock")
             if self.process.roles & _READ_FEATURES:

@@ -9,7 +9,7 @@ numbers whose order `storage.order` explains.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -42,9 +42,19 @@ COUNTS_READER = "ledger.counts"
 
 
 class Kind(StrEnum):
-    """What sort of thing happened."""
+    """What sort of thing happened.
+
+    A past event was imported: features and counters know it, nothing is started by it. Machine and
+    quarantined events are kept apart; nothing is derived from them.
+    """
 
     EVENT = "event"
+    PAST_EVENT = "past_event"
+    MACHINE_EVENT = "machine_event"
+    QUARANTINED = "quarantined"
+    IDENTITY = "identity"
+    CONSENT = "consent"
+    ALERT = "alert"
     AUDIENCE = "audience"
     TAG = "tag"
     DECISION = "decision"
@@ -125,6 +135,12 @@ def get(connection: Connection, kind: Kind, fact_id: str) -> Fact | None:
     """Return one fact by its id, or None."""
     row = connection.execute(columns().where(facts.c.kind == kind, facts.c.id == fact_id)).first()
     return None if row is None else fact_of(row)
+
+
+def known(connection: Connection, kinds: Collection[Kind], ids: Sequence[str]) -> dict[str, Fact]:
+    """Return those facts of some kinds that have one of these ids, by id."""
+    query = columns().where(facts.c.kind.in_([kind.value for kind in kinds]), facts.c.id.in_(ids))
+    return {fact.id: fact for fact in map(fact_of, connection.execute(query))}
 
 
 def of_user(connection: Connection, user_id: str, *, limit: int = 200) -> list[Fact]:

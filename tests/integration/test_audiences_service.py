@@ -11,7 +11,7 @@ import pytest
 from audiences.definitions import read_definitions
 from audiences.events import Event
 from audiences.feeds import FeatureFeed
-from audiences.ingest import record
+from audiences.intake.intake import Intake
 from audiences.repository import tags_of
 from audiences.service import Audiences, rule_schema
 from feature_repo.specs import load_specs
@@ -47,8 +47,7 @@ class Shop:
     def order(self, user: str, at: datetime, value: float) -> None:
         self._orders += 1
         event = Event(f"order-{self._orders}", user, "order_completed", {"value": value}, at, at)
-        for future in record(self.database, [event]):
-            future.result()
+        Intake(self.database).take([event])
 
     def select(self, as_of: datetime) -> dict[str, int]:
         FeatureFeed(self.database, self.features).fill_history()

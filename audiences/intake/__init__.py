@@ -1,0 +1,1 @@
+"""What every event passes on its way into the ledger: tracking plan, search for machines, identity."""

@@ -1,0 +1,201 @@
+"""Taking events in: acknowledged means durable, a message id counts once, what is set aside is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from enum import StrEnum
+from functools import partial
+
+import msgspec
+from sqlalchemy import Connection
+
+from audiences import repository
+from audiences.events import AsideBody, Event, EventBody
+from audiences.intake.ports import (
+    AnyShape,
+    Arrivals,
+    Identities,
+    Judged,
+    Machines,
+    NoMachines,
+    OneIdAUser,
+    TrackingPlan,
+    Uncounted,
+)
+from storage import ledger
+from storage.engine import Database
+from storage.ledger import Fact, Kind, NewFact
+from storage.writer import TURN_ROWS, Lane
+
+# Users and identities are written beside their events; together they must fit one turn of the writer.
+EVENTS_PER_WRITE = TURN_ROWS // 2
+# A message id counts once over all of these.
+_TAKEN = (Kind.EVENT, Kind.PAST_EVENT, Kind.MACHINE_EVENT, Kind.QUARANTINED)
+_COUNTED = (Kind.EVENT, Kind.PAST_EVENT)
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    RECORDED = "recorded"
+    DUPLICATE = "duplicate"
+    # The id was used before, for something else.
+    CONFLICT = "conflict"
+    QUARANTINED = "quarantined"
+    MACHINE = "machine"
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What became of one event; `reason` says why it was set aside or is in conflict."""
+
+    event_id: str
+    outcome: Outcome
+    reason: str = ""
+
+
+class Intake:
+    """Takes events in for one database. Thread-safe."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        plan: TrackingPlan | None = None,
+        machines: Machines | None = None,
+        identities: Identities | None = None,
+        arrivals: Arrivals | None = None,
+    ) -> None:
+        """Without a plan every shape is taken, without machines everybody is a person."""
+        self._database = database
+        self._plan = plan or AnyShape()
+        self._machines = machines or NoMachines()
+        self._identities = identities or OneIdAUser()
+        self._arrivals = arrivals or Uncounted()
+
+    def submit(
+        self, events: Sequence[Event], *, past: bool = False, lane: Lane = Lane.REQUEST
+    ) -> list[Future[list[Taken]]]:
+        """Queue events for the ledger; each future gives what became of its share, once that is durable.
+
+        Shares are in the order of `events`, at most `EVENTS_PER_WRITE` each.
+
+        Args:
+            past: they are imported history: known to features and counters, starting nothing.
+
+        Raises:
+            WriterBusy: too much waits already. What was queued before the refusal may still be recorded, and
+                sending the same message ids again records them once.
+        """
+        judged = [self._judge(event, past=past) for event in events]
+        return [
+            self._database.writer.submit(
+                partial(self._write, judged=share, past=past), rows=2 * len(share), lane=lane
+            )
+            for share in (
+                judged[at : at + EVENTS_PER_WRITE] for at in range(0, len(judged), EVENTS_PER_WRITE)
+            )
+        ]
+
+    def take(self, events: Sequence[Event], *, past: bool = False) -> list[Taken]:
+        """Take events in and wait until that is durable (see `submit`)."""
+        return [taken for future in self.submit(events, past=past) for taken in future.result()]
+
+    def _judge(self, event: Event, *, past: bool) -> Judged:
+        event, problem = self._plan.check(event)
+        if problem:
+            return Judged(event, Kind.QUARANTINED, problem)
+        if reason := self._machines.why(event):
+            return Judged(event, Kind.MACHINE_EVENT, reason)
+        return Judged(event, Kind.PAST_EVENT if past else Kind.EVENT)
+
+    def _write(self, connection: Connection, judged: Sequence[Judged], *, past: bool) -> list[Taken]:
+        known = ledger.known(connection, _TAKEN, [one.event.event_id for one in judged])
+        first: dict[str, Judged] = {}
+        for one in judged:
+            earlier = known.get(one.event.event_id)
+            if earlier is None or (earlier.kind is Kind.QUARANTINED and one.kind is not Kind.QUARANTINED):
+                first.setdefault(one.event.event_id, one)
+        recorded = self._record(connection, list(first.values()))
+        outcomes = []
+        for one in judged:
+            taken = self._outcome(one, known.get(one.event.event_id), first, recorded)
+            # What comes twice within the share counts once.
+            recorded.discard(taken.event_id)
+            outcomes.append(taken)
+        self._arrivals.add(
+            connection, [one.event for one in judged], [taken.outcome for taken in outcomes], past=past
+        )
+        return outcomes
+
+    def _record(self, connection: Connection, fresh: Sequence[Judged]) -> set[str]:
+        """Record events that are not known; return the ids of those that nobody else recorded meanwhile."""
+        counted = [one for one in fresh if one.kind in _COUNTED]
+        aside = [one for one in fresh if one.kind not in _COUNTED]
+        if not fresh:
+            return set()
+        profiles = self._identities.resolve(connection, [one.event for one in counted]) if counted else []
+        new = [_counted(one, profile) for one, profile in zip(counted, profiles, strict=True)]
+        new += [_aside(one) for one in aside]
+        recorded = ledger.append_unless_known(connection, new, fresh[0].event.received_at)
+        repository.add_users(
+            connection,
+            [
+                (profile, one.event.occurred_at)
+                for one, profile in zip(counted, profiles, strict=True)
+                if one.event.event_id in recorded
+            ],
+        )
+        return recorded
+
+    @staticmethod
+    def _outcome(one: Judged, earlier: Fact | None, first: dict[str, Judged], recorded: set[str]) -> Taken:
+        event = one.event
+        if event.event_id in recorded:
+            if one.kind in _COUNTED:
+                return Taken(event.event_id, Outcome.RECORDED)
+            aside = Outcome.QUARANTINED if one.kind is Kind.QUARANTINED else Outcome.MACHINE
+            return Taken(event.event_id, aside, one.reason)
+        same = _says(earlier, event) if earlier is not None else _alike(first.get(event.event_id), one)
+        if same:
+            return Taken(event.event_id, Outcome.DUPLICATE)
+        return Taken(
+            event.event_id,
+            Outcome.CONFLICT,
+            f"`messageId` {event.event_id!r} was used before, for another message; that one was kept: "
+            "give every message an id of its own",
+        )
+
+
+def _counted(one: Judged, profile: str) -> NewFact:
+    event = one.event
+    body = EventBody(dict(event.properties), event.type, dict(event.context), event.source, event.account_id)
+    return NewFact(one.kind, event.event_id, event.name, profile, event.occurred_at, body)
+
+
+def _aside(one: Judged) -> NewFact:
+    event = one.event
+    body = AsideBody(event, one.reason)
+    return NewFact(one.kind, event.event_id, event.name, event.user_id or None, event.occurred_at, body)
+
+
+def _says(fact: Fact, event: Event) -> bool:
+    """Whether a fact was made of a message that said the same; times may have been corrected otherwise."""
+    if fact.label != event.name:
+        return False
+    if fact.kind in _COUNTED:
+        body: EventBody = fact.decode(EventBody)
+        return body.properties == _plain(event) and body.type == event.type
+    aside: AsideBody = fact.decode(AsideBody)
+    return dict(aside.event.properties) == _plain(event)
+
+
+def _alike(first: Judged | None, one: Judged) -> bool:
+    if first is None or first is one:
+        return True
+    return first.event.name == one.event.name and first.event.properties == one.event.properties
+
+
+def _plain(event: Event) -> object:
+    """The properties as they come back from the ledger."""
+    return msgspec.json.decode(msgspec.json.encode(event.properties))

@@ -1,0 +1,92 @@
+"""What the intake asks of others: whether an event fits the plan, whether a person did it, whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from audiences.errors import EventRefused
+from audiences.events import Event
+from storage.ledger import Kind
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """An event and as what it is to be kept; `reason` says why it is set aside."""
+
+    event: Event
+    kind: Kind
+    reason: str = ""
+
+
+class TrackingPlan(Protocol):
+    """Knows what events should look like."""
+
+    def check(self, event: Event) -> tuple[Event, str]:
+        """Return the event, coerced where the plan says so, and why it must be set aside ('' if it fits)."""
+        ...
+
+
+class Machines(Protocol):
+    """Tells people from mail scanners, link pre-fetchers and crawlers."""
+
+    def why(self, event: Event) -> str:
+        """Return why a machine must have sent this event, '' if a person may have."""
+        ...
+
+
+class Identities(Protocol):
+    """Finds out whose events are, in the transaction that records them."""
+
+    def resolve(self, connection: Connection, events: Sequence[Event]) -> list[str]:
+        """Return for each event the id of the profile it belongs to, creating and joining profiles.
+
+        Called once for each event that is new. May be called again for the same events when the
+        transaction was rolled back.
+        """
+        ...
+
+
+class Arrivals(Protocol):
+    """Counts what came in, in the transaction that records it."""
+
+    def add(
+        self, connection: Connection, events: Sequence[Event], outcomes: Sequence[str], *, past: bool
+    ) -> None:
+        """Count events and what became of each."""
+        ...
+
+
+class AnyShape:
+    """A plan that takes every event as it is."""
+
+    def check(self, event: Event) -> tuple[Event, str]:
+        return event, ""
+
+
+class NoMachines:
+    """Takes everybody for a person."""
+
+    def why(self, event: Event) -> str:
+        return ""
+
+
+class OneIdAUser:
+    """Every user has one id, the one that senders use."""
+
+    def resolve(self, connection: Connection, events: Sequence[Event]) -> list[str]:
+        for event in events:
+            if not event.user_id:
+                raise EventRefused("`userId` is missing: say who did it")
+        return [event.user_id for event in events]
+
+
+class Uncounted:
+    """Counts nothing."""
+
+    def add(
+        self, connection: Connection, events: Sequence[Event], outcomes: Sequence[str], *, past: bool
+    ) -> None:
+        pass
