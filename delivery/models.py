@@ -82,7 +82,8 @@ Effect = IssueCoupon | MarkUsed | SetTag | SendMessage
 class MessageState(StrEnum):
     """What became of a message; each state reached is a fact.
 
-    `unknown`: the process died between hand-over and record, on a channel that must not repeat.
+    `unknown`: the process died between hand-over and record, and the message must not be repeated, because of
+    its channel or because the gate does not let it through any more.
     """
 
     QUEUED = "queued"

@@ -2,7 +2,8 @@
 
 An attempt begins with a lease, in one transaction with the gate's answer, and ends with a record, in
 another. A message is handed over at least once and always with the same key; a relay that dies leaves its
-leases to end by themselves.
+leases to end by themselves. What its last attempt came to is then not known: on a channel that honours the
+key it is made again if the gate still lets it through, otherwise the message is marked `unknown`.
 """
 
 from __future__ import annotations
@@ -122,16 +123,16 @@ class Relay:
             lost = self._lost(one, enrolment)
             if lost is not None:
                 settled.append(lost)
-                facts.append(
-                    message_fact(
-                        one.key, lost.state, enrolment, now, attempt=one.attempts, reason=lost.reason
-                    )
-                )
-            elif (rule := self._gate.check(connection, enrolment, now)) is not None:
+                facts.append(_settled_fact(lost, one, enrolment, now))
+            elif (rule := self._gate.check(connection, enrolment, now)) is None:
+                free.append(one)
+            elif one.holder is None:
                 settled.append(Settled(one.key, MessageState.SUPPRESSED, reason=rule))
                 facts.append(_suppression(one, enrolment, rule, now))
             else:
-                free.append(one)
+                # The user may have it already: only a message that surely never went out was suppressed.
+                settled.append(_unknown(one, f", and {rule} stops a repeat"))
+                facts.append(_settled_fact(settled[-1], one, enrolment, now))
         repository.settle(connection, settled)
         ledger.append(connection, facts, now)
         held = repository.lease(connection, free, self._holder, until)
@@ -144,10 +145,7 @@ class Relay:
         if one.holder is None or channel is None:
             return None
         if channel.after_crash is AfterCrash.UNKNOWN:
-            reason = (
-                f"no record of what became of attempt {one.attempts}; a receipt of the provider settles it"
-            )
-            return Settled(one.key, MessageState.UNKNOWN, reason=reason)
+            return _unknown(one)
         if one.attempts >= channel.retry.attempts:
             return Settled(
                 one.key, MessageState.FAILED, reason=f"no record of what became of {one.attempts} attempts"
@@ -206,6 +204,18 @@ class Relay:
         repository.settle(connection, settled)
         ledger.append(connection, facts, now)
         return _counts(settled) + Report(sent=sent)
+
+
+def _unknown(one: Queued, why_not_again: str = "") -> Settled:
+    reason = (
+        f"no record of what became of attempt {one.attempts}{why_not_again}; "
+        "a receipt of the provider settles it"
+    )
+    return Settled(one.key, MessageState.UNKNOWN, reason=reason)
+
+
+def _settled_fact(result: Settled, one: Queued, enrolment: Enrolment, now: datetime) -> NewFact:
+    return message_fact(one.key, result.state, enrolment, now, attempt=one.attempts, reason=result.reason)
 
 
 def _settled(outcome: _Outcome, now: datetime) -> Settled:

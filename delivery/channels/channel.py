@@ -14,7 +14,8 @@ from delivery.retry import Retry
 class AfterCrash(StrEnum):
     """What is done with a message when the process died between hand-over and record.
 
-    `repeat`: hand it over again; the provider honours the key, so the user gets it once.
+    `repeat`: hand it over again if the gate still allows it (else as `unknown`); the provider honours the
+    key, so the user gets it once.
     `unknown`: never again; mark it and let a receipt settle it.
     """
 

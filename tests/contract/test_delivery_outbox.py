@@ -175,6 +175,30 @@ def test_a_channel_that_must_not_repeat_marks_the_message_unknown(
     assert not relay(database, clock, channel).run()
 
 
+def test_what_a_rule_stops_after_a_crash_is_unknown_for_the_user_may_have_it(
+    database: Database, clock: SimulatedClock
+) -> None:
+    queue(database, clock, ["ann", "bob"])
+    channel = MemoryChannel(after=once(Dies()))
+    with pytest.raises(Dies):
+        relay(database, clock, channel, batch=1).run()
+    clock.move_to(clock.now() + LEASE)
+    gate = Gate(stopped=["ann", "bob"])
+    assert relay(database, clock, channel, gate=gate).run() == Report(unknown=1, suppressed=1)
+    assert channel.handed_over == [ANN]
+    assert messages(database) == {"queued": 2, "unknown": 1}
+    said = fact(database, "unknown").decode(MessageFact)
+    assert said.attempt == 1
+    assert said.reason == (
+        "no record of what became of attempt 1, and cap.coupons.monthly stops a repeat; "
+        "a receipt of the provider settles it"
+    )
+    with database.read() as connection:
+        assert ledger.get(connection, Kind.SUPPRESSION, ANN) is None
+        assert ledger.get(connection, Kind.SUPPRESSION, "bob:1:1") is not None
+    assert gate.committed_for == []
+
+
 def test_a_message_that_kills_every_process_is_given_up(database: Database, clock: SimulatedClock) -> None:
     queue(database, clock)
     retry = Retry(attempts=2)

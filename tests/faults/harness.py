@@ -269,11 +269,11 @@ class Harness:
                 report = response.json()
         return report
 
-    def ask(self, number: int) -> None:
-        """Ask for decisions about one user after the other."""
+    def ask(self, number: int, name: str = "asked") -> None:
+        """Ask for decisions about one user after the other, under keys that begin with `name`."""
         with self.connect() as http:
             for place in range(number):
-                asked = Ask(self.journal, f"asked-{place}", USERS[place % len(USERS)])
+                asked = Ask(self.journal, f"{name}-{place}", USERS[place % len(USERS)])
                 asked.answered(asked.send(http).raise_for_status().json())
 
     def settle(self) -> list[Finding]:
