@@ -25,6 +25,7 @@ from typing import Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from feature_repo.schema import Column, Name
+from feature_repo.windows import Window, parse_window
 
 Function = Literal[
     "count",
@@ -46,9 +47,6 @@ Function = Literal[
     "decayed_rate",
 ]
 FeatureType = Literal["int", "float", "text", "bool", "time", "floats"]
-
-# Weeks are bits of a 128-bit integer when they are counted, so no window is longer than this.
-LONGEST_WINDOW_WEEKS = 126
 
 NUMBERS = ("int", "float")
 COLUMN_TYPES: dict[Function, tuple[str, ...]] = {
@@ -173,16 +171,17 @@ class FeatureDocument(Document):
     period_weeks: int | None = None
     half_life_weeks: float | None = None
     ratio: Ratio | None = None
-    windows: list[int] = []
+    windows: list[int | str] = []
     event: Name | None = None
     each: Name | None = None
     by: By | None = None
 
     @field_validator("windows")
     @classmethod
-    def check_windows(cls, windows: list[int]) -> list[int]:
-        if any(not 1 <= w <= LONGEST_WINDOW_WEEKS for w in windows) or len(set(windows)) != len(windows):
-            raise ValueError(f"windows are different numbers of weeks from 1 to {LONGEST_WINDOW_WEEKS}")
+    def check_windows(cls, windows: list[int | str]) -> list[int | str]:
+        parsed = [parse_window(window) for window in windows]
+        if len(set(parsed)) != len(parsed):
+            raise ValueError("a window is named twice")
         return windows
 
     @model_validator(mode="after")
@@ -195,10 +194,17 @@ class FeatureDocument(Document):
             raise ValueError(f"function '{self.function}' needs `windows`")
         if self.function == "decayed_rate" and self.windows:
             raise ValueError("function 'decayed_rate' sees all of the history and takes no `windows`")
-        if self.period_weeks and any(w % self.period_weeks for w in self.windows):
+        weeks = [window.weeks for window in self.parsed_windows()]
+        if self.function in ("distinct_weeks", "share_of_users") and None in weeks:
+            raise ValueError(f"function '{self.function}' counts weeks: its windows are whole weeks")
+        if self.period_weeks and any((w or 0) % self.period_weeks for w in weeks):
             raise ValueError(f"every window must be a multiple of period_weeks ({self.period_weeks})")
         self.measures()
         return self
+
+    def parsed_windows(self) -> list[Window]:
+        """The windows, in order."""
+        return [parse_window(window) for window in self.windows]
 
     def measures(self) -> list[Measure]:
         """The measures the feature is made of."""
@@ -253,7 +259,7 @@ class FeatureSpec(NamedTuple):
     name: str
     source: Source
     by: By | None
-    window: int | None
+    window: Window | None
     measures: tuple[Measure, ...]
     is_ratio: bool
     type: FeatureType
@@ -280,10 +286,10 @@ def resolve_view(name: str, view: ViewDocument, entity: EntityDocument) -> ViewS
         each = line.each if "each" in said else view.each
         by = line.by if "by" in said else view.by
         source = Source(event, each) if event != ANY_EVENT else Source(ANY_EVENT, None)
-        windows: list[int | None] = [*line.windows] or [None]
+        windows: list[Window | None] = [*line.parsed_windows()] or [None]
         features.extend(
             FeatureSpec(
-                name=line.name if window is None else f"{line.name}_{window}w",
+                name=line.name if window is None else f"{line.name}_{window}",
                 source=source,
                 by=by if event != ANY_EVENT else None,
                 window=window,

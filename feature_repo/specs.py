@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -180,6 +181,19 @@ def _check_where(condition: Where, column: Column, where: str) -> None:
                 f"{where}: `where` compares column '{condition.column}' ({column}) with {value!r}, "
                 "which is of another type"
             )
+        if column == "time" and not _is_time(value):
+            raise SpecError(
+                f"{where}: `where` compares column '{condition.column}' with {value!r}, which is no time: "
+                "write it like 2025-01-31T08:00:00Z"
+            )
+
+
+def _is_time(value: object) -> bool:
+    try:
+        datetime.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _of_one_event(feature: FeatureSpec) -> bool:

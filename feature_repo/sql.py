@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from feature_repo.aggregates import ANY_EVENT, FeatureSpec, Function, Measure, Source, Where
+from feature_repo.windows import DAY_US, WEEK_US
 
-DAY_US = 86_400_000_000
-WEEK_US = 7 * DAY_US
 # Users have fewer than this many periods, so user × this + period numbers the pairs.
 PERIODS_APART = 1_000
 # Functions that are 0 where nothing happened.
@@ -52,11 +51,12 @@ def source_table(name: str, source: Source, features: list[FeatureSpec], relatio
     """CREATE TABLE of a source's rows; `relation` holds only events before T.
 
     Columns: `_row` (of the user in table `users`), `_sequence`, `_age` (µs before T, at least 1), `_bin`
-    (whole weeks before T), the columns its features use, and a position for every vocabulary they group by.
+    (whole weeks before T), `_place` (of an element in its list) where its features ask for the last, the
+    columns they use, and a position for every vocabulary they group by.
     """
     windows = [feature.window for feature in features]
-    longest = max((w for w in windows if w is not None), default=0) if None not in windows else None
-    limit = f" WHERE _age <= {longest * WEEK_US}" if longest is not None else ""
+    longest = max((w.microseconds for w in windows if w is not None), default=0)
+    limit = f" WHERE _age <= {longest}" if None not in windows else ""
     pairs = sorted({(f.by.column, f.by.vocabulary) for f in features if f.by is not None})
     used = columns_used(features)
     inner, outer = ['users."_row"', "sequence AS _sequence", "_age"], ['"_row"', "_sequence", "_age"]
@@ -66,6 +66,9 @@ def source_table(name: str, source: Source, features: list[FeatureSpec], relatio
         outer += [f'"{column}"' for column in used]
     else:
         inner.append(f'unnest("{source.each}") AS _element')
+        if any(measure.function == "last" for feature in features for measure in feature.measures):
+            inner.append(f'unnest(range(len("{source.each}"))) AS _place')
+            outer.append("_place")
         outer += [f'{_value(source, column)} AS "{column}"' for column in used]
     joins = ""
     for i, (column, vocabulary) in enumerate(pairs):
@@ -120,7 +123,7 @@ def grouped(features: list[FeatureSpec], table: str, *, population: bool, users:
     filled = [
         f'counted."{f.name}"'
         if (nothing := _when_absent(f)) is None
-        else f'coalesce(counted."{f.name}", {nothing}) AS "{f.name}"'
+        else f'if(counted."_row" IS NULL, {nothing}, counted."{f.name}") AS "{f.name}"'
         for f in features
     ]
     return (
@@ -141,19 +144,23 @@ def _when_absent(feature: FeatureSpec) -> int | None:
 def expression(feature: FeatureSpec, rows: str, users: int, as_of_us: int) -> str:
     """SQL of one feature over the rows of a group; `rows` are those of all groups."""
     if feature.is_ratio:
-        of, *to = [_measure(m, feature.window, rows, users, as_of_us) for m in feature.measures]
+        of, *to = [_measure(feature, m, rows, users, as_of_us) for m in feature.measures]
         return f"({of})::DOUBLE / nullif({' + '.join(to)}, 0)"
-    return _measure(feature.measures[0], feature.window, rows, users, as_of_us)
+    value = _measure(feature, feature.measures[0], rows, users, as_of_us)
+    # A sum of integers may need more than the 64 bits a feature has; then it is unknown.
+    return f"try_cast({value} AS BIGINT)" if feature.type == "int" else value
 
 
-def _measure(measure: Measure, window: int | None, rows: str, users: int, as_of_us: int) -> str:
+def _measure(feature: FeatureSpec, measure: Measure, rows: str, users: int, as_of_us: int) -> str:
+    window = feature.window
     conditions = [condition(where) for where in measure.where]
     if window is not None:
-        conditions.insert(0, f"_bin < {window}")
+        conditions.insert(0, f"_age <= {window.microseconds}")
     only = f" FILTER (WHERE {' AND '.join(conditions)})" if conditions else ""
     column = f'"{measure.column}"'
-    order = "row(-_age, _sequence)"
-    periods = (window or 0) // (measure.period_weeks or 1)
+    # Of the elements of one event the last in its list counts as the latest.
+    order = "row(-_age, _sequence)" if feature.source.each is None else "row(-_age, _sequence, _place)"
+    periods = ((window.weeks if window else None) or 0) // (measure.period_weeks or 1)
     cap = measure.cap
     # What a week loses in weight against the one after it.
     kept = 2.0 ** (-1 / measure.half_life_weeks) if measure.half_life_weeks else 0.0

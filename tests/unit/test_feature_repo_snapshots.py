@@ -319,3 +319,49 @@ def test_every_function_and_type(tmp_path: Path) -> None:
 
 def where(column: str, compare: str, value: Any) -> dict[str, Any]:
     return {"column": column, "is": compare, "value": value}
+
+
+def test_windows_in_minutes_hours_and_days_end_where_they_say(tmp_path: Path) -> None:
+    windows = ["10m", "12h", "3d", "90d", "1w", 2]
+    view = {
+        "entity": "user",
+        "event": "seen",
+        "features": [{"name": "views", "function": "count", "windows": windows}],
+    }
+    document = {"entities": {"user": {"key": "user_id"}}, "views": {"v": view}, "services": {}}
+    (tmp_path / "events.yaml").write_text(yaml.safe_dump({"events": {"seen": {"page": "text"}}}))
+    (tmp_path / "aggregates.yaml").write_text(yaml.safe_dump(document))
+    specs = load_specs(tmp_path / "events.yaml", tmp_path / "aggregates.yaml", {})
+    lengths = [timedelta(minutes=10), timedelta(hours=12), 3 * DAY, 90 * DAY, WEEK, 2 * WEEK]
+    history = History(tmp_path / "history", specs.events)
+    # For each window one event just in it and one just out of it.
+    times = [AS_OF - length - off for length in lengths for off in (timedelta(0), MICROSECOND)]
+    history.append(HistoryEvent(i, "a", "seen", at, {}) for i, at in enumerate(times, start=1))
+    (row,) = Snapshots(tmp_path, specs, history).compute(AS_OF)["v"].to_pylist()
+    for name, length in zip(windows, lengths, strict=True):
+        suffix = name if isinstance(name, str) else f"{name}w"
+        assert row[f"views_{suffix}"] == sum(at >= AS_OF - length for at in times)
+
+
+def test_a_sum_beyond_64_bits_is_unknown_and_the_last_element_of_a_list_is_its_latest(tmp_path: Path) -> None:
+    view = {
+        "entity": "user",
+        "event": "e",
+        "features": [
+            {"name": "total", "function": "sum", "column": "n"},
+            {"name": "latest", "function": "last", "column": "word", "each": "items"},
+        ],
+    }
+    document = {"entities": {"user": {"key": "user_id"}}, "views": {"v": view}, "services": {}}
+    (tmp_path / "events.yaml").write_text(
+        yaml.safe_dump({"events": {"e": {"n": "int", "items": [{"word": "text"}]}}})
+    )
+    (tmp_path / "aggregates.yaml").write_text(yaml.safe_dump(document))
+    specs = load_specs(tmp_path / "events.yaml", tmp_path / "aggregates.yaml", {})
+    history = History(tmp_path / "history", specs.events)
+    words = [{"word": f"w{n}"} for n in range(50)]
+    history.append(
+        HistoryEvent(i, "a", "e", START, {"n": 2**62, "items": [*words, {"word": None}]}) for i in (1, 2)
+    )
+    (row,) = Snapshots(tmp_path, specs, history).compute(AS_OF)["v"].to_pylist()
+    assert (row["total"], row["latest"]) == (None, "w49")

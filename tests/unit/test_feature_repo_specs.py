@@ -48,10 +48,15 @@ def test_the_shipped_documents_agree() -> None:
 
 
 def test_windows_become_features_with_a_suffix(tmp_path: Path) -> None:
-    specs = load(tmp_path, aggregates(function="sum", column="amount", windows=[1, 52]))
-    assert [(f.name, f.window, f.type) for f in specs.views["v"].features] == [
-        ("x_1w", 1, "float"),
-        ("x_52w", 52, "float"),
+    specs = load(
+        tmp_path, aggregates(function="sum", column="amount", windows=[1, "52w", "90d", "12h", "10m"])
+    )
+    assert [(f.name, str(f.window), f.type) for f in specs.views["v"].features] == [
+        ("x_1w", "1w", "float"),
+        ("x_52w", "52w", "float"),
+        ("x_90d", "90d", "float"),
+        ("x_12h", "12h", "float"),
+        ("x_10m", "10m", "float"),
     ]
 
 
@@ -79,8 +84,13 @@ def test_a_vocabulary_may_lie_in_a_file_of_its_own(tmp_path: Path) -> None:
         ({"function": "sum"}, "function 'sum' needs `column`"),
         ({"function": "count", "column": "amount"}, "function 'count' takes no `column`"),
         ({"function": "distinct_weeks"}, "function 'distinct_weeks' needs `windows`"),
-        ({"function": "count", "windows": [0]}, "from 1 to 126"),
-        ({"function": "count", "windows": [4, 4]}, "different numbers of weeks"),
+        ({"function": "count", "windows": [0]}, "0 is no window"),
+        ({"function": "count", "windows": ["90 days"]}, "'90 days' is no window: write a number of weeks"),
+        ({"function": "count", "windows": ["0d"]}, "is no window"),
+        ({"function": "count", "windows": ["883d"]}, "longer than 126 weeks"),
+        ({"function": "count", "windows": [127]}, "longer than 126 weeks"),
+        ({"function": "distinct_weeks", "windows": ["10d"]}, "its windows are whole weeks"),
+        ({"function": "count", "windows": [4, "4w"]}, "a window is named twice"),
         ({"function": "count_events"}, "'count_events' goes with `each`"),
         ({"function": "count", "each": "amount"}, "`each: amount` is not a list column of event 'paid'"),
         (
