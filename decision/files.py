@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiences.definitions import Definitions, read_definitions
-from audiences.service import rule_schema
+from audiences.service import SERVICE, rule_schema
 from delivery.channels.registry import CHANNELS
 from delivery.errors import TemplateFailed
 from delivery.render import check_content
-from feature_repo.specs import Specs
+from feature_repo.errors import FeatureRepositoryError
+from feature_repo.specs import Specs, specs_in
 from learning.features import FeatureSet
 from learning.spec import PolicySpec, read_spec
 from playbooks.errors import LibraryError
+from playbooks.goals import know_events
 from playbooks.library import Draft, read_library
 from storage.errors import ConfigurationError
 
@@ -27,17 +29,33 @@ _ARM_VOCABULARY = "arm_"
 class LibraryFiles:
     """A library folder, read and checked; `vocabularies` are names by arm attribute."""
 
+    specs: Specs
     draft: Draft
     definitions: Definitions
     policy: PolicySpec
     vocabularies: Mapping[str, Sequence[str]]
 
 
-def read_files(folder: Path, specs: Specs) -> LibraryFiles:
+def read_specs(folder: Path) -> Specs:
+    """Read what a library folder says of events, features and vocabularies; what it does not say is shipped.
+
+    Raises:
+        ConfigurationError: a file is wrong, or there is no feature service for decisions or audiences.
+    """
+    try:
+        specs = specs_in(folder)
+        for service in (DECIDE, SERVICE):
+            specs.views_of(service)
+    except FeatureRepositoryError as error:
+        raise ConfigurationError(str(error)) from error
+    return specs
+
+
+def read_files(folder: Path) -> LibraryFiles:
     """Read a library folder.
 
     Raises:
-        ConfigurationError: there is no such folder.
+        ConfigurationError: there is no such folder, or its events, aggregates or vocabularies are wrong.
         LibraryError: a file is wrong, or names an audience, channel or placement that does not exist.
         AudienceError: the audiences are wrong.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
@@ -46,6 +64,8 @@ def read_files(folder: Path, specs: Specs) -> LibraryFiles:
         raise ConfigurationError(
             f"there is no library folder {folder}: name one with --library, or run `nextplay demo` to get one"
         )
+    specs = read_specs(folder)
+    know_events(specs.events.events)
     draft = read_library(folder)
     definitions = read_definitions(folder / "audiences.yaml", rule_schema(specs))
     policy = read_spec(folder / "policy.yaml")
@@ -61,7 +81,7 @@ def read_files(folder: Path, specs: Specs) -> LibraryFiles:
         raise LibraryError(
             f"the library {folder} does not fit together:\n" + "\n".join(f"  {p}" for p in problems)
         )
-    return LibraryFiles(draft, definitions, policy, vocabularies)
+    return LibraryFiles(specs, draft, definitions, policy, vocabularies)
 
 
 def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:
@@ -119,6 +139,6 @@ def _missing_features(
     missing = sorted(FeatureSet(policy.features, vocabularies).inputs - known.keys())
     return [
         f"policy.yaml: features: decisions do not read {name!r}; "
-        f"add its view to the service {DECIDE!r} of feature_repo/aggregates.yaml"
+        f"add its view to the service {DECIDE!r} of aggregates.yaml"
         for name in missing
     ]

@@ -28,7 +28,6 @@ from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
 from delivery.repository import give_back
 from delivery.service import Delivery
-from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from learning import repository as learning_repository
 from learning.errors import VersionTaken
@@ -73,9 +72,8 @@ class Service:
         self.process = process or Process()
         self.draining = False
         self.clock: Clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
-        specs = load_specs()
         # All files are read before anything is opened or written.
-        files = read_files(settings.library_folder, specs)
+        files = read_files(settings.library_folder)
         draft, definitions, policy_spec = files.draft, files.definitions, files.policy
         self._policy_spec, self._vocabularies = policy_spec, files.vocabularies
         with ExitStack() as opened:
@@ -83,7 +81,7 @@ class Service:
             opened.callback(self.database.close)
             name, self._keeper = self._life(opened)
             self.intake = Intake(self.database)
-            self.features = FeatureRepository(settings.data / "features", specs)
+            self.features = FeatureRepository(settings.data / "features", files.specs)
             store = StoreLock(settings.data / "features" / "online.lock")
             if self.process.roles & _READ_FEATURES:
                 with store:

@@ -91,16 +91,16 @@ def load_specs(
     for name, view in document.views.items():
         if view.entity not in document.entities:
             raise SpecError(
-                f"{aggregates.name}: views.{name}.entity: unknown entity '{view.entity}'; "
+                f"{aggregates}: views.{name}.entity: unknown entity '{view.entity}'; "
                 f"declared are: {', '.join(document.entities)}"
             )
         resolved = resolve_view(name, view, document.entities[view.entity])
-        where = f"{aggregates.name}: views.{name}"
+        where = f"{aggregates}: views.{name}"
         checked = [_check_feature(feature, resolved, schemas, words, where) for feature in resolved.features]
         for feature in checked:
             if feature.name in owner:
                 raise SpecError(
-                    f"{aggregates.name}: views.{name}: feature '{feature.name}' exists in view "
+                    f"{aggregates}: views.{name}: feature '{feature.name}' exists in view "
                     f"'{owner[feature.name]}' already; names are unique over all views"
                 )
             owner[feature.name] = name
@@ -108,9 +108,31 @@ def load_specs(
     for service, names in document.services.items():
         for view_name in names:
             if view_name not in views:
-                raise SpecError(f"{aggregates.name}: services.{service}: unknown view '{view_name}'")
+                raise SpecError(f"{aggregates}: services.{service}: unknown view '{view_name}'")
     services = {service: tuple(names) for service, names in document.services.items()}
     return Specs(events=schemas, views=views, services=services, vocabularies=words)
+
+
+def specs_in(folder: Path) -> Specs:
+    """The specs of a folder: its events.yaml, aggregates.yaml and vocabularies.yaml, where they are there.
+
+    For those that are not the ones of this package count. Raises SpecError.
+    """
+    own = [folder / shipped.name for shipped in (EVENTS, AGGREGATES, VOCABULARIES)]
+    events, aggregates, vocabularies = (
+        path if path.exists() else shipped
+        for path, shipped in zip(own, (EVENTS, AGGREGATES, VOCABULARIES), strict=True)
+    )
+    try:
+        return load_specs(events, aggregates, vocabularies)
+    except SpecError as error:
+        missing = [path for path in own if not path.exists()]
+        if aggregates == AGGREGATES and len(missing) < len(own):
+            raise SpecError(
+                f"{error}\n  that is the aggregates.yaml of the package, which goes with its own events and "
+                f"vocabularies: put one that goes with yours at {folder / AGGREGATES.name}"
+            ) from error
+        raise
 
 
 def _parse(model: type[Model], path: Path) -> Model:
@@ -119,10 +141,10 @@ def _parse(model: type[Model], path: Path) -> Model:
     except OSError as error:
         raise SpecError(f"{path}: can't be read: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise SpecError(f"{path.name}: not YAML: {error}") from error
+        raise SpecError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
         lines = [
-            f"{path.name}: {'.'.join(str(part) for part in item['loc']) or '(top)'}: {item['msg']}"
+            f"{path}: {'.'.join(str(part) for part in item['loc']) or '(top)'}: {item['msg']}"
             for item in error.errors()
         ]
         raise SpecError("\n".join(lines)) from error
@@ -132,7 +154,7 @@ def _words(vocabularies: Path | Mapping[str, Sequence[str]]) -> dict[str, tuple[
     entries: Mapping[str, Any] = vocabularies if isinstance(vocabularies, Mapping) else {}
     where = "vocabularies"
     if isinstance(vocabularies, Path):
-        where = vocabularies.name
+        where = str(vocabularies)
         entries = _parse(VocabulariesDocument, vocabularies).vocabularies
         for name, entry in entries.items():
             if isinstance(entry, Path):

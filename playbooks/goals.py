@@ -1,7 +1,7 @@
 """Rules over an event and the arm that was chosen: what counts as success, what a flow waits for.
 
-`event.<property>` are the event's properties as `feature_repo/events.yaml` types them, `arm.<attribute>`
-the attributes of the offer, all text.
+`event.<property>` are the event's properties as `events.yaml` types them (see `know_events`),
+`arm.<attribute>` the attributes of the offer, all text.
 """
 
 from __future__ import annotations
@@ -49,9 +49,22 @@ def _parse(where: str, event: str, attributes: frozenset[str]) -> Rule:
     return parse(where, Schema(names, tags=False, audiences=False))
 
 
-@lru_cache(maxsize=1)
+class _Events:
+    """Typed properties by event name; one library is served by a process, so it has them once."""
+
+    columns: Mapping[str, Mapping[str, Column]] | None = None
+
+
+def know_events(columns: Mapping[str, Mapping[str, Column]]) -> None:
+    """Let rules speak of these events from now on, instead of those that the package itself declares."""
+    _Events.columns = columns
+    _parse.cache_clear()
+
+
 def _event_columns() -> Mapping[str, Mapping[str, Column]]:
-    return load_specs().events.events
+    if _Events.columns is None:
+        _Events.columns = load_specs().events.events
+    return _Events.columns
 
 
 def _type(column: Column) -> Type | None:

@@ -8,7 +8,6 @@ import httpx2
 
 from decision.files import read_files
 from decision.observe.findings import Finding, Subject, fail, ok, warn
-from feature_repo.specs import load_specs
 
 _SECONDS = 5
 # A route that a key of the scope operate may read.
@@ -17,7 +16,7 @@ _ASKED = "/metrics"
 
 def library(subject: Subject) -> Finding:
     """The files of the library, the audiences and the policy fit together."""
-    files = read_files(subject.settings.library_folder, load_specs())
+    files = read_files(subject.settings.library_folder)
     return ok(
         f"{len(files.draft.playbooks)} playbooks, {len(files.definitions.audiences)} audiences, "
         f"policy {files.policy.id}"

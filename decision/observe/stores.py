@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from audiences.feeds import HISTORY_READER, PUSH_READER
+from decision.files import read_specs
 from decision.jobs import INTERVALS
 from decision.observe.findings import Finding, Subject, fail, ok, warn
 from decision.observe.looking import holder_of, looking, open_sqlite, sqlite_file
@@ -19,7 +20,6 @@ from decision.observe.standing import COUNT_LIMIT, file_sizes, latest_snapshot
 from delivery.tables import enrolments, outbox
 from feature_repo.definitions import PROJECT
 from feature_repo.history import History
-from feature_repo.specs import load_specs
 from storage import ledger
 from storage.ledger import Kind
 from storage.migrate import check_schema
@@ -122,7 +122,7 @@ def online_store(subject: Subject) -> Finding:
     folder = subject.settings.data / "features"
     if not (folder / "registry.db").exists():
         return warn("there is no registry yet", "`nextplay serve` writes it")
-    specs = load_specs()
+    specs = read_specs(subject.settings.library_folder)
     declared = set(specs.views)
     from feature_repo.store import FeatureRepository  # noqa: PLC0415 - imports Feast, seconds
 
@@ -153,7 +153,9 @@ def _deliveries(connection: Connection, subject: Subject) -> Finding:
 
 def _readers(connection: Connection, subject: Subject) -> Finding:
     last = connection.execute(select(func.max(facts.c.seq))).scalar() or 0
-    history = History(subject.settings.data / "features" / "history", load_specs().events)
+    history = History(
+        subject.settings.data / "features" / "history", read_specs(subject.settings.library_folder).events
+    )
     written = max((history.position(event) for event in history.schemas.events), default=0)
     if written > last:
         return fail(

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from decision.demo.run import LIBRARY
 from decision.files import read_files
-from feature_repo.specs import load_specs
+from feature_repo.specs import AGGREGATES, EVENTS, load_specs
 from playbooks.errors import LibraryError
+from playbooks.goals import know_events
 from storage.errors import ConfigurationError
-
-SPECS = load_specs()
 
 
 def test_the_demos_library_fits_together() -> None:
-    files = read_files(LIBRARY, SPECS)
+    files = read_files(LIBRARY)
     assert files.policy.placements == ["outbound"]
     assert list(files.vocabularies) == ["category"]
 
 
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no library folder"):
-        read_files(tmp_path / "nowhere", SPECS)
+        read_files(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -53,5 +54,80 @@ def test_what_does_not_fit_is_named(tmp_path: Path, name: str, old: str, new: st
     assert old in text
     (folder / name).write_text(text.replace(old, new))
     with pytest.raises(LibraryError) as failure:
-        read_files(folder, SPECS)
+        read_files(folder)
     assert what in str(failure.value)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Path]:
+    """The demo's library with an event, a vocabulary and features of its own."""
+    folder = Path(shutil.copytree(LIBRARY, tmp_path / "library"))
+    document = yaml.safe_load(AGGREGATES.read_text(encoding="utf-8"))
+    document["views"]["user_visits"] = {
+        "entity": "user",
+        "event": "page_viewed",
+        "features": [{"name": "visits", "function": "count", "windows": ["3d"]}],
+    }
+    document["services"]["audience_rules"].append("user_visits")
+    (folder / "aggregates.yaml").write_text(yaml.safe_dump(document))
+    events = yaml.safe_load(EVENTS.read_text(encoding="utf-8"))
+    events["events"]["page_viewed"] = {"seconds": "float"}
+    (folder / "events.yaml").write_text(yaml.safe_dump(events))
+    audiences = folder / "audiences.yaml"
+    audiences.write_text(audiences.read_text() + "  - {tag: visitor, rule: visits_3d > 0}\n")
+    playbook = folder / "playbooks" / "welcome.yaml"
+    old = "where: list_contains(event.categories, arm.category)"
+    assert old in playbook.read_text()
+    playbook.write_text(
+        playbook.read_text()
+        .replace("event: order_completed", "event: page_viewed")
+        .replace(old, "where: event.seconds > 10")
+    )
+    yield folder
+    know_events(load_specs().events.events)
+
+
+def test_a_library_has_events_features_and_rules_of_its_own(own: Path) -> None:
+    files = read_files(own)
+    assert files.specs.events.events["page_viewed"] == {"seconds": "float"}
+    assert "visits_3d" in files.specs.features_of("audience_rules")
+    assert files.specs.vocabularies == load_specs().vocabularies
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "what"),
+    [
+        ("events.yaml", "seconds: float", "seconds: double", "events.yaml: events.page_viewed.seconds"),
+        (
+            "events.yaml",
+            "  page_viewed:",
+            "  page_seen:",
+            "unknown event 'page_viewed'; events with a history are",
+        ),
+        ("aggregates.yaml", "- 3d", "- 3days", "'3days' is no window: write a number of weeks"),
+        ("aggregates.yaml", "  decide:", "  decisions:", "no feature service 'decide'; declared are"),
+        ("aggregates.yaml", "entities:", "entities: [", "aggregates.yaml: not YAML"),
+    ],
+)
+def test_a_wrong_file_of_events_or_features_is_said(
+    own: Path, name: str, old: str, new: str, what: str
+) -> None:
+    text = (own / name).read_text()
+    assert old in text
+    (own / name).write_text(text.replace(old, new))
+    with pytest.raises(ConfigurationError) as failure:
+        read_files(own)
+    assert what in str(failure.value)
+    assert (
+        str(own / ("aggregates.yaml" if "unknown event" in what else name)) in str(failure.value)
+        or "service" in what
+    )
+
+
+def test_events_that_the_shipped_features_do_not_fit_say_what_is_missing(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(LIBRARY, tmp_path / "library"))
+    (folder / "events.yaml").write_text("events: {page_viewed: {seconds: float}}")
+    with pytest.raises(
+        ConfigurationError, match=r"unknown event(.|\n)*put one that goes with yours at .*aggregates.yaml"
+    ):
+        read_files(folder)
