@@ -55,6 +55,9 @@ class Kind(StrEnum):
     IDENTITY = "identity"
     CONSENT = "consent"
     ALERT = "alert"
+    SCORE = "score"
+    STAGE = "stage"
+    TRIGGER = "trigger"
     AUDIENCE = "audience"
     TAG = "tag"
     DECISION = "decision"
@@ -143,23 +146,33 @@ def known(connection: Connection, kinds: Collection[Kind], ids: Sequence[str]) -
     return {fact.id: fact for fact in map(fact_of, connection.execute(query))}
 
 
-def of_user(connection: Connection, user_id: str, *, limit: int = 200) -> list[Fact]:
-    """Return the latest facts of a user, newest first."""
+def of_user(
+    connection: Connection, user_id: str, *, kinds: Collection[Kind] = (), limit: int = 200
+) -> list[Fact]:
+    """Return the latest facts of a user, newest first: of all kinds, or of these."""
     query = (
         columns().where(facts.c.user_id == user_id).order_by(facts.c.occurred_at.desc(), facts.c.seq.desc())
     )
+    if kinds:
+        query = query.where(facts.c.kind.in_([kind.value for kind in kinds]))
     return [fact_of(row) for row in connection.execute(query.limit(limit))]
 
 
 def read_after(
-    connection: Connection, position: int, *, kind: Kind, labels: Sequence[str] = (), limit: int = PAGE_ROWS
+    connection: Connection,
+    position: int,
+    *,
+    kind: Kind | Collection[Kind],
+    labels: Sequence[str] = (),
+    limit: int = PAGE_ROWS,
 ) -> list[Fact]:
-    """Return the next facts of a kind after a cursor's position, in the order of their numbers.
+    """Return the next facts of one or several kinds after a cursor's position, in the order of their numbers.
 
     Facts that something could still appear below are left for later: on Postgres, those of transactions
     that began after one that still runs. A transaction does not see its own facts here.
     """
-    query = columns().where(facts.c.seq > position, facts.c.kind == kind, settled(connection))
+    kinds = [kind.value] if isinstance(kind, Kind) else [one.value for one in kind]
+    query = columns().where(facts.c.seq > position, facts.c.kind.in_(kinds), settled(connection))
     if labels:
         query = query.where(facts.c.label.in_(labels))
     return [fact_of(row) for row in connection.execute(query.order_by(facts.c.seq).limit(limit))]

@@ -248,3 +248,15 @@ def test_facts_of_another_server_stay_below_new_ones(postgres_url: str, clock: S
 def test_a_transaction_that_can_not_be_numbered_is_refused(wide: Database) -> None:
     with pytest.raises(TransactionTooLarge, match="in pieces"):
         wide.write(lambda connection: places(connection, PLACES + 1))
+
+
+def test_several_kinds_are_read_in_one_order(database: Database, clock: SimulatedClock) -> None:
+    kinds = [Kind.EVENT, Kind.TAG, Kind.PAST_EVENT, Kind.EVENT, Kind.PAST_EVENT]
+    for number, kind in enumerate(kinds):
+        new = NewFact(kind, f"f{number}", "seen", "ann", clock.now(), {})
+        database.write(partial(ledger.append, new=[new], now=clock.now()))
+    with database.read() as connection:
+        page = ledger.read_after(connection, 0, kind=(Kind.EVENT, Kind.PAST_EVENT))
+        past = ledger.of_user(connection, "ann", kinds=(Kind.PAST_EVENT,))
+    assert [one.id for one in page] == ["f0", "f2", "f3", "f4"]
+    assert [one.id for one in past] == ["f4", "f2"]
