@@ -4,7 +4,6 @@ NextplayError
 └── AudiencesError
     ├── EventRefused              an event can't be taken as it is; the message says which field and why
     ├── UnknownUser               nothing was ever recorded of this user
-    ├── FileUnreadable            a file of rows is not there or of no kind that can be read
     ├── AudienceError             an audience or tag definition is wrong
     └── FeatureError              features can't be read or published
         ├── FeaturesUnavailable   the online store can't be read now (retry can help)
@@ -29,10 +28,6 @@ class EventRefused(AudiencesError):
 class UnknownUser(AudiencesError):
     status = 404
     code = "unknown-user"
-
-
-class FileUnreadable(AudiencesError):
-    code = "file-unreadable"
 
 
 class AudienceError(AudiencesError):

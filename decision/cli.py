@@ -25,6 +25,7 @@ from decision.logs import configure
 from decision.observe import traces
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
 from decision.settings import Settings, load_settings
+from feature_repo.errors import FeatureRepositoryError
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
 
 # How long a thread that computes may keep the others from running: the default of 5 ms, once for each thread
@@ -150,7 +151,7 @@ def main() -> None:
     """Run the command line; an error of ours is one message on standard error and exit code 1."""
     try:
         app(standalone_mode=True)
-    except NextplayError as error:
+    except (NextplayError, FeatureRepositoryError) as error:
         # What a driver says may have several lines.
         said = " ".join(str(error).split()) if isinstance(error, DatabaseUnavailable) else str(error)
         print(f"nextplay: {said}", file=sys.stderr)  # noqa: T201 - this is the command line's voice

@@ -5,7 +5,8 @@ NextplayError
     ├── KeyReused     an idempotency key came back with another request
     ├── BadRequest    a request's body can't be understood
     ├── UnknownJob    a job was asked for that does not exist
-    └── PortInUse     the service can't listen where it should
+    ├── PortInUse     the service can't listen where it should
+    └── FeatureStoreUnavailable  the files of the features can't be read or written (retry can help)
 """
 
 from __future__ import annotations
@@ -35,3 +36,9 @@ class UnknownJob(DecisionError):
 class PortInUse(DecisionError):
     status = 503
     code = "port-in-use"
+
+
+class FeatureStoreUnavailable(DecisionError):
+    status = 503
+    code = "feature-store-unavailable"
+    retry = True

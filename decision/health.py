@@ -14,6 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from decision import problems
+from decision.errors import FeatureStoreUnavailable
+from feature_repo.errors import StoreUnavailable
 from storage.errors import DatabaseUnavailable, NextplayError
 
 if TYPE_CHECKING:
@@ -102,12 +104,15 @@ def add_routes(app: FastAPI, service: Service) -> None:
     app.add_exception_handler(DBAPIError, lost)
     app.add_exception_handler(PoolTimeout, lost)
     app.add_exception_handler(PendingRollbackError, lost)
+    app.add_exception_handler(StoreUnavailable, lost)
 
 
-def unavailable(error: BaseException) -> DatabaseUnavailable | None:
-    """Return what an error of the driver means if it means that the database is away, else None."""
+def unavailable(error: BaseException) -> DatabaseUnavailable | FeatureStoreUnavailable | None:
+    """Return what an error means if it means that the database or the features' files are away, else None."""
     if isinstance(error, DatabaseUnavailable):
         return error
+    if isinstance(error, StoreUnavailable):
+        return FeatureStoreUnavailable(str(error))
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable("the database is too slow: every connection is in use; try again")
     if isinstance(error, PendingRollbackError) and error.__context__ is not None:

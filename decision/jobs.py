@@ -21,6 +21,7 @@ from decision.health import unavailable
 from decision.observe import metrics
 from decision.processes import LeaseKeeper
 from delivery.service import Delivery
+from feature_repo.disk import using
 from feature_repo.store import FeatureRepository
 from learning.policy import LearnedPolicy
 from learning.reward_service import RewardService
@@ -62,8 +63,9 @@ class StoreLock:
     def __enter__(self) -> Self:
         self._threads.acquire()
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._processes.acquire()
+            with using(self._path.parent):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._processes.acquire()
         except BaseException:
             self._threads.release()
             raise

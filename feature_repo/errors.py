@@ -5,6 +5,7 @@ FeatureRepositoryError
 ├── HistoryError       an event can't enter the Parquet history
 ├── SnapshotMissing    nothing was computed as of the time asked for
 ├── UnknownService     a feature service or view of that name is not declared
+├── StoreUnavailable   its files can't be read or written: a full or read-only disk (retry can help)
 └── LayoutMismatch     the online store's tables are not what the direct reader expects
 """
 
@@ -28,6 +29,10 @@ class SnapshotMissing(FeatureRepositoryError):
 
 
 class UnknownService(FeatureRepositoryError):
+    pass
+
+
+class StoreUnavailable(FeatureRepositoryError):
     pass
 
 

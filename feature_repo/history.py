@@ -6,7 +6,6 @@ so a reader sees a part whole or not at all, and a part written twice is the sam
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.columns import column_array
+from feature_repo.disk import using, write_whole
 from feature_repo.errors import HistoryError
 from feature_repo.schema import KEY_COLUMNS, EventSchemas
 
@@ -61,7 +61,7 @@ class History:
         Events must come in ascending order of sequence, within a call and from call to call: what is not
         above the dataset's highest number is taken to be there already and not written again, so a batch
         may be repeated, also with other bounds. A value that does not fit its column, NaN or an infinity
-        becomes null. Raises HistoryError for a naive time or a wrong order.
+        becomes null. Raises HistoryError for a naive time or a wrong order, StoreUnavailable.
         """
         batches: dict[str, list[HistoryEvent]] = {name: [] for name in self.schemas.events}
         for event in events:
@@ -74,7 +74,8 @@ class History:
             fresh = [event for event in batch if event.sequence > position]
             repeated += len(batch) - len(fresh)
             if fresh:
-                nulled += self._write(name, fresh)
+                with using(self.root):
+                    nulled += self._write(name, fresh)
                 written += len(fresh)
         return Appended(written, repeated, nulled)
 
@@ -98,19 +99,7 @@ class History:
 
 def write_atomically(table: pa.Table, path: Path) -> None:
     """Write a Parquet file so that it is seen whole or not at all, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", compression_level=1)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    # The new name is durable only once the folder is.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, lambda file: pq.write_table(table, file, compression="zstd", compression_level=1))
 
 
 def _check(batch: Sequence[HistoryEvent]) -> None:

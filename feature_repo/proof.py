@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from feature_repo.aggregates import FeatureType, ViewSpec
+from feature_repo.disk import is_trouble
 from feature_repo.errors import LayoutMismatch
 from feature_repo.layout import DirectAccess
 from feature_repo.online import OnlineRow, SdkAccess, view_table
@@ -34,7 +35,8 @@ SAMPLES: dict[FeatureType, Any] = {
 def prove(direct: DirectAccess, sdk: SdkAccess, specs: Specs) -> None:
     """Write and read probe rows both ways and compare.
 
-    Raises LayoutMismatch naming the view that differs; the probes are removed in any case.
+    Raises LayoutMismatch naming the view that differs; the probes are removed in any case. What a disk
+    refuses proves nothing and is raised as it is.
     """
     probes = {view.name: _probe(view) for view in specs.views.values() if view.only is None}
     try:
@@ -50,7 +52,7 @@ def prove(direct: DirectAccess, sdk: SdkAccess, specs: Specs) -> None:
                 raise LayoutMismatch(f"rows of view '{view}' differ from those Feast's SDK writes")
         _compare_reads(direct, sdk, specs)
     except (sqlite3.Error, struct.error, LookupError, ValueError, OverflowError) as error:
-        raise LayoutMismatch(f"the online store is not laid out as expected: {error!r}") from error
+        raise _mismatch(error) from error
     finally:
         _remove(direct, probes)
 
@@ -90,4 +92,10 @@ def _remove(direct: DirectAccess, probes: Mapping[str, pa.Table]) -> None:
             direct.remove(view, FULL)
             direct.remove(view, EMPTY)
     except sqlite3.Error as error:
-        raise LayoutMismatch(f"the online store is not laid out as expected: {error!r}") from error
+        raise _mismatch(error) from error
+
+
+def _mismatch(error: Exception) -> Exception:
+    if is_trouble(error):
+        return error
+    return LayoutMismatch(f"the online store is not laid out as expected: {error!r}")

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ import structlog
 
 from feature_repo import definitions
 from feature_repo.aggregates import ViewSpec
+from feature_repo.disk import using
 from feature_repo.errors import LayoutMismatch, SnapshotMissing, UnknownService
 from feature_repo.history import History
 from feature_repo.layout import DirectAccess
@@ -58,7 +60,11 @@ class FeatureRepository:
             project=definitions.PROJECT,
             provider="local",
             # 0 = never refreshed by itself: a refresh would happen inside some user's request.
-            registry=RegistryConfig(path=str(self.root / "registry.db"), cache_ttl_seconds=0),
+            registry=RegistryConfig(
+                registry_store_type="feature_repo.registry.WholeFileRegistryStore",
+                path=str(self.root / "registry.db"),
+                cache_ttl_seconds=0,
+            ),
             online_store={"type": "sqlite", "path": str(self.root / "online.db")},
             offline_store={"type": "duckdb"},
             entity_key_serialization_version=3,
@@ -68,15 +74,16 @@ class FeatureRepository:
     def apply(self) -> None:
         """Write the generated definitions to the registry and create the online tables; may be repeated.
 
-        Proves the direct way into the online store, so that the first read doesn't have to.
+        Proves the direct way into the online store, so that the first read doesn't have to. Raises
+        StoreUnavailable.
         """
-        self.feast.apply(definitions.generate(self.specs, self.snapshots.root).all())
-        with sqlite3.connect(self.root / "online.db") as connection:
-            # Readers go on while a publish writes; the mode stays with the file.
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.close()
-        self.refresh()
-        _ = self.online_access
+        with using(self.root):
+            self.feast.apply(definitions.generate(self.specs, self.snapshots.root).all())
+            with closing(sqlite3.connect(self.root / "online.db")) as connection:
+                # Readers go on while a publish writes; the mode stays with the file.
+                connection.execute("PRAGMA journal_mode = WAL")
+            self.refresh()
+            _ = self.online_access
 
     def refresh(self) -> None:
         """Read the registry again, after another process has applied."""
@@ -96,8 +103,12 @@ class FeatureRepository:
         return direct
 
     def snapshot(self, as_of: datetime) -> int:
-        """Compute and keep all views as of T (aware), from events strictly before T; returns users known."""
-        tables = self.snapshots.write(as_of)
+        """Compute and keep all views as of T (aware), from events strictly before T; returns users known.
+
+        Raises StoreUnavailable; views that were kept stay, and doing it again replaces them.
+        """
+        with using(self.root):
+            tables = self.snapshots.write(as_of)
         return max((tables[v.name].num_rows for v in self.specs.views.values() if v.only is None), default=0)
 
     def publish(self, as_of: datetime, services: Sequence[str] | None = None) -> None:
@@ -105,11 +116,11 @@ class FeatureRepository:
 
         Computed views replace what is there. Rows of pushed views carry the time of the user's latest event
         and give way to newer ones, so a publish never undoes a push. Readers see all of it or nothing.
-        Raises SnapshotMissing, and UnknownService.
+        Raises SnapshotMissing, UnknownService, and StoreUnavailable, which leaves online what was there.
         """
         wanted = self.specs.services if services is None else services
         names = {view.name for service in wanted for view in self.specs.views_of(service)}
-        with self._writing:
+        with self._writing, using(self.root):
             tables: dict[str, pa.Table] = {}
             for view in (one for one in self.specs.views.values() if one.name in names):
                 table = self.snapshots.read(view.name, as_of)
@@ -123,7 +134,8 @@ class FeatureRepository:
 
         Rows may be in any order: of several for a user the newest value of each feature counts, a row older
         than what is online changes nothing, and features a row does not have keep their values.
-        Raises UnknownService if the view takes no pushes.
+        Raises UnknownService if the view takes no pushes, and StoreUnavailable; then the rows before a
+        batch that failed are online, and all may be pushed again.
         """
         spec = self.specs.views.get(view)
         if spec is None or not spec.pushed:
@@ -131,7 +143,7 @@ class FeatureRepository:
             raise UnknownService(f"view '{view}' takes no pushes; views that do: {takers}")
         batch = list(rows)
         written = 0
-        with self._writing:
+        with self._writing, using(self.root):
             for start in range(0, len(batch), BATCH):
                 table = self._newer(spec, batch[start : start + BATCH])
                 self.online_access.write({view: table})
@@ -149,7 +161,8 @@ class FeatureRepository:
         """Features of a service for users as of T, from the snapshots at or before T, by Feast's own join.
 
         One row a user in their order: `user_id`, then features by name; null where a value is older than its
-        ttl or the user was not known. Raises UnknownService, and SnapshotMissing if there is none at all.
+        ttl or the user was not known. Raises UnknownService, StoreUnavailable, and SnapshotMissing if there
+        is none at all.
         """
         import pandas as pd  # noqa: PLC0415
 
@@ -161,7 +174,7 @@ class FeatureRepository:
         entities = pd.DataFrame({**keys, "_order": range(len(user_ids))})
         entities[EVENT_TIMESTAMP] = pd.Timestamp(as_of)
         features = [f"{view.name}:{feature.name}" for view in views for feature in view.features]
-        with self._joining, warnings.catch_warnings():
+        with self._joining, using(self.root), warnings.catch_warnings():
             # ibis 12 calls a method that DuckDB 2 has renamed.
             warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
             joined = self.feast.get_historical_features(entity_df=entities, features=features).to_arrow()

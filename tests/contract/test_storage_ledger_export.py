@@ -19,6 +19,7 @@ from storage.errors import ConfigurationError
 from storage.export import Exported, ExportFailed, export
 from storage.ledger import Kind, NewFact
 from storage.retention import purge
+from tests.disk import full_disk
 
 
 @pytest.fixture
@@ -107,6 +108,17 @@ def test_an_interrupted_export_goes_on(
     assert files(folder) == {"event/day=2026-02-27/facts.parquet"}
     again = export(filled, folder, [Kind.EVENT], None, None)
     assert [one.written for one in again] == [False, True, True, True]
+    assert rows(folder, Kind.EVENT, "count(*)") == [(48,)]
+
+
+def test_a_full_disk_leaves_no_part_of_a_day_behind(filled: Database, folder: Path) -> None:
+    with (
+        full_disk(),
+        pytest.raises(ConfigurationError, match=r"can't write to .*nothing of that day was left"),
+    ):
+        export(filled, folder, [Kind.EVENT], None, None)
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+    export(filled, folder, [Kind.EVENT], None, None)
     assert rows(folder, Kind.EVENT, "count(*)") == [(48,)]
 
 

@@ -42,8 +42,6 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
 SQLITE, POSTGRES = "SQLite", "Postgres"
 ANYWHERE, STARTING, LEARNER = "anywhere", "while starting", "the learner's process"
 DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
-# Without the jobs that write to Feast's online store: SQLite's own error comes out of them, answered 500.
-_WITHOUT_ONLINE_STORE = ("deliver", "audiences", "reward", "learn")
 # How long an aimed service may live before it is killed where it happens to be.
 _AIMED_SECONDS = 8.0
 _LIVES_A_CAMPAIGN = 25
@@ -164,7 +162,7 @@ class Campaign:
         self.harness.load.pause()
 
     def _disk(self) -> None:
-        self.harness.load.resume(_WITHOUT_ONLINE_STORE)
+        self.harness.load.resume()
         time.sleep(self._chance.uniform(0.1, 0.5))
         with self.harness.full_disk():
             time.sleep(2.0)

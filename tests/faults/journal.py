@@ -36,7 +36,7 @@ class Journal:
         """Note the answer to a batch: all of it but what was refused is now the service's to keep."""
         refused = {one["message_id"] for one in answer["refused"]}
         with self._lock:
-            if answer["accepted"] + answer["duplicates"] + len(refused) != len(ids):
+            if answer["accepted"] + answer["duplicates"] + len(answer["refused"]) != len(ids):
                 self.contradictions.append(f"a batch of {len(ids)} was answered {answer}")
             self.acknowledged.update(set(ids) - refused)
 

@@ -102,6 +102,7 @@ class Load:
         self._up = threading.Event()
         self._ending = threading.Event()
         self._jobs: Sequence[str | timedelta] = JOBS
+        self._sent: list[dict[str, Any]] = []
         makers = [self._batch] * EVENTS_WORKERS + [self._ask] * DECISION_WORKERS + [self._job]
         self._threads = [
             threading.Thread(target=self._work, args=(make, random.Random(f"{seed}/{number}")), daemon=True)
@@ -166,14 +167,15 @@ class Load:
         return Batch(self.journal, [self._message(chance) for _ in range(chance.randint(1, 20))])
 
     def _message(self, chance: random.Random) -> dict[str, Any]:
-        if chance.random() < _REPEATED and self.journal.sent:
-            # A client that is not sure sends a message again.
-            message_id = chance.choice(list(self.journal.sent))
-            user, name = self.journal.sent[message_id]
-        else:
-            message_id = str(UUID(int=chance.getrandbits(128), version=4))
-            user, name = chance.choice(USERS), chance.choice(("order_completed", "page_viewed"))
-        return message(message_id, user, name, self.now - timedelta(minutes=chance.uniform(0, 60)), chance)
+        if chance.random() < _REPEATED and self._sent:
+            # A client that is not sure sends a message again, as it was.
+            return self._sent[chance.randrange(len(self._sent))]
+        message_id = str(UUID(int=chance.getrandbits(128), version=4))
+        user, name = chance.choice(USERS), chance.choice(("order_completed", "page_viewed"))
+        at = self.now - timedelta(minutes=chance.uniform(0, 60))
+        new = message(message_id, user, name, at, chance)
+        self._sent.append(new)
+        return new
 
     def _ask(self, chance: random.Random) -> Operation:
         old = self.journal.old_key(chance.random()) if chance.random() < _REPEATED else None

@@ -1,0 +1,115 @@
+"""A disk that is really full: a small file system of the test's own, which takes root to mount."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from decision.demo.run import LIBRARY
+from tests.faults.harness import Harness, Launcher
+from tests.faults.stores import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+class SmallDisk:
+    """A file system in memory that can be filled and cleared."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self) -> None:
+        handle = os.open(self._ballast, os.O_CREAT | os.O_WRONLY)
+        with suppress(OSError):
+            while True:
+                os.write(handle, bytes(4096))
+        os.close(handle)
+
+    def clear(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=48m", "nextplay-test"]
+    mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield SmallDisk(folder)
+    # Lazily: a killed process may be on its way out still.
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def serve(data: Path) -> subprocess.CompletedProcess[str]:
+    """Start a service that is expected to say why it can't."""
+    command = [sys.executable, "-m", "decision", "serve", "--data", str(data), "--port", "0"]
+    return subprocess.run(
+        [*command, "--library", str(LIBRARY)],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_jobs_say_so_and_go_on_when_there_is_room(launcher: Launcher, disk: SmallDisk) -> None:
+    data = disk.folder / "data"
+    store = Store(f"sqlite:///{data / 'nextplay.db'}")
+    harness = Harness(launcher, store, data, seed="disk")
+    answers: dict[str, httpx2.Response] = {}
+    harness.load.resume(("push",))
+    with harness.connect() as http, harness.outage():
+        disk.fill()
+        harness.load.pause()
+        for job in ("features", "push", "audiences", "deliver", "reward", "learn", "ledger"):
+            answers[job] = http.post(f"/v1/jobs/{job}")
+        disk.clear()
+    assert answers["features"].status_code == 503, answers["features"].text
+    assert {answer.status_code for answer in answers.values()} <= {200, 503}, answers
+    for answer in answers.values():
+        if answer.status_code == 503:
+            problem = answer.json()
+            assert problem["type"].removeprefix("urn:nextplay:problem:") in {
+                "feature-store-unavailable",
+                "database-unavailable",
+            }
+            assert "room" in problem["detail"] or "full" in problem["detail"], problem
+            assert answer.headers["Retry-After"] == "1"
+    assert not [path for path in (data / "features").rglob(".*") if path.is_file()]
+    found = harness.settle() + harness.close()
+    assert not found, found
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_service_that_can_not_start_says_so_in_a_line(
+    first: bool, launcher: Launcher, disk: SmallDisk
+) -> None:
+    data = disk.folder / "data"
+    store = Store(f"sqlite:///{data / 'nextplay.db'}")
+    harness = None if first else Harness(launcher, store, data, seed="disk")
+    if harness is not None:
+        harness.kill()
+    disk.fill()
+    run = serve(data)
+    assert run.returncode == 1
+    assert run.stderr.startswith("nextplay: "), run.stderr
+    assert run.stderr.count("\n") == 1, run.stderr
+    assert "full" in run.stderr or "No space left" in run.stderr
+    disk.clear()
+    if harness is None:
+        harness = Harness(launcher, store, data, seed="disk")
+    else:
+        assert harness.start()
+    found = harness.settle() + harness.close()
+    assert not found, found
