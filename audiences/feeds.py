@@ -61,7 +61,7 @@ class FeatureFeed:
             yield batch
             reached("feed.before_cursor")
             last = batch[-1].sequence
-            self._database.write(partial(ledger.advance, reader=reader, position=last))
+            self._database.write(partial(ledger.advance, reader=reader, position=last, kinds=[Kind.EVENT]))
 
     def _read(self, reader: str, size: int) -> list[HistoryEvent]:
         with self._database.read() as connection:

@@ -106,7 +106,7 @@ class Executor:
         facts = ledger.read_after(connection, position, kind=Kind.EVENT, limit=self._batch)
         if not facts:
             return 0, Report()
-        ledger.advance(connection, READER, facts[-1].seq)
+        ledger.advance(connection, READER, facts[-1].seq, [Kind.EVENT])
         by_user: dict[str, list[Fact]] = {}
         for fact in sorted(facts, key=lambda fact: (fact.occurred_at, fact.seq)):
             if fact.user_id is not None:

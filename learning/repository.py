@@ -74,7 +74,7 @@ def new_decisions(connection: Connection, *, limit: int) -> list[ledger.Fact]:
 
 def open_windows(connection: Connection, after: int, windows: Sequence[Window], position: int) -> bool:
     """Keep the windows of the decisions in (after, position], unless somebody else did meanwhile."""
-    if not ledger.advance_from(connection, _WINDOWS_READER, after, position):
+    if not ledger.advance_from(connection, _WINDOWS_READER, after, position, [Kind.DECISION]):
         return False
     if windows:
         connection.execute(insert(reward_windows), [msgspec.structs.asdict(window) for window in windows])

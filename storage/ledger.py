@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     ScalarSelect,
     Select,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    literal,
+    or_,
     select,
     union_all,
     update,
@@ -226,34 +229,48 @@ def reader_position(reader: str) -> ScalarSelect[int]:
     return select(cursors.c.position).where(cursors.c.reader == reader).scalar_subquery()
 
 
-def advance(connection: Connection, reader: str, position: int) -> None:
+def advance(connection: Connection, reader: str, position: int, kinds: Collection[Kind] = ()) -> None:
     """Record how far a named reader has come, in the transaction that keeps what it made of the facts.
 
-    A cursor never goes back: of two who read the same facts, the slower one changes nothing.
+    A cursor never goes back: of two who read the same facts, the slower one changes nothing. Retention
+    leaves what the reader has still to take of `kinds`; without any it may be of every kind.
     """
-    statement = _insert_cursor(connection, reader, position)
+    statement = _insert_cursor(connection, reader, position, kinds)
     further = case(
         (statement.excluded.position > cursors.c.position, statement.excluded.position),
         else_=cursors.c.position,
     )
-    connection.execute(statement.on_conflict_do_update(index_elements=["reader"], set_={"position": further}))
+    changes = {"position": further, "kinds": statement.excluded.kinds}
+    connection.execute(statement.on_conflict_do_update(index_elements=["reader"], set_=changes))
 
 
-def advance_from(connection: Connection, reader: str, before: int, position: int) -> bool:
+def advance_from(
+    connection: Connection, reader: str, before: int, position: int, kinds: Collection[Kind] = ()
+) -> bool:
     """Move a named reader from `before` to `position`, unless it is elsewhere by now; returns whether it was.
 
     For those who read outside the transaction that keeps what they made of the facts: when False they
-    must keep nothing, and somebody else has.
+    must keep nothing, and somebody else has. `kinds` as for `advance`.
     """
     if before == 0:
-        connection.execute(_insert_cursor(connection, reader, 0).on_conflict_do_nothing())
+        connection.execute(_insert_cursor(connection, reader, 0, kinds).on_conflict_do_nothing())
     moved = update(cursors).where(cursors.c.reader == reader, cursors.c.position == before)
-    return connection.execute(moved.values(position=position)).rowcount == 1
+    return connection.execute(moved.values(position=position, kinds=_joined(kinds))).rowcount == 1
 
 
-def _insert_cursor(connection: Connection, reader: str, position: int) -> Any:
+def takes(kind: Kind) -> ColumnElement[bool]:
+    """Return the condition on `cursors` that their reader takes facts of a kind."""
+    listed = literal(",") + cursors.c.kinds + literal(",")
+    return or_(cursors.c.kinds.is_(None), listed.contains(f",{kind.value},"))
+
+
+def _joined(kinds: Collection[Kind]) -> str | None:
+    return ",".join(sorted(kinds)) or None
+
+
+def _insert_cursor(connection: Connection, reader: str, position: int, kinds: Collection[Kind]) -> Any:
     dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    return dialect_insert(cursors).values(reader=reader, position=position)
+    return dialect_insert(cursors).values(reader=reader, position=position, kinds=_joined(kinds))
 
 
 def columns() -> Select[Any]:

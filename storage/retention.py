@@ -1,6 +1,6 @@
 """Retention: facts of a kind are taken away when they are older than that kind is kept.
 
-Small pieces through the writer, so that nobody waits for them. What a registered reader has not taken yet
+Small pieces through the writer, so that nobody waits for them. What a reader of that kind has not taken yet
 stays, and the kept counters go on counting what is gone (`storage.projection`).
 """
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, select
 
-from storage import projection
+from storage import ledger, projection
 from storage.engine import Database
 from storage.errors import ConfigurationError
 from storage.ledger import Kind
@@ -57,7 +57,7 @@ def retention_of(given: Mapping[str, int | None]) -> dict[Kind, int | None]:
 def purge(database: Database, retention: Retention, now: datetime) -> list[Purged]:
     """Take away the facts that happened more days ago than their kind is kept, whole UTC days only.
 
-    May be interrupted anywhere and called again. Facts that a registered reader has still to take stay.
+    May be interrupted anywhere and called again. Facts that a reader of their kind has still to take stay.
     """
     projection.catch_up(database)
     result = []
@@ -98,7 +98,7 @@ def _purge_piece(connection: Connection, kind: Kind, label: str, before: int) ->
             facts.c.label == label,
             facts.c.occurred_at < before,
             # The counters' own cursor is among them, so nothing goes uncounted; without any, nothing goes.
-            facts.c.seq <= select(func.min(cursors.c.position)).scalar_subquery(),
+            facts.c.seq <= select(func.min(cursors.c.position)).where(ledger.takes(kind)).scalar_subquery(),
         )
         .order_by(facts.c.occurred_at)
         .limit(_PIECE_ROWS)
@@ -114,5 +114,7 @@ def _purge_piece(connection: Connection, kind: Kind, label: str, before: int) ->
 def _report(connection: Connection, kind: Kind, before: int, purged: int) -> Purged:
     held = select(func.count()).where(facts.c.kind == kind, facts.c.occurred_at < before)
     number = connection.execute(held).scalar_one()
-    slowest = select(cursors.c.reader).order_by(cursors.c.position, cursors.c.reader).limit(1)
-    return Purged(kind, purged, number, connection.execute(slowest).scalar() if number else None)
+    slowest = (
+        select(cursors.c.reader).where(ledger.takes(kind)).order_by(cursors.c.position, cursors.c.reader)
+    )
+    return Purged(kind, purged, number, connection.execute(slowest.limit(1)).scalar() if number else None)

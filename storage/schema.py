@@ -37,11 +37,13 @@ facts = Table(
     sqlite_autoincrement=True,
 )
 
+# `kinds` are those its reader takes, with commas between them; null: all. Others it does not keep from going.
 cursors = Table(
     "cursors",
     metadata,
     Column("reader", String(64), primary_key=True),
     Column("position", BigInteger, nullable=False),
+    Column("kinds", Text),
 )
 
 # What Postgres adds to transaction ids when it numbers facts (`storage.order`): one row.

@@ -69,6 +69,28 @@ def test_nothing_goes_that_a_reader_has_not_taken(filled: Database, clock: Simul
     check(filled)
 
 
+def test_a_reader_keeps_only_the_kinds_it_takes(filled: Database, clock: SimulatedClock) -> None:
+    """A reader of decisions comes no further while there are none: it must not keep all events for ever."""
+    old = NewFact(Kind.DECISION, "old", "home", "ann", clock.now() - timedelta(days=12), {})
+    filled.write(partial(ledger.append, new=[old], now=clock.now()))
+    filled.write(partial(ledger.advance, reader="of decisions", position=1, kinds=[Kind.DECISION]))
+    assert purge(filled, {Kind.EVENT: 5, Kind.DECISION: 5}, clock.now()) == [
+        Purged(Kind.EVENT, 700, 0, None),
+        Purged(Kind.DECISION, 0, 1, "of decisions"),
+    ]
+    both = [Kind.DECISION, Kind.EVENT]
+    filled.write(partial(ledger.advance, reader="of both", position=2, kinds=both))
+    clock.move_to(clock.now() + timedelta(days=1))
+    assert purge(filled, {Kind.EVENT: 5}, clock.now()) == [Purged(Kind.EVENT, 0, 100, "of both")]
+    with filled.read() as connection:
+        last = ledger.read_after(connection, 0, kind=Kind.DECISION)[-1].seq
+    moves = [("of decisions", 1, [Kind.DECISION]), ("of both", 2, both)]
+    for reader, before, kinds in moves:
+        move = partial(ledger.advance_from, reader=reader, before=before, position=last, kinds=kinds)
+        assert filled.write(move)
+    assert [one.purged for one in purge(filled, {Kind.EVENT: 5, Kind.DECISION: 5}, clock.now())] == [100, 1]
+
+
 def test_an_interrupted_purge_goes_on(filled: Database, clock: SimulatedClock) -> None:
     class Dying:
         """A database whose third write dies before its commit, as do all after it."""
