@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from storage.errors import SchemaMismatch
 
+# Any number that nobody else uses for an advisory lock.
+_MIGRATING = 0x6E706D67
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Create the tables in an empty database, or bring older ones up to `revision`, in one transaction.
 
+    Of several that do so at once on Postgres, one does it and the others wait and find it done.
+
     Raises:
         SchemaMismatch: the database was written by a newer version of the code.
     """
-    _refuse_newer(connection)
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    with _alone(connection):
+        _refuse_newer(connection)
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Let one connection at a time into the block; a SQLite file has one owner anyway."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    # Of the session and not of the transaction, for looking at the revision ends one.
+    connection.execute(select(func.pg_advisory_lock(_MIGRATING)))
     connection.commit()
+    try:
+        yield
+    finally:
+        # The server itself lets go of it when the connection is lost.
+        if not connection.invalidated:
+            connection.rollback()
+            connection.execute(select(func.pg_advisory_unlock(_MIGRATING)))
+            connection.commit()
 
 
 def check_schema(connection: Connection) -> None:

@@ -95,7 +95,7 @@ def test_sqlite_commits_are_synced(sqlite_url: str) -> None:
 def test_reading_connections_do_not_write(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     with database.read() as connection, pytest.raises(Exception, match="readonly"):
-        connection.exec_driver_sql("INSERT INTO cursors VALUES ('x', 1)")
+        connection.exec_driver_sql("INSERT INTO cursors (reader, position) VALUES ('x', 1)")
     database.close()
     engine = create_engine(sqlite_url)
     with engine.connect() as connection:

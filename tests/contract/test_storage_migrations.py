@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -148,3 +150,34 @@ def test_old_numbers_of_any_size_stay_below_new_ones(database_url: str, numbers:
     append(database, "new")
     assert ids_after(database, 0) == [*map(str, numbers), "new"]
     database.close()
+
+
+_MIGRATE = """
+import sys
+from sqlalchemy import create_engine
+from storage.migrate import current_revision, upgrade
+with create_engine(sys.argv[1]).connect() as connection:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    upgrade(connection)
+    print(current_revision(connection))
+"""
+
+
+def test_processes_that_migrate_at_once_do_it_once(postgres_url: str) -> None:
+    url = make_url(postgres_url).set(drivername="postgresql+psycopg")
+    command = [sys.executable, "-c", _MIGRATE, url.render_as_string(hide_password=False)]
+    pipe = subprocess.PIPE
+    root = Path(storage.__file__).parents[1]
+    processes = [
+        subprocess.Popen(command, text=True, cwd=root, stdin=pipe, stdout=pipe, stderr=pipe) for _ in range(3)
+    ]
+    for one in processes:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in processes:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    said = [one.communicate(timeout=60) for one in processes]
+    assert said == [(f"{REVISIONS[-1]}\n", "")] * 3
