@@ -5,6 +5,13 @@ NextplayError
     ├── EventRefused              an event can't be taken as it is; the message says which field and why
     ├── UnknownUser               nothing was ever recorded of this user
     ├── AudienceError             an audience or tag definition is wrong
+    ├── ScoreError                a score's definition is wrong
+    ├── UnknownScore              there is no score of that name, or this user has none
+    ├── NotHandedOver             sales can't answer what was not handed over
+    ├── StageError                a lifecycle's definition is wrong
+    ├── UnknownLifecycle          there is no lifecycle of that name, or this user is not in it
+    ├── TriggerError              a trigger's definition is wrong
+    ├── UnknownTrigger            there is no trigger of that name
     └── FeatureError              features can't be read or published
         ├── FeaturesUnavailable   the online store can't be read now (retry can help)
         └── UnknownFeatures       a feature service or view of that name is not declared
@@ -32,6 +39,38 @@ class UnknownUser(AudiencesError):
 
 class AudienceError(AudiencesError):
     code = "audience"
+
+
+class ScoreError(AudiencesError):
+    code = "score"
+
+
+class UnknownScore(AudiencesError):
+    status = 404
+    code = "unknown-score"
+
+
+class NotHandedOver(AudiencesError):
+    status = 409
+    code = "not-handed-over"
+
+
+class StageError(AudiencesError):
+    code = "stage"
+
+
+class UnknownLifecycle(AudiencesError):
+    status = 404
+    code = "unknown-lifecycle"
+
+
+class TriggerError(AudiencesError):
+    code = "trigger"
+
+
+class UnknownTrigger(AudiencesError):
+    status = 404
+    code = "unknown-trigger"
 
 
 class FeatureError(AudiencesError):

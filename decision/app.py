@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from audiences import api as audiences_api
+from audiences.scores import api as scores_api
 from decision import api as decision_api
 from decision import body_limit, health, problems
 from decision.auth import api as keys_api
@@ -34,6 +35,7 @@ def create_app(service: Service) -> FastAPI:
     audiences_api.add_event_routes(app, service.intake, service.clock, metrics.events)
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
+    app.include_router(scores_api.router(service.database, service.scores))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiences.definitions import Definitions, read_definitions
+from audiences.scores.definitions import Score, read_scores
 from audiences.service import SERVICE, rule_schema
 from delivery.channels.registry import CHANNELS
 from delivery.errors import TemplateFailed
@@ -32,6 +33,7 @@ class LibraryFiles:
     specs: Specs
     draft: Draft
     definitions: Definitions
+    scores: Sequence[Score]
     policy: PolicySpec
     vocabularies: Mapping[str, Sequence[str]]
 
@@ -58,6 +60,7 @@ def read_files(folder: Path) -> LibraryFiles:
         ConfigurationError: there is no such folder, or its events, aggregates or vocabularies are wrong.
         LibraryError: a file is wrong, or names an audience, channel or placement that does not exist.
         AudienceError: the audiences are wrong.
+        ScoreError: the scores are wrong.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
     """
     if not folder.is_dir():
@@ -67,7 +70,9 @@ def read_files(folder: Path) -> LibraryFiles:
     specs = read_specs(folder)
     know_events(specs.events.events)
     draft = read_library(folder)
-    definitions = read_definitions(folder / "audiences.yaml", rule_schema(specs))
+    schema = rule_schema(specs)
+    definitions = read_definitions(folder / "audiences.yaml", schema)
+    scores = read_scores(folder / "scores.yaml", schema, specs.events)
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     problems = [
@@ -81,7 +86,7 @@ def read_files(folder: Path) -> LibraryFiles:
         raise LibraryError(
             f"the library {folder} does not fit together:\n" + "\n".join(f"  {p}" for p in problems)
         )
-    return LibraryFiles(specs, draft, definitions, policy, vocabularies)
+    return LibraryFiles(specs, draft, definitions, scores, policy, vocabularies)
 
 
 def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:

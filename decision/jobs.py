@@ -15,6 +15,7 @@ import structlog
 from filelock import FileLock
 
 from audiences.feeds import FeatureFeed
+from audiences.scores.service import Scores
 from audiences.service import Audiences
 from decision.errors import UnknownJob
 from decision.health import unavailable
@@ -42,6 +43,7 @@ ONLINE_SERVICES = ("decide",)
 INTERVALS: Mapping[str, float] = {
     "deliver": 0.5,
     "push": 0.5,
+    "scores": 0.5,
     "reward": 10.0,
     "learn": 60.0,
     "ledger": 60.0,
@@ -88,6 +90,8 @@ class Jobs:
         features: FeatureRepository,
         store: StoreLock,
         audiences: Audiences,
+        scores: Scores,
+        hold_rules: Callable[[datetime], int],
         delivery: Delivery,
         rewards: RewardService,
         training: Training,
@@ -101,6 +105,7 @@ class Jobs:
 
         Args:
             feed: for the job `push`; `computed` for the job `features`, each behind its own fence.
+            hold_rules: evaluates the rules of scores over features as of a moment, with the audiences.
             keep_ledger: counts new facts and takes away those past their retention; returns how many went.
             published: called when something to serve was published.
             fences: of the jobs that run in one process at a time, by name.
@@ -112,6 +117,8 @@ class Jobs:
         self._features = features
         self._store = store
         self._audiences = audiences
+        self._scores = scores
+        self._hold_rules = hold_rules
         self._delivery = delivery
         self._rewards = rewards
         self._training = training
@@ -124,6 +131,7 @@ class Jobs:
             "push": self._push,
             "features": self._compute_features,
             "audiences": self._select,
+            "scores": self._score,
             "deliver": self._deliver,
             "reward": self._reward,
             "learn": self._learn,
@@ -196,7 +204,12 @@ class Jobs:
         return {"events": events, "users": users, "as_of": now}
 
     def _select(self) -> Report:
-        return {"sizes": self._audiences.evaluate(self._clock.now())}
+        now = self._clock.now()
+        sizes = self._audiences.evaluate(now)
+        return {"sizes": sizes, "grades_changed": self._hold_rules(now)}
+
+    def _score(self) -> Report:
+        return {"grades_changed": self._scores.run()}
 
     def _deliver(self) -> Report:
         done: dict[str, int] = msgspec.to_builtins(self._delivery.run_until_idle())

@@ -16,6 +16,8 @@ from sqlalchemy.exc import ArgumentError
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
 from audiences.intake.intake import Intake
+from audiences.scores.attributes import hold_rules
+from audiences.scores.service import Scores
 from audiences.service import Audiences, set_tag
 from decision.decider import Decider
 from decision.files import read_files
@@ -90,6 +92,7 @@ class Service:
             self.training = Training(fences["learn"].database, policy_spec, self._vocabularies)
             opened.callback(self.training.close)
             self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
+            self.scores = Scores(self.database, self.clock, files.scores)
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)
             delivery = Delivery(
@@ -128,6 +131,13 @@ class Service:
                 features=self.features,
                 store=store,
                 audiences=self.audiences,
+                scores=Scores(fences["scores"].database, self.clock, files.scores),
+                hold_rules=partial(
+                    hold_rules,
+                    self.database,
+                    self.features,
+                    Scores(fences["audiences"].database, self.clock, files.scores),
+                ),
                 delivery=delivery,
                 rewards=RewardService(fences["reward"].database),
                 training=self.training,

@@ -1,0 +1,132 @@
+"""SQL of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from audiences.scores.grading import Standing, Status
+from audiences.scores.points import Grant
+from audiences.scores.tables import grants, holding, standings
+
+# Ids of one IN (…), well below every database's limit.
+_SOME = 400
+
+
+def add_grants(connection: Connection, score: str, new: Sequence[tuple[str, Grant]]) -> None:
+    """Keep grants of users (profile, grant); those already kept stay as they are."""
+    if not new:
+        return
+    rows = [{"user_id": user, "score": score, **msgspec.structs.asdict(grant)} for user, grant in new]
+    connection.execute(_insert(connection, grants).on_conflict_do_nothing(), rows)
+
+
+def grants_of(connection: Connection, score: str, profiles: Collection[str]) -> dict[str, list[Grant]]:
+    """Return the grants of each profile that has any."""
+    found: dict[str, list[Grant]] = {}
+    for some in _shares(sorted(profiles)):
+        query = select(
+            grants.c.user_id, grants.c.line, grants.c.event_id, grants.c.occurred_at, grants.c.points
+        ).where(grants.c.score == score, grants.c.user_id.in_(some))
+        for user, line, event_id, occurred_at, points in connection.execute(query):
+            found.setdefault(user, []).append(Grant(line, event_id, occurred_at, points))
+    return found
+
+
+def held_by(connection: Connection, score: str, users: Collection[str]) -> dict[str, set[str]]:
+    """Return the lines whose rule holds for each of these users who has any."""
+    found: dict[str, set[str]] = {}
+    for some in _shares(sorted(users)):
+        query = select(holding.c.user_id, holding.c.line).where(
+            holding.c.score == score, holding.c.user_id.in_(some)
+        )
+        for user, line in connection.execute(query):
+            found.setdefault(user, set()).add(line)
+    return found
+
+
+def holders_of(connection: Connection, score: str, line: str) -> set[str]:
+    """Return the users for whom the rule of a line holds."""
+    query = select(holding.c.user_id).where(holding.c.score == score, holding.c.line == line)
+    return set(connection.execute(query).scalars())
+
+
+def hold(connection: Connection, score: str, line: str, users: Sequence[str], since: datetime) -> None:
+    """Note that the rule of a line holds for these users from now on."""
+    rows = [{"score": score, "line": line, "user_id": user, "since": since} for user in users]
+    connection.execute(_insert(connection, holding).on_conflict_do_nothing(), rows)
+
+
+def let_go(connection: Connection, score: str, line: str, users: Sequence[str]) -> None:
+    """Note that the rule of a line holds for these users no more."""
+    connection.execute(
+        delete(holding).where(holding.c.score == score, holding.c.line == line, holding.c.user_id.in_(users))
+    )
+
+
+def standings_of(connection: Connection, score: str, users: Collection[str]) -> dict[str, Standing]:
+    """Return where each of these users stands who does at all."""
+    found: dict[str, Standing] = {}
+    for some in _shares(sorted(users)):
+        query = select(standings).where(standings.c.score == score, standings.c.user_id.in_(some))
+        found |= {row.user_id: _standing(row) for row in connection.execute(query)}
+    return found
+
+
+def keep_standings(connection: Connection, score: str, new: Mapping[str, Standing]) -> None:
+    """Replace where users stand."""
+    if not new:
+        return
+    statement = _insert(connection, standings)
+    changed = {name: statement.excluded[name] for name in Standing.__struct_fields__}
+    rows = [
+        {"score": score, "user_id": user, **msgspec.structs.asdict(one), "status": one.status.value}
+        for user, one in new.items()
+    ]
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["score", "user_id"], set_=changed), rows
+    )
+
+
+def due(connection: Connection, score: str, now: datetime, limit: int) -> list[str]:
+    """Return users whose grade changes by itself by now, the longest due first."""
+    query = (
+        select(standings.c.user_id)
+        .where(standings.c.score == score, standings.c.due_at.is_not(None), standings.c.due_at <= now)
+        .order_by(standings.c.due_at, standings.c.user_id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def grades(connection: Connection) -> Iterable[tuple[str, str, int]]:
+    """Return score, user and rank of everybody who has a grade."""
+    query = select(standings.c.score, standings.c.user_id, standings.c.rank).where(standings.c.rank > 0)
+    return [(row.score, row.user_id, row.rank) for row in connection.execute(query)]
+
+
+def forget(connection: Connection, users: Sequence[str]) -> int:
+    """Take users out of all scores; return how many rows went."""
+    return sum(
+        connection.execute(delete(table).where(table.c.user_id.in_(users))).rowcount
+        for table in (grants, holding, standings)
+    )
+
+
+def _standing(row: Any) -> Standing:
+    fields = {name: getattr(row, name) for name in Standing.__struct_fields__}
+    return Standing(**{**fields, "status": Status(row.status)})
+
+
+def _insert(connection: Connection, table: Table) -> Any:
+    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)
+
+
+def _shares(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[at : at + _SOME] for at in range(0, len(ids), _SOME)]
