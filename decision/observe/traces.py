@@ -15,7 +15,9 @@ requests, features nor messages of exceptions are put in. A decision's id is.
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
@@ -44,6 +46,8 @@ _OTLP_MODULES = {
     "http/protobuf": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
 }
+# How long the end of the process may wait for the last spans to be sent.
+_FLUSH_SECONDS = 2.0
 _OFF: AbstractContextManager[Any] = nullcontext()
 
 _tracer: Tracer | None = None
@@ -60,9 +64,31 @@ def configure() -> bool:
         return False
     provider = _provider()
     _export(provider, exporter)
+    _end_with_process(provider)
     trace.set_tracer_provider(provider)
     use(provider)
     return True
+
+
+def _end_with_process(provider: TracerProvider) -> None:
+    """Send the last spans when the process ends; the SDK's own way waits for a collector that is away.
+
+    The thread is there from the start, for none can be started at the end.
+    """
+    ending = threading.Event()
+
+    def end() -> None:
+        ending.wait()
+        provider.shutdown()
+
+    thread = threading.Thread(target=end, name="traces-end", daemon=True)
+    thread.start()
+
+    def end_now() -> None:
+        ending.set()
+        thread.join(_FLUSH_SECONDS)
+
+    atexit.register(end_now)
 
 
 def use(provider: trace.TracerProvider | None) -> None:
@@ -126,7 +152,8 @@ def _provider() -> TracerProvider:
 
     # The environment may name the service otherwise.
     ours = Resource({"service.name": "nextplay", "service.version": version("nextplay")})
-    provider = TracerProvider(resource=Resource.create().merge(ours).merge(OTELResourceDetector().detect()))
+    resource = Resource.create().merge(ours).merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(without_paths())
     return provider
 
@@ -169,6 +196,7 @@ def _otlp(environment: Mapping[str, str]) -> SpanExporter:
             f"the OTLP protocol {protocol!r} is not known; OTEL_EXPORTER_OTLP_PROTOCOL may be "
             f"{' or '.join(_OTLP_MODULES)}"
         )
+    # That for HTTP comes with nextplay.
     package = f"opentelemetry-exporter-otlp-proto-{protocol.partition('/')[0]}"
     if not _installed(module):
         raise ConfigurationError(
