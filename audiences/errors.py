@@ -4,6 +4,10 @@ NextplayError
 └── AudiencesError
     ├── EventRefused              an event can't be taken as it is; the message says which field and why
     ├── UnknownUser               nothing was ever recorded of this user
+    ├── TextUnfit                 a text can't be kept as it is
+    ├── AddressUnfit              this is no e-mail address or phone number
+    ├── ConsentRefused            a word of consent can't be recorded as it is
+    ├── FileUnreadable            a file of rows is not there or of no kind that can be read
     ├── AudienceError             an audience or tag definition is wrong
     ├── ScoreError                a score's definition is wrong
     ├── UnknownScore              there is no score of that name, or this user has none
@@ -35,6 +39,22 @@ class EventRefused(AudiencesError):
 class UnknownUser(AudiencesError):
     status = 404
     code = "unknown-user"
+
+
+class TextUnfit(AudiencesError):
+    code = "text-unfit"
+
+
+class AddressUnfit(AudiencesError):
+    code = "address-unfit"
+
+
+class ConsentRefused(AudiencesError):
+    code = "consent-refused"
+
+
+class FileUnreadable(AudiencesError):
+    code = "file-unreadable"
 
 
 class AudienceError(AudiencesError):

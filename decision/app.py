@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from audiences import api as audiences_api
+from audiences.consent import api as consent_api
 from audiences.scores import api as scores_api
 from decision import api as decision_api
 from decision import body_limit, health, problems
@@ -36,6 +37,7 @@ def create_app(service: Service) -> FastAPI:
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
     app.include_router(scores_api.router(service.database, service.scores))
+    app.include_router(consent_api.router(service.database, service.clock, service.consents))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     schedule: bool = True
     # A key that opens everything, chosen by whoever starts the service; known from the first start on.
     admin_key: SecretStr | None = None
+    # Under which addresses of the suppression list are hashed; none: the key in the data folder.
+    address_key: SecretStr | None = Field(default=None, min_length=16)
+    # Where phone numbers without a country code are from, for example DE.
+    phone_region: str = Field(default="", pattern="^([A-Z]{2})?$")
 
     @field_validator("clock")
     @classmethod

@@ -13,12 +13,14 @@ import structlog
 from sqlalchemy import Connection, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
+from audiences.consent.service import Consents
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
 from audiences.intake.intake import Intake
 from audiences.scores.attributes import hold_rules
 from audiences.scores.service import Scores
 from audiences.service import Audiences, set_tag
+from decision.address_key import open_address_hash
 from decision.decider import Decider
 from decision.files import read_files
 from decision.following import Follower
@@ -83,6 +85,7 @@ class Service:
             opened.callback(self.database.close)
             name, self._keeper = self._life(opened)
             self.intake = Intake(self.database)
+            self.consents = Consents(self.database, self.clock, open_address_hash(settings))
             self.features = FeatureRepository(settings.data / "features", files.specs)
             store = StoreLock(settings.data / "features" / "online.lock")
             if self.process.roles & _READ_FEATURES:

@@ -26,6 +26,8 @@ def _having(*scopes: Scope, basic: bool = False) -> Access:
 PUBLIC = Access(frozenset())
 _EVENTS = _having(Scope.EVENTS, basic=True)
 _OPERATE = _having(Scope.OPERATE)
+# What users told a backend: a preference page, a mail provider's complaint.
+_SAYS = _having(Scope.EVENTS, Scope.OPERATE)
 _ADMIN = _having(Scope.ADMIN)
 # A decision's record is what evaluations are made of, and what operators are asked about.
 _RECORDS = _having(Scope.EVALUATE, Scope.OPERATE)
@@ -51,6 +53,11 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/scores/{score}/predictors"): _OPERATE,
     ("GET", "/v1/users/{user_id}/scores/{score}"): _OPERATE,
     ("POST", "/v1/users/{user_id}/scores/{score}/answer"): _OPERATE,
+    ("GET", "/v1/users/{user_id}/consents"): _OPERATE,
+    ("PUT", "/v1/users/{user_id}/consents"): _SAYS,
+    ("POST", "/v1/suppressions"): _SAYS,
+    ("POST", "/v1/suppressions/lift"): _OPERATE,
+    ("POST", "/v1/suppressions/check"): _OPERATE,
     ("GET", "/v1/playbooks"): _OPERATE,
     ("GET", "/v1/summary"): _OPERATE,
     ("POST", "/v1/jobs/{name}"): _OPERATE,
