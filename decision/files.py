@@ -9,6 +9,7 @@ from pathlib import Path
 from audiences.definitions import Definitions, read_definitions
 from audiences.scores.definitions import Score, read_scores
 from audiences.service import SERVICE, rule_schema
+from audiences.stages.definitions import Lifecycle, read_lifecycles
 from delivery.channels.registry import CHANNELS
 from delivery.errors import TemplateFailed
 from delivery.render import check_content
@@ -34,6 +35,7 @@ class LibraryFiles:
     draft: Draft
     definitions: Definitions
     scores: Sequence[Score]
+    lifecycles: Sequence[Lifecycle]
     policy: PolicySpec
     vocabularies: Mapping[str, Sequence[str]]
 
@@ -61,6 +63,7 @@ def read_files(folder: Path) -> LibraryFiles:
         LibraryError: a file is wrong, or names an audience, channel or placement that does not exist.
         AudienceError: the audiences are wrong.
         ScoreError: the scores are wrong.
+        StageError: the lifecycles are wrong.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
     """
     if not folder.is_dir():
@@ -73,6 +76,7 @@ def read_files(folder: Path) -> LibraryFiles:
     schema = rule_schema(specs)
     definitions = read_definitions(folder / "audiences.yaml", schema)
     scores = read_scores(folder / "scores.yaml", schema, specs.events)
+    lifecycles = read_lifecycles(folder / "stages.yaml", schema)
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     problems = [
@@ -86,7 +90,7 @@ def read_files(folder: Path) -> LibraryFiles:
         raise LibraryError(
             f"the library {folder} does not fit together:\n" + "\n".join(f"  {p}" for p in problems)
         )
-    return LibraryFiles(specs, draft, definitions, scores, policy, vocabularies)
+    return LibraryFiles(specs, draft, definitions, scores, lifecycles, policy, vocabularies)
 
 
 def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:

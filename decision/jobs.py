@@ -91,7 +91,7 @@ class Jobs:
         store: StoreLock,
         audiences: Audiences,
         scores: Scores,
-        hold_rules: Callable[[datetime], int],
+        place_users: Callable[[datetime], Mapping[str, int]],
         delivery: Delivery,
         rewards: RewardService,
         training: Training,
@@ -105,7 +105,7 @@ class Jobs:
 
         Args:
             feed: for the job `push`; `computed` for the job `features`, each behind its own fence.
-            hold_rules: evaluates the rules of scores over features as of a moment, with the audiences.
+            place_users: evaluates the rules of scores and lifecycles as of a moment, after the audiences.
             keep_ledger: counts new facts and takes away those past their retention; returns how many went.
             published: called when something to serve was published.
             fences: of the jobs that run in one process at a time, by name.
@@ -118,7 +118,7 @@ class Jobs:
         self._store = store
         self._audiences = audiences
         self._scores = scores
-        self._hold_rules = hold_rules
+        self._place_users = place_users
         self._delivery = delivery
         self._rewards = rewards
         self._training = training
@@ -206,7 +206,7 @@ class Jobs:
     def _select(self) -> Report:
         now = self._clock.now()
         sizes = self._audiences.evaluate(now)
-        return {"sizes": sizes, "grades_changed": self._hold_rules(now)}
+        return {"sizes": sizes, "placed": self._place_users(now)}
 
     def _score(self) -> Report:
         return {"grades_changed": self._scores.run()}

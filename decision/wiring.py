@@ -17,9 +17,10 @@ from audiences.consent.service import Consents
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
 from audiences.intake.intake import Intake
-from audiences.scores.attributes import hold_rules
+from audiences.placing import place_users
 from audiences.scores.service import Scores
 from audiences.service import Audiences, set_tag
+from audiences.stages.service import Stages
 from decision.address_key import open_address_hash
 from decision.decider import Decider
 from decision.files import read_files
@@ -96,6 +97,7 @@ class Service:
             opened.callback(self.training.close)
             self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
             self.scores = Scores(self.database, self.clock, files.scores)
+            self.stages = Stages(self.database, files.lifecycles)
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)
             delivery = Delivery(
@@ -135,11 +137,12 @@ class Service:
                 store=store,
                 audiences=self.audiences,
                 scores=Scores(fences["scores"].database, self.clock, files.scores),
-                hold_rules=partial(
-                    hold_rules,
+                place_users=partial(
+                    place_users,
                     self.database,
                     self.features,
                     Scores(fences["audiences"].database, self.clock, files.scores),
+                    Stages(fences["audiences"].database, files.lifecycles),
                 ),
                 delivery=delivery,
                 rewards=RewardService(fences["reward"].database),

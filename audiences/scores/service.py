@@ -158,7 +158,7 @@ class Scores:
         facts = ledger.read_after(connection, position, kind=_EVENTS, limit=_TURN_EVENTS)
         if not facts:
             return 0, 0
-        ledger.advance(connection, READER, facts[-1].seq)
+        ledger.advance(connection, READER, facts[-1].seq, _EVENTS)
         return len(facts), sum(self._take(connection, score, facts) for score in self._scores.values())
 
     def _take(self, connection: Connection, score: Score, facts: Sequence[Fact]) -> int:

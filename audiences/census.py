@@ -1,0 +1,57 @@
+"""A census: who every user is as of a moment, and for whom each of some rules holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from audiences import repository
+from audiences.rules import Columns, Rule, compile_columns, members
+from audiences.service import SERVICE
+from feature_repo.store import FeatureRepository
+from storage.engine import Database
+
+
+class Census(NamedTuple):
+    """All users in the order of their ids, and for each rule for which of them it is true."""
+
+    users: list[str]
+    holds: list[npt.NDArray[np.bool_]]
+
+    def holders(self, rule: int) -> set[str]:
+        """The users for whom a rule holds."""
+        return {self.users[row] for row in np.flatnonzero(self.holds[rule])}
+
+
+def take_census(
+    database: Database, features: FeatureRepository, rules: Sequence[Rule], as_of: datetime
+) -> Census:
+    """Evaluate rules for all users, with features and tags as of a moment.
+
+    Raises:
+        feature_repo.errors.SnapshotMissing: no features were computed yet.
+    """
+    with database.read() as connection:
+        users = repository.user_ids(connection)
+        carried = repository.tags_by_user(connection, as_of)
+        inside = repository.memberships(connection)
+    table = features.historical(SERVICE, users, as_of)
+    tags = {
+        tag: np.array([tag in carried.get(user, ()) for user in users], bool)
+        for tag in {tag for rule in rules for tag in rule.tags}
+    }
+    audiences = {
+        audience: np.array([audience in inside.get(user, ()) for user in users], bool)
+        for audience in {audience for rule in rules for audience in rule.audiences}
+    }
+    bits = compile_columns(rules)(Columns.from_arrow(table, tags=tags, audiences=audiences), now=as_of)
+    holds = []
+    for of_rule in bits:
+        column = np.zeros(len(users), bool)
+        column[members(of_rule, len(users))] = True
+        holds.append(column)
+    return Census(users, holds)

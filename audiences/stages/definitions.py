@@ -1,0 +1,147 @@
+"""Definitions of lifecycles: `stages.yaml`, read as a whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audiences.definitions import Name
+from audiences.errors import StageError
+from audiences.rules import Rule, RuleError, Schema, parse
+
+SHIPPED = Path(__file__).with_name("shipped.yaml")
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Transition(_Document):
+    """The way to another stage, taken when a rule holds."""
+
+    stage: Name
+    when: str
+
+
+class StageSpec(_Document):
+    """One stage. Its transitions are tried in order; the first whose rule holds is taken.
+
+    A stage that nobody leaves says so by `end`.
+    """
+
+    id: Name
+    to: list[Transition] = []
+    end: bool = False
+
+
+class LifecycleSpec(_Document):
+    """A lifecycle: its stages, and the one in which everybody starts."""
+
+    id: Name
+    name: str
+    start: Name
+    stages: list[StageSpec] = Field(min_length=1)
+
+
+class _File(_Document):
+    lifecycles: list[LifecycleSpec] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """A lifecycle ready for use: `rules` holds the distinct rules, `ways` each stage's (place, stage)."""
+
+    spec: LifecycleSpec
+    rules: tuple[Rule, ...]
+    ways: Mapping[str, tuple[tuple[int, str], ...]]
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages, in the order of the definition."""
+        return [stage.id for stage in self.spec.stages]
+
+
+def read_lifecycles(path: Path, schema: Schema) -> tuple[Lifecycle, ...]:
+    """Read and check `stages.yaml`. Without the file the shipped lifecycle is used if its features exist.
+
+    Raises:
+        StageError: a field is wrong or unknown, a rule does not parse, a stage can't be reached or left;
+            every problem is listed.
+    """
+    if not path.exists():
+        try:
+            return read_lifecycles(SHIPPED, schema)
+        except StageError:
+            # A library with features of its own has lifecycles of its own, or none.
+            return ()
+    try:
+        file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except OSError as error:
+        raise StageError(f"{path}: can't be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise StageError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        places = (f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors())
+        raise StageError(f"{path}: " + "; ".join(places)) from error
+    ids = [spec.id for spec in file.lifecycles]
+    problems = [f"{one}: used twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
+    lifecycles = []
+    for spec in file.lifecycles:
+        problems += _misshapen(spec)
+        lifecycles.append(_ready(spec, schema, problems))
+    if problems:
+        raise StageError(f"{path}: " + "; ".join(problems))
+    return tuple(lifecycles)
+
+
+def _ready(spec: LifecycleSpec, schema: Schema, problems: list[str]) -> Lifecycle:
+    rules: dict[Rule, int] = {}
+    ways: dict[str, tuple[tuple[int, str], ...]] = {}
+    for stage in spec.stages:
+        found = []
+        for way in stage.to:
+            try:
+                rule = parse(way.when, schema)
+            except RuleError as error:
+                problems.append(f"{spec.id}.{stage.id} → {way.stage}: {error}")
+                continue
+            found.append((rules.setdefault(rule, len(rules)), way.stage))
+        ways[stage.id] = tuple(found)
+    return Lifecycle(spec, tuple(rules), ways)
+
+
+def _misshapen(spec: LifecycleSpec) -> list[str]:
+    ids = [stage.id for stage in spec.stages]
+    known, there = set(ids), ", ".join(ids)
+    problems = [f"{spec.id}.{one}: there twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
+    if spec.start not in known:
+        return [*problems, f"{spec.id}: `start` names {spec.start!r}; there are {there}"]
+    for stage in spec.stages:
+        for way in stage.to:
+            if way.stage not in known:
+                problems.append(
+                    f"{spec.id}.{stage.id}: goes to {way.stage!r}, which is no stage; there are {there}"
+                )
+            elif way.stage == stage.id:
+                problems.append(f"{spec.id}.{stage.id}: goes to itself")
+        if not stage.to and not stage.end:
+            problems.append(f"{spec.id}.{stage.id}: has no way out; give it one, or say `end: true`")
+        if stage.to and stage.end:
+            problems.append(f"{spec.id}.{stage.id}: is an end, so it has no `to`")
+    unreached = [one for one in ids if one not in _reached(spec)]
+    return problems + [f"{spec.id}.{one}: no way leads there from {spec.start!r}" for one in unreached]
+
+
+def _reached(spec: LifecycleSpec) -> set[str]:
+    ways: dict[str, Sequence[Transition]] = {stage.id: stage.to for stage in spec.stages}
+    reached, pending = {spec.start}, [spec.start]
+    while pending:
+        for way in ways.get(pending.pop(), ()):
+            if way.stage not in reached:
+                reached.add(way.stage)
+                pending.append(way.stage)
+    return reached
