@@ -3,6 +3,10 @@
 NextplayError
 └── AudiencesError
     ├── EventRefused              an event can't be taken as it is; the message says which field and why
+    │   └── MessageTooLarge       it has more bytes than a message may have
+    ├── MessageConflict           its id was used before, for another message
+    ├── ContentTooLarge           a body has more bytes than its route takes
+    ├── EncodingUnknown           a body is encoded in a way that is not taken
     ├── UnknownUser               nothing was ever recorded of this user
     ├── TextUnfit                 a text can't be kept as it is
     ├── AddressUnfit              this is no e-mail address or phone number
@@ -34,6 +38,26 @@ class AudiencesError(NextplayError):
 class EventRefused(AudiencesError):
     status = 400
     code = "event-refused"
+
+
+class MessageTooLarge(EventRefused):
+    status = 413
+    code = "content-too-large"
+
+
+class MessageConflict(AudiencesError):
+    status = 409
+    code = "message-conflict"
+
+
+class ContentTooLarge(AudiencesError):
+    status = 413
+    code = "content-too-large"
+
+
+class EncodingUnknown(AudiencesError):
+    status = 415
+    code = "encoding-unknown"
 
 
 class UnknownUser(AudiencesError):

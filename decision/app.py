@@ -12,6 +12,7 @@ from audiences import api as audiences_api
 from audiences.consent import api as consent_api
 from audiences.scores import api as scores_api
 from audiences.stages import api as stages_api
+from audiences.tracking import api as tracking_api
 from decision import api as decision_api
 from decision import body_limit, health, problems
 from decision.auth import api as keys_api
@@ -34,7 +35,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI)
     problems.install(app)
     health.add_routes(app, service)
-    audiences_api.add_event_routes(app, service.intake, service.clock, metrics.events)
+    tracking_api.add_routes(app, service.intake, service.clock, guard.source_of, metrics.events)
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
     app.include_router(scores_api.router(service.database, service.scores))

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import get_args
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from audiences.events import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
+from audiences.events import MessageType
+from audiences.tracking.limits import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from decision import problems
 from decision.api import MAX_DECIDE_BYTES
 
-# What a message or batch may have around it.
-_ENVELOPE = 16 * 1024
 LIMITS: Mapping[str, int] = {
     "/v1/decide": MAX_DECIDE_BYTES,
-    "/v1/track": MAX_MESSAGE_BYTES + _ENVELOPE,
-    "/v1/identify": MAX_MESSAGE_BYTES + _ENVELOPE,
-    "/v1/batch": MAX_BATCH_BYTES + _ENVELOPE,
+    **{f"/v1/{type_}": MAX_MESSAGE_BYTES for type_ in get_args(MessageType)},
+    "/v1/batch": MAX_BATCH_BYTES,
 }
 DEFAULT_LIMIT = 1024 * 1024
 

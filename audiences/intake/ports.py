@@ -74,13 +74,13 @@ class NoMachines:
 
 
 class OneIdAUser:
-    """Every user has one id, the one that senders use."""
+    """Every user has one id, the one that senders use, or else the anonymous one."""
 
     def resolve(self, connection: Connection, events: Sequence[Event]) -> list[str]:
         for event in events:
-            if not event.user_id:
+            if not (event.user_id or event.anonymous_id):
                 raise EventRefused("`userId` is missing: say who did it")
-        return [event.user_id for event in events]
+        return [event.user_id or event.anonymous_id or "" for event in events]
 
 
 class Uncounted:

@@ -12,7 +12,8 @@ from decision.auth.models import Scope
 class Access(msgspec.Struct, frozen=True):
     """Who may use a route: a key with any of the scopes, or anybody where there is none.
 
-    `basic`: the key may come as the user name of HTTP basic auth, as Segment's SDKs send it.
+    `basic`: the key may come as the user name of HTTP basic auth, or as `writeKey` in the body, as Segment's
+    SDKs send it.
     """
 
     scopes: frozenset[Scope]
@@ -43,6 +44,10 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/metrics"): _OPERATE,
     ("POST", "/v1/track"): _EVENTS,
     ("POST", "/v1/identify"): _EVENTS,
+    ("POST", "/v1/page"): _EVENTS,
+    ("POST", "/v1/screen"): _EVENTS,
+    ("POST", "/v1/group"): _EVENTS,
+    ("POST", "/v1/alias"): _EVENTS,
     ("POST", "/v1/batch"): _EVENTS,
     ("POST", "/v1/decide"): _having(Scope.DECIDE),
     ("GET", "/v1/decisions/{decision_id}"): _RECORDS,

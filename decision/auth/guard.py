@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from decision import problems
+from decision.auth import body_key
 from decision.auth.access import PUBLIC, ROUTES, Access
 from decision.auth.errors import KeyMissing, KeyUnknown, RouteUndeclared, ScopeMissing, Unauthenticated
 from decision.auth.models import KEY_PATTERN, Key, ordered
@@ -56,18 +57,21 @@ class Guard:
             await refusal(scope, receive, send)
         else:
             try:
-                scope[_SCOPE_KEY] = await self._admit(scope, access)
+                given = _header(scope)
+                if given is None and access is not None and access.basic:
+                    given, receive = await body_key.found(scope, receive)
+                scope[_SCOPE_KEY] = await self._admit(scope, access, given)
             except NextplayError as error:
                 await _refusal(error, access)(scope, receive, send)
                 return
             await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, access: Access | None) -> Key:
+    async def _admit(self, scope: Scope, access: Access | None, given: bytes | None) -> Key:
         if access is None:
             raise RouteUndeclared(
                 f"nobody has said who may use {scope['method']} {scope['path']}, so nobody may"
             )
-        key = await self._verifier.verify(*_presented(scope, access))
+        key = await self._verifier.verify(*_presented(given, access))
         if access.scopes.isdisjoint(key.grants):
             raise ScopeMissing(
                 f"this needs a key with the scope {_named(access)}; the key {key.id} has "
@@ -96,18 +100,26 @@ def key_of(request: Request) -> Key:
     return key
 
 
-def _presented(scope: Scope, access: Access) -> tuple[bytes, bytes]:
-    """Return id and secret of the key that a request holds.
+def source_of(request: Request) -> str:
+    """Return who sends the events of a request: the id of its key."""
+    return key_of(request).id
 
-    Raises:
-        KeyMissing: it holds none.
-        KeyUnknown: what it holds is not a key's text.
-    """
-    given: bytes | None = None
+
+def _header(scope: Scope) -> bytes | None:
     for name, value in scope["headers"]:
         if name == b"authorization":
-            given = value
-            break
+            given: bytes = value
+            return given
+    return None
+
+
+def _presented(given: bytes | None, access: Access) -> tuple[bytes, bytes]:
+    """Return id and secret of the key that a request presents.
+
+    Raises:
+        KeyMissing: it presents none.
+        KeyUnknown: what it presents is not a key's text.
+    """
     if given is None:
         raise KeyMissing(
             "a key is needed: send `Authorization: Bearer np_…`; "

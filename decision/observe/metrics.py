@@ -15,6 +15,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from audiences.tracking.answers import Answer
 from storage.engine import Database
 from storage.writer import Lane, PooledWriter, SqliteWriter
 
@@ -46,9 +47,11 @@ DECISIONS = Counter(
     registry=REGISTRY,
 )
 EVENTS = Counter(
-    "nextplay_events", "Events sent to the service: accepted, duplicate or refused.", ("result",),
+    "nextplay_events",
+    "Events sent to the service: accepted, duplicate, quarantined, machine or refused.",
+    ("result",),
     registry=REGISTRY,
-)  # fmt: skip
+)
 TURN_SECONDS = Histogram(
     "nextplay_writer_turn_seconds",
     "One turn of the writer: its statements and the durable commit.",
@@ -83,7 +86,7 @@ for _state in _MESSAGE_STATES:
     MESSAGES.labels(_state)
 for _step in _FLOW_STEPS:
     FLOW_STEPS.labels(_step)
-for _result in ("accepted", "duplicate", "refused"):
+for _result in ("accepted", "duplicate", "quarantined", "machine", "refused"):
     EVENTS.labels(_result)
 for _lane in Lane:
     WRITER_REFUSALS.labels(_lane.name.lower())
@@ -123,9 +126,15 @@ def decided(placement: str, outcome: str) -> None:
     known.inc()
 
 
-def events(accepted: int, duplicates: int, refused: int) -> None:
+def events(answer: Answer) -> None:
     """Count what became of the events of one request."""
-    for result, number in (("accepted", accepted), ("duplicate", duplicates), ("refused", refused)):
+    for result, number in (
+        ("accepted", answer.accepted),
+        ("duplicate", answer.duplicates),
+        ("quarantined", len(answer.quarantined)),
+        ("machine", answer.machine),
+        ("refused", len(answer.refused)),
+    ):
         if number:
             EVENTS.labels(result).inc(number)
 

@@ -1,0 +1,1 @@
+"""The Segment tracking spec over HTTP: messages read, checked one by one, and answered one by one."""
