@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
+
+# Clocks of devices differ; what lies further ahead than this is a mistake, not a difference.
+FUTURE_TOLERANCE = timedelta(hours=24)
+# Nothing that a customer did was recorded before this; times near 1970 come from unset clocks.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 MessageType = Literal["track", "identify", "page", "screen", "group", "alias"]
 # The name under which a message without an event of its own is kept; its traits are the properties of

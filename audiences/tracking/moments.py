@@ -8,14 +8,11 @@ it sent the message tells by that how far its clock is off, so
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from audiences.errors import EventRefused
+from audiences.events import EARLIEST, FUTURE_TOLERANCE
 
-# Clocks of devices differ; what lies further ahead than this is a mistake, not a difference.
-FUTURE_TOLERANCE = timedelta(hours=24)
-# Nothing that a customer did was recorded before this; times near 1970 come from unset clocks.
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # As JSON has them. Anything but text is refused with a word on what to send.
 Stamp = str | int | float | None
 _SHOWN = 40

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiences.errors import EventRefused
-from audiences.tracking.moments import EARLIEST, FUTURE_TOLERANCE, Stamp, moment, occurred_at
+from audiences.events import EARLIEST, FUTURE_TOLERANCE
+from audiences.tracking.moments import Stamp, moment, occurred_at
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 YEARS = timedelta(days=20 * 365)
