@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from benchmarks.append_latency import APPEND_LATENCY
+from benchmarks.audience_changes import AUDIENCE_BITMAPS, AUDIENCE_CHANGES
 from benchmarks.benchmark import Benchmark
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
 from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
 from benchmarks.load_generator import LOAD_GENERATOR
+from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
+from benchmarks.rules_memory import RULES_MEMORY
 from benchmarks.rules_one_user import RULES_ONE_USER
 from benchmarks.small_request import SMALL_REQUEST
 
@@ -21,6 +24,12 @@ _ALL = (
     SMALL_REQUEST,
     DECIDE_IN_PROCESS,
     RULES_ONE_USER,
+    RULES_COLUMNS,
+    RULES_COLUMNS_IDS,
+    RULES_INCREMENTAL,
+    RULES_MEMORY,
+    AUDIENCE_BITMAPS,
+    AUDIENCE_CHANGES,
     ESTIMATORS,
 )
 BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}

@@ -33,7 +33,7 @@ def _column(name: str, array: pa.Array) -> Column:
     if types.is_boolean(kind):
         return Flags.of(pc.fill_null(array, False).to_numpy(zero_copy_only=False), _valid(array))
     if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return Numbers(_numbers(array))
+        return _numbers(array)
     if types.is_timestamp(kind) or types.is_date(kind):
         return _moments(array)
     if _is_text(kind):
@@ -54,10 +54,11 @@ def _valid(array: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return valid
 
 
-def _numbers(array: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    floats = array.cast(pa.float64(), safe=False)
-    numbers: np.ndarray[tuple[int], np.dtype[np.float64]] = floats.to_numpy(zero_copy_only=False)
-    return numbers
+def _numbers(array: pa.Array) -> Numbers:
+    if pa.types.is_integer(array.type):
+        valid = None if array.null_count == 0 else _valid(array)
+        return Numbers.of(pc.fill_null(array, 0).to_numpy(zero_copy_only=False), valid)
+    return Numbers.of(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
 
 def _moments(array: pa.Array) -> Moments:
@@ -80,10 +81,13 @@ def _texts(array: pa.Array) -> Texts:
 
 def _lists(name: str, array: pa.Array) -> Lists:
     item = array.type.value_type
+    if array.offset:
+        # Offsets of a slice don't begin at 0, and what joins lists takes it that they do.
+        array = array.take(pa.array(np.arange(len(array))))
     rows = array.cast(pa.large_list(item))
     items = _column(name, rows.values)
     if isinstance(items, Nothing):
-        items = Numbers(np.full(len(items), np.nan))
+        items = Numbers(np.full(len(items), np.nan, dtype=np.float32))
     if not isinstance(items, Numbers | Texts):
         raise RuleValueError(f'the column "{name}" is a list of {item}, which no rule can use')
     return Lists(rows.offsets.to_numpy(), items, _valid(array))

@@ -17,6 +17,7 @@ import numpy as np
 from audiences.rules.column_terms import Chunk, ColumnTerms
 from audiences.rules.column_tests import ColumnTests
 from audiences.rules.columns import Bits, Columns, Flags, pack
+from audiences.rules.cuts import Cuts
 from audiences.rules.forms import All, Always, Any, Entry, Flag, Flip, Forms, Missing
 from audiences.rules.rule import Rule
 from audiences.rules.schema import Type
@@ -43,8 +44,10 @@ class ManyUsers:
         `members` gives the row numbers. Raises RuleValueError for a column that is missing or of
         another type, or a missing `now` that a rule asks for.
         """
-        tests = ColumnTests(ColumnTerms(columns, clock(now) if self._uses_now else None))
-        answers = [_answer(entry, columns, tests) for entry in self._forms.entries]
+        terms = ColumnTerms(columns, clock(now) if self._uses_now else None)
+        tests = ColumnTests(terms)
+        cuts = Cuts(terms)
+        answers = [_answer(entry, columns, cuts, tests) for entry in self._forms.entries]
         bits = np.zeros((len(self._forms.roots), (columns.length + 7) // 8), dtype=np.uint8)
 
         def fill(start: int) -> None:
@@ -54,10 +57,11 @@ class ManyUsers:
                 for answer in answers:
                     found.append(answer(chunk, found))
             for place, root in enumerate(self._forms.roots):
-                bits[place, _bytes(chunk)] = found[root]
+                bits[place, chunk.bytes] = found[root]
 
         starts = range(0, columns.length, CHUNK_ROWS)
-        if threads > 1 and len(starts) > 1:
+        # A pool costs more than it gives where a thread has a single chunk to do.
+        if threads > 1 and len(starts) > threads:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(fill, starts))
         else:
@@ -73,7 +77,7 @@ def compile_columns(rules: Sequence[Rule]) -> ManyUsers:
     return ManyUsers(rules)
 
 
-def _answer(entry: Entry, columns: Columns, tests: ColumnTests) -> _Answer:  # noqa: PLR0911 - a case, a return
+def _answer(entry: Entry, columns: Columns, cuts: Cuts, tests: ColumnTests) -> _Answer:  # noqa: PLR0911 - a case, a return
     match entry:
         case Always(always):
             return lambda chunk, found: np.full((len(chunk) + 7) // 8, 255 if always else 0, dtype=np.uint8)
@@ -93,17 +97,16 @@ def _answer(entry: Entry, columns: Columns, tests: ColumnTests) -> _Answer:  # n
             have = columns.tags if of == "tag" else columns.audiences
             return _kept(have.get(name, np.zeros((columns.length + 7) // 8, dtype=np.uint8)))
         case _:
+            cut = cuts.answer(entry)
+            if cut is not None:
+                return lambda chunk, found: cut(chunk)
             test = tests.test(entry)
             return lambda chunk, found: pack(np.broadcast_to(test(chunk), len(chunk)))
 
 
 def _kept(bits: Bits) -> _Answer:
-    return lambda chunk, found: bits[_bytes(chunk)]
+    return lambda chunk, found: bits[chunk.bytes]
 
 
 def _flags(columns: Columns, of: Name) -> Flags:
     return cast(Flags, columns.typed(of.name, Type.BOOL))
-
-
-def _bytes(chunk: Chunk) -> slice:
-    return slice(chunk.start // 8, (chunk.stop + 7) // 8)

@@ -6,6 +6,7 @@ functions of text work on its dictionary, so their cost is that of the distinct 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, cast
@@ -26,6 +27,7 @@ from audiences.rules.tree import (
     Node,
     Now,
     Shift,
+    children,
     type_of,
 )
 
@@ -49,6 +51,7 @@ class Chunk:
         self.start = start
         self.stop = stop
         self.rows = slice(start, stop)
+        self.bytes = slice(start // 8, (stop + 7) // 8)
         self._found: dict[int, Array] = {}
 
     def __len__(self) -> int:
@@ -67,7 +70,8 @@ class ColumnTerms:
 
     def __init__(self, columns: Columns, now: int | None) -> None:
         self._columns = columns
-        self._now: Array = np.asarray(np.datetime64(0 if now is None else now, "us"))
+        self.now = 0 if now is None else now
+        self._now: Array = np.asarray(np.datetime64(self.now, "us"))
         self._reads: dict[Node, Read] = {}
         self._texts: dict[Node, Texts] = {}
         self._places: dict[Node, dict[str, list[int]]] = {}
@@ -79,6 +83,26 @@ class ColumnTerms:
             made = self._make(node)
             found = self._reads[node] = lambda chunk: chunk.once(made)
         return found
+
+    def column(self, name: Name) -> Numbers | Moments:
+        """The column of a number or timestamp, as it is kept."""
+        return cast(Numbers | Moments, self._columns.typed(name.name, name.type))
+
+    def constant(self, node: Node) -> float | int | None:
+        """A number, or microseconds since 1970, where a node is the same for all users; else None."""
+        if isinstance(node, Literal) and isinstance(node.value, float):
+            return node.value
+        pending = [node]
+        while pending:
+            part = pending.pop()
+            if isinstance(part, Name) or type_of(part) is Type.TEXT:
+                return None
+            pending += children(part)
+        with np.errstate(all="ignore"):
+            found = self.read(node)(Chunk(0, 0))
+        if found.dtype.kind == "M":
+            return math.nan if np.isnat(found) else int(found.astype("datetime64[us]").astype(np.int64))
+        return float(found)
 
     def texts(self, node: Node) -> Texts:
         """Codes and dictionary of a text over all rows."""
@@ -103,9 +127,9 @@ class ColumnTerms:
 
     def _make(self, node: Node) -> Read:
         match node:
-            case Name(name, kind):
-                values = cast(Numbers | Moments, self._columns.typed(name, kind)).values
-                return lambda chunk: values[chunk.rows]
+            case Name():
+                column = self.column(node)
+                return lambda chunk: column.wide(chunk.rows)
             case Literal() | Now():
                 constant = self._constant(node)
                 return lambda chunk: constant

@@ -129,10 +129,11 @@ class ColumnTests:
         items = lists.items
         if isinstance(items, Numbers):
             values, read = items.values, self._terms.read(element)
+            known = np.ones(len(items), dtype=np.bool_) if items.valid is None else items.present()
 
             def equal(chunk: Chunk, span: slice, rows: Array) -> Mask:
                 hit: Mask = np.equal(values[span], np.broadcast_to(read(chunk), len(chunk))[rows])
-                return hit
+                return hit & known[span]
 
             return lambda chunk: np.equal(read(chunk), read(chunk)), equal
         # Codes of the element's texts among the items': -2 where no item has that text.

@@ -1,15 +1,16 @@
 """Many users as columns: the values `compile_columns` computes with.
 
-A row is a user. Numbers are float64 and timestamps datetime64[us], NaN and NaT where missing; text
-is codes into a dictionary, -1 where missing; conditions are two bit sets, true and false. Bits are
-packed in little order everywhere: row i is bit i % 8 of byte i // 8, and bits past the last row are 0.
+A row is a user. Numbers and timestamps are kept in the narrowest type that holds them exactly, since
+reading them is what costs; text is codes into a dictionary, -1 where missing; conditions are two bit
+sets, true and false. Bits are packed in little order everywhere: row i is bit i % 8 of byte i // 8, and
+bits past the last row are 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,21 +24,48 @@ if TYPE_CHECKING:
 Bits = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
+_INTEGERS: tuple[type[np.signedinteger[Any]], ...] = (np.int8, np.int16, np.int32)
+_SECOND = 1_000_000  # microseconds
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Numbers:
-    """float64, NaN where missing."""
+    """float64 or float32, NaN where missing; or int8, int16 or int32, missing where a bit of `valid` is 0."""
 
-    values: NDArray[np.float64]
+    values: NDArray[Any]
+    valid: Bits | None = None
 
     @classmethod
     def of(cls, values: ArrayLike, valid: Mask | None = None) -> Numbers:
         """From any numbers, missing where `valid` is false or the value is NaN."""
-        return cls(_float(values) if valid is None else np.where(valid, _float(values), np.nan))
+        given = np.asarray(values)
+        if given.dtype.kind in "iu":
+            narrowed = _whole(given, valid)
+            if narrowed is not None:
+                return cls(*narrowed)
+        floats = _float(given)
+        known = np.equal(floats, floats) if valid is None else valid & np.equal(floats, floats)
+        narrowed = _whole(floats, None if known.all() else known)
+        if narrowed is not None:
+            return cls(*narrowed)
+        missing_as_nan = floats if valid is None else np.where(valid, floats, np.nan)
+        with np.errstate(over="ignore"):
+            half = missing_as_nan.astype(np.float32)
+        return cls(half if np.array_equal(half, missing_as_nan, equal_nan=True) else missing_as_nan)
+
+    def wide(self, rows: slice) -> NDArray[np.float64]:
+        """Some rows as float64, NaN where missing; `rows` begin at a multiple of 8."""
+        found = self.values[rows].astype(np.float64, copy=False)
+        if self.valid is not None:
+            found[~_unpacked(self.valid, rows, len(found))] = np.nan
+        return found
 
     def present(self) -> Mask:
         """Which rows aren't missing."""
-        return np.equal(self.values, self.values)
+        if self.valid is not None:
+            return _unpacked(self.valid, slice(0, len(self)), len(self))
+        present: Mask = np.equal(self.values, self.values)
+        return present
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,15 +73,39 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """datetime64[us] in UTC, NaT where missing."""
+    """datetime64[us] in UTC, NaT where missing; or int32 seconds since 1970, missing where `valid` is 0."""
 
-    values: NDArray[np.datetime64]
+    values: NDArray[Any]
+    valid: Bits | None = None
 
     @classmethod
     def of(cls, values: ArrayLike, valid: Mask | None = None) -> Moments:
         """From datetime64 of any unit or int64 microseconds, missing where `valid` is false or NaT."""
         moments = np.asarray(values).astype("datetime64[us]")
-        return cls(moments if valid is None else np.where(valid, moments, np.datetime64("NaT", "us")))
+        if valid is not None:
+            moments = np.where(valid, moments, np.datetime64("NaT", "us"))
+        known = ~np.isnat(moments)
+        micros = np.where(known, moments, np.datetime64(0, "us")).astype(np.int64)
+        seconds, rest = np.divmod(micros, _SECOND)
+        if not rest.any():
+            narrowed = _whole(seconds, None if known.all() else known, (np.int32,))
+            if narrowed is not None:
+                return cls(*narrowed)
+        return cls(moments)
+
+    @property
+    def in_seconds(self) -> bool:
+        """Whether `values` are whole seconds."""
+        return self.values.dtype == np.int32
+
+    def wide(self, rows: slice) -> NDArray[np.datetime64]:
+        """Some rows as datetime64[us], NaT where missing; `rows` begin at a multiple of 8."""
+        if not self.in_seconds:
+            return self.values[rows]
+        found = self.values[rows].astype("datetime64[s]").astype("datetime64[us]")
+        if self.valid is not None:
+            found[~_unpacked(self.valid, rows, len(found))] = np.datetime64("NaT", "us")
+        return found
 
     def __len__(self) -> int:
         return len(self.values)
@@ -184,6 +236,19 @@ class Columns:
         length, columns = columns_of(table)
         return cls(length, columns, tags=tags, audiences=audiences)
 
+    @classmethod
+    def joined(cls, shares: Sequence[Columns]) -> Columns:
+        """The rows of several, one after the other. Raises RuleValueError where names or types differ."""
+        from audiences.rules.joining import joined  # noqa: PLC0415 - it is made of columns itself
+
+        return joined(shares)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the arrays take (not the dictionaries of texts)."""
+        bits = [*self.tags.values(), *self.audiences.values()]
+        return sum(map(_bytes_of, self.columns.values())) + sum(row.nbytes for row in bits)
+
     def typed(self, name: str, kind: Type) -> Column:
         """The column of a feature of some type. Raises RuleValueError if it's missing or of another."""
         column = self.columns.get(name)
@@ -204,7 +269,7 @@ def _no_text(length: int) -> Texts:
 
 
 def _no_number(length: int) -> Numbers:
-    return Numbers(np.full(length, np.nan))
+    return Numbers(np.full(length, np.nan, dtype=np.float32))
 
 
 def _no_list(length: int, kind: Type) -> Lists:
@@ -242,12 +307,45 @@ def members(bits: Bits, length: int) -> NDArray[np.int64]:
     return np.flatnonzero(np.unpackbits(bits, count=length, bitorder="little"))
 
 
+def _bytes_of(column: Column) -> int:
+    match column:
+        case Numbers(values, valid) | Moments(values, valid):
+            return values.nbytes + (0 if valid is None else valid.nbytes)
+        case Texts(codes):
+            return codes.nbytes
+        case Flags(true, false):
+            return true.nbytes + false.nbytes
+        case Lists(offsets, items, valid):
+            return offsets.nbytes + _bytes_of(items) + valid.nbytes
+        case _:
+            return 0
+
+
 def _packed(name: str, rows: NDArray[np.bool_ | np.uint8], length: int) -> Bits:
     bits = rows.view(np.uint8) if rows.dtype == np.uint8 else pack(rows.astype(np.bool_))
     fits = len(bits) == (length + 7) // 8 and (rows.dtype == np.uint8 or len(rows) == length)
     if not fits:
         raise RuleValueError(f'the rows of "{name}" are not {length} bools, nor as many bits')
     return bits
+
+
+def _unpacked(bits: Bits, rows: slice, count: int) -> Mask:
+    return np.unpackbits(bits[rows.start // 8 :], count=count, bitorder="little").view(np.bool_)
+
+
+def _whole(
+    values: NDArray[Any], valid: Mask | None, kinds: Sequence[type[np.signedinteger[Any]]] = _INTEGERS
+) -> tuple[NDArray[Any], Bits | None] | None:
+    """Values in the narrowest integer type that holds those that are valid, and the bits of these."""
+    given = values if valid is None else np.where(valid, values, 0)
+    low, high = (given.min(), given.max()) if len(given) else (0, 0)
+    for kind in kinds:
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            narrow = given.astype(kind)
+            if given.dtype.kind == "f" and not np.array_equal(narrow, given):
+                return None
+            return narrow, None if valid is None or valid.all() else pack(valid)
+    return None
 
 
 def _float(values: ArrayLike) -> NDArray[np.float64]:

@@ -78,6 +78,8 @@ MOMENTS = (
     datetime(2024, 2, 29, 23, 59, 59, 999999, tzinfo=UTC),
     datetime(9999, 1, 1, tzinfo=UTC),
 )
+SMALL_NUMBERS = tuple(number for number in NUMBERS if number in range(-9, 9))
+WHOLE_SECONDS = tuple(at for at in MOMENTS if at.microsecond == 0 and at.year < 2038)
 INTERVALS = ("30 days", "1 day", "36 hours", "2 weeks", "90 minutes", "5 seconds")
 LABELS = ("vip", "new", "école")
 
@@ -200,6 +202,9 @@ def users(seed: int) -> list[dict[str, object]]:
     }
     rows = [{name: makers[kind]() for name, kind in SCHEMA.names.items()} for _ in range(USERS)]
     for row in rows:
+        # Two that columns keep narrow: small whole numbers, and whole seconds.
+        row["visits"] = one(SMALL_NUMBERS)
+        row["seen"] = one(WHOLE_SECONDS)
         row["tags"] = {label for label in LABELS if draw.random() < 0.5}
         row["audiences"] = {label for label in LABELS if draw.random() < 0.5}
     return rows

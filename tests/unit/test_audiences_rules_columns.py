@@ -73,7 +73,7 @@ def test_chunks_and_threads_change_nothing() -> None:
     bits = compiled(columns)
     assert np.array_equal(bits, compiled(columns, threads=2))
 
-    values = numbers.values
+    values = numbers.wide(slice(0, length))
     assert np.array_equal(members(bits[2], length), np.flatnonzero(tagged & ((values < 3) | (values > 3))))
     spans = items.codes.reshape(length, 2)
     named = np.asarray([texts.dictionary.index(f"v{place}") for place in (1, 2, 3)] + [-9])[spans]

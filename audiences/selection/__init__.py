@@ -1,0 +1,1 @@
+"""Audiences: what they are, who is in them, and how that is found out and kept."""
