@@ -46,7 +46,9 @@ NUMBERS = st.frozensets(st.integers(0, 200))
 @given(NUMBERS, NUMBERS)
 def test_a_change_leads_from_one_to_the_other(before: frozenset[int], after: frozenset[int]) -> None:
     found = change(from_numbers(np.asarray(list(before), dtype=np.uint32)), BitMap(after))
-    assert (set(found.entered), set(found.left)) == (after - before, before - after)
+    entered, left = set(found.entered), set(found.left)
+    assert entered == after - before
+    assert left == before - after
     assert bool(found) is (before != after)
 
 
