@@ -84,11 +84,14 @@ class Intake:
             past: they are imported history: known to features and counters, starting nothing.
 
         Raises:
+            EventRefused: one of the events does not say whose it is (see `check`); nothing was queued.
             WriterBusy: too much waits already. What was queued before the refusal may still be recorded, and
                 sending the same message ids again records them once.
         """
+        for event in events:
+            self.check(event)
         judged = [self._judge(event, past=past) for event in events]
-        return [
+        futures = [
             self._database.writer.submit(
                 partial(self._write, judged=share, past=past), rows=2 * len(share), lane=lane
             )
@@ -96,6 +99,18 @@ class Intake:
                 judged[at : at + EVENTS_PER_WRITE] for at in range(0, len(judged), EVENTS_PER_WRITE)
             )
         ]
+        for future in futures:
+            # Before whoever waits for the answer, so that they find joined what they joined.
+            future.add_done_callback(lambda _: self._identities.committed())
+        return futures
+
+    def check(self, event: Event) -> None:
+        """Make sure that an event says whose it is; `submit` takes none of its events if one does not.
+
+        Raises:
+            EventRefused: it names nobody, or by an id that can't be.
+        """
+        self._identities.check(event)
 
     def take(self, events: Sequence[Event], *, past: bool = False) -> list[Taken]:
         """Take events in and wait until that is durable (see `submit`)."""

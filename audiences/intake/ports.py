@@ -40,12 +40,20 @@ class Machines(Protocol):
 class Identities(Protocol):
     """Finds out whose events are, in the transaction that records them."""
 
+    def check(self, event: Event) -> None:
+        """Make sure that an event says whose it is. Raises EventRefused."""
+        ...
+
     def resolve(self, connection: Connection, events: Sequence[Event]) -> list[str]:
         """Return for each event the id of the profile it belongs to, creating and joining profiles.
 
         Called once for each event that is new. May be called again for the same events when the
         transaction was rolled back.
         """
+        ...
+
+    def committed(self) -> None:
+        """Called after each transaction in which `resolve` was called, once it is durable; must be quick."""
         ...
 
 
@@ -76,11 +84,15 @@ class NoMachines:
 class OneIdAUser:
     """Every user has one id, the one that senders use, or else the anonymous one."""
 
+    def check(self, event: Event) -> None:
+        if not (event.user_id or event.anonymous_id):
+            raise EventRefused("`userId` is missing: say who did it")
+
     def resolve(self, connection: Connection, events: Sequence[Event]) -> list[str]:
-        for event in events:
-            if not (event.user_id or event.anonymous_id):
-                raise EventRefused("`userId` is missing: say who did it")
         return [event.user_id or event.anonymous_id or "" for event in events]
+
+    def committed(self) -> None:
+        pass
 
 
 class Uncounted:
