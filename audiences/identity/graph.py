@@ -99,8 +99,9 @@ class Graph:
         while row and other not in came:
             here = row.pop(0)
             for join in self._joins.values():
-                if here in (join.profile, join.into) and (there := join.other(here)) not in came:
-                    if self.same(there, one):
+                if here in (join.profile, join.into):
+                    there = join.other(here)
+                    if there not in came and self.same(there, one):
                         came[there] = join
                         row.append(there)
         found: list[Join] = []

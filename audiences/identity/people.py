@@ -1,4 +1,4 @@
-"""Who goes by which id, for all who count, decide or show: the port, and a map in memory that follows joins."""
+"""Who goes by which id, for all who count, decide or show: the port, and a map that follows joins."""
 
 from __future__ import annotations
 
