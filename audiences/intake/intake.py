@@ -114,7 +114,10 @@ class Intake:
 
     def take(self, events: Sequence[Event], *, past: bool = False) -> list[Taken]:
         """Take events in and wait until that is durable (see `submit`)."""
-        return [taken for future in self.submit(events, past=past) for taken in future.result()]
+        taken = [one for future in self.submit(events, past=past) for one in future.result()]
+        # A result may be had before what was to be done with it is done.
+        self._identities.committed()
+        return taken
 
     def _judge(self, event: Event, *, past: bool) -> Judged:
         event, problem = self._plan.check(event)

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiences.identity.graph import Graph
-from audiences.identity.models import ANONYMOUS_ID, CARRIER, Cause, Identity, Join, is_device_profile, is_known
+from audiences.identity.models import (
+    ANONYMOUS_ID,
+    CARRIER,
+    Cause,
+    Identity,
+    Join,
+    is_device_profile,
+    is_known,
+)
 from tests.conftest import START
 
 USERS = ["ann", "bob", "cid", "dan"]
@@ -16,7 +24,9 @@ DEVICES = ["anonymous:x", "anonymous:y", "anonymous::2:x"]
 PROFILES = [*USERS, *DEVICES, f"{CARRIER}1"]
 FIRST_SEEN = {profile: START + timedelta(minutes=index) for index, profile in enumerate(PROFILES)}
 
-pairs = st.tuples(st.sampled_from(PROFILES), st.sampled_from(PROFILES)).filter(lambda ends: ends[0] != ends[1])
+pairs = st.tuples(st.sampled_from(PROFILES), st.sampled_from(PROFILES)).filter(
+    lambda ends: ends[0] != ends[1]
+)
 ends_of_all = st.lists(pairs, max_size=12)
 
 
