@@ -1,4 +1,4 @@
-"""Follows what any process publishes: policy versions, playbook versions, who is in which audience.
+"""Follows what any process publishes: policies, playbooks, who is in which audience, who is one person.
 
 A few indexed reads tell whether something is new; only then is it loaded, and swapped in as a whole.
 """
@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection, func, select
 
 from audiences import repository as audiences_repository
+from audiences.identity.service import IdentityService
 from audiences.service import Memberships
 from decision.decider import Decider
 from decision.health import unavailable
@@ -48,6 +49,7 @@ class Follower:
         *,
         policy: str,
         audiences: Collection[str],
+        identity: IdentityService,
     ) -> None:
         """Begin from what is being served.
 
@@ -58,6 +60,7 @@ class Follower:
         self._database = database
         self._decider = decider
         self._memberships = memberships
+        self._identity = identity
         self._policy = policy
         self._audiences = frozenset(audiences)
         self._lock = threading.Lock()
@@ -85,6 +88,7 @@ class Follower:
         Raises:
             NextplayError: what is published can't be served; the rest is, and what was served goes on.
         """
+        self._identity.refresh()
         with self._lock, self._database.read() as connection:
             self._follow_audiences(connection)
             self._follow_library(connection)

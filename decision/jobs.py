@@ -15,6 +15,7 @@ import structlog
 from filelock import FileLock
 
 from audiences.feeds import FeatureFeed
+from audiences.identity.service import IdentityService
 from audiences.scores.service import Scores
 from audiences.service import Audiences
 from decision.errors import UnknownJob
@@ -85,6 +86,7 @@ class Jobs:
         self,
         *,
         clock: Clock,
+        identity: IdentityService,
         feed: FeatureFeed,
         computed: FeatureFeed,
         features: FeatureRepository,
@@ -112,6 +114,7 @@ class Jobs:
             keeper: of the leases under which they run; None where there is only one process.
         """
         self._clock = clock
+        self._identity = identity
         self._feed = feed
         self._computed = computed
         self._features = features
@@ -156,6 +159,8 @@ class Jobs:
             raise UnknownJob(f"there is no job {name!r}; the jobs are {', '.join(self._jobs)}")
         started = time.monotonic()
         with self._running[name], self._turn(name), metrics.job(name):
+            # Whoever was joined by another process meanwhile is one person here too.
+            self._identity.refresh()
             report = job()
         return {"job": name, "seconds": round(time.monotonic() - started, 3), **report}
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from audiences.identity.models import KindRule
 from decision.auth.models import parse
 from decision.logs import Level
 from storage.errors import ConfigurationError
@@ -45,6 +46,8 @@ class Settings(BaseSettings):
     # Under which addresses of the suppression list are hashed; none: the key in the data folder.
     address_key: SecretStr | None = Field(default=None, min_length=16)
     # Where phone numbers without a country code are from, for example DE.
+    # What identities of a kind may do, where that is not the default of `audiences.identity.models`.
+    identities: dict[str, KindRule] = {}
     phone_region: str = Field(default="", pattern="^([A-Z]{2})?$")
 
     @field_validator("clock")

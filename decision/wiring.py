@@ -16,6 +16,8 @@ from sqlalchemy.exc import ArgumentError
 from audiences.consent.service import Consents
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
+from audiences.identity.people import PersonsProfiles
+from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.placing import place_users
 from audiences.scores.service import Scores
@@ -85,8 +87,13 @@ class Service:
             self.database = open_database(settings)
             opened.callback(self.database.close)
             name, self._keeper = self._life(opened)
-            self.intake = Intake(self.database)
-            self.consents = Consents(self.database, self.clock, open_address_hash(settings))
+            self.identity = IdentityService(
+                self.database, settings.identities, phone_region=settings.phone_region
+            )
+            self.intake = Intake(self.database, identities=self.identity)
+            self.consents = Consents(
+                self.database, self.clock, open_address_hash(settings), PersonsProfiles()
+            )
             self.features = FeatureRepository(settings.data / "features", files.specs)
             store = StoreLock(settings.data / "features" / "online.lock")
             if self.process.roles & _READ_FEATURES:
@@ -128,9 +135,11 @@ class Service:
                     self.audiences.memberships,
                     policy=policy_spec.id,
                     audiences=[audience.id for audience in definitions.audiences],
+                    identity=self.identity,
                 )
             self.jobs = Jobs(
                 clock=self.clock,
+                identity=self.identity,
                 feed=FeatureFeed(fences["push"].database, self.features),
                 computed=FeatureFeed(fences["features"].database, self.features),
                 features=self.features,

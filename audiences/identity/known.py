@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 from audiences.events import Event
 from audiences.identity import repository
+from audiences.identity.ids import normalise
 from audiences.identity.models import CARRIER, Generation, Identity
-from audiences.identity.normalise import normalise
 from audiences.identity.people import JoinedPeople
 from storage.engine import Database
 

@@ -16,7 +16,18 @@ CARRIER = "anonymous::id:"
 
 USER_ID = "user_id"
 ANONYMOUS_ID = "anonymous_id"
-DEVICE = "device"
+# Kinds that tell devices and browsers apart, which change hands.
+DEVICES = frozenset(
+    {
+        "device",
+        "device_token",
+        "ios_idfa",
+        "android_idfa",
+        "ios_push_token",
+        "android_push_token",
+        "ga_client_id",
+    }
+)
 
 
 class KindRule(BaseModel):
@@ -34,17 +45,16 @@ class KindRule(BaseModel):
 
 
 _ANY_KIND = KindRule()
-# Devices change hands, so they only help to find candidates.
-DEFAULT_RULES: Mapping[str, KindRule] = {DEVICE: KindRule(joins=False)}
+_ANY_DEVICE = KindRule(joins=False)
 
 
 def rule_of(kind: str, rules: Mapping[str, KindRule]) -> KindRule:
-    """Return the rule of a kind: as set, or the default."""
-    return rules.get(kind) or DEFAULT_RULES.get(kind, _ANY_KIND)
+    """Return the rule of a kind: as set, or the default. Devices only help to find candidates."""
+    return rules.get(kind) or (_ANY_DEVICE if kind in DEVICES else _ANY_KIND)
 
 
 class Identity(msgspec.Struct, frozen=True, order=True):
-    """A way to recognise somebody; `value` is normalised (`audiences.identity.normalise`)."""
+    """A way to recognise somebody; `value` is normalised (`audiences.identity.ids`)."""
 
     kind: str
     value: str
@@ -97,7 +107,7 @@ class Join(msgspec.Struct, frozen=True):
     @property
     def is_weak(self) -> bool:
         """Whether it only says whose a device was: then it never joins two users with user ids."""
-        by_device = self.evidence is not None and self.evidence.kind == DEVICE
+        by_device = self.evidence is not None and self.evidence.kind in DEVICES
         return by_device or is_device_profile(self.profile) or is_device_profile(self.into)
 
     def other(self, profile: str) -> str:

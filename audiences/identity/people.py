@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 from audiences.identity import repository
 from audiences.identity.models import Generation, Person
 from storage.engine import Database
@@ -38,6 +40,14 @@ class EveryoneAlone:
 
     def members(self, user_id: str) -> tuple[str, ...]:
         return (user_id,)
+
+
+class PersonsProfiles:
+    """Reads the profiles of a person in the transaction that needs them; implements `consent.Profiles`."""
+
+    def of(self, connection: Connection, user_id: str) -> list[str]:
+        """Return the ids of all profiles of whoever has this one, this one included."""
+        return repository.members_of(connection, user_id) or [user_id]
 
 
 class JoinedPeople:

@@ -162,6 +162,13 @@ def revision_of(connection: Connection) -> int:
     return max(row[0] or 0, row[1] or 0)
 
 
+def members_of(connection: Connection, profile: str) -> list[str]:
+    """Return all profiles of the person that a profile belongs to, none if it was never joined."""
+    one, other = joined_profiles.alias(), joined_profiles.alias()
+    query = select(other.c.profile).join(one, one.c.canonical == other.c.canonical)
+    return list(connection.execute(query.where(one.c.profile == profile).order_by(other.c.profile)).scalars())
+
+
 def joined_since(connection: Connection, revision: int) -> list[tuple[str, str, int]]:
     """Return the profiles of all persons that changed after a revision: profile, canonical id, revision."""
     query = select(joined_profiles).where(joined_profiles.c.revision > revision)

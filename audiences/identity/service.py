@@ -23,6 +23,7 @@ from audiences.identity.errors import (
     UserErased,
 )
 from audiences.identity.graph import Graph
+from audiences.identity.ids import check_ids, identities_of
 from audiences.identity.known import Known
 from audiences.identity.models import (
     ANONYMOUS_ID,
@@ -33,7 +34,6 @@ from audiences.identity.models import (
     KindRule,
     Undone,
 )
-from audiences.identity.normalise import check_ids, identities_of
 from audiences.identity.people import JoinedPeople
 from audiences.identity.resolution import JOINED, TAKEN_BACK, UNDONE, Changes, Resolution, State
 from storage import ledger

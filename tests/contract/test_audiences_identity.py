@@ -342,7 +342,7 @@ def test_merges_that_can_not_be_are_said_precisely(people: People) -> None:
         ({"anonymous": ":2:x"}, "must not begin with a colon"),
         ({}, "say who did it"),
         ({"user": "ann", "type": "alias"}, "`previousId` is missing"),
-        ({"previous_id": "x", "type": "alias"}, "`userId` is missing"),
+        ({"previous_id": "x", "type": "alias"}, "`userId` is missing: an alias"),
     ],
 )
 def test_ids_that_can_not_be_are_refused(people: People, wrong: dict[str, Any], said: str) -> None:
