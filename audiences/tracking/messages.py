@@ -15,6 +15,7 @@ import msgspec
 
 from audiences.errors import ContentTooLarge, EventRefused, MessageTooLarge
 from audiences.events import LABELS, Event, MessageType
+from audiences.identity.ids import check_ids
 from audiences.tracking.claims import CLAIMED, claims_of
 from audiences.tracking.json_text import mended
 from audiences.tracking.limits import (
@@ -157,11 +158,12 @@ def parse_message(
     user_id, anonymous_id = _id("userId", message.user_id), _id("anonymousId", message.anonymous_id)
     previous_id = _id("previousId", message.previous_id) if type_ == "alias" else None
     account_id = _id("groupId", message.group_id or _text(whole.get("groupId")))
-    _check_who(type_, user_id, anonymous_id, previous_id, account_id)
+    if type_ == "group" and not account_id:
+        raise EventRefused("`groupId` is missing: say which account the user belongs to")
     for field, values in (("properties", properties), ("context", whole)):
         if len(values) > MAX_KEYS:
             raise EventRefused(f"the message has {len(values)} {field}, at most {MAX_KEYS} are taken")
-    return Event(
+    event = Event(
         event_id=_id("messageId", message.message_id) or new_id(now),
         user_id=user_id or "",
         name=name,
@@ -181,6 +183,8 @@ def parse_message(
         context={key: value for key, value in whole.items() if key not in _NOT_KEPT} if whole else {},
         source=source,
     )
+    check_ids(event)
+    return event
 
 
 def _read(decode: Callable[[bytes], T], body: bytes, max_depth: int) -> T:
@@ -216,22 +220,6 @@ def _said(message: _Message, type_: MessageType) -> tuple[str, dict[str, Any]]:
             if value:
                 properties.setdefault(field, value)
     return LABELS[type_], properties
-
-
-def _check_who(
-    type_: MessageType,
-    user_id: str | None,
-    anonymous_id: str | None,
-    previous_id: str | None,
-    account_id: str | None,
-) -> None:
-    if type_ == "alias" and not (user_id and previous_id):
-        missing = "userId" if previous_id else "previousId"
-        raise EventRefused(f"`{missing}` is missing: an alias joins `previousId` to `userId`")
-    if not (user_id or anonymous_id):
-        raise EventRefused("`userId` is missing: say who did it, or send an `anonymousId`")
-    if type_ == "group" and not account_id:
-        raise EventRefused("`groupId` is missing: say which account the user belongs to")
 
 
 def _id(field: str, value: str | None) -> str | None:
