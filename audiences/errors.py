@@ -11,6 +11,8 @@ NextplayError
     ├── TextUnfit                 a text can't be kept as it is
     ├── AddressUnfit              this is no e-mail address or phone number
     ├── ConsentRefused            a word of consent can't be recorded as it is
+    ├── RowRefused                a row to import can't be taken as it is
+    ├── UnknownImport             nothing of that kind is imported
     ├── FileUnreadable            a file of rows is not there or of no kind that can be read
     ├── AudienceError             an audience or tag definition is wrong
     ├── ScoreError                a score's definition is wrong
@@ -75,6 +77,15 @@ class AddressUnfit(AudiencesError):
 
 class ConsentRefused(AudiencesError):
     code = "consent-refused"
+
+
+class RowRefused(AudiencesError):
+    code = "row-refused"
+
+
+class UnknownImport(AudiencesError):
+    status = 404
+    code = "unknown-import"
 
 
 class FileUnreadable(AudiencesError):

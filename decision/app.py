@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from audiences import api as audiences_api
 from audiences.consent import api as consent_api
+from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
 from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
@@ -41,6 +42,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(scores_api.router(service.database, service.scores))
     app.include_router(consent_api.router(service.database, service.clock, service.consents))
     app.include_router(stages_api.router(service.database, service.clock, service.stages))
+    import_api.add_import_route(app, service.imports)
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)

@@ -17,7 +17,7 @@ import typer
 if TYPE_CHECKING:
     from decision.wiring import Service
 
-from decision import key_commands, ledger_commands
+from decision import import_commands, key_commands, ledger_commands
 from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
@@ -43,6 +43,7 @@ app.command()(doctor)
 app.command()(bench)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(key_commands.app, name="keys")
+app.add_typer(import_commands.app, name="import")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

@@ -5,6 +5,8 @@ NextplayError
     ├── KeyReused     an idempotency key came back with another request
     ├── BadRequest    a request's body can't be understood
     ├── UnknownJob    a job was asked for that does not exist
+    ├── ServiceRefused  the service that a command asked did not do it
+    ├── RowsRefused   some rows of a file were not imported
     ├── PortInUse     the service can't listen where it should
     └── FeatureStoreUnavailable  the files of the features can't be read or written (retry can help)
 """
@@ -31,6 +33,20 @@ class BadRequest(DecisionError):
 class UnknownJob(DecisionError):
     status = 404
     code = "unknown-job"
+
+
+class ServiceRefused(DecisionError):
+    """`busy`: the same request may succeed later."""
+
+    code = "service-refused"
+
+    def __init__(self, text: str, *, busy: bool = False) -> None:
+        super().__init__(text)
+        self.busy = busy
+
+
+class RowsRefused(DecisionError):
+    code = "rows-refused"
 
 
 class PortInUse(DecisionError):

@@ -28,6 +28,7 @@ from decision.decider import Decider
 from decision.files import read_files
 from decision.following import Follower
 from decision.gate import CapGate
+from decision.importing import open_imports
 from decision.jobs import Jobs, Scheduler, StoreLock
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.settings import Settings
@@ -107,6 +108,7 @@ class Service:
             self.stages = Stages(self.database, files.lifecycles)
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)
+            self.imports = open_imports(self.database, self.clock, self.consents, counters, draft)
             delivery = Delivery(
                 self.database,
                 self.clock,

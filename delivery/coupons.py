@@ -60,7 +60,7 @@ class Wallet:
     def issue(self, connection: Connection, new: Sequence[Coupon], now: datetime) -> int:
         """Put new coupons into their users' wallets; return how many."""
         repository.add_coupons(connection, new)
-        ledger.append(connection, [_fact(one, "issued", one.issued_at) for one in new], now)
+        ledger.append(connection, [coupon_fact(one, "issued", one.issued_at) for one in new], now)
         return len(new)
 
     def mark_used(self, connection: Connection, uses: dict[str, datetime], now: datetime) -> int:
@@ -76,7 +76,7 @@ class Wallet:
             if uses[one.enrolment_id] < one.expires_at
         ]
         repository.close_coupons(connection, used, "used")
-        ledger.append(connection, [_fact(one, "used", uses[one.enrolment_id]) for one in used], now)
+        ledger.append(connection, [coupon_fact(one, "used", uses[one.enrolment_id]) for one in used], now)
         return len(used)
 
     def expire_due(self) -> Report:
@@ -97,10 +97,11 @@ class Wallet:
         now = self._clock.now()
         due = repository.claim_expiring(connection, now, self._batch)
         repository.close_coupons(connection, due, "expired")
-        ledger.append(connection, [_fact(one, "expired", one.expires_at) for one in due], now)
+        ledger.append(connection, [coupon_fact(one, "expired", one.expires_at) for one in due], now)
         return len(due)
 
 
-def _fact(one: Coupon, label: str, at: datetime) -> NewFact:
+def coupon_fact(one: Coupon, label: str, at: datetime) -> NewFact:
+    """Return the fact of what became of a coupon at a moment."""
     body = CouponFact(one.decision_id, one.enrolment_id, one.offer)
     return NewFact(Kind.COUPON, f"{one.id}:{label}", label, one.user_id, at, body)

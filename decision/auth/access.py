@@ -67,6 +67,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/lifecycles/{lifecycle}"): _OPERATE,
     ("GET", "/v1/users/{user_id}/stages"): _OPERATE,
     ("PUT", "/v1/users/{user_id}/stages/{lifecycle}"): _OPERATE,
+    ("POST", "/v1/import/{kind}"): _OPERATE,
     ("GET", "/v1/playbooks"): _OPERATE,
     ("GET", "/v1/summary"): _OPERATE,
     ("POST", "/v1/jobs/{name}"): _OPERATE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from secrets import token_hex
 
 from sqlalchemy import Connection, bindparam, delete, func, select
@@ -57,6 +58,14 @@ def end_epochs(connection: Connection) -> None:
         for (shard,) in connection.execute(select(counter_epochs.c.shard).order_by(counter_epochs.c.shard)):
             connection.execute(select(func.pg_advisory_xact_lock(_EPOCHS_LOCK, shard)))
     connection.execute(delete(counter_epochs))
+
+
+def end_epochs_of(connection: Connection, shards: Sequence[int]) -> None:
+    """Let these shards, which must be in order, have no epoch; waits for transactions that hold one."""
+    if connection.dialect.name == "postgresql":
+        for shard in shards:
+            connection.execute(select(func.pg_advisory_xact_lock(_EPOCHS_LOCK, shard)))
+    connection.execute(delete(counter_epochs).where(counter_epochs.c.shard.in_(shards)))
 
 
 def has_epochs(connection: Connection) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -114,6 +114,11 @@ class Epochs:
         self._database.write(epoch_repository.end_epochs)
         for key in self._server.keys("np:*:life"):
             self._server.run("begin", [key], [_VOID])
+
+    def void(self, shards: Iterable[int]) -> None:
+        """Let what these shards have be read from the journal anew, once their epochs are ended there."""
+        for shard in shards:
+            self._server.run("begin", [_life(shard)], [_VOID])
 
     def _agree(self, life: _Life, seen: str, connection: Connection | None) -> str | None:
         """Take over the shard's epoch, or begin a new one if the server is not in it.

@@ -62,6 +62,15 @@ class Wanted(msgspec.Struct, frozen=True):
         return sorted(self.spends, key=lambda spend: spend.budget.key)
 
 
+class PastUse(msgspec.Struct, frozen=True):
+    """A use that was made elsewhere, before; `id` is nobody else's."""
+
+    id: str
+    user_id: str
+    rule: str
+    used_at: datetime
+
+
 class Difference(msgspec.Struct, frozen=True):
     """Where a counter is wrong: `kept` by the counters, `recounted` from the journal."""
 
@@ -128,6 +137,14 @@ class Counters(Protocol):
 
     def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         """Give back what these decisions hold, in the caller's transaction; what is committed stays."""
+        ...
+
+    def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
+        """Count uses that were made elsewhere, in the caller's transaction, whatever the limits."""
+        ...
+
+    def forget(self, user_ids: Sequence[str]) -> None:
+        """Read these users' uses from the journal anew; to be called after the commit of `add_past`."""
         ...
 
     def recount(self, now: datetime) -> list[Difference]:

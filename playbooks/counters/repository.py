@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from playbooks.constraints import Uses
-from playbooks.counters.port import Difference, Spend, Wanted
+from playbooks.counters.port import Difference, PastUse, Spend, Wanted
 from playbooks.tables import budget_totals, grants, uses
 from storage.statements import Statement
 from storage.times import from_micros, to_micros
@@ -131,6 +131,21 @@ def insert_uses(connection: Connection, wanted: Wanted, now: datetime, expires_a
         "expires_at": to_micros(expires_at),
     }
     _INSERT_USE.run_many(connection, [{**common, "rule": limit.rule} for limit in wanted.limits])
+
+
+def insert_past(connection: Connection, past: Sequence[PastUse]) -> None:
+    """Write uses that were made elsewhere; they count for good."""
+    rows = [
+        {
+            "user_id": one.user_id,
+            "rule": one.rule,
+            "decision_id": one.id,
+            "used_at": to_micros(one.used_at),
+            "expires_at": None,
+        }
+        for one in past
+    ]
+    _INSERT_USE.run_many(connection, rows)
 
 
 def insert_grants(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime) -> None:

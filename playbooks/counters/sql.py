@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from playbooks.constraints import Uses, full_limit
 from playbooks.counters import epoch_repository, repository
-from playbooks.counters.port import RESERVATION, Budget, Difference, Reservation, Wanted
+from playbooks.counters.port import RESERVATION, Budget, Difference, PastUse, Reservation, Wanted
 from storage.engine import Database
 
 
@@ -52,6 +52,12 @@ class SqlCounters:
 
     def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         release(connection, decision_ids)
+
+    def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
+        repository.insert_past(connection, uses)
+
+    def forget(self, user_ids: Sequence[str]) -> None:
+        return None
 
     def recount(self, now: datetime) -> list[Difference]:
         with self._database.read() as connection:

@@ -15,14 +15,15 @@ import structlog
 from sqlalchemy import Connection
 
 from playbooks.constraints import Uses
-from playbooks.counters import repository
-from playbooks.counters.epochs import Epochs
+from playbooks.counters import epoch_repository, repository
+from playbooks.counters.epochs import Epochs, shard_of
 from playbooks.counters.port import (
     COUNTERS_LOST,
     COUNTERS_UNREACHABLE,
     RESERVATION,
     Budget,
     Difference,
+    PastUse,
     Reservation,
     Wanted,
 )
@@ -100,6 +101,16 @@ class ValkeyCounters:
         with suppress(CountersUnreachable):
             for part, decision_id in parts:
                 part.doubt(decision_id)
+
+    def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
+        repository.insert_past(connection, uses)
+        # Whoever forgets to forget is found out at the next reservation, which is refused once.
+        shards = sorted({shard_of(use.user_id) for use in uses})
+        epoch_repository.end_epochs_of(connection, shards)
+
+    def forget(self, user_ids: Sequence[str]) -> None:
+        with suppress(CountersUnreachable):
+            self._epochs.void({shard_of(user_id) for user_id in user_ids})
 
     def recount(self, now: datetime) -> list[Difference]:
         found: list[Difference] = []

@@ -1,0 +1,198 @@
+"""The command line of imports: `nextplay import consents|suppressions|coupons|contacts FILE`.
+
+What is imported was before nextplay: users, caps and the wallet know it, and nothing is started by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from audiences.importing.reader import Row, read_rows, size_of
+from audiences.importing.service import Imported
+from decision.asking import Data, Key, Remote, Url, at_hand, remote
+from decision.errors import RowsRefused, ServiceRefused
+
+app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+
+File = Annotated[Path, typer.Argument(help="A file of rows: .csv, .ndjson, .jsonl (also .gz) or .parquet.")]
+Rejects = Annotated[
+    Path | None, typer.Option(help="Where refused rows are written; FILE.rejects.ndjson unless said.")
+]
+Moment = Annotated[
+    str | None, typer.Option(help="When it was, for rows without an `at`: 2026-03-02T09:00:00Z.")
+]
+
+# A request stays well below the 1 MiB that a body may have.
+_ROWS_AT_A_TIME = 200
+_BYTES_AT_A_TIME = 512 * 1024
+# How often a service that has too much to do is asked again, a second apart.
+_ATTEMPTS = 60
+
+Take = Callable[[Sequence[Row]], Imported]
+
+
+@app.command()
+def consents(
+    file: File,
+    data: Data = None,
+    url: Url = None,
+    key: Key = None,
+    rejects: Rejects = None,
+    at: Moment = None,
+) -> None:
+    """Import what users agreed to and refused: user_id, purpose, channel, state, at."""
+    run("consents", file, data, url, key, rejects, at)
+
+
+@app.command()
+def suppressions(
+    file: File,
+    data: Data = None,
+    url: Url = None,
+    key: Key = None,
+    rejects: Rejects = None,
+    at: Moment = None,
+) -> None:
+    """Import addresses that may not be written to: address, reason, at."""
+    run("suppressions", file, data, url, key, rejects, at)
+
+
+@app.command()
+def coupons(file: File, data: Data = None, url: Url = None, key: Key = None, rejects: Rejects = None) -> None:
+    """Import live coupons with their codes: code, user_id, offer, issued_at, expires_at."""
+    run("coupons", file, data, url, key, rejects)
+
+
+@app.command()
+def contacts(
+    file: File,
+    data: Data = None,
+    url: Url = None,
+    key: Key = None,
+    rejects: Rejects = None,
+    at: Moment = None,
+) -> None:
+    """Import how often users were contacted, for caps to know: user_id, playbook, cap, at, count."""
+    run("contacts", file, data, url, key, rejects, at)
+
+
+def run(
+    kind: str,
+    file: Path,
+    data: Path | None,
+    url: str | None,
+    key: str | None,
+    rejects: Path | None,
+    at: str | None = None,
+) -> None:
+    """Import a file of rows of a kind, showing how far it is; what is refused goes into a file of its own.
+
+    Raises:
+        RowsRefused: some were; the others are recorded.
+    """
+    size = size_of(file)
+    rejected = rejects or file.with_name(f"{file.name}.rejects.ndjson")
+    total = Imported()
+    with _place(kind, data, url, key) as take, _Rejects(rejected) as refusing, _progress() as bar:
+        task = bar.add_task(kind, total=size)
+        for batch in _batches(read_rows(file), {} if at is None else {"at": at}):
+            done = take(batch)
+            refusing.write(batch, done)
+            total += msgspec.structs.replace(done, refused=[])
+            bar.update(task, completed=batch[-1].position)
+    typer.echo(f"{total.recorded} recorded, {total.duplicates} were there already, {refusing.number} refused")
+    if refusing.number:
+        raise RowsRefused(f"{refusing.number} rows were refused; {rejected} says why, by the line of each")
+
+
+class _Rejects:
+    """The file of refused rows, made when there is a first one; one of an earlier run is replaced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self.number = 0
+
+    def __enter__(self) -> _Rejects:
+        self._path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, batch: Sequence[Row], done: Imported) -> None:
+        """Write the refused rows of a batch, each with its line, why, and what it said."""
+        values = {row.line: row.values for row in batch}
+        for one in done.refused:
+            if self._file is None:
+                self._file = self._path.open("w", encoding="utf-8")
+            row = {"line": one.line, "error": one.error, "values": values.get(one.line, {})}
+            self._file.write(msgspec.json.encode(row).decode() + "\n")
+            self.number += 1
+
+
+@contextmanager
+def _place(kind: str, data: Path | None, url: str | None, key: str | None) -> Iterator[Take]:
+    if url is not None:
+        with remote(url, data, key) as service:
+            yield lambda rows: _sent(service, kind, rows)
+        return
+    from audiences.consent.service import Consents  # noqa: PLC0415
+    from decision.address_key import open_address_hash  # noqa: PLC0415 - with the next, a second to import
+    from decision.importing import open_imports  # noqa: PLC0415
+    from playbooks.counters import open_counters  # noqa: PLC0415
+    from playbooks.library import read_library  # noqa: PLC0415
+
+    with at_hand(data) as (settings, database, clock):
+        consents_kept = Consents(database, clock, open_address_hash(settings))
+        with closing(open_counters(database, settings.counters_url)) as counters:
+            library = read_library(settings.library_folder)
+            imports = open_imports(database, clock, consents_kept, counters, library)
+            yield lambda rows: imports.take(kind, rows)
+
+
+def _sent(service: Remote, kind: str, rows: Sequence[Row]) -> Imported:
+    good = [{"line": row.line, "values": row.values} for row in rows if not row.error]
+    body = msgspec.json.encode({"rows": good})
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            answer = service.ask("POST", f"/v1/import/{kind}", content=body)
+        except ServiceRefused as error:
+            if not error.busy or attempt == _ATTEMPTS:
+                raise
+            time.sleep(1)
+        else:
+            break
+    unread = [{"line": row.line, "error": row.error} for row in rows if row.error]
+    return msgspec.convert({**answer, "refused": [*unread, *answer["refused"]]}, Imported)
+
+
+def _batches(rows: Iterator[Row], defaults: dict[str, Any]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        # As they would be in JSON, so that a service and the database at hand see the same.
+        values = {**defaults, **msgspec.to_builtins(row.values)}
+        length = len(msgspec.json.encode(values))
+        if batch and (len(batch) == _ROWS_AT_A_TIME or size + length > _BYTES_AT_A_TIME):
+            yield batch
+            batch, size = [], 0
+        batch.append(msgspec.structs.replace(row, values={} if row.error else values))
+        size += length
+    if batch:
+        yield batch
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

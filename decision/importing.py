@@ -1,0 +1,31 @@
+"""What can be imported into a service or a database: the kinds of every room together."""
+
+from __future__ import annotations
+
+from audiences.consent.importers import ConsentImporter, SuppressionImporter
+from audiences.consent.service import Consents
+from audiences.importing.service import Imports
+from delivery.coupon_import import CouponImporter
+from playbooks.constraints import use_limits
+from playbooks.counters import Counters
+from playbooks.counters.contact_import import ContactImporter
+from playbooks.library import Draft
+from storage.clock import Clock
+from storage.engine import Database
+
+
+def open_imports(
+    database: Database, clock: Clock, consents: Consents, counters: Counters, library: Draft
+) -> Imports:
+    """Return everything that can be imported; coupons and contacts are those of what is in the library."""
+    caps = {one.id: [limit.rule for limit in use_limits(one)] for one in library.playbooks if one.constraints}
+    return Imports(
+        database,
+        clock,
+        {
+            "consents": ConsentImporter(),
+            "suppressions": SuppressionImporter(consents),
+            "coupons": CouponImporter(library.offers),
+            "contacts": ContactImporter(counters, caps),
+        },
+    )

@@ -1,0 +1,94 @@
+"""Importing coupons that were issued elsewhere: they keep their codes, owners and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from audiences import repository as users
+from audiences.errors import RowRefused
+from audiences.importing.port import choice, moment, text
+from delivery import coupon_import_repository as repository
+from delivery.coupons import coupon_fact
+from delivery.models import Coupon
+from storage import ledger
+from storage.ids import new_id
+
+IMPORTED = "imported"
+_MAX_CODE = 32
+
+
+class ImportedCoupon(msgspec.Struct, frozen=True):
+    """A coupon and the state it is in: issued, used or expired."""
+
+    coupon: Coupon
+    state: str
+
+
+class CouponImporter:
+    """Rows of coupons."""
+
+    columns = ("code", "user_id", "offer", "issued_at", "expires_at", "state")
+
+    def __init__(self, offers: Collection[str]) -> None:
+        """Import coupons of these offers; others could not be honoured."""
+        self._offers = offers
+
+    def read(self, values: Mapping[str, Any], now: datetime) -> ImportedCoupon:
+        offer = text(values, "offer", most=64)
+        if offer not in self._offers:
+            raise RowRefused(f"`offer`: there is no offer {offer!r} in offers.yaml: add it first")
+        issued_at = moment(values, "issued_at", until=now)
+        expires_at = moment(values, "expires_at")
+        if expires_at <= issued_at:
+            raise RowRefused("`expires_at` must be later than `issued_at`")
+        state = choice(values, "state", ("issued", "used", "expired"), "issued")
+        if state == "issued" and expires_at <= now:
+            state = "expired"
+        code = text(values, "code", most=_MAX_CODE)
+        # Neither an enrolment nor a decision stands behind it.
+        one = Coupon(new_id(issued_at), code, text(values, "user_id"), "", "", offer, issued_at, expires_at)
+        return ImportedCoupon(one, state)
+
+    def size(self, row: ImportedCoupon) -> int:
+        return 3
+
+    def record(
+        self, connection: Connection, rows: Sequence[ImportedCoupon], now: datetime
+    ) -> Sequence[bool | str]:
+        first = {one.coupon.code: one for one in reversed(rows)}
+        added = repository.add(connection, [(one.coupon, one.state) for one in first.values()])
+        kept = repository.of_codes(connection, list(first))
+        facts = [
+            coupon_fact(one.coupon, IMPORTED, one.coupon.issued_at)
+            for one in first.values()
+            if one.coupon.code in added
+        ]
+        ledger.append(connection, facts, now)
+        users.add_users(
+            connection,
+            [
+                (one.coupon.user_id, one.coupon.issued_at)
+                for one in first.values()
+                if one.coupon.code in added
+            ],
+        )
+        return [self._outcome(one, one is first[one.coupon.code], added, kept) for one in rows]
+
+    def recorded(self, rows: Sequence[ImportedCoupon]) -> None:
+        pass
+
+    @staticmethod
+    def _outcome(
+        one: ImportedCoupon, is_first: bool, added: set[str], kept: Mapping[str, Coupon]
+    ) -> bool | str:
+        if is_first and one.coupon.code in added:
+            return True
+        other = kept[one.coupon.code]
+        if (other.user_id, other.offer) == (one.coupon.user_id, one.coupon.offer):
+            return False
+        return "`code`: a coupon with this code is there already, of another user or offer; it was kept"
