@@ -40,6 +40,11 @@ def is_known(connection: Connection, user_id: str) -> bool:
     return connection.execute(select(users.c.user_id).where(users.c.user_id == user_id)).first() is not None
 
 
+def are_known(connection: Connection, user_ids: Sequence[str]) -> set[str]:
+    """Return those of some users of whom any event was ever recorded."""
+    return set(connection.execute(select(users.c.user_id).where(users.c.user_id.in_(user_ids))).scalars())
+
+
 def members_of(connection: Connection, audience: str) -> set[str]:
     """Return who is in an audience now."""
     return set(connection.execute(select(members.c.user_id).where(members.c.audience == audience)).scalars())

@@ -14,6 +14,7 @@ from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
 from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
+from audiences.triggers import api as triggers_api
 from decision import api as decision_api
 from decision import body_limit, health, problems
 from decision.auth import api as keys_api
@@ -39,10 +40,12 @@ def create_app(service: Service) -> FastAPI:
     tracking_api.add_routes(app, service.intake, service.clock, guard.source_of, metrics.events)
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
-    app.include_router(scores_api.router(service.database, service.scores))
+    app.include_router(scores_api.router(service.database, service.selecting.scores))
     app.include_router(consent_api.router(service.database, service.clock, service.consents))
     app.include_router(stages_api.router(service.database, service.clock, service.stages))
     import_api.add_import_route(app, service.imports)
+    app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))
+    app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)

@@ -10,6 +10,7 @@ from audiences.definitions import Definitions, read_definitions
 from audiences.scores.definitions import Score, read_scores
 from audiences.service import SERVICE, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
+from audiences.triggers.definitions import Known, Triggers, read_triggers
 from delivery.channels.registry import CHANNELS
 from delivery.errors import TemplateFailed
 from delivery.render import check_content
@@ -36,6 +37,7 @@ class LibraryFiles:
     definitions: Definitions
     scores: Sequence[Score]
     lifecycles: Sequence[Lifecycle]
+    triggers: Triggers
     policy: PolicySpec
     vocabularies: Mapping[str, Sequence[str]]
 
@@ -64,6 +66,7 @@ def read_files(folder: Path) -> LibraryFiles:
         AudienceError: the audiences are wrong.
         ScoreError: the scores are wrong.
         StageError: the lifecycles are wrong.
+        TriggerError: the triggers are wrong, or name what does not exist.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
     """
     if not folder.is_dir():
@@ -77,6 +80,13 @@ def read_files(folder: Path) -> LibraryFiles:
     definitions = read_definitions(folder / "audiences.yaml", schema)
     scores = read_scores(folder / "scores.yaml", schema, specs.events)
     lifecycles = read_lifecycles(folder / "stages.yaml", schema)
+    known = Known(
+        features={name: spec.type for name, spec in specs.features_of(SERVICE).items()},
+        audiences=[audience.id for audience in definitions.audiences],
+        grades={score.spec.id: [one.grade for one in score.spec.grades] for score in scores},
+        stages={lifecycle.spec.id: lifecycle.stages for lifecycle in lifecycles},
+    )
+    triggers = read_triggers(folder / "triggers.yaml", specs.events, known)
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     problems = [
@@ -90,7 +100,7 @@ def read_files(folder: Path) -> LibraryFiles:
         raise LibraryError(
             f"the library {folder} does not fit together:\n" + "\n".join(f"  {p}" for p in problems)
         )
-    return LibraryFiles(specs, draft, definitions, scores, lifecycles, policy, vocabularies)
+    return LibraryFiles(specs, draft, definitions, scores, lifecycles, triggers, policy, vocabularies)
 
 
 def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:

@@ -16,12 +16,12 @@ from filelock import FileLock
 
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
-from audiences.scores.service import Scores
 from audiences.service import Audiences
 from decision.errors import UnknownJob
 from decision.health import unavailable
 from decision.observe import metrics
 from decision.processes import LeaseKeeper
+from decision.selecting import Selecting
 from delivery.service import Delivery
 from feature_repo.disk import using
 from feature_repo.store import FeatureRepository
@@ -45,6 +45,7 @@ INTERVALS: Mapping[str, float] = {
     "deliver": 0.5,
     "push": 0.5,
     "scores": 0.5,
+    "triggers": 0.5,
     "reward": 10.0,
     "learn": 60.0,
     "ledger": 60.0,
@@ -92,8 +93,7 @@ class Jobs:
         features: FeatureRepository,
         store: StoreLock,
         audiences: Audiences,
-        scores: Scores,
-        place_users: Callable[[datetime], Mapping[str, int]],
+        selecting: Selecting,
         delivery: Delivery,
         rewards: RewardService,
         training: Training,
@@ -107,7 +107,6 @@ class Jobs:
 
         Args:
             feed: for the job `push`; `computed` for the job `features`, each behind its own fence.
-            place_users: evaluates the rules of scores and lifecycles as of a moment, after the audiences.
             keep_ledger: counts new facts and takes away those past their retention; returns how many went.
             published: called when something to serve was published.
             fences: of the jobs that run in one process at a time, by name.
@@ -120,8 +119,7 @@ class Jobs:
         self._features = features
         self._store = store
         self._audiences = audiences
-        self._scores = scores
-        self._place_users = place_users
+        self._selecting = selecting
         self._delivery = delivery
         self._rewards = rewards
         self._training = training
@@ -135,6 +133,7 @@ class Jobs:
             "features": self._compute_features,
             "audiences": self._select,
             "scores": self._score,
+            "triggers": self._trigger,
             "deliver": self._deliver,
             "reward": self._reward,
             "learn": self._learn,
@@ -211,10 +210,13 @@ class Jobs:
     def _select(self) -> Report:
         now = self._clock.now()
         sizes = self._audiences.evaluate(now)
-        return {"sizes": sizes, "placed": self._place_users(now)}
+        return {"sizes": sizes, "placed": self._selecting.place(now)}
 
     def _score(self) -> Report:
-        return {"grades_changed": self._scores.run()}
+        return {"grades_changed": self._selecting.score()}
+
+    def _trigger(self) -> Report:
+        return {"fired": self._selecting.trigger()}
 
     def _deliver(self) -> Report:
         done: dict[str, int] = msgspec.to_builtins(self._delivery.run_until_idle())

@@ -19,10 +19,7 @@ from audiences.feeds import FeatureFeed
 from audiences.identity.people import PersonsProfiles
 from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
-from audiences.placing import place_users
-from audiences.scores.service import Scores
 from audiences.service import Audiences, set_tag
-from audiences.stages.service import Stages
 from decision.address_key import open_address_hash
 from decision.decider import Decider
 from decision.files import read_files
@@ -31,6 +28,7 @@ from decision.gate import CapGate
 from decision.importing import open_imports
 from decision.jobs import Jobs, Scheduler, StoreLock
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
+from decision.selecting import Selecting
 from decision.settings import Settings
 from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
@@ -104,8 +102,9 @@ class Service:
             self.training = Training(fences["learn"].database, policy_spec, self._vocabularies)
             opened.callback(self.training.close)
             self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
-            self.scores = Scores(self.database, self.clock, files.scores)
-            self.stages = Stages(self.database, files.lifecycles)
+            self.selecting = Selecting(
+                self.database, self.clock, files, self.features, self.audiences, fences
+            )
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)
             self.imports = open_imports(self.database, self.clock, self.consents, counters, draft)
@@ -147,14 +146,7 @@ class Service:
                 features=self.features,
                 store=store,
                 audiences=self.audiences,
-                scores=Scores(fences["scores"].database, self.clock, files.scores),
-                place_users=partial(
-                    place_users,
-                    self.database,
-                    self.features,
-                    Scores(fences["audiences"].database, self.clock, files.scores),
-                    Stages(fences["audiences"].database, files.lifecycles),
-                ),
+                selecting=self.selecting,
                 delivery=delivery,
                 rewards=RewardService(fences["reward"].database),
                 training=self.training,

@@ -18,7 +18,8 @@ from storage.ledger import Kind, NewFact
 class GradeChange(msgspec.Struct, frozen=True):
     """Body of the fact that a user's grade changed: the score, and what each line of points was worth.
 
-    `quiet` says that imported history did it, so nothing is to be started by it.
+    `up` says that it is a higher grade than before. `quiet` says that imported history did it, so nothing
+    is to be started by it.
     """
 
     score: str
@@ -27,6 +28,7 @@ class GradeChange(msgspec.Struct, frozen=True):
     value: float
     lines: Mapping[str, float]
     handed_over: bool
+    up: bool
     quiet: bool = False
 
 
@@ -58,6 +60,7 @@ def changed(
         value=round(sum(lines.values()), 6),
         lines={line: round(value, 6) for line, value in lines.items()},
         handed_over=new.status is Status.HANDED_OVER and old.status is not Status.HANDED_OVER,
+        up=new.rank > old.rank,
         quiet=quiet,
     )
     return NewFact(Kind.SCORE, new_id(now), f"{score.spec.id}.{grade or 'none'}", user, now, body)

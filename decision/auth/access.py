@@ -63,6 +63,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/suppressions"): _SAYS,
     ("POST", "/v1/suppressions/lift"): _OPERATE,
     ("POST", "/v1/suppressions/check"): _OPERATE,
+    ("GET", "/v1/triggers"): _OPERATE,
+    ("POST", "/v1/triggers/{trigger}/fire"): _OPERATE,
     ("GET", "/v1/lifecycles"): _OPERATE,
     ("GET", "/v1/lifecycles/{lifecycle}"): _OPERATE,
     ("GET", "/v1/users/{user_id}/stages"): _OPERATE,

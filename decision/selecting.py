@@ -1,0 +1,85 @@
+"""What selects users beside audiences: scores, lifecycles and triggers, for requests and for jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from audiences import repository
+from audiences.placing import place_users
+from audiences.scores.service import Scores
+from audiences.service import SERVICE, Audiences
+from audiences.stages.service import Stages
+from audiences.triggers.service import TriggerService
+from decision.files import LibraryFiles
+from feature_repo.errors import SnapshotMissing
+from feature_repo.store import FeatureRepository
+from storage.clock import Clock
+from storage.engine import Database
+from storage.leases import Fence
+
+
+class Selecting:
+    """Scores, lifecycles and triggers of one service.
+
+    `scores`, `stages` and `triggers` answer requests; what the jobs do goes through their fences.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        files: LibraryFiles,
+        features: FeatureRepository,
+        audiences: Audiences,
+        fences: Mapping[str, Fence],
+    ) -> None:
+        self._database, self._clock, self._files = database, clock, files
+        self._features, self._audiences = features, audiences
+        self.scores = Scores(database, clock, files.scores)
+        self.stages = Stages(database, files.lifecycles)
+        self.triggers = self._triggers(database)
+        self._scores_job = Scores(fences["scores"].database, clock, files.scores)
+        self._triggers_job = self._triggers(fences["triggers"].database)
+        placing = fences["audiences"].database
+        self._placed = Scores(placing, clock, files.scores), Stages(placing, files.lifecycles)
+
+    def score(self) -> int:
+        """Take new events into the scores; return how many grades changed."""
+        return self._scores_job.run()
+
+    def trigger(self) -> int:
+        """Fire what has come about; return how many times triggers fired."""
+        return self._triggers_job.run()
+
+    def place(self, as_of: datetime) -> dict[str, int]:
+        """Place users by the rules of scores and lifecycles; return how many changed in each."""
+        return place_users(self._database, self._features, *self._placed, as_of)
+
+    def _triggers(self, database: Database) -> TriggerService:
+        return TriggerService(
+            database,
+            self._clock,
+            self._files.triggers,
+            inside=self._inside,
+            members=self._members,
+            values=self._values,
+        )
+
+    def _inside(self, users: Sequence[str]) -> Mapping[str, Collection[str]]:
+        return {user: self._audiences.memberships.of(user) for user in users}
+
+    def _members(self, audience: str) -> Collection[str]:
+        with self._database.read() as connection:
+            return repository.members_of(connection, audience)
+
+    def _values(self, features: Sequence[str]) -> tuple[Sequence[str], Mapping[str, Sequence[Any]]]:
+        """Return all users, and their values of features as of now; nobody before features were computed."""
+        with self._database.read() as connection:
+            users = repository.user_ids(connection)
+        try:
+            table = self._features.historical(SERVICE, users, self._clock.now())
+        except SnapshotMissing:
+            return (), dict.fromkeys(features, ())
+        return users, {name: table[name].to_pylist() for name in features}
