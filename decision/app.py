@@ -42,7 +42,6 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
     app.include_router(scores_api.router(service.database, service.selecting.scores))
     app.include_router(consent_api.router(service.database, service.clock, service.consents))
-    app.include_router(stages_api.router(service.database, service.clock, service.stages))
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))

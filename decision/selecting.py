@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from audiences import repository
+from audiences.identity.people import People
 from audiences.placing import place_users
 from audiences.scores.service import Scores
 from audiences.service import SERVICE, Audiences
@@ -33,17 +34,19 @@ class Selecting:
         files: LibraryFiles,
         features: FeatureRepository,
         audiences: Audiences,
+        people: People,
         fences: Mapping[str, Fence],
     ) -> None:
+        self._people = people
         self._database, self._clock, self._files = database, clock, files
         self._features, self._audiences = features, audiences
-        self.scores = Scores(database, clock, files.scores)
+        self.scores = Scores(database, clock, files.scores, people)
         self.stages = Stages(database, files.lifecycles)
         self.triggers = self._triggers(database)
-        self._scores_job = Scores(fences["scores"].database, clock, files.scores)
+        self._scores_job = Scores(fences["scores"].database, clock, files.scores, people)
         self._triggers_job = self._triggers(fences["triggers"].database)
         placing = fences["audiences"].database
-        self._placed = Scores(placing, clock, files.scores), Stages(placing, files.lifecycles)
+        self._placed = Scores(placing, clock, files.scores, people), Stages(placing, files.lifecycles)
 
     def score(self) -> int:
         """Take new events into the scores; return how many grades changed."""
@@ -65,6 +68,7 @@ class Selecting:
             inside=self._inside,
             members=self._members,
             values=self._values,
+            people=self._people,
         )
 
     def _inside(self, users: Sequence[str]) -> Mapping[str, Collection[str]]:

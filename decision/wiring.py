@@ -103,7 +103,13 @@ class Service:
             opened.callback(self.training.close)
             self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
             self.selecting = Selecting(
-                self.database, self.clock, files, self.features, self.audiences, fences
+                self.database,
+                self.clock,
+                files,
+                self.features,
+                self.audiences,
+                self.identity.people,
+                fences,
             )
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection
 
 from audiences.errors import NotHandedOver, UnknownScore
+from audiences.identity.people import EveryoneAlone, People
 from audiences.scores import repository
 from audiences.scores.definitions import Score
 from audiences.scores.facts import Answer, changed, hand_over_of
 from audiences.scores.grading import AtOnce, Standing, Status, answered, stand
 from audiences.scores.points import Grant, faded, lines_of, worth
-from audiences.scores.taking import EachAlone, People, take
+from audiences.scores.taking import take
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
@@ -26,7 +28,7 @@ READER = "scores"
 _TURN_EVENTS = 100
 _TURN_USERS = 100
 _TURN_HOLDERS = 200
-_EVENTS = (Kind.EVENT, Kind.PAST_EVENT)
+_FOLLOWED = (Kind.EVENT, Kind.PAST_EVENT, Kind.IDENTITY)
 
 
 class Scores:
@@ -38,7 +40,7 @@ class Scores:
         self._database = database
         self._clock = clock
         self._scores = {score.spec.id: score for score in scores}
-        self._people = people or EachAlone()
+        self._people = people or EveryoneAlone()
 
     @property
     def definitions(self) -> Sequence[Score]:
@@ -68,14 +70,6 @@ class Scores:
                 work = partial(self._hold, score=self._scores[score], line=line, users=share, holds=holds)
                 changed += self._database.write(work, rows=2 * len(share))
         return changed
-
-    def rescore(self, user_id: str) -> int:
-        """Work out anew where a person stands, after profiles were joined or parted."""
-        users = {user_id}
-        return sum(
-            self._database.write(partial(self._stand_anew, score=score, users=users), rows=4)
-            for score in self._scores.values()
-        )
 
     def answer(self, user_id: str, score: str, *, accepted: bool, by: str, reason: str = "") -> Standing:
         """Take sales' answer to a hand-over.
@@ -143,7 +137,8 @@ class Scores:
         for score, user, rank in rows:
             known = self._scores.get(score)
             # A score may have lost grades, or be gone, since the standing was kept.
-            if known is not None and rank <= len(known.spec.grades):
+            there = known is not None and rank <= len(known.spec.grades)
+            if known is not None and there and self._people.canonical(user) == user:
                 found.setdefault(user, {})[score] = known.grade_at(rank) or ""
         return found
 
@@ -155,10 +150,10 @@ class Scores:
 
     def _take_events(self, connection: Connection) -> tuple[int, int]:
         position = ledger.position_of(connection, READER)
-        facts = ledger.read_after(connection, position, kind=_EVENTS, limit=_TURN_EVENTS)
+        facts = ledger.read_after(connection, position, kind=_FOLLOWED, limit=_TURN_EVENTS)
         if not facts:
             return 0, 0
-        ledger.advance(connection, READER, facts[-1].seq, _EVENTS)
+        ledger.advance(connection, READER, facts[-1].seq, _FOLLOWED)
         return len(facts), sum(self._take(connection, score, facts) for score in self._scores.values())
 
     def _take(self, connection: Connection, score: Score, facts: Sequence[Fact]) -> int:
@@ -208,6 +203,10 @@ class Scores:
         changes: list[NewFact] = []
         for user, quiet in sorted(touched.items()):
             old = before.get(user) or Standing(0, now)
+            if self._people.canonical(user) != user:
+                # Joined to somebody, who has the points now; it stands where it stood when they part again.
+                after[user] = msgspec.structs.replace(old, due_at=None)
+                continue
             counted = _counted(grants[user], old)
             by_line = worth(score, counted, now)
             lasting = _lasting(score, held.get(user, set()), old, counted)

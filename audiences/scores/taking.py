@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from audiences.events import EventBody
+from audiences.identity.models import JoinBody
+from audiences.identity.people import People
 from audiences.scores.definitions import Score
 from audiences.scores.grading import AtOnce
 from audiences.scores.points import Grant
 from storage.ledger import Fact, Kind
-
-
-class People(Protocol):
-    """Knows which profiles are one person."""
-
-    def canonical(self, user_id: str) -> str:
-        """Return the user id under which a profile's person goes."""
-        ...
-
-    def members(self, user_id: str) -> Sequence[str]:
-        """Return all profiles of a person, by the id under which the person goes."""
-        ...
-
-
-class EachAlone:
-    """Every profile is a person of its own."""
-
-    def canonical(self, user_id: str) -> str:
-        return user_id
-
-    def members(self, user_id: str) -> Sequence[str]:
-        return (user_id,)
 
 
 class Taken(NamedTuple):
@@ -51,6 +31,12 @@ def take(score: Score, facts: Sequence[Fact], people: People) -> Taken:
     at_once: dict[str, AtOnce] = {}
     touched: dict[str, bool] = {}
     for fact in facts:
+        if fact.kind is Kind.IDENTITY:
+            # Profiles were joined or parted: each of them may stand elsewhere now.
+            body: JoinBody = fact.decode(JoinBody)
+            for profile in (body.profile, body.into):
+                touched |= {profile: False, people.canonical(profile): False}
+            continue
         if fact.user_id is None or not (fact.label in score.by_event or fact.label in score.at_once):
             continue
         properties = fact.decode(EventBody).properties

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from audiences.errors import TriggerError, UnknownTrigger
-from audiences.scores.taking import EachAlone, People
+from audiences.identity.people import EveryoneAlone, People
 from audiences.triggers import repository
 from audiences.triggers.calls import calls, calls_of, causes_of_date
 from audiences.triggers.definitions import EACH_USERS_OWN, OnDate, OnEvent, OnSchedule, Trigger, Triggers
@@ -61,7 +61,7 @@ class TriggerService:
         self._zones = triggers.zones
         self._triggers = {one.spec.id: one for one in triggers.triggers}
         self._inside, self._members, self._values = inside, members, values
-        self._people = people or EachAlone()
+        self._people = people or EveryoneAlone()
 
     def run(self) -> int:
         """Fire what has come about up to now; return how many times triggers fired."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from audiences.errors import NotHandedOver, UnknownScore
 from audiences.events import Event
+from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.rules import Schema, Type
 from audiences.scores.definitions import read_scores
@@ -42,19 +42,6 @@ scores:
 """
 
 
-class Merged:
-    """Two profiles that are one person, from the moment it is said."""
-
-    def __init__(self) -> None:
-        self.joined = False
-
-    def canonical(self, user_id: str) -> str:
-        return "ann" if self.joined and user_id == "anonymous:a1" else user_id
-
-    def members(self, user_id: str) -> Sequence[str]:
-        return ("ann", "anonymous:a1") if self.joined and user_id == "ann" else (user_id,)
-
-
 class Sales:
     """A database with one score, and what happens in it."""
 
@@ -63,9 +50,9 @@ class Sales:
         self._definitions = read_scores(
             folder / "scores.yaml", Schema({"employees": Type.NUMBER}), load_specs().events
         )
-        self.database, self.clock, self.people = database, clock, Merged()
-        self.scores = Scores(database, clock, self._definitions, self.people)
-        self._intake = Intake(database)
+        self.database, self.clock, self.identity = database, clock, IdentityService(database)
+        self.scores = Scores(database, clock, self._definitions, self.identity.people)
+        self._intake = Intake(database, identities=self.identity)
         self._sent = 0
 
     def happens(self, *names: str, user: str = "ann", past: bool = False, **properties: Any) -> None:
@@ -182,13 +169,16 @@ def test_imported_history_is_counted_quietly(sales: Sales) -> None:
 
 def test_a_person_of_two_profiles_has_one_score_until_they_part(sales: Sales) -> None:
     sales.happens("paper_downloaded")
-    sales.happens("paper_downloaded", user="anonymous:a1")
+    sales.happens("paper_downloaded", user="bob")
     assert sales.grade() is None
-    sales.people.joined = True
-    sales.scores.rescore("ann")
+    join = sales.identity.merge("bob", "ann", by="sam", why="the same", now=sales.clock.now())
+    sales.identity.refresh()
     assert sales.grade() == "MQL"
-    sales.people.joined = False
-    sales.scores.rescore("ann")
-    sales.scores.rescore("anonymous:a1")
+    assert sales.scores.explain("bob", "lead")["value"] == 80
+    sales.happens("email_opened", user="bob")
+    assert sales.grade() == "MQL"
+    sales.identity.undo(join.id, by="sam", why="not the same", now=sales.clock.now())
+    sales.identity.refresh()
     assert sales.grade() is None
-    assert sales.scores.explain("anonymous:a1", "lead")["value"] == 40
+    assert sales.scores.explain("ann", "lead")["value"] == 40
+    assert sales.scores.explain("bob", "lead")["value"] == 50

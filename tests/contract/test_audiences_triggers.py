@@ -12,6 +12,8 @@ import pytest
 
 from audiences.errors import TriggerError, UnknownTrigger
 from audiences.events import Event
+from audiences.identity.people import EveryoneAlone, People
+from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.repository import tags_of
 from audiences.scores.facts import GradeChange
@@ -42,6 +44,7 @@ class World:
         self.buyers: set[str] = {"ann"}
         self.renewals: dict[str, Any] = {}
         self._sent = 0
+        self.people: People = EveryoneAlone()
         self.triggers = self.again()
 
     def again(self) -> TriggerService:
@@ -53,6 +56,7 @@ class World:
             inside=self._inside,
             members=lambda _audience: self.buyers,
             values=self._values,
+            people=self.people,
         )
 
     def happens(
@@ -227,6 +231,20 @@ def test_by_hand_once_for_each_key(world: World) -> None:
         world.triggers.fire_by_hand("hands", ["ann"], by="sam", key="k1")
     with pytest.raises(TriggerError, match="send at most 100"):
         world.triggers.fire_by_hand("hand", [f"u{n}" for n in range(101)], by="sam", key="k1")
+
+
+def test_the_visits_of_joined_profiles_count_together(world: World) -> None:
+    identity = IdentityService(world.database)
+    now = world.clock.now()
+    for user in ("ann", "bob"):
+        world.happens("seen", {}, user=user)
+    identity.merge("bob", "ann", by="sam", why="the same", now=now)
+    identity.refresh()
+    world.people = identity.people
+    world.triggers = world.again()
+    for user in ("ann", "bob", "bob"):
+        world.happens("page_viewed", {}, user=user)
+    assert len(world.fired("golden")) == 1
 
 
 def test_only_who_is_in_the_audience(world: World) -> None:

@@ -87,7 +87,7 @@ def test_the_day_of_a_value(value: object, day: date | None) -> None:
 
 
 def test_birthdays_come_every_year_also_those_of_29_february() -> None:
-    birthday = OnDate(date="birthday", at="09:00")  # type: ignore[arg-type]
+    birthday = OnDate(date="birthday", at="09:00")
     leap = date(2000, 2, 29)
     assert came(birthday, leap, BERLIN, utc(2026, 2, 27), utc(2026, 3, 1)) == (
         date(2026, 2, 28),
@@ -102,15 +102,15 @@ def test_birthdays_come_every_year_also_those_of_29_february() -> None:
 
 
 def test_days_before_a_date_may_lie_in_the_year_before() -> None:
-    renewal = OnDate(date="renewal", offset=-30 * DAY, at="08:00")  # type: ignore[arg-type]
+    renewal = OnDate(date="renewal", offset=-30 * DAY, at="08:00")
     found = came(renewal, date(2020, 1, 10), UTC_ZONE, utc(2026, 12, 1), utc(2026, 12, 31))
     assert found == (date(2027, 1, 10), utc(2026, 12, 11, 8))
-    once = OnDate(date="renewal", every="once", offset=-30 * DAY, at="08:00")  # type: ignore[arg-type]
+    once = OnDate(date="renewal", every="once", offset=-30 * DAY, at="08:00")
     assert came(once, date(2020, 1, 10), UTC_ZONE, utc(2026, 12, 1), utc(2026, 12, 31)) is None
 
 
 def test_dates_come_in_each_users_own_zone() -> None:
-    on = OnDate(date="birthday", at="09:00")  # type: ignore[arg-type]
+    on = OnDate(date="birthday", at="09:00")
     zones = ZonesSpec(feature="time_zone", fallback="Europe/Berlin")
     users = ["ann", "bob", "carl", "dora"]
     values = {
