@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +15,10 @@ from starlette.responses import Response
 
 from decision.decider import Decider, DecideRequest
 from decision.errors import BadRequest
-from decision.jobs import Jobs
+from decision.jobs import JobRunner
 from decision.observe import metrics
 from decision.report import ledger_summary
+from learning.policy import LearnedPolicy
 from playbooks.matching import replay
 from playbooks.models import DO_NOTHING
 from storage.clock import Clock, ClockError, SimulatedClock
@@ -56,7 +58,13 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
     app.add_route("/v1/decide", decide, methods=["POST"], include_in_schema=False)
 
 
-def router(database: Database, clock: Clock, decider: Decider, jobs: Jobs) -> APIRouter:
+def router(
+    database: Database,
+    clock: Clock,
+    decider: Decider,
+    jobs: JobRunner,
+    policy_of: Callable[[str], LearnedPolicy],
+) -> APIRouter:
     """Return the other routes of the front door."""
     routes = APIRouter(tags=["decision"])
 
@@ -69,7 +77,7 @@ def router(database: Database, clock: Clock, decider: Decider, jobs: Jobs) -> AP
     def replay_decision(decision_id: str) -> dict[str, Any]:
         """Recompute a decision from its record and say whether the answer is identical."""
         recorded = decider.recorded(decision_id)
-        again = replay(recorded, jobs.policy_of(recorded.policy))
+        again = replay(recorded, policy_of(recorded.policy))
         return {
             "identical": again == recorded,
             "arm": again.arm,

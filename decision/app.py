@@ -46,7 +46,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
-    app.include_router(decision_api.router(service.database, service.clock, service.decider, service.jobs))
+    app.include_router(
+        decision_api.router(service.database, service.clock, service.decider, service.jobs, service.policy_of)
+    )
     keys = open_keys(service.database, service.clock, service.settings.admin_key)
     app.include_router(keys_api.router(keys))
     guard.install(app, keys)

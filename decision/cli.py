@@ -9,13 +9,18 @@ import sys
 import threading
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
+    from decision.apart.supervisor import JobsApart
+    from decision.files import LibraryFiles
     from decision.wiring import Service
+    from storage.turns import Borrower
 
 from decision import import_commands, key_commands, ledger_commands
 from decision.bench_command import bench
@@ -92,7 +97,6 @@ def serve(
         data=data, host=host, port=port, library=library, seed=seed, clock=clock, schedule=schedule
     )
     configure(settings.log_level)
-    traces.configure()
     _serve(settings, process)
 
 
@@ -170,18 +174,22 @@ class _MigrationSteps(logging.Handler):
 
 
 def _serve(settings: Settings, process: Process) -> None:
-    import uvicorn  # noqa: PLC0415 - the commands that serve nothing start faster without it
-
-    from decision.app import create_app  # noqa: PLC0415 - imports Feast, seconds
-    from decision.wiring import Service  # noqa: PLC0415
-
-    sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(settings.host, settings.port)
     try:
-        service = Service(settings, process)
+        apart, files = _jobs_apart(settings, process, listening)
+        # From here on there are threads.
+        import uvicorn  # noqa: PLC0415 - the commands that serve nothing start faster without it
+
+        from decision.app import create_app  # noqa: PLC0415 - seconds
+        from decision.wiring import Service  # noqa: PLC0415
+
+        traces.configure()
+        front = replace(process, roles=frozenset({API}))
+        service = Service(settings, front, files=files, apart=apart)
     except BaseException:
         listening.close()
         raise
+    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         create_app(service),
         log_config=None,
@@ -202,6 +210,31 @@ def _serve(settings: Settings, process: Process) -> None:
     server.should_exit = True
     http.join(max(0.0, until - time.monotonic()))
     _end(service, until, clean=asked and not http.is_alive())
+
+
+def _jobs_apart(
+    settings: Settings, process: Process, listening: socket.socket
+) -> tuple[JobsApart, LibraryFiles]:
+    """Read the library, and fork what the jobs' process comes from, before there are threads."""
+    # Imports what the server and the jobs need, so that both share it.
+    from decision import app as _app  # noqa: F401, PLC0415
+    from decision.apart.jobs_process import live  # noqa: PLC0415
+    from decision.apart.nursery import open_nursery  # noqa: PLC0415
+    from decision.apart.supervisor import JobsApart  # noqa: PLC0415
+    from decision.files import read_files  # noqa: PLC0415
+    from decision.wiring import Service  # noqa: PLC0415
+    from feature_repo.store import import_feast  # noqa: PLC0415
+
+    import_feast()
+    files = read_files(settings.library_folder)
+    roles = process.roles - {API}
+
+    def opening(now: datetime | None, turns: Borrower | None) -> Service:
+        traces.configure()
+        moment = settings.model_copy(update={"clock": now})
+        return Service(moment, replace(process, roles=roles), files=files, turns=turns)
+
+    return JobsApart(open_nursery(partial(live, opening), private=[listening])), files
 
 
 def _work(settings: Settings, process: Process) -> None:

@@ -7,6 +7,7 @@ NextplayError
     ├── UnknownJob    a job was asked for that does not exist
     ├── ServiceRefused  the service that a command asked did not do it
     ├── RowsRefused   some rows of a file were not imported
+    ├── JobsLost      the process of the jobs is not there (retry can help)
     ├── PortInUse     the service can't listen where it should
     └── FeatureStoreUnavailable  the files of the features can't be read or written (retry can help)
 """
@@ -57,4 +58,10 @@ class PortInUse(DecisionError):
 class FeatureStoreUnavailable(DecisionError):
     status = 503
     code = "feature-store-unavailable"
+    retry = True
+
+
+class JobsLost(DecisionError):
+    status = 503
+    code = "jobs-lost"
     retry = True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 import structlog
@@ -25,10 +25,8 @@ from decision.selecting import Selecting
 from delivery.service import Delivery
 from feature_repo.disk import using
 from feature_repo.store import FeatureRepository
-from learning.policy import LearnedPolicy
 from learning.reward_service import RewardService
 from learning.training import Training
-from learning.versions import PolicyVersion
 from storage.clock import Clock
 from storage.errors import NextplayError
 from storage.leases import Fence, LeaseHeld
@@ -80,6 +78,33 @@ class StoreLock:
         self._threads.release()
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """How jobs ended that were to stop: whether all they had queued is written, and which had not ended."""
+
+    written: bool
+    jobs: list[str]
+
+
+class JobRunner(Protocol):
+    """Runs jobs when asked, wherever they run."""
+
+    def run(self, name: str) -> Report:
+        """Run a job now and return what it did (see `Jobs.run`)."""
+        ...
+
+
+class JobSchedule(Protocol):
+    """Runs jobs by themselves."""
+
+    def start(self) -> None:
+        """Start running the jobs."""
+        ...
+
+    def stop(self, seconds: float) -> Ended:
+        """Let the running jobs end after their batch and start no more, for at most `seconds`."""
+        ...
+
+
 class Jobs:
     """One run of a job at a time; different jobs may run side by side."""
 
@@ -98,7 +123,6 @@ class Jobs:
         rewards: RewardService,
         training: Training,
         keep_ledger: Callable[[datetime], int],
-        load_policy: Callable[[str], PolicyVersion],
         published: Callable[[], None],
         fences: Mapping[str, Fence],
         keeper: LeaseKeeper | None,
@@ -124,7 +148,6 @@ class Jobs:
         self._rewards = rewards
         self._training = training
         self._keep_ledger = keep_ledger
-        self._load_policy = load_policy
         self._published = published
         self._fences = fences
         self._keeper = keeper
@@ -172,14 +195,6 @@ class Jobs:
         self._delivery.stop()
         for fence in self._fences.values():
             fence.stop()
-
-    def policy_of(self, version: str) -> LearnedPolicy:
-        """Return a policy version that was ever in charge.
-
-        Raises:
-            learning.errors.UnknownVersion: it is not kept.
-        """
-        return self._load_policy(version).serve()
 
     @contextmanager
     def _turn(self, name: str) -> Iterator[None]:
@@ -249,23 +264,18 @@ class Scheduler:
         ]
 
     def start(self) -> None:
-        """Start running the jobs."""
         for thread in self._threads:
             thread.start()
 
-    def stop(self, seconds: float) -> list[str]:
-        """Let the running jobs end after their batch and start no more.
-
-        Returns:
-            The names of the jobs that have not ended after `seconds`.
-        """
+    def stop(self, seconds: float) -> Ended:
         self._stop.set()
         self._jobs.stop()
         until = time.monotonic() + seconds
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, until - time.monotonic()))
-        return [thread.name.removeprefix("job-") for thread in self._threads if thread.is_alive()]
+        left = [thread.name.removeprefix("job-") for thread in self._threads if thread.is_alive()]
+        return Ended(written=True, jobs=left)
 
     def _repeat(self, name: str, seconds: float) -> None:
         while not self._stop.is_set():

@@ -74,10 +74,14 @@ def process_name() -> str:
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """How a service ended: whether all queued writes were done, and whether nothing is at work any more."""
+    """How a service ended: whether all queued writes were done, and whether nothing is at work any more.
+
+    `jobs` are the names of those that had not ended in time.
+    """
 
     written: bool
     all_ended: bool
+    jobs: list[str] = []
 
 
 class StopSignals:

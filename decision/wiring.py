@@ -21,12 +21,13 @@ from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.service import Audiences, set_tag
 from decision.address_key import open_address_hash
+from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
-from decision.files import read_files
+from decision.files import LibraryFiles, read_files
 from decision.following import Follower
 from decision.gate import CapGate
 from decision.importing import open_imports
-from decision.jobs import Jobs, Scheduler, StoreLock
+from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler, StoreLock
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.selecting import Selecting
 from decision.settings import Settings
@@ -37,6 +38,7 @@ from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
 from learning import repository as learning_repository
 from learning.errors import VersionTaken
+from learning.policy import LearnedPolicy
 from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
@@ -49,13 +51,12 @@ from storage.clock import Clock, SimulatedClock, SystemClock
 from storage.engine import Database
 from storage.leases import Fence, Leases
 from storage.retention import Retention, purge, retention_of
+from storage.turns import Borrower
 
 _log = structlog.get_logger(__name__)
 
 # The name of the only process over a SQLite file.
 _ALONE = "delivery"
-# Enrolments or messages of a turn of the writer: who waits for an answer waits at most for one such turn.
-DELIVERY_BATCH = 100
 _READ_FEATURES = frozenset((API, "push", "features", "audiences"))
 # Of the time to stop, the share kept for queued writes and leases when jobs take long.
 _RESERVE = 0.2
@@ -68,8 +69,21 @@ _PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
 class Service:
     """Everything that runs in one process. Close it to finish what is under way."""
 
-    def __init__(self, settings: Settings, process: Process | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        process: Process | None = None,
+        *,
+        files: LibraryFiles | None = None,
+        apart: JobsApart | None = None,
+        turns: Borrower | None = None,
+    ) -> None:
         """Open the database; to answer requests, also publish the library and load the policy in charge.
+
+        Args:
+            files: of the library, if they were read already.
+            apart: a process for the jobs, which is started; None: they run in this one.
+            turns: in the process of the jobs, those of the SQLite file's owner.
 
         Raises:
             NextplayError: something is missing, wrong or in use; nothing was half-done.
@@ -77,15 +91,19 @@ class Service:
         self.settings = settings
         self.process = process or Process()
         self.draining = False
+        self.apart = apart
         self.clock: Clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
         # All files are read before anything is opened or written.
-        files = read_files(settings.library_folder)
+        files = files or read_files(settings.library_folder)
         draft, definitions, policy_spec = files.draft, files.definitions, files.policy
         self._policy_spec, self._vocabularies = policy_spec, files.vocabularies
         with ExitStack() as opened:
-            self.database = open_database(settings)
+            self.database = open_database(settings, turns)
             opened.callback(self.database.close)
-            name, self._keeper = self._life(opened)
+            self._keeper: LeaseKeeper | None = None
+            name = _ALONE
+            if apart is None:
+                name, self._keeper = self._life(opened)
             self.identity = IdentityService(
                 self.database, settings.identities, phone_region=settings.phone_region
             )
@@ -95,12 +113,10 @@ class Service:
             )
             self.features = FeatureRepository(settings.data / "features", files.specs)
             store = StoreLock(settings.data / "features" / "online.lock")
-            if self.process.roles & _READ_FEATURES:
+            if self.process.roles & _READ_FEATURES and turns is None:
                 with store:
                     self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
-            self.training = Training(fences["learn"].database, policy_spec, self._vocabularies)
-            opened.callback(self.training.close)
             self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
             self.selecting = Selecting(
                 self.database,
@@ -122,9 +138,7 @@ class Service:
                 set_tag,
                 gate=CapGate(counters),
                 holder=name,
-                batch=DELIVERY_BATCH,
             )
-            delivery.recover()
             self._follower: Follower | None = None
             if API in self.process.roles:
                 self.decider = Decider(
@@ -144,27 +158,36 @@ class Service:
                     audiences=[audience.id for audience in definitions.audiences],
                     identity=self.identity,
                 )
-            self.jobs = Jobs(
-                clock=self.clock,
-                identity=self.identity,
-                feed=FeatureFeed(fences["push"].database, self.features),
-                computed=FeatureFeed(fences["features"].database, self.features),
-                features=self.features,
-                store=store,
-                audiences=self.audiences,
-                selecting=self.selecting,
-                delivery=delivery,
-                rewards=RewardService(fences["reward"].database),
-                training=self.training,
-                keep_ledger=partial(
-                    _keep_ledger, fences["ledger"].database, retention_of(settings.retention)
-                ),
-                load_policy=self._policy_version,
-                published=self._follower.refresh if self._follower else _nobody_serves,
-                fences=fences,
-                keeper=self._keeper,
-            )
-            self._scheduler = Scheduler(self.jobs, sorted(self.process.roles & set(JOBS)))
+            self.training: Training | None = None
+            self.jobs: JobRunner
+            self._schedule: JobSchedule
+            if apart is not None:
+                apart.open(self.clock, self.database.writer, self._published)
+                self.jobs = self._schedule = apart
+            else:
+                delivery.recover()
+                self.training = Training(fences["learn"].database, policy_spec, self._vocabularies)
+                opened.callback(self.training.close)
+                self.jobs = jobs = Jobs(
+                    clock=self.clock,
+                    identity=self.identity,
+                    feed=FeatureFeed(fences["push"].database, self.features),
+                    computed=FeatureFeed(fences["features"].database, self.features),
+                    features=self.features,
+                    store=store,
+                    audiences=self.audiences,
+                    selecting=self.selecting,
+                    delivery=delivery,
+                    rewards=RewardService(fences["reward"].database),
+                    training=self.training,
+                    keep_ledger=partial(
+                        _keep_ledger, fences["ledger"].database, retention_of(settings.retention)
+                    ),
+                    published=self._follower.refresh if self._follower else _nobody_serves,
+                    fences=fences,
+                    keeper=self._keeper,
+                )
+                self._schedule = Scheduler(jobs, sorted(self.process.roles & set(JOBS)))
             self._opened = opened.pop_all()
 
     def start(self) -> None:
@@ -174,7 +197,7 @@ class Service:
         if self.settings.schedule:
             if self._keeper is not None:
                 self._keeper.want(sorted(self.process.roles & set(SINGLETONS)))
-            self._scheduler.start()
+            self._schedule.start()
         _log.info("started", roles=sorted(self.process.roles))
 
     def close(self, seconds: float | None = None) -> Closed:
@@ -189,9 +212,9 @@ class Service:
         self.draining = True
         seconds = self.process.drain if seconds is None else seconds
         until = time.monotonic() + seconds
-        jobs = self._scheduler.stop(seconds * (1 - _RESERVE))
-        if jobs:
-            _log.warning("jobs did not end in time; they go on when they run again", jobs=jobs)
+        ended = self._schedule.stop(seconds * (1 - _RESERVE))
+        if ended.jobs:
+            _log.warning("jobs did not end in time; they go on when they run again", jobs=ended.jobs)
         if self._follower is not None:
             self._follower.stop()
         if self._keeper is None:
@@ -199,7 +222,26 @@ class Service:
         else:
             written = _within(until, self.database.writer.close)
             _within(until, self._keeper.stop)
-        return Closed(written, not jobs and written and _within(until, self._opened.close))
+        all_ended = not ended.jobs and written and _within(until, self._opened.close)
+        return Closed(written and ended.written, all_ended, ended.jobs)
+
+    def policy_of(self, version: str) -> LearnedPolicy:
+        """Return a policy version that was ever in charge.
+
+        Raises:
+            learning.errors.UnknownVersion: it is not kept.
+        """
+        with self.database.read() as connection:
+            return learning_repository.version(connection, version).serve()
+
+    def _published(self, job: str) -> None:
+        """Serve what a job in another process has published."""
+        if job == "audiences":
+            # A second evaluation as of the same moment looks to the follower like the first.
+            with self.database.read() as connection:
+                self.audiences.memberships.load(connection)
+        if self._follower is not None:
+            self._follower.refresh()
 
     def _life(self, opened: ExitStack) -> tuple[str, LeaseKeeper | None]:
         """Return the name of this process, and what keeps its leases if there may be other processes.
@@ -240,13 +282,9 @@ class Service:
                 # Another process that starts now was faster; its version is there to be read.
                 continue
 
-    def _policy_version(self, version: str) -> PolicyVersion:
-        with self.database.read() as connection:
-            return learning_repository.version(connection, version)
 
-
-def open_database(settings: Settings) -> Database:
-    """Open the database of the settings.
+def open_database(settings: Settings, turns: Borrower | None = None) -> Database:
+    """Open the database of the settings; on SQLite, with `turns`, as the guest of the process that owns it.
 
     A SQLite file is created or brought up to date, for nobody else uses it. Postgres is not: other processes
     may run on it.
@@ -256,7 +294,7 @@ def open_database(settings: Settings) -> Database:
     """
     url = settings.url
     if not url.startswith("postgres"):
-        database = Database(url)
+        database = Database(url, turns=turns)
         try:
             database.write(_change_nothing)
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -14,6 +15,7 @@ from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
+from storage.pace import Pace
 from storage.times import EPOCH
 from storage.writer import TURN_ROWS
 
@@ -56,6 +58,7 @@ class Wallet:
         self._database = database
         self._clock = clock
         self._batch = batch
+        self._expiring = Pace(batch)
 
     def issue(self, connection: Connection, new: Sequence[Coupon], now: datetime) -> int:
         """Put new coupons into their users' wallets; return how many."""
@@ -82,10 +85,10 @@ class Wallet:
     def expire_due(self) -> Report:
         """Let all open coupons expire whose time is over at the present moment."""
         total = Report()
-        while expired := self._database.write(self._expire, rows=self._batch):
+        more = True
+        while more:
+            more, expired = self._database.write(self._expire, rows=self._batch)
             total += Report(expired=expired)
-            if expired < self._batch:
-                break
         return total
 
     def of_user(self, user_id: str) -> list[tuple[Coupon, str]]:
@@ -93,12 +96,15 @@ class Wallet:
         with self._database.read() as connection:
             return repository.coupons_of_user(connection, user_id)
 
-    def _expire(self, connection: Connection) -> int:
+    def _expire(self, connection: Connection) -> tuple[bool, int]:
+        return self._expiring.turn(connection, partial(self._expire_some, connection))
+
+    def _expire_some(self, connection: Connection, limit: int) -> tuple[int, int]:
         now = self._clock.now()
-        due = repository.claim_expiring(connection, now, self._batch)
+        due = repository.claim_expiring(connection, now, limit)
         repository.close_coupons(connection, due, "expired")
         ledger.append(connection, [coupon_fact(one, "expired", one.expires_at) for one in due], now)
-        return len(due)
+        return len(due), len(due)
 
 
 def coupon_fact(one: Coupon, label: str, at: datetime) -> NewFact:

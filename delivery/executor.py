@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -26,6 +28,7 @@ from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
 from storage.ledger import Fact, Kind
+from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
 # The name under which the ledger keeps how far events were routed.
@@ -38,12 +41,14 @@ class Executor:
     def __init__(
         self, database: Database, clock: Clock, plans: Plans, effects: Effects, *, batch: int = TURN_ROWS
     ) -> None:
-        """`batch` is the number of events or enrolments of a turn, at most `storage.writer.TURN_ROWS`."""
+        """`batch` is the most events or enrolments of a turn, at most `storage.writer.TURN_ROWS`."""
         self._database = database
         self._clock = clock
         self._plans = plans
         self._effects = effects
         self._batch = batch
+        self._routing = Pace(batch)
+        self._advancing = Pace(batch)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -85,25 +90,32 @@ class Executor:
 
         Within a turn a user's events are applied in the order in which they happened.
         """
-        return self._until_short(self._route)
+        # Those that come in meanwhile are for the next time, or a busy service would never get to the rest.
+        with self._database.read() as connection:
+            head = ledger.head(connection)
+        return self._until_short(partial(self._route, head=head))
 
     def advance_due(self) -> Report:
         """Advance the enrolments whose time is up at the present moment, each by one wait."""
-        return self._until_short(self._advance_due)
+        return self._until_short(partial(self._advance_due, now=self._clock.now()))
 
-    def _until_short(self, turn: Callable[[Connection], tuple[int, Report]]) -> Report:
+    def _until_short(self, turn: Callable[[Connection], tuple[bool, Report]]) -> Report:
         total = Report()
         while True:
-            taken, report = self._database.write(turn, rows=self._batch)
+            more, report = self._database.write(turn, rows=self._batch)
             total += report
-            if taken < self._batch or self._stopping.is_set():
+            if not more or self._stopping.is_set():
                 return total
 
-    def _route(self, connection: Connection) -> tuple[int, Report]:
+    def _route(self, connection: Connection, head: int) -> tuple[bool, Report]:
+        return self._routing.turn(connection, partial(self._route_some, connection, head))
+
+    def _route_some(self, connection: Connection, head: int, limit: int) -> tuple[int, Report]:
         position = repository.hold_reader(connection, READER)
         if position is None:
             return 0, Report()
-        facts = ledger.read_after(connection, position, kind=Kind.EVENT, limit=self._batch)
+        found = ledger.read_after(connection, position, kind=Kind.EVENT, limit=limit)
+        facts = [fact for fact in found if fact.seq <= head]
         if not facts:
             return 0, Report()
         ledger.advance(connection, READER, facts[-1].seq, [Kind.EVENT])
@@ -119,8 +131,11 @@ class Executor:
         report = self._apply(connection, woken)
         return len(facts), report + Report(events=len(facts))
 
-    def _advance_due(self, connection: Connection) -> tuple[int, Report]:
-        due = repository.claim_due(connection, self._clock.now(), self._batch)
+    def _advance_due(self, connection: Connection, now: datetime) -> tuple[bool, Report]:
+        return self._advancing.turn(connection, partial(self._advance_some, connection, now))
+
+    def _advance_some(self, connection: Connection, now: datetime, limit: int) -> tuple[int, Report]:
+        due = repository.claim_due(connection, now, limit)
         return len(due), self._apply(connection, [(enrolment, _DUE) for enrolment in due])
 
     def _apply(self, connection: Connection, woken: Sequence[tuple[Enrolment, Sequence[Cause]]]) -> Report:

@@ -31,6 +31,7 @@ from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
 from storage.ledger import Kind, NewFact
+from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
 # Long enough for a whole batch on a slow provider; a crash delays its messages by no more than this.
@@ -74,6 +75,8 @@ class Relay:
         self._gate = gate
         self._holder = holder
         self._batch = batch
+        self._claiming = Pace(batch)
+        self._recording = Pace(batch)
         self._lease = lease
         self._renderer = Renderer()
         self._stopping = threading.Event()
@@ -95,24 +98,31 @@ class Relay:
         total = Report()
         while True:
             until = self._clock.now() + self._lease
-            taken, attempts, report = self._database.write(
+            more, (attempts, report) = self._database.write(
                 partial(self._claim, until=until), rows=self._batch
             )
             reached("relay.claimed")
             outcomes = [self._hand_over(attempt) for attempt in attempts if self._clock.now() < until]
             if outcomes:
                 reached("relay.handed_over")
-                report += self._database.write(
-                    partial(self._record, outcomes=outcomes),
-                    rows=len(outcomes),
+            while outcomes:
+                recorded, some = self._database.write(
+                    partial(self._record, outcomes=outcomes), rows=len(outcomes)
                 )
+                outcomes = outcomes[recorded:]
+                report += some
             total += report
-            if taken < self._batch or self._stopping.is_set():
+            if not more or self._stopping.is_set():
                 return total
 
-    def _claim(self, connection: Connection, until: datetime) -> tuple[int, list[_Attempt], Report]:
+    def _claim(self, connection: Connection, until: datetime) -> tuple[bool, tuple[list[_Attempt], Report]]:
+        return self._claiming.turn(connection, partial(self._claim_some, connection, until))
+
+    def _claim_some(
+        self, connection: Connection, until: datetime, limit: int
+    ) -> tuple[int, tuple[list[_Attempt], Report]]:
         now = self._clock.now()
-        claimed = repository.claim_messages(connection, now, self._batch)
+        claimed = repository.claim_messages(connection, now, limit)
         enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
         settled: list[Settled] = []
         facts: list[NewFact] = []
@@ -137,7 +147,7 @@ class Relay:
         ledger.append(connection, facts, now)
         held = repository.lease(connection, free, self._holder, until)
         attempts = [self._attempt(connection, one, enrolments[one.enrolment_id]) for one in held]
-        return len(claimed), attempts, _counts(settled)
+        return len(claimed), (attempts, _counts(settled))
 
     def _lost(self, one: Queued, enrolment: Enrolment) -> Settled | None:
         """Say what becomes of a message whose last attempt was never recorded; None: it is repeated."""
@@ -186,7 +196,15 @@ class Relay:
             return _Outcome(attempt, now, reason=f"{type(error).__name__}: {error}", retry_after=delay)
         return _Outcome(attempt, now, receipt)
 
-    def _record(self, connection: Connection, outcomes: list[_Outcome]) -> Report:
+    def _record(self, connection: Connection, outcomes: list[_Outcome]) -> tuple[int, Report]:
+        """Record as many of the outcomes as fit into the turn, from the first on; returns how many."""
+        _, recorded = self._recording.turn(connection, partial(self._record_some, connection, outcomes))
+        return recorded
+
+    def _record_some(
+        self, connection: Connection, outcomes: list[_Outcome], limit: int
+    ) -> tuple[int, tuple[int, Report]]:
+        outcomes = outcomes[:limit]
         now = self._clock.now()
         held = repository.still_held(connection, [outcome.attempt.queued for outcome in outcomes])
         settled: list[Settled] = []
@@ -203,7 +221,7 @@ class Relay:
                 self._gate.committed(connection, outcome.attempt.enrolment, now)
         repository.settle(connection, settled)
         ledger.append(connection, facts, now)
-        return _counts(settled) + Report(sent=sent)
+        return len(outcomes), (len(outcomes), _counts(settled) + Report(sent=sent))
 
 
 def _unknown(one: Queued, why_not_again: str = "") -> Settled:

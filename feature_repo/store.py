@@ -32,6 +32,11 @@ _log = structlog.get_logger(__name__)
 BATCH = 500  # rows a push hands over at once
 
 
+def import_feast() -> None:
+    """Import Feast now, which takes seconds, rather than at the first use."""
+    import feast  # noqa: F401, PLC0415
+
+
 class FeatureRepository:
     """A Feast repository with all its state below `root`.
 

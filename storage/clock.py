@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -40,6 +41,7 @@ class SimulatedClock:
     def __init__(self, start: datetime) -> None:
         self._now = _aware(start)
         self._lock = threading.Lock()
+        self._followers: list[Callable[[datetime], None]] = []
 
     def now(self) -> datetime:
         return self._now
@@ -58,6 +60,13 @@ class SimulatedClock:
                     f"{moment.isoformat()} lies before it"
                 )
             self._now = moment
+            for follower in self._followers:
+                follower(moment)
+
+    def follow(self, follower: Callable[[datetime], None]) -> None:
+        """Have a function told of every move from now on, in their order, before the move returns."""
+        with self._lock:
+            self._followers.append(follower)
 
 
 def _aware(moment: datetime) -> datetime:

@@ -13,24 +13,33 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from storage.errors import ConfigurationError, DatabaseInUse, DatabaseUnavailable
 from storage.migrate import check_schema, upgrade
-from storage.writer import Lane, PooledWriter, SqliteWriter, Work, Writer
+from storage.sqlite_writer import GuestWriter, SqliteWriter
+from storage.turns import Borrower
+from storage.writer import Lane, PooledWriter, Work, Writer
 
 T = TypeVar("T")
 
 _POSTGRES_DRIVER = "postgresql+psycopg"
 _SQLITE_BUSY_MS = 5_000
 _SQLITE_CACHE_KIB = 64 * 1024
+# Seconds that a guest waits for the one before it to be gone: a killed process takes a moment to end.
+_GUEST_SECONDS = 30.0
 
 
 class Database:
     """An opened database whose schema is that of the code.
 
     Reads take any of a pool of connections and never block a write; every write goes through `writer`.
-    On SQLite the file belongs to one server at a time (a lock file beside it says so).
+    On SQLite the file belongs to one server at a time (a lock file beside it says so), which may lend turns
+    of its writer to one other process, its guest.
     """
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = True, turns: Borrower | None = None) -> None:
         """Open `url` (`sqlite:///path/to/file.db` or `postgresql://…`), creating tables in an empty database.
+
+        Args:
+            create: create missing tables and bring old ones up to date.
+            turns: lent by the process that owns the SQLite file; then this one opens it as a guest.
 
         Raises:
             ConfigurationError: the URL can't be understood.
@@ -42,15 +51,16 @@ class Database:
         self._lock: FileLock | None = None
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self._lock = _own_file(self.url)
+            self._lock = _own_file(self.url) if turns is None else _visit_file(self.url)
             write_engine = _sqlite_engine(self.url, read_only=False)
             self._read_engine = _sqlite_engine(self.url, read_only=True)
         else:
             write_engine = self._read_engine = create_engine(self.url, pool_size=16, pool_pre_ping=True)
         self._write_engine = write_engine
         try:
-            with write_engine.connect() as connection:
-                if create:
+            # A guest looks without writing: it is not its turn.
+            with (write_engine if turns is None else self._read_engine).connect() as connection:
+                if create and turns is None:
                     upgrade(connection)
                 check_schema(connection)
         except DBAPIError as error:
@@ -62,7 +72,13 @@ class Database:
         except BaseException:
             self._release()
             raise
-        self.writer: Writer = SqliteWriter(write_engine) if self.is_sqlite else PooledWriter(write_engine)
+        self.writer: Writer
+        if not self.is_sqlite:
+            self.writer = PooledWriter(write_engine)
+        elif turns is None:
+            self.writer = SqliteWriter(write_engine)
+        else:
+            self.writer = GuestWriter(write_engine, turns)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -118,6 +134,19 @@ def _own_file(url: URL) -> FileLock:
     except OSError as error:
         raise DatabaseUnavailable(
             f"can't write to {path.parent}: {error.strerror}; check its permissions"
+        ) from error
+    return lock
+
+
+def _visit_file(url: URL) -> FileLock:
+    """Wait until no other guest is left, of this server or of one before it."""
+    path = Path(str(url.database))
+    lock = FileLock(path.with_name(path.name + ".guest.lock"), thread_local=False)
+    try:
+        lock.acquire(timeout=_GUEST_SECONDS)
+    except Timeout as error:
+        raise DatabaseInUse(
+            f"the jobs of an earlier nextplay process still use {path}; end that process first"
         ) from error
     return lock
 

@@ -219,6 +219,11 @@ def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
     return result
 
 
+def head(connection: Connection) -> int:
+    """Return the number of the last fact that can be seen, 0 when there is none."""
+    return connection.execute(select(func.max(facts.c.seq))).scalar() or 0
+
+
 def position_of(connection: Connection, reader: str) -> int:
     """Return how far a named reader has come: the `seq` of the last fact it took, 0 at the start."""
     return connection.execute(select(reader_position(reader))).scalar() or 0

@@ -1,21 +1,17 @@
-"""Group commit: many callers, one durable transaction a turn.
+"""Durable writes for many callers, behind one interface.
 
-On SQLite one thread owns the only writing connection. A turn takes what somebody waits for, decisions
-first, or else at most `TURN_ROWS` rows of background work, which is owed every other turn; it runs them in
-one transaction, commits once (`synchronous=FULL`) and only then answers. On Postgres the same interface runs
-each piece of work in its own transaction on a pooled connection.
+On SQLite many pieces of work share a transaction, one after the other (`storage.sqlite_writer`); on Postgres
+each has its own, on a pooled connection.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -75,107 +71,6 @@ class Meter(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Job:
-    work: Work[Any]
-    rows: int
-    future: Future[Any]
-
-
-class SqliteWriter:
-    """The one thread that writes to a SQLite database."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._lanes: dict[Lane, deque[_Job]] = {lane: deque() for lane in Lane}
-        self._waiting_rows = dict.fromkeys(Lane, 0)
-        self.meter: Meter | None = None
-        self._ready = threading.Condition()
-        self._closing = False
-        self._background_owed = False
-        self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
-        self._thread.start()
-
-    @property
-    def waiting_rows(self) -> dict[Lane, int]:
-        """Rows that wait to be written, by lane."""
-        return dict(self._waiting_rows)
-
-    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
-        if lane is not Lane.DECISION and rows > TURN_ROWS:
-            raise ValueError(f"a piece of work may write {TURN_ROWS} rows at a turn, not {rows}: split it")
-        future: Future[T] = Future()
-        with self._ready:
-            if self._closing:
-                raise DatabaseUnavailable(
-                    "the service is shutting down and takes no more writes; try again later"
-                )
-            if self._waiting_rows[lane] + rows > QUEUE_ROWS:
-                raise _refusal(self._waiting_rows[lane], lane, self.meter)
-            self._lanes[lane].append(_Job(work, rows, future))
-            self._waiting_rows[lane] += rows
-            self._ready.notify()
-        return future
-
-    def close(self) -> None:
-        with self._ready:
-            self._closing = True
-            self._ready.notify()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with self._engine.connect() as connection:
-            while True:
-                with self._ready:
-                    while not (self._closing or any(self._lanes.values())):
-                        self._ready.wait()
-                    turn = self._take_turn()
-                if not turn:
-                    return
-                self._commit_together(connection, turn)
-
-    def _take_turn(self) -> list[_Job]:
-        """Take what somebody waits for, or else background work, which is owed every other turn."""
-        if (self._lanes[Lane.DECISION] or self._lanes[Lane.REQUEST]) and not (
-            self._background_owed and self._lanes[Lane.BACKGROUND]
-        ):
-            self._background_owed = True
-            return self._take(Lane.DECISION, TURN_DECISIONS) + self._take(Lane.REQUEST, TURN_ROWS)
-        self._background_owed = False
-        return self._take(Lane.BACKGROUND, TURN_ROWS)
-
-    def _take(self, lane: Lane, limit: int) -> list[_Job]:
-        queue, taken, jobs = self._lanes[lane], 0, list[_Job]()
-        while queue and (not jobs or taken + queue[0].rows <= limit):
-            job = queue.popleft()
-            taken += job.rows
-            jobs.append(job)
-        self._waiting_rows[lane] -= taken
-        return jobs
-
-    def _commit_together(self, connection: Connection, turn: list[_Job]) -> None:
-        started = time.perf_counter()
-        try:
-            with connection.begin():
-                results = [job.work(connection) for job in turn]
-                run_deferred(connection)
-                reached("writer.before_commit")
-        except Exception as error:  # noqa: BLE001 - whatever it was, it belongs to one caller, not to the thread
-            forget_deferred(connection)
-            if len(turn) == 1:
-                turn[0].future.set_exception(_explained(error))
-                return
-            # One of them failed and took the others with it: each gets a transaction of its own.
-            for job in turn:
-                self._commit_together(connection, [job])
-            return
-        reached("writer.committed")
-        if self.meter is not None:
-            self.meter.committed(sum(job.rows for job in turn), time.perf_counter() - started)
-        for job, result in zip(turn, results, strict=True):
-            job.future.set_result(result)
-
-
 class PooledWriter:
     """Each piece of work in its own transaction on a pooled connection (Postgres)."""
 
@@ -197,7 +92,7 @@ class PooledWriter:
         with self._lock:
             waiting = sum(self._waiting_rows.values())
             if waiting + rows > QUEUE_ROWS:
-                raise _refusal(waiting, lane, self.meter)
+                raise refusal(waiting, lane, self.meter)
             self._waiting_rows[lane] += rows
         try:
             future = self._pool.submit(self._commit, work, rows)
@@ -226,14 +121,14 @@ class PooledWriter:
                 self.meter.committed(rows, time.perf_counter() - started)
             return result
         except DBAPIError as error:
-            raise _explained(error) from error
+            raise explained(error) from error
 
     def _done(self, rows: int, lane: Lane) -> None:
         with self._lock:
             self._waiting_rows[lane] -= rows
 
 
-def _refusal(waiting_rows: int, lane: Lane, meter: Meter | None) -> WriterBusy:
+def refusal(waiting_rows: int, lane: Lane, meter: Meter | None) -> WriterBusy:
     if meter is not None:
         meter.refused(lane)
     return WriterBusy(
@@ -241,7 +136,7 @@ def _refusal(waiting_rows: int, lane: Lane, meter: Meter | None) -> WriterBusy:
     )
 
 
-def _explained(error: Exception) -> Exception:
+def explained(error: Exception) -> Exception:
     """Turn what the driver says of a lost, full or read-only database into our own error."""
     if isinstance(error, NextplayError) or not isinstance(error, DBAPIError):
         return error

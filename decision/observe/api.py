@@ -11,10 +11,11 @@ from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 
+from decision.apart.measured import Together
 from decision.errors import PortInUse
 from decision.observe import metrics
 from decision.observe.requests import ObserveRequests
-from decision.observe.standing import Standing
+from decision.observe.standing import OF_JOBS, READERS, Standing
 
 if TYPE_CHECKING:
     from decision.wiring import Service
@@ -27,8 +28,12 @@ def watch(service: Service) -> CollectorRegistry:
     """Count what the service does from now on; returns what was counted and how it stands."""
     metrics.watch(service.database)
     registry = CollectorRegistry()
-    registry.register(metrics.REGISTRY)
-    registry.register(Standing(service))
+    if service.apart is None:
+        registry.register(metrics.REGISTRY)
+        registry.register(Standing(service))
+    else:
+        registry.register(Together(service.apart))
+        registry.register(Standing(service, set(READERS) - set(OF_JOBS)))
     return registry
 
 

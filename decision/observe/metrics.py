@@ -17,7 +17,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 from audiences.tracking.answers import Answer
 from storage.engine import Database
-from storage.writer import Lane, PooledWriter, SqliteWriter
+from storage.sqlite_writer import SqliteWriter
+from storage.writer import Lane, PooledWriter
 
 # Not the library's own default: packages we use register theirs there.
 REGISTRY = CollectorRegistry()

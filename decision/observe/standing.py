@@ -25,7 +25,8 @@ from delivery.tables import enrolments, outbox
 from learning.tables import policies
 from learning.vw_learner import VwLearner
 from storage.engine import Database
-from storage.writer import PooledWriter, SqliteWriter
+from storage.sqlite_writer import SqliteWriter
+from storage.writer import PooledWriter
 
 if TYPE_CHECKING:
     from decision.wiring import Service
@@ -42,8 +43,10 @@ Values = Mapping[tuple[str, ...], float]
 class Standing(Collector):
     """Reads how a service stands."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, readers: Iterable[str] = ()) -> None:
+        """`readers`: names of the parts to read; none: all."""
         self._service = service
+        self._readers = frozenset(readers or READERS)
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
         self._kept: list[Metric] = []
@@ -59,6 +62,8 @@ class Standing(Collector):
 
     def _read(self) -> Iterator[Metric]:
         for read, families in _READERS:
+            if read.__name__ not in self._readers:
+                continue
             try:
                 found = read(self._service)
             except Exception as error:  # noqa: BLE001 - a part that can't be read must not hide the others
@@ -119,7 +124,7 @@ def policy(service: Service) -> tuple[Values, Values]:
 
 def learner(service: Service) -> tuple[Values, Values]:
     """Whether the learner's process runs, and how many were lost. It starts with the first rewards."""
-    process = service.training.learner
+    process = service.training.learner if service.training is not None else None
     if not isinstance(process, VwLearner):
         return {}, {}
     return {(): float(process.pid is not None)}, {(): float(max(0, process.starts - 1))}
@@ -202,3 +207,7 @@ _READERS: tuple[tuple[_Reader, tuple[_Family, ...]], ...] = (
     (features, (("nextplay_features_age_seconds", "Age of the latest snapshot of the features.", []),)),
     (database, (("nextplay_database_bytes", "What the database takes on disk.", ["part"]),)),
 )
+
+# The names of all parts, and of those that are the jobs'.
+READERS = tuple(read.__name__ for read, _ in _READERS)
+OF_JOBS = (learner.__name__,)

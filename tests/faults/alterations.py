@@ -82,7 +82,7 @@ def slow_hand_overs() -> None:
 
 def acknowledge_before_commit() -> None:
     """Answer before the transaction has ended: what a writer without a durable commit would do."""
-    from storage import writer
+    from storage import sqlite_writer
     from storage.faultpoints import reached
     from storage.statements import forget_deferred, run_deferred
 
@@ -102,7 +102,7 @@ def acknowledge_before_commit() -> None:
                 if not job.future.done():
                     job.future.set_exception(error)
 
-    writer.SqliteWriter._commit_together = commit_together  # type: ignore[method-assign]
+    sqlite_writer.SqliteWriter._commit_together = commit_together  # type: ignore[method-assign]
 
 
 def no_message_lease() -> None:

@@ -40,12 +40,15 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
     "learn.published": (1, ("reward", "learn", FORTNIGHT)),
 }
 SQLITE, POSTGRES = "SQLite", "Postgres"
-ANYWHERE, STARTING, LEARNER = "anywhere", "while starting", "the learner's process"
+ANYWHERE, STARTING = "anywhere", "while starting"
+LEARNER, JOBS_PROCESS = "the learner's process", "the jobs' process"
 DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
 # How long an aimed service may live before it is killed where it happens to be.
 _AIMED_SECONDS = 8.0
 _LIVES_A_CAMPAIGN = 25
 _BACK_SHARE = 0.2
+# How often a server dies right after the process of its jobs, instead of starting another.
+_TOGETHER_SHARE = 0.5
 
 
 @dataclass
@@ -100,9 +103,13 @@ class Campaign:
             self.harness.start(doomed=self._chance.uniform(0.1, 2.0))
             return self._dies(STARTING)
         self._alive()
-        {LEARNER: self._learner, DISK: self._disk, CUT: self._cut, CRASH: self._crash}.get(
-            fault, self._anywhere
-        )()
+        {
+            LEARNER: self._learner,
+            JOBS_PROCESS: self._jobs,
+            DISK: self._disk,
+            CUT: self._cut,
+            CRASH: self._crash,
+        }.get(fault, self._anywhere)()
         return True
 
     def end(self) -> Tally:
@@ -133,10 +140,16 @@ class Campaign:
         ready = self.harness.start(f"{point}:{self._chance.randint(1, most)}")
         if ready:
             self.harness.load.resume(jobs)
-            if not self.harness.wait_dead(_AIMED_SECONDS):
+            died = self.harness.wait_killed(_AIMED_SECONDS)
+            if died is None:
                 self.harness.kill()
                 self._dies(ANYWHERE)
                 return False
+            if died == "jobs" and self._chance.random() < _TOGETHER_SHARE:
+                self.harness.kill()
+            elif died == "jobs":
+                # Another one takes over, under load.
+                time.sleep(0.5)
         return self._dies(point)
 
     def _dies(self, step: str) -> bool:
@@ -158,6 +171,14 @@ class Campaign:
             if self.harness.kill_learner():
                 self.tally.kills[LEARNER, self._where] += 1
                 break
+        time.sleep(0.5)
+        self.harness.load.pause()
+
+    def _jobs(self) -> None:
+        self.harness.load.resume()
+        time.sleep(self._chance.uniform(0.2, 1.0))
+        if self.harness.kill_jobs():
+            self.tally.kills[JOBS_PROCESS, self._where] += 1
         time.sleep(0.5)
         self.harness.load.pause()
 
@@ -198,7 +219,7 @@ def plan(kills: int, *, postgres: bool, chance: random.Random) -> list[str]:
     """Return the faults of one kind of database: `kills` of processes, and outages beside them."""
     each = max(1, round(kills * 0.065))
     faults = [point for point in AIMS for _ in range(each)]
-    faults += [STARTING] * each + [LEARNER] * (2 * each)
+    faults += [STARTING] * each + [LEARNER] * each + [JOBS_PROCESS] * (2 * each)
     faults += [ANYWHERE] * max(1, kills - len(faults))
     outages = (CUT, CRASH) if postgres else (DISK,)
     faults += [one for one in outages for _ in range(max(1, kills // 20))]
@@ -246,7 +267,7 @@ def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, boo
 def table(tally: Tally) -> str:
     """Return what was killed and what came of it, as text."""
     lines = [f"{'killed at':<24}{'SQLite':>8}{'Postgres':>10}{'all':>6}"]
-    for step in (*POINTS, ANYWHERE, STARTING, LEARNER):
+    for step in (*POINTS, ANYWHERE, STARTING, LEARNER, JOBS_PROCESS):
         each = [tally.kills[step, where] for where in (SQLITE, POSTGRES)]
         lines.append(f"{step:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
     lines.append(f"{'kills':<40}{tally.kills.total():>8}")

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import msgspec
@@ -116,6 +116,8 @@ class Harness:
         self.data = data
         self.journal = Journal()
         self.pid = 0
+        self._jobs_pid = 0
+        self._jobs_seen = 0
         self.interruptions: list[Interruption] = []
         self._launcher = launcher
         self._alterations = list(alterations)
@@ -159,6 +161,7 @@ class Harness:
                 if time.monotonic() > launched + _START_SECONDS:
                     raise TimeoutError(f"a service did not become ready:\n{self.end_of_log()}")
                 if _is_ready(http):
+                    self._look_for_jobs()
                     return True
                 time.sleep(0.02)
         self.wait_dead(0.0)
@@ -190,6 +193,7 @@ class Harness:
             return False
         now = time.monotonic_ns()
         self.interruptions.append(Interruption(self.pid, now, now))
+        self._jobs_ended()
         if status != -signal.SIGKILL:
             raise RuntimeError(f"a service ended by itself ({status}):\n{self.end_of_log()}")
         return True
@@ -219,11 +223,16 @@ class Harness:
         most = (self.data / "service.log").stat().st_size + room
         hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)[1]
         with self.outage():
-            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (most, hard))
+            self._limit_files(most, hard)
             try:
                 yield
             finally:
-                resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+                self._limit_files(resource.RLIM_INFINITY, hard)
+
+    def _limit_files(self, most: int, hard: int) -> None:
+        """Limit the files of all processes of the service, from the one that forks on."""
+        for process in (server := psutil.Process(self.pid), *server.children(recursive=True)):
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, hard))
 
     def lose_power(self) -> int:
         """Kill the service and take away the parts of the history never forced to disk, as a power cut may.
@@ -243,13 +252,58 @@ class Harness:
             part.unlink()
         return len(lost)
 
+    def wait_killed(self, seconds: float) -> Literal["service", "jobs"] | None:
+        """Wait until the service or the process of its jobs has died; says which, None if both live on."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.wait_dead(0.0):
+                return "service"
+            before = self._jobs_pid
+            if self._look_for_jobs() != before and before:
+                # A server that dies takes its jobs along.
+                return "service" if self.wait_dead(0.2) else "jobs"
+            time.sleep(0.01)
+        return None
+
+    def kill_jobs(self) -> bool:
+        """Kill the process of the jobs; False if there is none at the moment."""
+        pid = self._look_for_jobs()
+        if not pid:
+            return False
+        os.kill(pid, signal.SIGKILL)
+        self._jobs_ended()
+        return True
+
     def kill_learner(self) -> bool:
         """Kill the learner's process; False if there is none at the moment."""
         killed = False
-        for child in psutil.Process(self.pid).children():
-            child.kill()
-            killed = True
+        for child in psutil.Process(self.pid).children(recursive=True):
+            try:
+                if "learning.vw_worker" in child.cmdline():
+                    child.kill()
+                    killed = True
+            except psutil.NoSuchProcess:
+                continue
         return killed
+
+    def _look_for_jobs(self) -> int:
+        """Return the id of the process of the jobs, 0 if there is none, and note the end of the last."""
+        found = 0
+        try:
+            for nursery in psutil.Process(self.pid).children():
+                found = max((child.pid for child in nursery.children()), default=0)
+        except psutil.NoSuchProcess:
+            found = 0
+        if found != self._jobs_pid:
+            self._jobs_ended()
+        self._jobs_pid, self._jobs_seen = found, time.monotonic_ns()
+        return found
+
+    def _jobs_ended(self) -> None:
+        """Note that the process of the jobs died since it was last seen."""
+        if self._jobs_pid:
+            self.interruptions.append(Interruption(self._jobs_pid, self._jobs_seen, time.monotonic_ns()))
+        self._jobs_pid = 0
 
     def run(self, *jobs: str, moved: timedelta = timedelta()) -> dict[str, Any]:
         """Run jobs, after the clock has moved, and return the last report."""

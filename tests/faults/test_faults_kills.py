@@ -14,6 +14,7 @@ from tests.faults.chaos import (
     CRASH,
     CUT,
     DISK,
+    JOBS_PROCESS,
     LEARNER,
     STARTING,
     Campaign,
@@ -28,7 +29,7 @@ from tests.faults.stores import PostgresServer, Store
 def test_sqlite_keeps_what_it_acknowledged(launcher: Launcher, tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path / 'nextplay.db'}")
     campaign = Campaign(launcher, store, tmp_path, None, "short")
-    for fault in ("writer.committed", DISK, LEARNER, ANYWHERE, "feed.before_cursor"):
+    for fault in ("writer.committed", DISK, LEARNER, JOBS_PROCESS, ANYWHERE, "feed.before_cursor"):
         campaign.inflict(fault)
     assert campaign.harness.lose_power() == 0
     kept(campaign.end())
@@ -38,7 +39,7 @@ def test_postgres_keeps_what_it_acknowledged(
     launcher: Launcher, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     campaign = Campaign(launcher, postgres.create(), tmp_path, postgres, "short")
-    for fault in (CUT, CRASH, "writer.before_commit", "relay.handed_over"):
+    for fault in (CUT, CRASH, "writer.before_commit", JOBS_PROCESS, "relay.handed_over"):
         campaign.inflict(fault)
     kept(campaign.end())
 
@@ -54,5 +55,5 @@ def kept(tally: Tally) -> None:
 def test_two_hundred_kills_are_ten_at_every_step(postgres: bool) -> None:
     faults = plan(100, postgres=postgres, chance=random.Random(1))
     assert AIMS.keys() == POINTS.keys()
-    assert min(faults.count(step) for step in (*POINTS, STARTING, LEARNER, ANYWHERE)) >= 5
+    assert min(faults.count(step) for step in (*POINTS, STARTING, LEARNER, JOBS_PROCESS, ANYWHERE)) >= 5
     assert len([one for one in faults if one not in {DISK, CUT, CRASH}]) >= 100

@@ -49,7 +49,8 @@ def test_mail_handed_over_before_a_kill_is_not_suppressed_by_a_cap_that_others_h
     assert harness.start("relay.handed_over")
     harness.ask(160, "before")
     harness.load.resume(("deliver",))
-    assert harness.wait_dead(20.0)
+    assert harness.wait_killed(20.0) == "jobs"
+    harness.kill()
     harness.load.pause()
     # What the decisions had reserved has expired; later ones take the room before delivery goes on.
     harness.load.now += timedelta(days=2)

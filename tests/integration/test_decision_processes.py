@@ -97,6 +97,16 @@ class Started:
         except httpx2.TransportError:
             return False
 
+    def children(self) -> list[psutil.Process]:
+        """The processes below it: of a server also that of its jobs."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process and to all below it."""
+        for child in self.children():
+            child.send_signal(number)
+        self.process.send_signal(number)
+
     def stop(self, seconds: float = 25.0) -> int:
         self.process.terminate()
         return self.process.wait(seconds)
@@ -244,9 +254,12 @@ class Cluster:
 
     def holder(self, one: Started) -> str:
         """Return the name of a process, from the lease of its life."""
+        pids = {one.process.pid, *(child.pid for child in one.children())}
         with self.database() as database, database.read() as connection:
             names = connection.execute(select(leases.c.name)).scalars()
-            (found,) = [name for name in names if f":{one.process.pid}:" in name]
+            (found,) = [
+                name for name in names if name.startswith("process/") and int(name.split(":")[1]) in pids
+            ]
         return str(found.removeprefix("process/"))
 
 
@@ -372,11 +385,11 @@ def test_a_killed_process_is_replaced_and_its_messages_taken_back(cluster: Clust
 
     with cluster.database() as database:
         database.write(hand_over)
-        cluster.first.process.send_signal(signal.SIGSTOP)
+        cluster.first.signal(signal.SIGSTOP)
         try:
             until(lambda: all(cluster.holders().get(job) == alive for job in ("reward", "learn")), 5 * LEASE)
         finally:
-            cluster.first.process.send_signal(signal.SIGCONT)
+            cluster.first.signal(signal.SIGCONT)
         until(lambda: "lease lost" in cluster.first.log.read_text())
         # It stood still and lives: what it holds stays its own.
         assert available(dead) == later
@@ -485,8 +498,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def learner_of(one: Started) -> psutil.Process:
-    children = psutil.Process(one.process.pid).children()
-    (child,) = [child for child in children if "learning.vw_worker" in child.cmdline()]
+    (child,) = [child for child in one.children() if "learning.vw_worker" in child.cmdline()]
     return child
 
 

@@ -145,6 +145,7 @@ class Part:
 
     database: Database
     clock: SimulatedClock
+    apart: None = None
 
 
 def test_queues_and_their_delays(database: Database, clock: SimulatedClock) -> None:

@@ -1,0 +1,64 @@
+"""How much background work fits into a turn of the writer.
+
+While people wait for answers a turn of the background should take a few milliseconds and no more; when
+nobody does, longer turns get more done. The writer says how long a turn may take, in the connection's
+`info`; a `Pace` knows what a row of one kind of work costs, and so how many rows that is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+# Seconds of a turn while somebody asked lately, and while nobody did.
+SHORT_TURN = 0.002
+LONG_TURN = 0.02
+
+_SECONDS = "nextplay.turn_seconds"
+# What a row costs before any was done.
+_FIRST_GUESS = 200e-6
+# Share of the latest turn in what a row costs: a single slow one must not shrink the next ones to nothing.
+_WEIGHT = 0.25
+
+
+def allow(connection: Connection, seconds: float) -> None:
+    """Say how long the turn that begins on this connection may take."""
+    connection.info[_SECONDS] = seconds
+
+
+class Pace:
+    """The pace of one kind of work. Used by one turn at a time, as turns of a connection are."""
+
+    def __init__(self, most: int) -> None:
+        """`most` is the largest number of rows of a turn, however fast they are."""
+        self._most = most
+        self._row_seconds = _FIRST_GUESS
+
+    def rows(self, connection: Connection) -> int:
+        """Return how many rows the present turn should take, at least 1; without a limit, the most."""
+        seconds: float | None = connection.info.get(_SECONDS)
+        if seconds is None:
+            return self._most
+        return max(1, min(self._most, int(seconds / self._row_seconds)))
+
+    def turn(self, connection: Connection, work: Callable[[int], tuple[int, T]]) -> tuple[bool, T]:
+        """Do work on as many rows as fit.
+
+        Args:
+            work: given the largest number of rows, does them; returns how many there were, and its result.
+
+        Returns:
+            Whether there were as many as asked for, so that more may be left, and the result.
+        """
+        number = self.rows(connection)
+        started = time.perf_counter()
+        done, result = work(number)
+        if done:
+            took = (time.perf_counter() - started) / done
+            self._row_seconds += _WEIGHT * (took - self._row_seconds)
+        return done >= number, result
