@@ -11,6 +11,7 @@ from benchmarks.decide_in_process import DECIDE_IN_PROCESS
 from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
+from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.load_generator import LOAD_GENERATOR
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
@@ -22,6 +23,7 @@ _ALL = (
     DURABLE_APPENDS,
     APPEND_LATENCY,
     SMALL_REQUEST,
+    INGEST_HTTP,
     DECIDE_IN_PROCESS,
     RULES_ONE_USER,
     RULES_COLUMNS,

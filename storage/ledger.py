@@ -128,13 +128,30 @@ def append_unless_known(connection: Connection, new: Sequence[NewFact], now: dat
     """
     if not new:
         return set()
-    rows = _rows(new, now)
-    statement: Any = sqlite_insert(facts).values(_VALUES)
-    if not numbers_itself(connection):
-        rows = _numbered(connection, rows)
-        statement = postgres_insert(facts).values({"seq": number(), **_VALUES})
+    if numbers_itself(connection):
+        return _append_alone(connection, new, now)
+    statement = postgres_insert(facts).values({"seq": number(), **_VALUES})
     statement = statement.on_conflict_do_nothing(index_elements=["kind", "id"]).returning(facts.c.id)
-    return set(connection.execute(statement, rows).scalars())
+    return set(connection.execute(statement, _numbered(connection, _rows(new, now))).scalars())
+
+
+def _append_alone(connection: Connection, new: Sequence[NewFact], now: datetime) -> set[str]:
+    """Record what is not known where nobody else writes meanwhile.
+
+    Looking first is several times as fast as an insert that gives back what it inserted.
+    """
+    kinds = {fact.kind.value for fact in new}
+    query = select(facts.c.kind, facts.c.id).where(
+        facts.c.kind.in_(kinds), facts.c.id.in_([fact.id for fact in new])
+    )
+    taken = {(kind, fact_id) for kind, fact_id in connection.execute(query)}
+    fresh: dict[tuple[str, str], NewFact] = {}
+    for fact in new:
+        key = (fact.kind.value, fact.id)
+        if key not in taken:
+            fresh.setdefault(key, fact)
+    _INSERT.run_many(connection, _rows(list(fresh.values()), now))
+    return {fact_id for _, fact_id in fresh}
 
 
 def get(connection: Connection, kind: Kind, fact_id: str) -> Fact | None:

@@ -15,6 +15,7 @@ from audiences.tracking.limits import MAX_ID_LENGTH
 
 # What becomes a claim, or says of one that it is verified, is not kept in the context a second time.
 CLAIMED = frozenset({"externalIds", "verified"})
+_NAMING = CLAIMED | {"device", "traits"}
 TRAIT_KINDS = ("email", "phone")
 DEVICE, DEVICE_TOKEN = "device", "device_token"
 # External ids of other collections (accounts, products) are not of a user.
@@ -31,10 +32,10 @@ def claims_of(context: Mapping[str, Any], traits: Mapping[str, Any]) -> tuple[Cl
     Raises:
         EventRefused: `externalIds`, `verified` or a value can't be read or is too long; there are too many.
     """
+    if not traits and _NAMING.isdisjoint(context):
+        return ()
     said = context.get("traits")
     traits = traits or (said if isinstance(said, dict) else {})
-    if not context and not traits:
-        return ()
     vouched = _verified(context.get("verified"))
     found: dict[tuple[str, str], bool] = {}
     for kind, where, value in (*_external(context.get("externalIds")), *_device(context), *_traits(traits)):

@@ -6,7 +6,6 @@ with it; the valid ones beside it are kept.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -35,8 +34,10 @@ T = TypeVar("T")
 
 # A batch's messages lie in a list in an object.
 _BATCH_DEPTH = 2
-# Digits enough that a whole number may be beyond 64 bits.
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+# Digits enough that a whole number may be beyond 64 bits; looked for among zeros, which is much faster
+# than a regular expression.
+_LONG_NUMBER = b"0" * 19
+_DIGITS_TO_ZEROS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 # The context's name of the SDK that sent a message says nothing of who did what.
 _NOT_KEPT = CLAIMED | {"library"}
 
@@ -242,7 +243,7 @@ def _suspicious(body: bytes) -> bool:
     return (
         body.count(b"{") + body.count(b"[") > MAX_DEPTH
         or b"\\u0000" in body
-        or _LONG_NUMBER.search(body) is not None
+        or _LONG_NUMBER in body.translate(_DIGITS_TO_ZEROS)
     )
 
 
