@@ -130,7 +130,7 @@ def append_unless_known(connection: Connection, new: Sequence[NewFact], now: dat
         return set()
     if numbers_itself(connection):
         return _append_alone(connection, new, now)
-    statement = postgres_insert(facts).values({"seq": number(), **_VALUES})
+    statement: Any = postgres_insert(facts).values({"seq": number(), **_VALUES})
     statement = statement.on_conflict_do_nothing(index_elements=["kind", "id"]).returning(facts.c.id)
     return set(connection.execute(statement, _numbered(connection, _rows(new, now))).scalars())
 
