@@ -10,6 +10,15 @@ NextplayError
     ├── UnknownUser               nothing was ever recorded of this user
     ├── TextUnfit                 a text can't be kept as it is
     ├── AddressUnfit              this is no e-mail address or phone number
+    ├── FormError
+    │   ├── FormDefinitionError   forms.yaml is wrong
+    │   ├── UnknownForm           there is no form of that name
+    │   ├── FormRefused           what was sent is not what the form asks for; every field is named
+    │   ├── FormUnreadable        the body is of a kind that forms do not take
+    │   ├── FormOriginRefused     the page that sent it is not on the form's list
+    │   ├── SubmissionReused      the submission's id was used for something else
+    │   └── TooManySubmissions    too many from one address (retry can help)
+    ├── TraitError                traits.yaml is wrong
     ├── ConsentRefused            a word of consent can't be recorded as it is
     ├── RowRefused                a row to import can't be taken as it is
     ├── UnknownImport             nothing of that kind is imported
@@ -73,6 +82,48 @@ class TextUnfit(AudiencesError):
 
 class AddressUnfit(AudiencesError):
     code = "address-unfit"
+
+
+class FormError(AudiencesError):
+    code = "form"
+
+
+class FormDefinitionError(FormError):
+    code = "form-definition"
+
+
+class UnknownForm(FormError):
+    status = 404
+    code = "unknown-form"
+
+
+class FormRefused(FormError):
+    code = "form-refused"
+
+
+class FormUnreadable(FormError):
+    status = 415
+    code = "form-unreadable"
+
+
+class FormOriginRefused(FormError):
+    status = 403
+    code = "form-origin-refused"
+
+
+class SubmissionReused(FormError):
+    status = 409
+    code = "submission-reused"
+
+
+class TooManySubmissions(FormError):
+    status = 429
+    code = "too-many-submissions"
+    retry = True
+
+
+class TraitError(AudiencesError):
+    code = "traits"
 
 
 class ConsentRefused(AudiencesError):

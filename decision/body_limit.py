@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audiences.events import MessageType
+from audiences.forms.api import MAX_FORM_BYTES
 from audiences.tracking.limits import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from decision import problems
 from decision.api import MAX_DECIDE_BYTES
@@ -19,6 +20,8 @@ LIMITS: Mapping[str, int] = {
     **{f"/v1/{type_}": MAX_MESSAGE_BYTES for type_ in get_args(MessageType)},
     "/v1/batch": MAX_BATCH_BYTES,
 }
+# Of paths that begin so; what follows is a name.
+PREFIXES: Mapping[str, int] = {"/v1/forms/": MAX_FORM_BYTES}
 DEFAULT_LIMIT = 1024 * 1024
 
 # A server that closes while the client still sends resets the connection, and the answer may be lost with it.
@@ -39,10 +42,13 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            limit = self._limits.get(scope["path"], self._default)
+            limit = self._limits.get(scope["path"]) or self._by_prefix(scope["path"])
             await _Counted(scope, receive, send, limit).run(self._app)
         else:
             await self._app(scope, receive, send)
+
+    def _by_prefix(self, path: str) -> int:
+        return next((limit for start, limit in PREFIXES.items() if path.startswith(start)), self._default)
 
 
 def install(app: FastAPI) -> None:

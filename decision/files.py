@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiences.definitions import Definitions, read_definitions
+from audiences.forms.definitions import FormSpec, read_forms
 from audiences.scores.definitions import Score, read_scores
 from audiences.service import SERVICE, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
+from audiences.traits.definitions import read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
 from delivery.channels.registry import CHANNELS
 from delivery.errors import TemplateFailed
@@ -38,6 +40,8 @@ class LibraryFiles:
     scores: Sequence[Score]
     lifecycles: Sequence[Lifecycle]
     triggers: Triggers
+    forms: Mapping[str, FormSpec]
+    owners: Mapping[str, str]
     policy: PolicySpec
     vocabularies: Mapping[str, Sequence[str]]
 
@@ -67,6 +71,7 @@ def read_files(folder: Path) -> LibraryFiles:
         ScoreError: the scores are wrong.
         StageError: the lifecycles are wrong.
         TriggerError: the triggers are wrong, or name what does not exist.
+        FormDefinitionError, TraitError: the forms or the owners of traits are wrong.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
     """
     if not folder.is_dir():
@@ -87,6 +92,8 @@ def read_files(folder: Path) -> LibraryFiles:
         stages={lifecycle.spec.id: lifecycle.stages for lifecycle in lifecycles},
     )
     triggers = read_triggers(folder / "triggers.yaml", specs.events, known)
+    forms = read_forms(folder / "forms.yaml")
+    owners = read_owners(folder / "traits.yaml", {})
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     problems = [
@@ -100,7 +107,18 @@ def read_files(folder: Path) -> LibraryFiles:
         raise LibraryError(
             f"the library {folder} does not fit together:\n" + "\n".join(f"  {p}" for p in problems)
         )
-    return LibraryFiles(specs, draft, definitions, scores, lifecycles, triggers, policy, vocabularies)
+    return LibraryFiles(
+        specs=specs,
+        draft=draft,
+        definitions=definitions,
+        scores=scores,
+        lifecycles=lifecycles,
+        triggers=triggers,
+        forms=forms,
+        owners=owners,
+        policy=policy,
+        vocabularies=vocabularies,
+    )
 
 
 def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:

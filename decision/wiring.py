@@ -16,10 +16,12 @@ from sqlalchemy.exc import ArgumentError
 from audiences.consent.service import Consents
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
+from audiences.forms.service import Forms
 from audiences.identity.people import PersonsProfiles
 from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.service import Audiences, set_tag
+from audiences.traits.service import Traits
 from decision.address_key import open_address_hash
 from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
@@ -107,9 +109,17 @@ class Service:
             self.identity = IdentityService(
                 self.database, settings.identities, phone_region=settings.phone_region
             )
-            self.intake = Intake(self.database, identities=self.identity)
-            self.consents = Consents(
-                self.database, self.clock, open_address_hash(settings), PersonsProfiles()
+            addresses, profiles = open_address_hash(settings), PersonsProfiles()
+            self.traits = Traits(self.database, files.owners, profiles)
+            self.intake = Intake(self.database, identities=self.identity, traits=self.traits)
+            self.consents = Consents(self.database, self.clock, addresses, profiles)
+            self.forms = Forms(
+                self.database,
+                self.clock,
+                self.intake,
+                files.forms,
+                addresses.derive("forms"),
+                settings.phone_region or None,
             )
             self.features = FeatureRepository(settings.data / "features", files.specs)
             store = StoreLock(settings.data / "features" / "online.lock")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from audiences import repository
 from audiences.events import AsideBody, Event, EventBody
 from audiences.intake.ports import (
+    AllTraits,
     AnyShape,
     Arrivals,
     Identities,
@@ -21,8 +22,10 @@ from audiences.intake.ports import (
     NoMachines,
     OneIdAUser,
     TrackingPlan,
+    Traits,
     Uncounted,
 )
+from audiences.traits.models import OVERRULED
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Fact, Kind, NewFact
@@ -64,6 +67,7 @@ class Intake:
         plan: TrackingPlan | None = None,
         machines: Machines | None = None,
         identities: Identities | None = None,
+        traits: Traits | None = None,
         arrivals: Arrivals | None = None,
     ) -> None:
         """Without a plan every shape is taken, without machines everybody is a person."""
@@ -71,6 +75,7 @@ class Intake:
         self._plan = plan or AnyShape()
         self._machines = machines or NoMachines()
         self._identities = identities or OneIdAUser()
+        self._traits = traits or AllTraits()
         self._arrivals = arrivals or Uncounted()
 
     def submit(
@@ -88,12 +93,10 @@ class Intake:
             WriterBusy: too much waits already. What was queued before the refusal may still be recorded, and
                 sending the same message ids again records them once.
         """
-        for event in events:
-            self.check(event)
-        judged = [self._judge(event, past=past) for event in events]
+        judged = self.judge(events, past=past)
         futures = [
             self._database.writer.submit(
-                partial(self._write, judged=share, past=past), rows=2 * len(share), lane=lane
+                partial(self.record, judged=share, past=past), rows=2 * len(share), lane=lane
             )
             for share in (
                 judged[at : at + EVENTS_PER_WRITE] for at in range(0, len(judged), EVENTS_PER_WRITE)
@@ -101,7 +104,7 @@ class Intake:
         ]
         for future in futures:
             # Before whoever waits for the answer, so that they find joined what they joined.
-            future.add_done_callback(lambda _: self._identities.committed())
+            future.add_done_callback(lambda _: self.committed())
         return futures
 
     def check(self, event: Event) -> None:
@@ -116,8 +119,22 @@ class Intake:
         """Take events in and wait until that is durable (see `submit`)."""
         taken = [one for future in self.submit(events, past=past) for one in future.result()]
         # A result may be had before what was to be done with it is done.
-        self._identities.committed()
+        self.committed()
         return taken
+
+    def judge(self, events: Sequence[Event], *, past: bool = False) -> list[Judged]:
+        """Return as what events are to be kept; for `record`.
+
+        Raises:
+            EventRefused: one of the events does not say whose it is.
+        """
+        for event in events:
+            self.check(event)
+        return [self._judge(event, past=past) for event in events]
+
+    def committed(self) -> None:
+        """To be called after the commit of a transaction in which `record` was called."""
+        self._identities.committed()
 
     def _judge(self, event: Event, *, past: bool) -> Judged:
         event, problem = self._plan.check(event)
@@ -127,14 +144,15 @@ class Intake:
             return Judged(event, Kind.MACHINE_EVENT, reason)
         return Judged(event, Kind.PAST_EVENT if past else Kind.EVENT)
 
-    def _write(self, connection: Connection, judged: Sequence[Judged], *, past: bool) -> list[Taken]:
+    def record(self, connection: Connection, judged: Sequence[Judged], *, past: bool = False) -> list[Taken]:
+        """Record judged events, at most `EVENTS_PER_WRITE`, in the caller's transaction."""
         known = ledger.known(connection, _TAKEN, [one.event.event_id for one in judged])
         first: dict[str, Judged] = {}
         for one in judged:
             earlier = known.get(one.event.event_id)
             if earlier is None or (earlier.kind is Kind.QUARANTINED and one.kind is not Kind.QUARANTINED):
                 first.setdefault(one.event.event_id, one)
-        recorded = self._record(connection, list(first.values()))
+        recorded = self._record(connection, list(first.values()), past=past)
         outcomes = []
         for one in judged:
             taken = self._outcome(one, known.get(one.event.event_id), first, recorded)
@@ -146,14 +164,19 @@ class Intake:
         )
         return outcomes
 
-    def _record(self, connection: Connection, fresh: Sequence[Judged]) -> set[str]:
+    def _record(self, connection: Connection, fresh: Sequence[Judged], *, past: bool) -> set[str]:
         """Record events that are not known; return the ids of those that nobody else recorded meanwhile."""
         counted = [one for one in fresh if one.kind in _COUNTED]
         aside = [one for one in fresh if one.kind not in _COUNTED]
         if not fresh:
             return set()
-        profiles = self._identities.resolve(connection, [one.event for one in counted]) if counted else []
-        new = [_counted(one, profile) for one, profile in zip(counted, profiles, strict=True)]
+        events = [one.event for one in counted]
+        profiles = self._identities.resolve(connection, events) if counted else []
+        events = self._traits.settle(connection, events, profiles, past=past)
+        new = [
+            _counted(one.kind, event, profile)
+            for one, event, profile in zip(counted, events, profiles, strict=True)
+        ]
         new += [_aside(one) for one in aside]
         recorded = ledger.append_unless_known(connection, new, fresh[0].event.received_at)
         repository.add_users(
@@ -185,10 +208,9 @@ class Intake:
         )
 
 
-def _counted(one: Judged, profile: str) -> NewFact:
-    event = one.event
+def _counted(kind: Kind, event: Event, profile: str) -> NewFact:
     body = EventBody(dict(event.properties), event.type, dict(event.context), event.source, event.account_id)
-    return NewFact(one.kind, event.event_id, event.name, profile, event.occurred_at, body)
+    return NewFact(kind, event.event_id, event.name, profile, event.occurred_at, body)
 
 
 def _aside(one: Judged) -> NewFact:
@@ -203,9 +225,11 @@ def _says(fact: Fact, event: Event) -> bool:
         return False
     if fact.kind in _COUNTED:
         body: EventBody = fact.decode(EventBody)
-        return body.properties == _plain(event) and body.type == event.type
-    aside: AsideBody = fact.decode(AsideBody)
-    return dict(aside.event.properties) == _plain(event)
+        aside = body.context.get(OVERRULED)
+        said = {**body.properties, **aside} if isinstance(aside, dict) else body.properties
+        return said == _plain(event) and body.type == event.type
+    kept: AsideBody = fact.decode(AsideBody)
+    return dict(kept.event.properties) == _plain(event)
 
 
 def _alike(first: Judged | None, one: Judged) -> bool:

@@ -57,6 +57,19 @@ class Identities(Protocol):
         ...
 
 
+class Traits(Protocol):
+    """Decides between sources that say different things of a user."""
+
+    def settle(
+        self, connection: Connection, events: Sequence[Event], profiles: Sequence[str], *, past: bool
+    ) -> list[Event]:
+        """Keep what identify events say of their users; return all events with only what counts.
+
+        Called with events that are new, and the profiles they belong to.
+        """
+        ...
+
+
 class Arrivals(Protocol):
     """Counts what came in, in the transaction that records it."""
 
@@ -93,6 +106,15 @@ class OneIdAUser:
 
     def committed(self) -> None:
         pass
+
+
+class AllTraits:
+    """Takes every source at its word."""
+
+    def settle(
+        self, connection: Connection, events: Sequence[Event], profiles: Sequence[str], *, past: bool
+    ) -> list[Event]:
+        return list(events)
 
 
 class Uncounted:
