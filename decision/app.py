@@ -9,13 +9,10 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from audiences import api as audiences_api
-from audiences.consent import api as consent_api
-from audiences.forms import api as forms_api
 from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
 from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
-from audiences.traits import api as traits_api
 from audiences.triggers import api as triggers_api
 from decision import api as decision_api
 from decision import body_limit, health, problems
@@ -43,10 +40,7 @@ def create_app(service: Service) -> FastAPI:
     decision_api.add_decide_route(app, service.decider)
     app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
     app.include_router(scores_api.router(service.database, service.selecting.scores))
-    app.include_router(consent_api.router(service.database, service.clock, service.consents))
-    app.include_router(stages_api.router(service.database, service.clock, service.stages))
-    app.include_router(traits_api.router(service.traits))
-    forms_api.add_form_routes(app, service.forms, problems.of_error)
+    service.incoming.add_routes(app)
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))

@@ -13,22 +13,17 @@ import structlog
 from sqlalchemy import Connection, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
-from audiences.consent.service import Consents
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
-from audiences.forms.service import Forms
-from audiences.identity.people import PersonsProfiles
 from audiences.identity.service import IdentityService
-from audiences.intake.intake import Intake
 from audiences.service import Audiences, set_tag
-from audiences.traits.service import Traits
-from decision.address_key import open_address_hash
 from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
 from decision.files import LibraryFiles, read_files
 from decision.following import Follower
 from decision.gate import CapGate
 from decision.importing import open_imports
+from decision.incoming import Incoming
 from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler, StoreLock
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.selecting import Selecting
@@ -109,18 +104,8 @@ class Service:
             self.identity = IdentityService(
                 self.database, settings.identities, phone_region=settings.phone_region
             )
-            addresses, profiles = open_address_hash(settings), PersonsProfiles()
-            self.traits = Traits(self.database, files.owners, profiles)
-            self.intake = Intake(self.database, identities=self.identity, traits=self.traits)
-            self.consents = Consents(self.database, self.clock, addresses, profiles)
-            self.forms = Forms(
-                self.database,
-                self.clock,
-                self.intake,
-                files.forms,
-                addresses.derive("forms"),
-                settings.phone_region or None,
-            )
+            self.incoming = Incoming(self.database, self.clock, settings, files, self.identity)
+            self.intake = self.incoming.intake
             self.features = FeatureRepository(settings.data / "features", files.specs)
             store = StoreLock(settings.data / "features" / "online.lock")
             if self.process.roles & _READ_FEATURES and turns is None:
@@ -139,7 +124,7 @@ class Service:
             )
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)
-            self.imports = open_imports(self.database, self.clock, self.consents, counters, draft)
+            self.imports = open_imports(self.database, self.clock, self.incoming.consents, counters, draft)
             delivery = Delivery(
                 self.database,
                 self.clock,

@@ -1,0 +1,53 @@
+"""What comes in and whom it is about: events, consent, forms; put together for one service."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from audiences.consent import api as consent_api
+from audiences.consent.service import Consents
+from audiences.forms import api as forms_api
+from audiences.forms.service import Forms
+from audiences.identity.people import PersonsProfiles
+from audiences.identity.service import IdentityService
+from audiences.intake.intake import Intake
+from audiences.traits import api as traits_api
+from audiences.traits.service import Traits
+from decision import problems
+from decision.address_key import open_address_hash
+from decision.files import LibraryFiles
+from decision.settings import Settings
+from storage.clock import Clock
+from storage.engine import Database
+
+
+class Incoming:
+    """The ways in of one service."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        settings: Settings,
+        files: LibraryFiles,
+        identity: IdentityService,
+    ) -> None:
+        """Open them.
+
+        Raises:
+            ConfigurationError: the key that addresses are hashed under is not the database's.
+        """
+        self._database = database
+        self._clock = clock
+        addresses, profiles = open_address_hash(settings), PersonsProfiles()
+        region = settings.phone_region or None
+        self.traits = Traits(database, files.owners, profiles)
+        self.intake = Intake(database, identities=identity, traits=self.traits)
+        self.consents = Consents(database, clock, addresses, profiles)
+        self.forms = Forms(database, clock, self.intake, files.forms, addresses.derive("forms"), region)
+
+    def add_routes(self, app: FastAPI) -> None:
+        """Add the routes of consent, traits and forms."""
+        app.include_router(consent_api.router(self._database, self._clock, self.consents))
+        app.include_router(traits_api.router(self.traits))
+        forms_api.add_form_routes(app, self.forms, problems.of_error)
