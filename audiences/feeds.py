@@ -18,6 +18,7 @@ from feature_repo.snapshots import EVENT_TIMESTAMP
 from feature_repo.store import FeatureRepository
 from storage import ledger
 from storage.engine import Database
+from storage.erasure import is_pseudonym
 from storage.faultpoints import reached
 from storage.ledger import Kind
 
@@ -37,10 +38,12 @@ class FeatureFeed:
 
     def fill_history(self) -> int:
         """Append new events to the history; returns how many were written."""
-        return sum(
-            self._repository.history.append(batch).written
-            for batch in self._new(HISTORY_READER, _PART_EVENTS)
-        )
+        # From reading to writing: an erasure in between would not find what is written then.
+        with self._repository.alone():
+            return sum(
+                self._repository.history.append(batch).written
+                for batch in self._new(HISTORY_READER, _PART_EVENTS)
+            )
 
     def push(self) -> int:
         """Push what new events changed; returns how many events were looked at."""
@@ -53,12 +56,15 @@ class FeatureFeed:
         return seen
 
     def _new(self, reader: str, size: int) -> Iterator[list[HistoryEvent]]:
-        """Yield new events in batches; the cursor moves on when the consumer comes back for the next one."""
+        """Yield new events in batches; the cursor moves on when the consumer comes back for the next one.
+
+        Tombstones of erased users are passed over: they tell of nobody.
+        """
         while True:
             batch = self._read(reader, size)
             if not batch:
                 return
-            yield batch
+            yield [event for event in batch if not is_pseudonym(event.user_id)]
             reached("feed.before_cursor")
             last = batch[-1].sequence
             self._database.write(partial(ledger.advance, reader=reader, position=last, kinds=[Kind.EVENT]))

@@ -15,7 +15,7 @@ from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
 from audiences.triggers import api as triggers_api
 from decision import api as decision_api
-from decision import body_limit, health, problems
+from decision import body_limit, erasure, health, problems
 from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.opening import open_keys
@@ -44,6 +44,7 @@ def create_app(service: Service) -> FastAPI:
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
+    app.include_router(erasure.router(service.erasure))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(
         decision_api.router(service.database, service.clock, service.decider, service.jobs, service.policy_of)

@@ -26,7 +26,7 @@ from playbooks import repository
 from playbooks.constraints import UNREADABLE, Uses
 from playbooks.counters import Counters, Reservation, longest_window, wanted_by
 from playbooks.decision import Decision
-from playbooks.errors import CountersUnreachable, UnknownDecision
+from playbooks.errors import CountersUnreachable, DecisionErased, UnknownDecision
 from playbooks.library import Library
 from playbooks.matching import Request, Snapshot, decide, fall_back
 from playbooks.models import DO_NOTHING, Arm
@@ -34,6 +34,7 @@ from playbooks.repository import Answer
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
+from storage.erasure import is_pseudonym
 from storage.errors import NextplayError
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
@@ -185,12 +186,18 @@ class Decider:
 
         Raises:
             UnknownDecision: there is none with this id.
+            DecisionErased: its user was erased.
         """
         with self._database.read() as connection:
             fact = ledger.get(connection, Kind.DECISION, decision_id)
         if fact is None:
             raise UnknownDecision(
                 f"there is no decision {decision_id!r}; check the id, or that it is this database"
+            )
+        if fact.user_id is not None and is_pseudonym(fact.user_id):
+            raise DecisionErased(
+                f"the user of decision {decision_id!r} was erased: what it was made from is gone, so it can "
+                "be neither shown nor replayed; evaluations go on counting it"
             )
         decision: Decision = fact.decode(Decision)
         return decision

@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import msgspec
 import structlog
-from filelock import FileLock
 
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
@@ -23,7 +21,7 @@ from decision.observe import metrics
 from decision.processes import LeaseKeeper
 from decision.selecting import Selecting
 from delivery.service import Delivery
-from feature_repo.disk import using
+from feature_repo.locks import StoreLock
 from feature_repo.store import FeatureRepository
 from learning.reward_service import RewardService
 from learning.training import Training
@@ -52,30 +50,6 @@ INTERVALS: Mapping[str, float] = {
 }
 # Seconds between two looks whether it is this process's turn, and at least from a failure to the next try.
 _LOOK = 1.0
-
-
-class StoreLock:
-    """Keeps the online store to one writer, of all threads and processes that share its folder."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._threads = threading.Lock()
-        self._processes = FileLock(path, thread_local=False)
-
-    def __enter__(self) -> Self:
-        self._threads.acquire()
-        try:
-            with using(self._path.parent):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._processes.acquire()
-        except BaseException:
-            self._threads.release()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._processes.release()
-        self._threads.release()
 
 
 class Ended(msgspec.Struct, frozen=True):

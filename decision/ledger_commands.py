@@ -1,4 +1,4 @@
-"""The command line of the ledger: `nextplay ledger counts|recount|retain|export|erase`."""
+"""The command line of the ledger: `nextplay ledger counts|recount|retain|export`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typer
 from decision.settings import load_settings
 from storage import ledger, projection, retention
 from storage.engine import Database
-from storage.erasure import erase as erase_user
 from storage.errors import ConfigurationError, StorageError
 from storage.ledger import Kind
 
@@ -95,17 +94,6 @@ def export(
         f"{sum(one.facts for one in written)} facts written in {len(written)} files; "
         f"{len(exported) - len(written)} were there already"
     )
-
-
-@app.command()
-def erase(
-    user_id: Annotated[str, typer.Argument(help="The user whose facts are to tell of nobody.")],
-    data: Data = None,
-) -> None:
-    """Replace a user's facts by tombstones that keep counts and evaluations right."""
-    with _opened(data) as database:
-        erased = erase_user(database, user_id, datetime.now(UTC))
-    typer.echo(f"{erased.facts} facts now tell of {erased.pseudonym}")
 
 
 @contextmanager

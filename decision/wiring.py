@@ -19,12 +19,13 @@ from audiences.identity.service import IdentityService
 from audiences.service import Audiences, set_tag
 from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
+from decision.erasure import Erasure
 from decision.files import LibraryFiles, read_files
 from decision.following import Follower
 from decision.gate import CapGate
 from decision.importing import open_imports
 from decision.incoming import Incoming
-from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler, StoreLock
+from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.selecting import Selecting
 from decision.settings import Settings
@@ -32,6 +33,7 @@ from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
 from delivery.repository import give_back
 from delivery.service import Delivery
+from feature_repo.locks import StoreLock
 from feature_repo.store import FeatureRepository
 from learning import repository as learning_repository
 from learning.errors import VersionTaken
@@ -125,11 +127,21 @@ class Service:
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)
             self.imports = open_imports(self.database, self.clock, self.incoming.consents, counters, draft)
+            channels = open_channels(ChannelSettings(settings.data))
+            self.erasure = Erasure(
+                self.database,
+                self.clock,
+                features=self.features,
+                store=store,
+                channels=channels,
+                counters=counters,
+                done=self._read_memberships,
+            )
             delivery = Delivery(
                 self.database,
                 self.clock,
                 PublishedPlans(),
-                open_channels(ChannelSettings(settings.data)),
+                channels,
                 set_tag,
                 gate=CapGate(counters),
                 holder=name,
@@ -251,6 +263,10 @@ class Service:
         opened.callback(keeper.stop)
         keeper.start()
         return name, keeper
+
+    def _read_memberships(self) -> None:
+        with self.database.read() as connection:
+            self.audiences.memberships.load(connection)
 
     def _take_back(self, process: str) -> int:
         now = self.clock.now()

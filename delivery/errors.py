@@ -5,6 +5,7 @@ NextplayError
     ├── FlowBroken       a flow can't be interpreted: an unknown state, an endless loop, a date out of reach
     ├── UnknownVersion   an enrolment pins a playbook version that is not in the library
     ├── TemplateFailed   a content's template is wrong, or can't be filled for this user
+    ├── NotForgotten     a channel can't take away its copy of a message (retry can help)
     └── NotHandedOver    a channel did not take a message; says whether to try again
 """
 
@@ -32,6 +33,12 @@ class UnknownVersion(DeliveryError):
 class TemplateFailed(DeliveryError):
     status = 422
     code = "template-failed"
+
+
+class NotForgotten(DeliveryError):
+    status = 503
+    code = "not-forgotten"
+    retry = True
 
 
 class NotHandedOver(DeliveryError):

@@ -102,6 +102,13 @@ def enrolments_of(connection: Connection, ids: Sequence[str]) -> dict[str, Enrol
     return {row.id: _enrolment(row) for row in connection.execute(query)}
 
 
+def enrolments_of_user(connection: Connection, user_id: str, limit: int) -> dict[str, str]:
+    """Return and lock enrolments of a user, whatever became of them: the channel of each by its id."""
+    query = select(enrolments.c.id, enrolments.c.arm).where(enrolments.c.user_id == user_id)
+    rows = connection.execute(query.order_by(enrolments.c.id).limit(limit).with_for_update())
+    return {row.id: _arm(row.arm).channel for row in rows}
+
+
 def hold_reader(connection: Connection, reader: str) -> int | None:
     """Return a ledger reader's position and keep it until the transaction ends; None if another holds it."""
     if connection.dialect.name == "postgresql":

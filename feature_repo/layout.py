@@ -13,6 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -95,14 +96,19 @@ class DirectAccess:
         finally:
             connection.close()
 
-    def remove(self, view: str, key: str) -> None:
-        """Take one entity's row out of a view."""
-        connection = sqlite3.connect(self._path, timeout=30)
-        with connection:
-            spec = self._specs.views[view]
-            statement = f"DELETE FROM {self._table(view)} WHERE entity_key = ?"  # noqa: S608
-            connection.execute(statement, (entity_key(spec.key, key),))
-        connection.close()
+    def remove(self, view: str, keys: Sequence[str]) -> int:
+        spec = self._specs.views[view]
+        statement = f"DELETE FROM {self._table(view)} WHERE entity_key = ?"  # noqa: S608
+        with closing(sqlite3.connect(self._path, isolation_level=None, timeout=30)) as connection:
+            # Otherwise the values stay readable in the file's free space.
+            connection.execute("PRAGMA secure_delete = ON")
+            there = [connection.execute(statement, (entity_key(spec.key, key),)).rowcount > 0 for key in keys]
+        return sum(there)
+
+    def settle(self) -> None:
+        """Bring the file up to date and empty its log, unless somebody reads just now."""
+        with closing(sqlite3.connect(self._path, isolation_level=None, timeout=1)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def stored(self, view: str, key: str) -> list[tuple[Any, ...]]:
         """The rows of one entity as they stand in a view's table."""

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from feature_repo.aggregates import FeatureType, ViewSpec
 from feature_repo.columns import column_array
+from feature_repo.errors import LayoutMismatch
 from feature_repo.snapshots import EVENT_TIMESTAMP
 from feature_repo.specs import Specs
 
@@ -48,6 +49,14 @@ class OnlineAccess(Protocol):
 
     def write(self, tables: Mapping[str, pa.Table]) -> None:
         """Write rows of views (key, features, event_timestamp), each replacing what is there."""
+        ...
+
+    def remove(self, view: str, keys: Sequence[str]) -> int:
+        """Take entities out of a view; returns how many there were. Raises LayoutMismatch if it can't."""
+        ...
+
+    def settle(self) -> None:
+        """Let nothing that was removed be found on the disk, as far as that can be helped."""
         ...
 
     def close(self) -> None:
@@ -150,6 +159,15 @@ class SdkAccess:
                 frame = table.to_pandas(integer_object_nulls=True)
                 with self._lock:
                     self._store.provider.ingest_df(self._views[view], frame)
+
+    def settle(self) -> None:
+        """Nothing to do: nothing is removed this way."""
+
+    def remove(self, view: str, keys: Sequence[str]) -> int:
+        raise LayoutMismatch(
+            "Feast's SDK can't take a user out of the online store: stop the service, remove online.db from "
+            "its folder of features, and run the job `features`, which fills it anew"
+        )
 
     def close(self) -> None:
         """Nothing to do: the connection is Feast's."""

@@ -44,8 +44,7 @@ def prove(direct: DirectAccess, sdk: SdkAccess, specs: Specs) -> None:
         by_sdk = {view: [direct.stored(view, key) for key in (FULL, EMPTY)] for view in probes}
         _compare_reads(direct, sdk, specs)
         for view in probes:
-            direct.remove(view, FULL)
-            direct.remove(view, EMPTY)
+            direct.remove(view, (FULL, EMPTY))
         direct.write(probes)
         for view, rows in by_sdk.items():
             if rows != [direct.stored(view, key) for key in (FULL, EMPTY)]:
@@ -89,8 +88,7 @@ def same(a: OnlineRow, b: OnlineRow) -> bool:
 def _remove(direct: DirectAccess, probes: Mapping[str, pa.Table]) -> None:
     try:
         for view in probes:
-            direct.remove(view, FULL)
-            direct.remove(view, EMPTY)
+            direct.remove(view, (FULL, EMPTY))
     except sqlite3.Error as error:
         raise _mismatch(error) from error
 

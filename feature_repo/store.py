@@ -22,6 +22,7 @@ from feature_repo.disk import using
 from feature_repo.errors import LayoutMismatch, SnapshotMissing, UnknownService
 from feature_repo.history import History
 from feature_repo.layout import DirectAccess
+from feature_repo.locks import StoreLock
 from feature_repo.online import OnlineAccess, OnlineRow, SdkAccess, view_table
 from feature_repo.proof import prove
 from feature_repo.snapshots import ARROW_TYPES, EVENT_TIMESTAMP, Snapshots
@@ -51,6 +52,7 @@ class FeatureRepository:
         self.specs = specs
         self.history = History(self.root / "history", specs.events)
         self.snapshots = Snapshots(self.root / "snapshots", specs, self.history, threads)
+        self._history_turn = StoreLock(self.root / "history.lock")
         self._writing = threading.Lock()
         self._joining = threading.Lock()
 
@@ -107,12 +109,16 @@ class FeatureRepository:
             return sdk
         return direct
 
+    def alone(self) -> StoreLock:
+        """Return the turn, for a `with`, of whoever writes the history or computes from it."""
+        return self._history_turn
+
     def snapshot(self, as_of: datetime) -> int:
         """Compute and keep all views as of T (aware), from events strictly before T; returns users known.
 
         Raises StoreUnavailable; views that were kept stay, and doing it again replaces them.
         """
-        with using(self.root):
+        with self.alone(), using(self.root):
             tables = self.snapshots.write(as_of)
         return max((tables[v.name].num_rows for v in self.specs.views.values() if v.only is None), default=0)
 

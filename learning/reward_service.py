@@ -14,6 +14,7 @@ from learning.rewards import Decided, Mature, Reward, credit, reward
 from playbooks.decision import Decision
 from playbooks.models import DO_NOTHING
 from storage.engine import Database
+from storage.erasure import is_pseudonym
 from storage.faultpoints import reached
 from storage.ledger import Fact, Kind, NewFact
 from storage.writer import TURN_ROWS
@@ -53,12 +54,13 @@ class RewardService:
     def _open_windows(self) -> bool:
         with self._database.read() as connection:
             after = repository.windows_position(connection)
-            found = repository.new_decisions(connection, limit=TURN_ROWS)
+            found = repository.new_decisions(connection, limit=TURN_ROWS - 1)
         if not found:
             return False
-        windows = [self._window(fact) for fact in found]
+        # Erasure leaves a tombstone in the place of a record; nothing can be credited to it.
+        windows = [self._window(fact) for fact in found if not is_pseudonym(fact.user_id or "")]
         self._database.write(
-            lambda c: repository.open_windows(c, after, windows, found[-1].seq), rows=len(windows)
+            lambda c: repository.open_windows(c, after, windows, found[-1].seq), rows=len(windows) + 1
         )
         return True
 

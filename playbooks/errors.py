@@ -5,6 +5,7 @@ NextplayError
     ├── LibraryError         a library file is wrong; the message says which file, where and what to write
     ├── UnknownPlacement     a decision was asked for at a placement that no playbook serves
     ├── UnknownDecision      no decision has this id
+    ├── DecisionErased       the user of this decision was erased: there is nothing to show or replay
     ├── PolicyBroken         a policy returned something that is not a probability vector
     └── CountersUnreachable  the server that keeps the counters does not answer (retry can help)
 """
@@ -31,6 +32,11 @@ class UnknownPlacement(PlaybooksError):
 class UnknownDecision(PlaybooksError):
     status = 404
     code = "unknown-decision"
+
+
+class DecisionErased(PlaybooksError):
+    status = 410
+    code = "decision-erased"
 
 
 class PolicyBroken(PlaybooksError):

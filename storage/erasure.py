@@ -1,53 +1,38 @@
-"""Erasure of one user: the facts stay countable and evaluations valid, but nobody is to be found in them.
+"""Erasure of a person: nothing that is kept tells of them any more, and evaluations stay valid.
 
-Each fact keeps its kind, label and times. Its body becomes a tombstone with the numbers that evaluations
-need, its user a random pseudonym, the same in all facts of one erasure, so that intervals can go on
-grouping by user.
+Every room names the places where it keeps something of users (`Rows` of tables, `Outside` of the database).
+An erasure goes through all of them, in pieces through the writer, and notes how far it has come: one that was
+interrupted is called again and goes on. Facts of the ledger stay as tombstones (`storage.tombstones`);
+everywhere else what is a person's goes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, or_, select, tuple_, update
 
 from storage import ledger
 from storage.engine import Database
 from storage.errors import StorageError
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
-from storage.schema import erasures, facts
-from storage.statements import Statement
+from storage.schema import erasures
 from storage.writer import TURN_ROWS
 
 ERASED_LABEL = "user_erased"
 # One row of a turn keeps how far the erasure has come.
 _PIECE_ROWS = TURN_ROWS - 1
-
-# What a tombstone keeps of a body. Not a decision's draw and request key: the draw is a hash that also
-# covers the user id, and who knows the key could find the user by trying.
-_OF_ARM = ("decision_id", "placement", "decided_at", "policy", "playbook")
-_OF_DRAW = ("library", "suppressed", "arms", "scores", "weights", "probabilities", "chosen", "propensity")
-_OF_ANSWER = ("playbook_version", "refused_by", "fallback")
-_KEPT: Mapping[Kind, frozenset[str]] = {
-    Kind.DECISION: frozenset({*_OF_ARM, *_OF_DRAW, *_OF_ANSWER}),
-    Kind.REWARD: frozenset({*_OF_ARM, "arm", "acts", "value"}),
-}
-# Names whose value must go but that readers expect.
-_NULLED: Mapping[Kind, frozenset[str]] = {Kind.REWARD: frozenset({"outcome"})}
-
-_REPLACE = Statement(
-    update(facts)
-    .where(facts.c.seq == bindparam("number"))
-    .values(
-        {"id": bindparam("new_id"), "user_id": bindparam("pseudonym"), "body": bindparam("tombstone")},
-    )
-)
+# What is written of the person while an erasure is under way is found when it goes round again.
+_ROUNDS = 3
+_PREFIX = "erased-"
+_PSEUDONYM = re.compile(_PREFIX + r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class UserUnknown(StorageError):
@@ -57,87 +42,156 @@ class UserUnknown(StorageError):
     code = "user-unknown"
 
 
+class ErasureUnfinished(StorageError):
+    """Something of the person is in use; what was erased so far stays so."""
+
+    status = 503
+    code = "erasure-unfinished"
+    retry = True
+
+
+class Erasing(NamedTuple):
+    """One user id that is being erased, and the name that stands for it in what stays."""
+
+    user_id: str
+    pseudonym: str
+    now: datetime
+
+
+class Rows(NamedTuple):
+    """A place in the database: `erase` takes at most so many rows and returns how many; 0: none are left."""
+
+    name: str
+    tables: Sequence[Table]
+    erase: Callable[[Connection, Erasing, int], int]
+
+
+class Outside(NamedTuple):
+    """A place outside the database: `erase` takes all of these user ids and returns how much there was.
+
+    Called again after an interruption, and safe to be.
+    """
+
+    name: str
+    erase: Callable[[Sequence[str]], int]
+
+
+Place = Rows | Outside
+
+
 class Erased(NamedTuple):
-    """What an erasure did: how many facts it changed, and the user's new name in them."""
+    """What an erasure did: the person's name in what stays, and how much was changed or went, by place."""
 
     pseudonym: str
-    facts: int
+    places: dict[str, int]
 
 
-def erase(database: Database, user_id: str, now: datetime) -> Erased:
-    """Replace the bodies of a user's facts by tombstones, and the user by a random pseudonym.
+def erase(database: Database, places: Sequence[Place], user_ids: Sequence[str], now: datetime) -> Erased:
+    """Erase one person, under all of the ids they are known by, from all places.
 
-    In pieces through the writer; when interrupted, call it again and it goes on under the same pseudonym.
-    Leaves a change fact that says how many facts there were, not whose. Facts that are being recorded
-    meanwhile are found, those recorded after it ended are not: stop taking the user's events first.
+    Leaves a change fact that says how much there was, not whose. What is being recorded meanwhile is found,
+    what is recorded after it ended is not: stop sending the person's events first.
 
     Raises:
-        UserUnknown: no fact tells of this user.
+        UserUnknown: no place knows any of these ids.
+        ErasureUnfinished: something is in use; call it again later.
     """
-    begun = database.write(lambda connection: _begin(connection, user_id))
-    if begun is None:
-        raise UserUnknown(f"no fact tells of user {user_id!r}; nothing was erased: check the id")
-    while True:
-        done = database.write(lambda connection: _piece(connection, user_id, begun, now), rows=TURN_ROWS)
-        if done is not None:
-            return Erased(begun, done)
+    named = list(dict.fromkeys(user_ids))
+    pseudonym, ids = database.write(lambda connection: _begin(connection, named), rows=len(named))
+    for _ in range(_ROUNDS):
+        if not sum(_take(database, place, ids, pseudonym, now) for place in places):
+            break
+    counts = database.write(lambda connection: _end(connection, ids, now), rows=len(ids) + 1)
+    _settle(database)
+    if not counts:
+        raise UserUnknown(
+            f"nothing is known of user {', '.join(map(repr, ids))}; nothing was erased: check the id"
+        )
+    return Erased(pseudonym, {place.name: counts.get(place.name, 0) for place in places})
 
 
-def tombstone(kind: Kind, body: str) -> str:
-    """Return what is left of a body of a kind, as JSON."""
-    decoded = msgspec.json.decode(body)
-    left: dict[str, Any] = {"erased": True}
-    if isinstance(decoded, dict):
-        kept, nulled = _KEPT.get(kind, frozenset()), _NULLED.get(kind, frozenset())
-        left |= {name: value for name, value in decoded.items() if name in kept}
-        left |= dict.fromkeys(name for name in decoded if name in nulled)
-    return msgspec.json.encode(left).decode()
+def is_pseudonym(user_id: str) -> bool:
+    """Say whether a user id stands for somebody erased."""
+    return user_id.startswith(_PREFIX) and _PSEUDONYM.fullmatch(user_id) is not None
 
 
-def _begin(connection: Connection, user_id: str) -> str | None:
-    """Return the pseudonym of the erasure that is under way, or begin one; None if there is nothing to do."""
-    under_way = select(erasures.c.pseudonym).where(erasures.c.user_id == user_id)
-    known: str | None = connection.execute(under_way).scalar()
-    if known is not None:
-        return known
-    if connection.execute(select(facts.c.seq).where(facts.c.user_id == user_id).limit(1)).first() is None:
-        return None
-    pseudonym = f"erased-{uuid4()}"
-    connection.execute(insert(erasures).values(user_id=user_id, pseudonym=pseudonym, facts=0))
-    return pseudonym
+def deleted_from(*tables: Table) -> Sequence[Rows]:
+    """Return places whose rows go, by their column `user_id`, each under its table's name."""
+    return [Rows(table.name, [table], partial(_delete, table)) for table in tables]
 
 
-def _piece(connection: Connection, user_id: str, pseudonym: str, now: datetime) -> int | None:
-    """Erase the next facts; once none are left, end the erasure and return how many there were."""
+def _delete(table: Table, connection: Connection, whom: Erasing, limit: int) -> int:
+    key = list(table.primary_key)
+    piece = select(*key).where(table.c.user_id == whom.user_id).limit(limit)
+    return connection.execute(delete(table).where(tuple_(*key).in_(piece))).rowcount
+
+
+def _take(database: Database, place: Place, ids: Sequence[str], pseudonym: str, now: datetime) -> int:
+    if isinstance(place, Outside):
+        taken = place.erase(ids)
+        if taken:
+            database.write(lambda connection: _count(connection, ids[0], place.name, taken))
+        return taken
+    total = 0
+    for user_id in ids:
+        whom = Erasing(user_id, pseudonym, now)
+        while taken := database.write(lambda c, whom=whom: _piece(c, place, whom), rows=TURN_ROWS):  # type: ignore[misc]
+            total += taken
+    return total
+
+
+def _piece(connection: Connection, place: Rows, whom: Erasing) -> int:
     if connection.dialect.name == "sqlite":
-        # Otherwise the old bodies stay readable in the file's free space.
+        # Otherwise the old rows stay readable in the file's free space.
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
-    query = select(facts.c.seq, facts.c.kind, facts.c.id, facts.c.body).where(facts.c.user_id == user_id)
-    rows = connection.execute(query.limit(_PIECE_ROWS)).all()
-    _REPLACE.run_many(
-        connection,
-        [
-            {
-                "number": seq,
-                "new_id": _without(fact_id, user_id, pseudonym),
-                "pseudonym": pseudonym,
-                "tombstone": tombstone(Kind(kind), body),
-            }
-            for seq, kind, fact_id, body in rows
-        ],
+    taken = place.erase(connection, whom, _PIECE_ROWS)
+    if taken:
+        _count(connection, whom.user_id, place.name, taken)
+    return taken
+
+
+def _begin(connection: Connection, named: Sequence[str]) -> tuple[str, list[str]]:
+    """Begin an erasure, or go on with one under way for any of these ids: its pseudonym and all ids."""
+    query = select(erasures.c.pseudonym).where(erasures.c.user_id.in_(named))
+    pseudonym = connection.execute(query.order_by(erasures.c.pseudonym)).scalars().first()
+    pseudonym = pseudonym or f"{_PREFIX}{uuid4()}"
+    same = select(erasures.c.user_id).where(
+        or_(erasures.c.pseudonym == pseudonym, erasures.c.user_id.in_(named))
     )
+    known = sorted(connection.execute(same).scalars())
+    new = [one for one in named if one not in known]
+    if new:
+        rows = [{"user_id": one, "pseudonym": pseudonym, "places": "{}"} for one in new]
+        connection.execute(insert(erasures), rows)
+    return pseudonym, known + new
+
+
+def _count(connection: Connection, user_id: str, place: str, number: int) -> None:
     this = erasures.c.user_id == user_id
-    if rows:
-        connection.execute(update(erasures).where(this).values(facts=erasures.c.facts + len(rows)))
-        return None
-    ended = connection.execute(delete(erasures).where(this).returning(erasures.c.facts)).scalar()
-    if ended is None:
-        return 0
-    change = NewFact(Kind.CHANGE, new_id(now), ERASED_LABEL, None, now, {"facts": ended})
-    ledger.append(connection, [change], now)
-    return int(ended)
+    kept = connection.execute(select(erasures.c.places).where(this).with_for_update()).scalar()
+    # None: another erasure of the same user, at the same time, has come to its end.
+    if kept is not None:
+        counts: dict[str, int] = msgspec.json.decode(kept)
+        counts[place] = counts.get(place, 0) + number
+        connection.execute(update(erasures).where(this).values(places=msgspec.json.encode(counts).decode()))
 
 
-def _without(fact_id: str, user_id: str, pseudonym: str) -> str:
-    """Return a fact's id with the user's replaced, where that is all of it or a part between colons."""
-    return re.sub(rf"(?<![^:]){re.escape(user_id)}(?![^:])", pseudonym, fact_id)
+def _settle(database: Database) -> None:
+    """Let SQLite bring its file up to date and empty its log, where old rows stay readable."""
+    if database.is_sqlite:
+        with database.read() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _end(connection: Connection, ids: Sequence[str], now: datetime) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    ended = connection.execute(
+        delete(erasures).where(erasures.c.user_id.in_(ids)).returning(erasures.c.places)
+    )
+    for places in ended.scalars():
+        for place, number in msgspec.json.decode(places).items():
+            counts[place] = counts.get(place, 0) + number
+    if counts:
+        body: dict[str, Any] = {"places": counts}
+        ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), ERASED_LABEL, None, now, body)], now)
+    return counts

@@ -65,11 +65,12 @@ fact_counts = Table(
     Column("purged", BigInteger, nullable=False),
 )
 
-# Erasures under way, so that one that was interrupted goes on under the same pseudonym.
+# Erasures under way, so that one that was interrupted goes on under the same pseudonym; `places` is JSON:
+# how much was taken away so far, by place.
 erasures = Table(
     "erasures",
     metadata,
     Column("user_id", Text, primary_key=True),
     Column("pseudonym", Text, nullable=False),
-    Column("facts", BigInteger, nullable=False),
+    Column("places", Text, nullable=False),
 )

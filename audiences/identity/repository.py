@@ -292,14 +292,28 @@ def joins_page(
     return [(_join(row), _undone(row)) for row in connection.execute(query)]
 
 
-def forget(connection: Connection, profiles: Collection[str]) -> None:
-    """Delete what identity keeps of profiles; for erasure, which also has to erase their facts."""
+def forget(connection: Connection, profiles: Collection[str]) -> int:
+    """Delete what identity keeps of profiles, and of ids that only they had; returns how many rows.
+
+    For erasure, which also has to erase their facts.
+    """
+    gone = 0
     for some in _pieces(profiles):
-        connection.execute(delete(identities).where(identities.c.profile.in_(some)))
-        connection.execute(delete(anonymous_profiles).where(anonymous_profiles.c.profile.in_(some)))
+        named = select(identities.c.kind, identities.c.value).where(identities.c.profile.in_(some))
+        held = {(kind, value) for kind, value in connection.execute(named)}
         ends = or_(joins.c.profile.in_(some), joins.c.into_profile.in_(some))
-        connection.execute(delete(joins).where(ends))
-        connection.execute(delete(joined_profiles).where(joined_profiles.c.profile.in_(some)))
+        for table, theirs in (
+            (identities, identities.c.profile.in_(some)),
+            (anonymous_profiles, anonymous_profiles.c.profile.in_(some)),
+            (joins, ends),
+            (joined_profiles, joined_profiles.c.profile.in_(some)),
+        ):
+            gone += connection.execute(delete(table).where(theirs)).rowcount
+        for kind, value in held:
+            this = shared_identities.c.kind == kind, shared_identities.c.value == value
+            left = select(identities.c.profile).where(identities.c.kind == kind, identities.c.value == value)
+            gone += connection.execute(delete(shared_identities).where(*this, ~left.exists())).rowcount
+    return gone
 
 
 def _join(row: Row[Any]) -> Join:

@@ -74,6 +74,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/users/{user_id}/stages"): _OPERATE,
     ("PUT", "/v1/users/{user_id}/stages/{lifecycle}"): _OPERATE,
     ("POST", "/v1/import/{kind}"): _OPERATE,
+    ("DELETE", "/v1/users/{user_id}"): _ADMIN,
     ("GET", "/v1/playbooks"): _OPERATE,
     ("GET", "/v1/summary"): _OPERATE,
     ("POST", "/v1/jobs/{name}"): _OPERATE,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,5 +45,18 @@ class Channel(Protocol):
 
         Raises:
             NotHandedOver: the provider did not take it; says whether to try again.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsCopies(Protocol):
+    """A channel that keeps messages itself, and can take them away again when their user is erased."""
+
+    def forget(self, key: str, queued_at: datetime) -> None:
+        """Take away what is kept of a message, if anything is.
+
+        Raises:
+            NotForgotten: it can't be done now.
         """
         ...

@@ -11,15 +11,16 @@ import os
 import re
 import threading
 from base64 import encodebytes
-from datetime import UTC
+from datetime import UTC, datetime
 from email.header import Header
 from email.utils import format_datetime
+from glob import escape
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
 
 from delivery.channels.channel import AfterCrash, Receipt
-from delivery.errors import NotHandedOver
+from delivery.errors import NotForgotten, NotHandedOver
 from delivery.models import Message
 from delivery.retry import Retry
 
@@ -70,6 +71,22 @@ class Mailbox:
                 f"can't write to the mailbox {folder}: {error.strerror}; check its permissions and free space"
             ) from error
         return Receipt(f"{day}/{name}", delivered=True)
+
+    def forget(self, key: str, queued_at: datetime) -> None:
+        """Take away a message's file, also one that a crash left unfinished.
+
+        Raises:
+            NotForgotten: the folder can't be written.
+        """
+        folder, name = self._folder / queued_at.astimezone(UTC).date().isoformat(), file_name(key)
+        try:
+            for unfinished in folder.glob(f".{escape(name)}.*"):
+                unfinished.unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise NotForgotten(
+                f"can't take a mail out of {folder}: {error.strerror}; check its permissions, erase again"
+            ) from error
 
 
 def file_name(key: str) -> str:

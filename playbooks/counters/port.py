@@ -147,6 +147,14 @@ class Counters(Protocol):
         """Read these users' uses from the journal anew; to be called after the commit of `add_past`."""
         ...
 
+    def erase(self, user_ids: Sequence[str]) -> int:
+        """Take away what is kept of users beside the journal, where they are gone; returns how much it was.
+
+        Raises:
+            CountersUnreachable: nothing can be done now.
+        """
+        ...
+
     def recount(self, now: datetime) -> list[Difference]:
         """Count the journal again and return where the counters are wrong; right only while nobody reserves.
 

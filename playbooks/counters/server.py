@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -123,6 +123,14 @@ class Server:
         """
         found: list[bytes] = self._try(lambda: list(self._client.scan_iter(match=pattern, count=1000)))
         return sorted(key.decode() for key in found)
+
+    def delete(self, keys: Sequence[str]) -> int:
+        """Delete keys, each by itself, for they may lie on different nodes; returns how many there were.
+
+        Raises:
+            CountersUnreachable: as `run`.
+        """
+        return sum(int(self._try(partial(self._client.delete, key))) for key in keys)
 
     def close(self) -> None:
         """Close the connections."""

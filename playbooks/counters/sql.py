@@ -59,6 +59,9 @@ class SqlCounters:
     def forget(self, user_ids: Sequence[str]) -> None:
         return None
 
+    def erase(self, user_ids: Sequence[str]) -> int:
+        return 0
+
     def recount(self, now: datetime) -> list[Difference]:
         with self._database.read() as connection:
             return repository.wrong_totals(connection)

@@ -28,7 +28,7 @@ from playbooks.counters.port import (
     Wanted,
 )
 from playbooks.counters.server import PATIENCE_SECONDS, PAUSE_SECONDS, Server
-from playbooks.counters.subjects import TOTAL, USES, BudgetAmount, UserUses, subject_of
+from playbooks.counters.subjects import TOTAL, USES, BudgetAmount, UserUses, key_of, subject_of
 from playbooks.errors import CountersUnreachable
 from storage.engine import Database
 from storage.times import EPOCH
@@ -111,6 +111,9 @@ class ValkeyCounters:
     def forget(self, user_ids: Sequence[str]) -> None:
         with suppress(CountersUnreachable):
             self._epochs.void({shard_of(user_id) for user_id in user_ids})
+
+    def erase(self, user_ids: Sequence[str]) -> int:
+        return self._server.delete([key_of(USES, user_id) for user_id in user_ids])
 
     def recount(self, now: datetime) -> list[Difference]:
         found: list[Difference] = []

@@ -257,7 +257,7 @@ def test_an_alias_into_somebody_being_erased_joins_nobody(people: People) -> Non
     people.send("ann")
     people.send("bob")
     people.database.write(
-        lambda c: c.execute(erasures.insert().values(user_id="ann", pseudonym="erased-1", facts=0))
+        lambda c: c.execute(erasures.insert().values(user_id="ann", pseudonym="erased-1", places="{}"))
     )
     people.alias("bob", "ann")
     assert people.of("bob")[1] == {"bob"}

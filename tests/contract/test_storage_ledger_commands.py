@@ -79,12 +79,6 @@ def test_export(data: Path, tmp_path: Path) -> None:
     assert "can't write to" in refused(data, "export", str(data / "nextplay.db"))
 
 
-def test_erase(data: Path) -> None:
-    assert said(data, "erase", "user-1").startswith("10 facts now tell of erased-")
-    assert "no fact tells of user 'user-1'" in refused(data, "erase", "user-1")
-    assert said(data, "counts") == "change\tuser_erased\t1\nevent\tseen\t40"
-
-
 def test_a_folder_without_a_database_stays_so(tmp_path: Path) -> None:
     assert "name the service's folder with --data" in refused(tmp_path / "none", "counts")
     assert not (tmp_path / "none").exists()

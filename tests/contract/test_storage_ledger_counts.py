@@ -23,6 +23,7 @@ from storage.ledger import Kind, NewFact
 from storage.projection import Difference
 from storage.retention import purge
 from storage.schema import cursors, fact_counts, facts
+from storage.tombstones import FACTS
 
 LABELS = ((Kind.EVENT, "seen"), (Kind.EVENT, "order"), (Kind.MESSAGE, "sent"))
 
@@ -120,7 +121,7 @@ def test_kept_and_tail_equal_the_facts(database: Database, clock: SimulatedClock
                     with database.read() as connection:
                         known = bool(ledger.of_user(connection, "ann", limit=1))
                     if known:
-                        erase(database, "ann", clock.now())
+                        erase(database, [FACTS], ["ann"], clock.now())
                         expected["change", "user_erased"] += 1
             assert total(database) == expected
 

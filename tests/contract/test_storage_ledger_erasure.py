@@ -15,9 +15,10 @@ from sqlalchemy import Connection, make_url, select
 from storage import ledger, projection
 from storage.clock import SimulatedClock
 from storage.engine import Database
-from storage.erasure import UserUnknown, erase
+from storage.erasure import Erased, UserUnknown, erase
 from storage.ledger import Kind, NewFact
 from storage.schema import erasures
+from storage.tombstones import FACTS
 
 SECRET = "grandmother's telephone"
 DECISION = {
@@ -62,8 +63,8 @@ def test_facts_keep_what_evaluations_need_and_no_more(database: Database, clock:
     with database.read() as connection:
         before = ledger.counts(connection)
         untouched = ledger.of_user(connection, "annabel")
-    erased = erase(database, "ann", clock.now())
-    assert erased.facts == 6
+    erased = erase(database, [FACTS], ["ann"], clock.now())
+    assert erased.places == {"facts": 6}
     user, decision = body_of(database, Kind.DECISION, "d1")
     assert user == erased.pseudonym
     gone = {"user_id", "request_key", "seed", "features", "audiences", "uses", "draw"}
@@ -71,7 +72,10 @@ def test_facts_keep_what_evaluations_need_and_no_more(database: Database, clock:
     user, reward = body_of(database, Kind.REWARD, "d1")
     assert (user, reward) == (erased.pseudonym, {"erased": True} | REWARD | {"outcome": None})
     assert body_of(database, Kind.EVENT, "ann-1") == (erased.pseudonym, {"erased": True})
-    assert body_of(database, Kind.ENROLMENT, f"{erased.pseudonym}:started")[1] == {"erased": True}
+    with database.read() as connection:
+        (started,) = ledger.read_after(connection, 0, kind=Kind.ENROLMENT)
+    assert started.id == f"{erased.pseudonym}.{started.seq}:started"
+    assert started.body == '{"erased":true}'
     with database.read() as connection:
         assert ledger.of_user(connection, "ann") == []
         assert ledger.of_user(connection, "annabel") == untouched
@@ -80,14 +84,14 @@ def test_facts_keep_what_evaluations_need_and_no_more(database: Database, clock:
         assert after == before
         assert projection.recount(connection) == []
     with pytest.raises(UserUnknown, match="'ann'"):
-        erase(database, "ann", clock.now())
+        erase(database, [FACTS], ["ann"], clock.now())
 
 
 def test_readers_find_tombstones_in_their_place(database: Database, clock: SimulatedClock) -> None:
     fill(database, clock)
     with database.read() as connection:
         before = ledger.read_after(connection, 0, kind=Kind.EVENT)
-    pseudonym = erase(database, "ann", clock.now()).pseudonym
+    pseudonym = erase(database, [FACTS], ["ann"], clock.now()).pseudonym
     with database.read() as connection:
         after = ledger.read_after(connection, 0, kind=Kind.EVENT)
     hers = {"user_id": pseudonym, "body": '{"erased":true}'}
@@ -117,11 +121,11 @@ def test_an_interrupted_erasure_goes_on_under_its_pseudonym(
             return database.write(die if self.writes == 3 else work, rows=rows)
 
     with pytest.raises(InterruptedError):
-        erase(Dying(), "ann", clock.now())  # type: ignore[arg-type]
+        erase(Dying(), [FACTS], ["ann"], clock.now())  # type: ignore[arg-type]
     with database.read() as connection:
         pseudonym = connection.execute(select(erasures.c.pseudonym)).scalar_one()
         assert 0 < len(ledger.of_user(connection, pseudonym, limit=2_000)) < 1_203
-    assert erase(database, "ann", clock.now()) == (pseudonym, 1_203)
+    assert erase(database, [FACTS], ["ann"], clock.now()) == Erased(pseudonym, {"facts": 1_203})
     with database.read() as connection:
         assert connection.execute(select(erasures)).all() == []
         assert len(ledger.of_user(connection, pseudonym, limit=2_000)) == 1_203
@@ -133,5 +137,5 @@ def test_nothing_is_left_in_the_file(sqlite_url: str, clock: SimulatedClock) -> 
         fill(database, clock, events=400)
     assert SECRET.encode() in path.read_bytes()
     with closing(Database(sqlite_url)) as database:
-        erase(database, "ann", clock.now())
+        erase(database, [FACTS], ["ann"], clock.now())
     assert SECRET.encode() not in path.read_bytes()

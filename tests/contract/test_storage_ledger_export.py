@@ -19,6 +19,7 @@ from storage.errors import ConfigurationError
 from storage.export import Exported, ExportFailed, export
 from storage.ledger import Kind, NewFact
 from storage.retention import purge
+from storage.tombstones import FACTS
 from tests.disk import full_disk
 
 
@@ -85,7 +86,7 @@ def test_again_writes_only_what_changed(filled: Database, clock: SimulatedClock,
     filled.write(partial(ledger.append, new=[late], now=clock.now()))
     again = export(filled, folder, [Kind.EVENT], None, None)
     assert [(one.day.day, one.facts) for one in again if one.written] == [(28, 13)]
-    erase(filled, "ann", clock.now())
+    erase(filled, [FACTS], ["ann"], clock.now())
     assert all(one.written for one in export(filled, folder, [Kind.EVENT], None, None))
     assert rows(folder, Kind.EVENT, "DISTINCT user_id = 'ann'") == [(False,), (None,)]
 

@@ -1,0 +1,57 @@
+"""Where delivery keeps something of users, and how it takes that away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from sqlalchemy import Connection, delete, select
+
+from delivery.channels.channel import Channel, KeepsCopies
+from delivery.repository import enrolments_of_user
+from delivery.tables import coupons, enrolments, outbox
+from storage.erasure import Erasing, ErasureUnfinished, Place, Rows, deleted_from
+
+
+def places(channels: Mapping[str, Channel]) -> Sequence[Place]:
+    """Return delivery's places: coupons, and enrolments with their messages and a channel's copies of them.
+
+    While a message is being handed over the erasure is unfinished, at most until the attempt's lease ends.
+    """
+    return [
+        *deleted_from(coupons),
+        Rows("enrolments", [enrolments, outbox], partial(_stop, channels)),
+    ]
+
+
+def _stop(channels: Mapping[str, Channel], connection: Connection, whom: Erasing, limit: int) -> int:
+    """Take away runs through flows, so that nothing more is sent, each with its messages."""
+    # Locked first: whoever advances one of them then finds it gone, and queues no message for it.
+    channel_of = enrolments_of_user(connection, whom.user_id, limit)
+    query = select(
+        outbox.c.key, outbox.c.enrolment_id, outbox.c.queued_at, outbox.c.holder, outbox.c.available_at
+    )
+    messages = connection.execute(
+        query.where(outbox.c.enrolment_id.in_(channel_of)).order_by(outbox.c.key).with_for_update()
+    ).all()
+    in_hand = {
+        one.enrolment_id
+        for one in messages
+        if one.holder is not None and one.available_at is not None and one.available_at > whom.now
+    }
+    free = [one for one in messages if one.enrolment_id not in in_hand]
+    for one in free:
+        # A copy that is gone already is no error, so this may be done again after a roll-back.
+        channel = channels.get(channel_of[one.enrolment_id])
+        if isinstance(channel, KeepsCopies):
+            channel.forget(one.key, one.queued_at)
+    connection.execute(delete(outbox).where(outbox.c.key.in_([one.key for one in free])))
+    gone = connection.execute(
+        delete(enrolments).where(enrolments.c.id.in_(channel_of.keys() - in_hand))
+    ).rowcount
+    if not gone and in_hand:
+        raise ErasureUnfinished(
+            f"{len(in_hand)} messages to the user are being handed over; what was erased so far stays so: "
+            "erase again when they are through, in a few minutes at most"
+        )
+    return gone

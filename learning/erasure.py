@@ -1,0 +1,30 @@
+"""Where learning keeps something of users, and how it takes that away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, select, update
+
+from learning.tables import reward_windows
+from storage.erasure import Erasing, Place, Rows
+
+
+def _windows(connection: Connection, whom: Erasing, limit: int) -> int:
+    """Let windows that were credited go on under the pseudonym, and take away those that are open.
+
+    The events that would credit an open one are tombstones: it would mature as if nothing had followed, and
+    pull every estimate down. A decision without a reward is in none.
+    """
+    query = select(reward_windows.c.decision_id, reward_windows.c.matured)
+    rows = connection.execute(query.where(reward_windows.c.user_id == whom.user_id).limit(limit)).all()
+    this = reward_windows.c.decision_id
+    renamed = update(reward_windows).where(this.in_([one.decision_id for one in rows if one.matured]))
+    connection.execute(renamed.values(user_id=whom.pseudonym))
+    connection.execute(
+        delete(reward_windows).where(this.in_([one.decision_id for one in rows if not one.matured]))
+    )
+    return len(rows)
+
+
+PLACES: Sequence[Place] = [Rows("reward_windows", [reward_windows], _windows)]

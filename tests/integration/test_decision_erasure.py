@@ -1,0 +1,333 @@
+"""An erased user is nowhere any more: no table, no file and no server holds anything of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+from sqlalchemy import Connection, delete, insert, select, update
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from audiences.consent.tables import consents
+from audiences.identity.tables import identities
+from audiences.scores.tables import grants, holding, standings
+from audiences.service import set_tag
+from audiences.stages.tables import standings as stages
+from audiences.tables import members, users
+from audiences.traits.tables import traits
+from audiences.triggers.tables import firings, waits
+from decision.app import create_app
+from decision.auth.models import mint
+from decision.cli import app as command_line
+from decision.demo.run import LIBRARY
+from decision.settings import Settings
+from decision.wiring import Service
+from delivery.tables import enrolments, outbox
+from learning.tables import reward_windows
+from playbooks.tables import answers, uses
+from storage import ledger, projection
+from storage.engine import Database
+from storage.erasure import Rows
+from storage.errors import NextplayError
+from storage.ledger import Kind
+from storage.schema import cursors, erasures, facts, metadata
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+# Nothing else that is kept has these letters in this order.
+ANN, BOB = "Zzqannzz", "Zzqbobzz"
+KEY = str(mint())
+
+
+class Shop:
+    """A service with two users who have everything that a user can have."""
+
+    def __init__(self, data: Path, database_url: str, counters_url: str) -> None:
+        if not (data / "library").exists():
+            shutil.copytree(LIBRARY, data / "library")
+        self.data = data
+        self.counters_url = counters_url
+        if database_url:
+            Database(database_url).close()
+        self.service = Service(
+            Settings(
+                data=data,
+                database_url=database_url,
+                counters_url=counters_url,
+                clock=START,
+                schedule=False,
+                admin_key=SecretStr(KEY),
+            )
+        )
+        self.http = TestClient(create_app(self.service), headers={"Authorization": f"Bearer {KEY}"})
+
+    def close(self) -> None:
+        self.http.close()
+        self.service.close()
+
+    def job(self, *names: str) -> None:
+        for name in names:
+            self.http.post(f"/v1/jobs/{name}").raise_for_status()
+
+    def order(self, user: str, number: int, *, days: int = 0) -> None:
+        lines = [{"category": "CHICKEN", "quantity": 1, "value": 2.5, "discount": 0.5}]
+        event = {
+            "userId": user,
+            "messageId": f"{user}:order:{number}",
+            "event": "order_completed",
+            "timestamp": (START + timedelta(days=days)).isoformat(),
+            "properties": {"value": 2.5, "categories": ["CHICKEN"], "lines": lines, "note": f"from {user}"},
+        }
+        answer = self.http.post("/v1/track", json=event).raise_for_status().json()
+        assert answer["accepted"] == 1, answer
+
+    def decide(self, user: str, number: int) -> dict[str, Any]:
+        answer = self.http.post(
+            "/v1/decide",
+            json={"user_id": user, "placement": "outbound"},
+            headers={"Idempotency-Key": f"{user}:{number}"},
+        )
+        result: dict[str, Any] = answer.raise_for_status().json()
+        return result
+
+    def fill(self) -> None:
+        """Let both users buy, be selected, get offers, be rewarded and be waited for."""
+        for number in range(3):
+            for user in (ANN, BOB):
+                self.order(user, number, days=-number)
+        self.job("features", "audiences")
+        for number in range(2):
+            for user in (ANN, BOB):
+                self.decide(user, number)
+        self.job("deliver", "push")
+        self.http.put("/v1/clock", json={"now": (START + timedelta(days=15)).isoformat()}).raise_for_status()
+        self.job("reward", "learn", "deliver")
+        for user in (ANN, BOB):
+            self.order(user, 9, days=15)
+        self.job("features", "audiences")
+        for user in (ANN, BOB):
+            self.decide(user, 7)
+        self.job("deliver")
+        self.service.database.write(self._the_rest)
+
+    def _the_rest(self, connection: Connection) -> None:
+        """Put rows where a user of the demo's library has none."""
+        now = self.service.clock.now()
+        for user in (ANN, BOB):
+            set_tag(connection, user, "vip", "test", now, None)
+            row = {"user_id": user, "score": "s", "line": "l"}
+            connection.execute(
+                insert(grants), {**row, "event_id": f"{user}:order:1", "occurred_at": now, "points": 1.0}
+            )
+            connection.execute(insert(holding), {**row, "since": now})
+            standing = {"rank": 1, "since": now, "status": "none", "held_rank": 0}
+            connection.execute(insert(standings), {"user_id": user, "score": "s", **standing})
+            identity = {"kind": "email", "value": f"{user}@example.org", "profile": user, "verified": True}
+            connection.execute(insert(identities), {**identity, "first_seen_at": now, "source": "test"})
+            trait = {"name": "city", "source": "test", "value": f'"of {user}"', "at": now}
+            connection.execute(insert(traits), {"user_id": user, **trait})
+            trigger = {"trigger": "t", "user_id": user}
+            connection.execute(insert(firings), {**trigger, "fired_at": now})
+            silence = {"cause": f"{user}:order:1", "caused_at": now, "due_at": now + timedelta(days=90)}
+            connection.execute(insert(waits), {**trigger, **silence})
+            stage = {"lifecycle": "l", "stage": "lead", "since": now}
+            connection.execute(insert(stages), {"user_id": user, **stage})
+            word = {"purpose": "offers", "channel": "email", "state": "granted", "at": now, "source": "test"}
+            connection.execute(insert(consents), {"user_id": user, **word})
+            connection.execute(insert(members), {"audience": "by hand", "user_id": user, "entered_at": now})
+            use = {"user_id": user, "rule": "r", "decision_id": f"{user}:d", "used_at": now}
+            connection.execute(insert(uses), use)
+
+    def where(self, user: str) -> set[str]:
+        """Return the places in which anything of a user is found: tables, files, keys."""
+        found = set()
+        with self.service.database.read() as connection:
+            for table in metadata.sorted_tables:
+                if any(user in str(tuple(row)) for row in connection.execute(select(table))):
+                    found.add(table.name)
+        for path in self.data.rglob("*"):
+            if path.is_file() and path.name != "service.log":
+                # The log of a database is a part of it.
+                relative = str(path.relative_to(self.data)).removesuffix("-wal")
+                content = (
+                    str(pq.ParquetFile(path).read().to_pydict())
+                    if path.suffix == ".parquet"
+                    else path.read_bytes().decode("latin-1")
+                )
+                if user in relative or user in content:
+                    found.add(relative.partition("/")[0] if path.suffix != ".parquet" else path.parts[-3])
+        if self.counters_url:
+            with Redis.from_url(self.counters_url) as client:
+                if any(user.encode() in key for key in client.scan_iter()):
+                    found.add("valkey")
+        return found
+
+
+@pytest.fixture(params=["sqlite", "postgres", "valkey"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
+    counters = request.getfixturevalue("valkey_url") if request.param == "valkey" else ""
+    shop = Shop(tmp_path / "data", url, counters)
+    shop.fill()
+    yield shop
+    shop.close()
+
+
+def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
+    service = shop.service
+    everywhere = shop.where(ANN)
+    tables = {
+        "users", "audience_members", "tags", "consents", "score_grants", "score_holding", "score_standings",
+        "stage_standings", "identities", "uses", "answers", "facts", "reward_windows", "coupons",
+        "enrolments", "trigger_firings", "trigger_waits", "traits",
+    }  # fmt: skip
+    assert tables <= everywhere
+    assert {"features", "mailbox", "history", "snapshots"} <= everywhere
+    with service.database.read() as connection:
+        before = ledger.counts(connection)
+        decision = connection.execute(
+            select(facts.c.id).where(facts.c.kind == Kind.DECISION, facts.c.user_id == ANN)
+        ).scalars().first()  # fmt: skip
+    bobs = shop.where(BOB), len(list((shop.data / "mailbox").rglob("*.eml")))
+    erased = shop.http.delete(f"/v1/users/{ANN}")
+    assert erased.status_code == 200, erased.text
+    counts = erased.json()["erased"]
+    assert all(counts[place.name] > 0 for place in service.erasure.places if place.name != "counters"), counts
+    assert (counts["counters"] > 0) is bool(shop.counters_url)
+    assert shop.where(ANN) == set()
+    assert shop.where(BOB) == bobs[0]
+    assert len(list((shop.data / "mailbox").rglob("*.eml"))) < bobs[1]
+    with service.database.read() as connection:
+        after = ledger.counts(connection)
+        assert after.pop(Kind.CHANGE)["user_erased"] == 1
+        before.pop(Kind.CHANGE)
+        assert after == before
+        assert connection.execute(select(erasures)).all() == []
+    projection.catch_up(service.database)
+    with service.database.read() as connection:
+        assert projection.recount(connection) == []
+    shown = shop.http.get(f"/v1/decisions/{decision}")
+    assert (shown.status_code, shown.json()["type"]) == (410, "urn:nextplay:problem:decision-erased")
+    assert shop.http.post(f"/v1/decisions/{decision}/replay").status_code == 410
+
+
+def test_an_erased_user_is_an_unknown_one_and_does_not_come_back(shop: Shop) -> None:
+    service = shop.service
+    shop.http.delete(f"/v1/users/{ANN}").raise_for_status()
+    again = shop.http.delete(f"/v1/users/{ANN}")
+    assert (again.status_code, again.json()["type"]) == (404, "urn:nextplay:problem:user-unknown")
+    assert shop.http.get(f"/v1/users/{ANN}").status_code == 404
+    # What is computed anew, and what is computed from nothing, knows nothing of them.
+    shop.job("push", "features", "audiences", "deliver", "reward", "learn")
+    assert shop.where(ANN) == set()
+    service.database.write(
+        lambda connection: connection.execute(delete(cursors).where(cursors.c.reader.like("feature%")))
+    )
+    for name in ("history", "snapshots"):
+        shutil.rmtree(shop.data / "features" / name)
+    shop.job("features", "push", "audiences")
+    history = [pq.ParquetFile(one).read() for one in (shop.data / "features" / "history").rglob("*.parquet")]
+    known = {user for table in history for user in table["user_id"].to_pylist()}
+    assert known == {BOB}
+    with service.database.read() as connection:
+        assert set(connection.execute(select(users.c.user_id)).scalars()) == {BOB}
+    answer = shop.decide(ANN, 0)
+    assert (answer["fallback"], answer["offer"]) == ("unknown_user", None)
+    assert shop.decide(BOB, 8)["fallback"] is None
+
+
+def test_an_erasure_waits_for_a_message_that_is_being_handed_over(shop: Shop) -> None:
+    service = shop.service
+    now = service.clock.now()
+    mine = outbox.c.enrolment_id.in_(select(enrolments.c.id).where(enrolments.c.user_id == ANN))
+    leased = update(outbox).where(mine).values(holder="another", available_at=now + timedelta(minutes=5))
+    service.database.write(lambda connection: connection.execute(leased))
+    answer = shop.http.delete(f"/v1/users/{ANN}")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "are being handed over" in answer.json()["detail"]
+    with service.database.read() as connection:
+        pseudonym = connection.execute(select(erasures.c.pseudonym)).scalar_one()
+    shop.http.put("/v1/clock", json={"now": (now + timedelta(minutes=6)).isoformat()}).raise_for_status()
+    done = shop.http.delete(f"/v1/users/{ANN}").raise_for_status().json()
+    assert done["pseudonym"] == pseudonym
+    assert done["erased"]["facts"] > 0
+    assert shop.where(ANN) == set()
+
+
+def test_several_ids_of_one_person_become_one_pseudonym(shop: Shop) -> None:
+    erased = shop.service.erasure.erase([ANN, BOB, ANN])
+    with shop.service.database.read() as connection:
+        named = select(facts.c.user_id).where(facts.c.user_id.is_not(None)).distinct()
+        assert list(connection.execute(named).scalars()) == [erased.pseudonym]
+        windows = connection.execute(select(reward_windows.c.user_id, reward_windows.c.matured)).all()
+        assert set(windows) == {(erased.pseudonym, True)}
+        assert connection.execute(select(answers)).all() == []
+    assert shop.where(ANN) | shop.where(BOB) == set()
+
+
+def test_profiles_that_were_joined_go_together(shop: Shop) -> None:
+    shop.service.identity.merge(ANN, BOB, by="test", why="one person", now=shop.service.clock.now())
+    assert {"identity_joins", "joined_profiles"} <= shop.where(ANN)
+    erased = shop.http.delete(f"/v1/users/{ANN}").raise_for_status().json()
+    assert erased["erased"]["users"] == 2
+    assert shop.where(ANN) | shop.where(BOB) == set()
+    assert shop.http.delete(f"/v1/users/{BOB}").status_code == 404
+
+
+def test_an_interrupted_erasure_goes_on(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    erasure = shop.service.erasure
+    places = erasure.places
+
+    def dies(*_: object) -> int:
+        raise InterruptedError
+
+    for number in range(len(places)):
+        broken = [place._replace(erase=dies) if place is places[number] else place for place in places]
+        monkeypatch.setattr(erasure, "places", broken)
+        with pytest.raises(InterruptedError):
+            erasure.erase([ANN])
+    monkeypatch.setattr(erasure, "places", places)
+    erased = erasure.erase([ANN])
+    assert all(number for name, number in erased.places.items() if name != "counters"), erased
+    assert shop.where(ANN) == set()
+
+
+def test_no_table_of_users_is_forgotten(tmp_path: Path) -> None:
+    """Whoever adds a table with users says in the room's `erasure` how they are taken out of it."""
+    shop = Shop(tmp_path / "data", "", "")
+    places = shop.service.erasure.places
+    shop.close()
+    named = {table.name for place in places if isinstance(place, Rows) for table in place.tables}
+    with_users = {
+        table.name for table in metadata.sorted_tables if {"user_id", "profile"} & set(table.c.keys())
+    } - {erasures.name}
+    assert with_users <= named
+
+
+def test_the_command_line_erases_while_no_service_runs(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "data", "", "")
+    shop.fill()
+    data = ["--data", str(shop.data)]
+    with_service = CliRunner().invoke(command_line, ["users", "erase", ANN, *data])
+    assert isinstance(with_service.exception, NextplayError)
+    assert "another nextplay process owns" in str(with_service.exception)
+    shop.close()
+    erased = CliRunner().invoke(command_line, ["users", "erase", ANN, *data])
+    assert erased.exit_code == 0, erased.output
+    lines = erased.output.splitlines()
+    assert lines[-1].startswith("what is left of their facts tells of erased-")
+    assert "coupons\t2" in lines or "coupons\t3" in lines
+    unknown = CliRunner().invoke(command_line, ["users", "erase", ANN, *data])
+    assert "nothing is known of user" in str(unknown.exception)
+    nowhere = CliRunner().invoke(command_line, ["users", "erase", ANN, "--data", str(tmp_path / "none")])
+    assert "there is no database" in str(nowhere.exception)
+    for path in shop.data.rglob("*"):
+        if path.is_file() and path.suffix in {".db", ".eml", ".db-wal"}:
+            assert ANN.encode() not in path.read_bytes(), path
