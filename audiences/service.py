@@ -21,10 +21,11 @@ from storage import ledger
 from storage.engine import Database
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
+from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
 SERVICE = "audience_rules"
-# A change writes a member or tag and a fact.
+# At most in a turn: a change writes a member or tag and a fact.
 _CHANGES_PER_WRITE = TURN_ROWS // 2
 _NOBODY: frozenset[str] = frozenset()
 
@@ -109,6 +110,8 @@ class Audiences:
         self._database = database
         self._features = features
         self._definitions = definitions
+        self._recording = Pace(_CHANGES_PER_WRITE)
+        self._tagging = Pace(_CHANGES_PER_WRITE)
         self.memberships = Memberships()
         with database.read() as connection:
             self.memberships.load(connection)
@@ -161,25 +164,23 @@ class Audiences:
         with self._database.read() as connection:
             before = repository.members_of(connection, audience)
         for change, users in (("entered", sorted(inside - before)), ("left", sorted(before - inside))):
-            for share in _shares(users):
-                record = partial(_record, audience=audience, change=change, users=share, as_of=as_of)
-                self._database.write(record, rows=2 * len(share))
+            record = partial(_record, audience=audience, change=change, as_of=as_of)
+            self._recording.write(self._database, users, record)
         self._database.write(
             lambda connection: repository.record_run(connection, audience, as_of, len(inside))
         )
 
     def _tag(self, spec: TagSpec, users: Sequence[str], as_of: datetime) -> None:
         expires_at = as_of + spec.expires_after if spec.expires_after else None
-        for share in _shares(users):
-            tag = partial(
-                set_tags, user_ids=share, tag=spec.tag, source="rule", at=as_of, expires_at=expires_at
-            )
-            self._database.write(tag, rows=2 * len(share))
+
+        def tag(connection: Connection, some: Sequence[str]) -> int:
+            set_tags(connection, some, spec.tag, "rule", as_of, expires_at)
+            return len(some)
+
+        self._tagging.write(self._database, users, tag)
 
 
-def _record(
-    connection: Connection, audience: str, change: str, users: Sequence[str], as_of: datetime
-) -> None:
+def _record(connection: Connection, users: Sequence[str], audience: str, change: str, as_of: datetime) -> int:
     entered = change == "entered"
     if entered:
         repository.enter(connection, audience, users, as_of)
@@ -190,7 +191,4 @@ def _record(
     ledger.append(
         connection, [NewFact(Kind.AUDIENCE, new_id(as_of), label, user, as_of, body) for user in users], as_of
     )
-
-
-def _shares(users: Sequence[str]) -> list[Sequence[str]]:
-    return [users[at : at + _CHANGES_PER_WRITE] for at in range(0, len(users), _CHANGES_PER_WRITE)]
+    return len(users)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from audiences.events import EventBody
@@ -22,12 +22,17 @@ from storage import ledger
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 from storage.schema import facts
+from storage.statements import Statement
 from storage.times import from_micros, to_micros
 
 REWARD_LABEL = "matured"
 _WINDOWS_READER = "learning.windows"
 # Names in one IN list: below the limit on variables of every SQLite in use.
 _IN_LIST = 500
+
+_MATURED = Statement(
+    update(reward_windows).where(reward_windows.c.decision_id == bindparam("this")).values(matured=true())
+)
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -138,10 +143,8 @@ def record_rewards(connection: Connection, rewards: Sequence[NewFact], now: date
     Returns how many were recorded now.
     """
     fresh = ledger.append_unless_known(connection, rewards, now)
-    marked = update(reward_windows).where(
-        reward_windows.c.decision_id.in_([fact.id for fact in rewards]), reward_windows.c.matured.is_(False)
-    )
-    connection.execute(marked.values(matured=True))
+    # One by one, by their key: for several at once SQLite would rather look through all open windows.
+    _MATURED.run_many(connection, [{"this": fact.id} for fact in rewards])
     return len(fresh)
 
 

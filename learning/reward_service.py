@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+from sqlalchemy import Connection
 
 from learning import repository
 from learning.plans import Plans
@@ -17,6 +18,7 @@ from storage.engine import Database
 from storage.erasure import is_pseudonym
 from storage.faultpoints import reached
 from storage.ledger import Fact, Kind, NewFact
+from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
 # A piece writes a reward and marks a window for each decision.
@@ -30,6 +32,8 @@ class RewardService:
         self._database = database
         self._plans = Plans(database)
         self._decoder = msgspec.json.Decoder(Decision)
+        self._opening = Pace(_PIECE)
+        self._crediting = Pace(_PIECE)
 
     def mature(self, now: datetime) -> int:
         """Record the reward of every decision whose window closed at or before `now`.
@@ -54,14 +58,14 @@ class RewardService:
     def _open_windows(self) -> bool:
         with self._database.read() as connection:
             after = repository.windows_position(connection)
-            found = repository.new_decisions(connection, limit=TURN_ROWS - 1)
+            found = repository.new_decisions(connection, limit=TURN_ROWS)
         if not found:
             return False
         # Erasure leaves a tombstone in the place of a record; nothing can be credited to it.
-        windows = [self._window(fact) for fact in found if not is_pseudonym(fact.user_id or "")]
-        self._database.write(
-            lambda c: repository.open_windows(c, after, windows, found[-1].seq), rows=len(windows) + 1
-        )
+        windows = [None if is_pseudonym(fact.user_id or "") else self._window(fact) for fact in found]
+        positions = [after, *(fact.seq for fact in found)]
+        opened = list(zip(positions, positions[1:], windows, strict=False))
+        self._opening.write(self._database, opened, _open)
         return True
 
     def _window(self, fact: Fact) -> Window:
@@ -102,8 +106,8 @@ class RewardService:
             mature = reward(decision.goal, decision, credited.get(window.decision_id, ()), now)
             if isinstance(mature, Mature):
                 rewards.append(_fact(window, mature))
-        return self._database.write(
-            lambda c: repository.record_rewards(c, rewards, now), rows=2 * len(rewards)
+        return self._crediting.write(
+            self._database, rewards, lambda c, some: repository.record_rewards(c, some, now)
         )
 
     def _decided(self, window: Window) -> Decided:
@@ -112,6 +116,13 @@ class RewardService:
             goal = self._plans.goal(window.playbook, window.playbook_version)
             arm = self._plans.arm(window.playbook, window.playbook_version, window.arm)
         return Decided(window.decision_id, window.user_id, window.decided_at, goal, arm)
+
+
+def _open(connection: Connection, opened: Sequence[tuple[int, int, Window | None]]) -> int:
+    """Open windows that follow each other: each with the position before it and its own."""
+    (after, _, _), (_, last, _) = opened[0], opened[-1]
+    windows = [window for _, _, window in opened if window is not None]
+    return repository.open_windows(connection, after, windows, last)
 
 
 def _fact(window: Window, mature: Mature) -> NewFact:

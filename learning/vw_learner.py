@@ -182,13 +182,14 @@ class VwLearner:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._buffer.clear()
-            # Its own session: a signal meant for the service's terminal group is none of its business.
+            # Its own group: a signal meant for the service's terminal group is none of its business. Not its
+            # own session, among which Linux shares the processor evenly, however nice each of them is.
             self.starts += 1
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "learning.vw_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                start_new_session=True,
+                process_group=0,
             )
         return self._process
 

@@ -8,12 +8,16 @@ nobody does, longer turns get more done. The writer says how long a turn may tak
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
 
+if TYPE_CHECKING:
+    from storage.engine import Database
+
 T = TypeVar("T")
+X = TypeVar("X")
 
 # Seconds of a turn while somebody asked lately, and while nobody did.
 SHORT_TURN = 0.002
@@ -62,3 +66,29 @@ class Pace:
             took = (time.perf_counter() - started) / done
             self._row_seconds += _WEIGHT * (took - self._row_seconds)
         return done >= number, result
+
+    def write(
+        self, database: Database, items: Sequence[X], work: Callable[[Connection, Sequence[X]], int]
+    ) -> int:
+        """Write items in their order, as many in each turn as fit; returns the sum of what `work` returned.
+
+        Each turn is durable by itself, so what is stopped in between must be able to go on from there.
+        """
+        total = 0
+        while items:
+            done, number = database.write(self._some(items, work), rows=min(self._most, len(items)))
+            total += number
+            items = items[done:]
+        return total
+
+    def _some(
+        self, items: Sequence[X], work: Callable[[Connection, Sequence[X]], int]
+    ) -> Callable[[Connection], tuple[int, int]]:
+        def write(connection: Connection) -> tuple[int, int]:
+            def some(limit: int) -> tuple[int, tuple[int, int]]:
+                share = items[:limit]
+                return len(share), (len(share), work(connection, share))
+
+            return self.turn(connection, some)[1]
+
+        return write

@@ -116,12 +116,12 @@ class SqliteWriter:
         with self._ready:
             jobs, loan = self._take_turn(seconds)
         pace.allow(connection, seconds)
-        started = time.perf_counter()
         if loan is None:
-            self._commit_together(connection, jobs)
+            worked = self._commit_together(connection, jobs)
             if self._background_owed:
-                self._owed_seconds = time.perf_counter() - started
+                self._owed_seconds = worked
             return sum(job.rows for job in jobs)
+        started = time.perf_counter()
         rows = loan.run(seconds)
         if rows and self.meter is not None:
             self.meter.committed(rows, time.perf_counter() - started)
@@ -152,27 +152,28 @@ class SqliteWriter:
         self._waiting_rows[lane] -= taken
         return jobs
 
-    def _commit_together(self, connection: Connection, turn: list[_Job]) -> None:
+    def _commit_together(self, connection: Connection, turn: list[_Job]) -> float:
+        """Do and commit a turn; returns how long its work took, without the commit."""
         started = time.perf_counter()
         try:
             with connection.begin():
                 results = [job.work(connection) for job in turn]
                 run_deferred(connection)
+                worked = time.perf_counter() - started
                 reached("writer.before_commit")
         except Exception as error:  # noqa: BLE001 - whatever it was, it belongs to one caller, not to the thread
             forget_deferred(connection)
             if len(turn) == 1:
                 turn[0].future.set_exception(explained(error))
-                return
+                return time.perf_counter() - started
             # One of them failed and took the others with it: each gets a transaction of its own.
-            for job in turn:
-                self._commit_together(connection, [job])
-            return
+            return sum(self._commit_together(connection, [job]) for job in turn)
         reached("writer.committed")
         if self.meter is not None:
             self.meter.committed(sum(job.rows for job in turn), time.perf_counter() - started)
         for job, result in zip(turn, results, strict=True):
             job.future.set_result(result)
+        return worked
 
 
 class GuestWriter(SqliteWriter):
@@ -189,7 +190,7 @@ class GuestWriter(SqliteWriter):
                     seconds = self._turns.begin()
                 except DatabaseUnavailable as gone:
                     self._give_up(gone)
-                    return
+                    break
                 rows = self._turn(connection, seconds)
                 self._turns.end(rows, more=any(self._lanes.values()))
         self._turns.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -41,6 +42,8 @@ _log = structlog.get_logger(__name__)
 
 # Requests go first, jobs next; the learner, nicer by more, takes what is left.
 NICENESS = 5
+# How long a thread that computes may keep the one whose turn it is to write from running.
+SWITCH_SECONDS = 0.0001
 # Jobs that may be asked for at once; as many as the server has threads to wait in.
 _THREADS = 40
 _INTERNAL = "an unexpected error; the service's log says more"
@@ -56,6 +59,7 @@ def live(opening: Opening, ends: Sequence[socket.socket]) -> None:
         ends: of the channel to the server and, on SQLite, of the turns that its writer lends.
     """
     os.nice(NICENESS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     channel: Channel[FromJobs, ToJobs] = Channel(ends[0], ToJobs)
     channel.send(Hello(os.getpid()))
     begin = channel.receive()

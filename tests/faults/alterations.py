@@ -86,7 +86,7 @@ def acknowledge_before_commit() -> None:
     from storage.faultpoints import reached
     from storage.statements import forget_deferred, run_deferred
 
-    def commit_together(self: Any, connection: Any, turn: list[Any]) -> None:
+    def commit_together(self: Any, connection: Any, turn: list[Any]) -> float:
         try:
             with connection.begin():
                 results = [job.work(connection) for job in turn]
@@ -101,6 +101,7 @@ def acknowledge_before_commit() -> None:
             for job in turn:
                 if not job.future.done():
                     job.future.set_exception(error)
+        return 0.0
 
     sqlite_writer.SqliteWriter._commit_together = commit_together  # type: ignore[method-assign]
 
