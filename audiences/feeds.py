@@ -25,6 +25,8 @@ from storage.ledger import Kind
 # Events of one part file of the history; small enough to hold in memory with all their lines.
 _PART_EVENTS = 50_000
 _PUSH_EVENTS = 2_000
+# What happened, live or imported, in one order.
+KINDS = (Kind.EVENT, Kind.PAST_EVENT)
 HISTORY_READER = "feature_history"
 PUSH_READER = "feature_push"
 
@@ -67,12 +69,12 @@ class FeatureFeed:
             yield [event for event in batch if not is_pseudonym(event.user_id)]
             reached("feed.before_cursor")
             last = batch[-1].sequence
-            self._database.write(partial(ledger.advance, reader=reader, position=last, kinds=[Kind.EVENT]))
+            self._database.write(partial(ledger.advance, reader=reader, position=last, kinds=KINDS))
 
     def _read(self, reader: str, size: int) -> list[HistoryEvent]:
         with self._database.read() as connection:
             position = ledger.position_of(connection, reader)
-            facts = ledger.read_after(connection, position, kind=Kind.EVENT, limit=size)
+            facts = ledger.read_after(connection, position, kind=KINDS, limit=size)
         return [
             HistoryEvent(
                 fact.seq, fact.user_id or "", fact.label, fact.occurred_at, fact.decode(EventBody).properties

@@ -1,6 +1,6 @@
-"""The command line of imports: `nextplay import consents|suppressions|coupons|contacts FILE`.
+"""The command line of imports: `nextplay import events|consents|suppressions|coupons|contacts FILE`.
 
-What is imported was before nextplay: users, caps and the wallet know it, and nothing is started by it.
+What was before nextplay is known to users, features, caps and the wallet, and nothing is started by it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from audiences.importing.reader import Row, read_rows, size_of
+from audiences.importing.reader import Row, columns_of, read_rows, size_of
 from audiences.importing.service import Imported
+from audiences.tracking.rows import Columns
 from decision.asking import Data, Key, Remote, Url, at_hand, remote
 from decision.errors import RowsRefused, ServiceRefused
+from storage.errors import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
@@ -38,6 +40,49 @@ _BYTES_AT_A_TIME = 512 * 1024
 _ATTEMPTS = 60
 
 Take = Callable[[Sequence[Row]], Imported]
+
+
+@app.command()
+def events(
+    files: Annotated[
+        list[Path], typer.Argument(help="Files of events: .csv, .ndjson, .jsonl (also .gz) or .parquet.")
+    ],
+    historical: Annotated[
+        bool, typer.Option("--historical", help="They are past: features know them, nothing is started.")
+    ] = False,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="COLUMN=FIELD or COLUMN=properties.NAME:number; may be given often."),
+    ] = None,
+    zone: Annotated[str | None, typer.Option(help="Zone of times that name none, Europe/Berlin.")] = None,
+    data: Data = None,
+    url: Url = None,
+    key: Key = None,
+    rejects: Rejects = None,
+) -> None:
+    """Import events, as messages of the tracking spec or as rows of columns."""
+    if rejects is not None and len(files) > 1:
+        raise ConfigurationError("--rejects names one file; import one file at a time, or leave it out")
+    # All are looked at before any is read.
+    read = {file: _columns(file, columns or [], zone) for file in files}
+    refused = 0
+    for file, made in read.items():
+        kind = "past_events" if historical else "events"
+        try:
+            run(kind, file, data, url, key, rejects, prepare=made.message)
+        except RowsRefused as error:
+            typer.echo(f"{file}: {error}", err=True)
+            refused += 1
+    if refused:
+        raise RowsRefused(f"rows of {refused} of {len(files)} files were refused")
+
+
+def _columns(file: Path, maps: Sequence[str], zone: str | None) -> Columns:
+    names = columns_of(file)
+    made = Columns(maps, zone, flat=names is not None)
+    if names is not None:
+        made.check(file.name, names)
+    return made
 
 
 @app.command()
@@ -93,8 +138,13 @@ def run(
     key: str | None,
     rejects: Path | None,
     at: str | None = None,
+    prepare: Callable[[Row], Row] | None = None,
 ) -> None:
     """Import a file of rows of a kind, showing how far it is; what is refused goes into a file of its own.
+
+    Args:
+        at: when it was, for rows that do not say.
+        prepare: what is done with each row before it is taken.
 
     Raises:
         RowsRefused: some were; the others are recorded.
@@ -104,7 +154,8 @@ def run(
     total = Imported()
     with _place(kind, data, url, key) as take, _Rejects(rejected) as refusing, _progress() as bar:
         task = bar.add_task(kind, total=size)
-        for batch in _batches(read_rows(file), {} if at is None else {"at": at}):
+        rows = read_rows(file) if prepare is None else map(prepare, read_rows(file))
+        for batch in _batches(rows, {} if at is None else {"at": at}):
             done = take(batch)
             refusing.write(batch, done)
             total += msgspec.structs.replace(done, refused=[])
@@ -149,7 +200,7 @@ def _place(kind: str, data: Path | None, url: str | None, key: str | None) -> It
         return
     from audiences.consent.service import Consents  # noqa: PLC0415
     from decision.address_key import open_address_hash  # noqa: PLC0415 - with the next, a second to import
-    from decision.importing import open_imports  # noqa: PLC0415
+    from decision.importing import open_imports, open_intake  # noqa: PLC0415
     from playbooks.counters import open_counters  # noqa: PLC0415
     from playbooks.library import read_library  # noqa: PLC0415
 
@@ -157,7 +208,8 @@ def _place(kind: str, data: Path | None, url: str | None, key: str | None) -> It
         consents_kept = Consents(database, clock, open_address_hash(settings))
         with closing(open_counters(database, settings.counters_url)) as counters:
             library = read_library(settings.library_folder)
-            imports = open_imports(database, clock, consents_kept, counters, library)
+            intake = open_intake(database, settings)
+            imports = open_imports(database, clock, intake, consents_kept, counters, library)
             yield lambda rows: imports.take(kind, rows)
 
 

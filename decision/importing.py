@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from audiences.consent.importers import ConsentImporter, SuppressionImporter
 from audiences.consent.service import Consents
+from audiences.identity.service import IdentityService
 from audiences.importing.service import Imports
+from audiences.intake.intake import Intake
+from audiences.tracking.importer import EventImporter
+from decision.settings import Settings
 from delivery.coupon_import import CouponImporter
 from playbooks.constraints import use_limits
 from playbooks.counters import Counters
@@ -14,8 +18,19 @@ from storage.clock import Clock
 from storage.engine import Database
 
 
+def open_intake(database: Database, settings: Settings) -> Intake:
+    """Return the way of events into a database that no service serves at the moment."""
+    identity = IdentityService(database, settings.identities, phone_region=settings.phone_region)
+    return Intake(database, identities=identity)
+
+
 def open_imports(
-    database: Database, clock: Clock, consents: Consents, counters: Counters, library: Draft
+    database: Database,
+    clock: Clock,
+    intake: Intake,
+    consents: Consents,
+    counters: Counters,
+    library: Draft,
 ) -> Imports:
     """Return everything that can be imported; coupons and contacts are those of what is in the library."""
     caps = {one.id: [limit.rule for limit in use_limits(one)] for one in library.playbooks if one.constraints}
@@ -23,6 +38,8 @@ def open_imports(
         database,
         clock,
         {
+            "events": EventImporter(intake, past=False),
+            "past_events": EventImporter(intake, past=True),
             "consents": ConsentImporter(),
             "suppressions": SuppressionImporter(consents),
             "coupons": CouponImporter(library.offers),

@@ -126,7 +126,9 @@ class Service:
             )
             counters = open_counters(self.database, settings.counters_url)
             opened.callback(counters.close)
-            self.imports = open_imports(self.database, self.clock, self.incoming.consents, counters, draft)
+            self.imports = open_imports(
+                self.database, self.clock, self.intake, self.incoming.consents, counters, draft
+            )
             channels = open_channels(ChannelSettings(settings.data))
             self.erasure = Erasure(
                 self.database,

@@ -18,11 +18,11 @@ T = TypeVar("T")
 
 
 class Importer(Protocol[T]):
-    """Imports one kind of rows. Whatever it records starts nothing: no trigger, task or message."""
+    """Imports one kind of rows. Whatever was before nextplay starts nothing: no trigger, task or message."""
 
     @property
-    def columns(self) -> Sequence[str]:
-        """Names of the columns that a row may have."""
+    def columns(self) -> Sequence[str] | None:
+        """Names of the columns that a row may have; None: any."""
         ...
 
     def read(self, values: Mapping[str, Any], now: datetime) -> T:
@@ -62,11 +62,10 @@ def read(importer: Importer[T], values: Mapping[str, Any], now: datetime) -> T:
     Raises:
         NextplayError: it can't be; the message says which column and why.
     """
-    unknown = [name for name in values if name not in importer.columns]
-    if unknown:
-        raise RowRefused(
-            f"there is no column {unknown[0][:64]!r}; the columns are {', '.join(importer.columns)}"
-        )
+    columns = importer.columns
+    unknown = [] if columns is None else [name for name in values if name not in columns]
+    if columns is not None and unknown:
+        raise RowRefused(f"there is no column {unknown[0][:64]!r}; the columns are {', '.join(columns)}")
     return importer.read(values, now)
 
 

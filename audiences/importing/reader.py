@@ -61,6 +61,24 @@ def size_of(path: Path) -> int | None:
     return None if path.suffix == ".gz" else path.stat().st_size
 
 
+def columns_of(path: Path) -> list[str] | None:
+    """Return the names of a file's columns; None where each row has names of its own.
+
+    Raises:
+        FileUnreadable: it is not there, of another kind, or its head can't be read.
+    """
+    suffix = _suffix(path)
+    if suffix == ".parquet":
+        return list(_opened_parquet(path).schema_arrow.names)
+    if suffix != ".csv":
+        return None
+    record = _Record(path)
+    try:
+        return _header(path, csv.reader(record, strict=True), record)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FileUnreadable(f"{path} can't be read: {error}") from error
+
+
 def _suffix(path: Path) -> str:
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix.lower() not in SUFFIXES or (suffix == ".parquet" and path.suffix == ".gz"):

@@ -1,10 +1,9 @@
-"""Story 32, in part: consents, suppressions, live coupons and contacts are known and start nothing.
-
-The events of the two years are the other part.
-"""
+"""Story 32: events, consents, suppressions, coupons and contacts of before are known and start nothing."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,11 +13,14 @@ from typer.testing import CliRunner
 from decision import import_commands
 from tests.acceptance.driver import Running
 
+# What follows from features; everything else would have been started by an event.
+DERIVED = ("audience", "stage", "score")
 
-def bring(service: Running, kind: str, file: Path) -> str:
+
+def bring(service: Running, kind: str, file: Path, *options: str) -> str:
     """Import a file into the running service by the command line."""
     key = service.http.headers["authorization"].removeprefix("Bearer ")
-    arguments = [kind, str(file), "--url", str(service.http.base_url), "--key", key]
+    arguments = [kind, str(file), "--url", str(service.http.base_url), "--key", key, *options]
     result = CliRunner().invoke(import_commands.app, arguments)
     assert result.exit_code == 0, result
     return result.output
@@ -64,3 +66,46 @@ def test_caps_count_what_was_sent_before(service: Running, user: str, files: dic
     answer = service.acting_decision(user)
     assert answer["playbook"] == "everyone"
     assert answer["suppressed"] == {"cap.welcome.two_months": ["welcome"]}
+
+
+def test_two_years_of_events_are_known_to_features_and_start_nothing(
+    service: Running, user: str, tmp_path: Path
+) -> None:
+    """The user waits in a flow for an order; past orders do not end it."""
+    service.order(user, "COFFEE", days_ago=3)
+    service.run("features", "audiences")
+    service.acting_decision(user)
+    service.run("deliver")
+    assert audiences_of(service, user) == {"new_shopper"}
+    before = facts_of(service, user)
+    weeks = 104
+    lines = [
+        {
+            "userId": user,
+            "event": "order_completed",
+            "timestamp": (service.now - timedelta(weeks=week, days=1)).isoformat(),
+            "properties": {"value": 100.0, "categories": ["COFFEE"], "lines": []},
+        }
+        for week in range(weeks)
+    ]
+    lines += [{**lines[0], "messageId": f"seen-{user}-{n}", "event": "page_viewed"} for n in range(200)]
+    file = tmp_path / "events.ndjson"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert f"{len(lines)} recorded" in bring(service, "events", file, "--historical")
+    assert f"{len(lines)} were there already" in bring(service, "events", file, "--historical")
+    service.run("push", "deliver", "features", "audiences", "deliver", "reward", "learn")
+    after = facts_of(service, user)
+    assert after.pop("past_event") == len(lines)
+    for derived in DERIVED:
+        assert after.pop(derived, 0) >= before.pop(derived, 0)
+    assert after == before
+    assert audiences_of(service, user) == {"high_value"}
+
+
+def facts_of(service: Running, user: str) -> Counter[str]:
+    """Count the user's facts by kind."""
+    return Counter(fact["kind"] for fact in service.history(user))
+
+
+def audiences_of(service: Running, user: str) -> set[str]:
+    return set(service.http.get(f"/v1/users/{user}").json()["audiences"])

@@ -19,6 +19,7 @@ from audiences.errors import UnknownImport
 from audiences.importing.api import add_import_route
 from audiences.importing.reader import Row
 from audiences.importing.service import Imported, Imports
+from audiences.intake.intake import Intake
 from decision import problems
 from decision.demo.run import LIBRARY
 from decision.importing import open_imports
@@ -70,7 +71,7 @@ def consents(database: Database, clock: SimulatedClock) -> Consents:
 
 @pytest.fixture
 def imports(database: Database, clock: SimulatedClock, consents: Consents, counters: Counters) -> Imports:
-    return open_imports(database, clock, consents, counters, read_library(LIBRARY))
+    return open_imports(database, clock, Intake(database), consents, counters, read_library(LIBRARY))
 
 
 def take(imports: Imports, kind: str, *rows: dict[str, Any]) -> Imported:
@@ -172,7 +173,7 @@ def test_contacts_reach_counters_that_valkey_keeps(
 ) -> None:
     counters, other = open_counters(database, valkey_url), open_counters(database, valkey_url)
     try:
-        imports = open_imports(database, clock, consents, counters, read_library(LIBRARY))
+        imports = open_imports(database, clock, Intake(database), consents, counters, read_library(LIBRARY))
         # Both processes have the user in memory before.
         assert reserve(counters, database, "d0") is None
         assert len(other.read("ann", START, since=START - 60 * DAY)[RULE]) == 1
@@ -195,7 +196,7 @@ def test_a_process_that_died_before_it_told_valkey_exceeds_no_cap(
 ) -> None:
     counters = open_counters(database, valkey_url)
     try:
-        imports = open_imports(database, clock, consents, counters, read_library(LIBRARY))
+        imports = open_imports(database, clock, Intake(database), consents, counters, read_library(LIBRARY))
         assert reserve(counters, database, "d0") is None
         monkeypatch.setattr(type(counters), "forget", lambda *_: None)
         take(imports, "contacts", CONTACT)
@@ -253,7 +254,7 @@ def test_more_than_a_turn_is_taken_in_shares(imports: Imports, database: Databas
 
 
 def test_what_is_not_imported_is_named(imports: Imports) -> None:
-    with pytest.raises(UnknownImport, match="there are consents, suppressions, coupons, contacts"):
+    with pytest.raises(UnknownImport, match="there are events, past_events, consents, suppressions"):
         take(imports, "wishes", CONSENT)
 
 
