@@ -198,18 +198,19 @@ def _place(kind: str, data: Path | None, url: str | None, key: str | None) -> It
         with remote(url, data, key) as service:
             yield lambda rows: _sent(service, kind, rows)
         return
-    from audiences.consent.service import Consents  # noqa: PLC0415
-    from decision.address_key import open_address_hash  # noqa: PLC0415 - with the next, a second to import
-    from decision.importing import open_imports, open_intake  # noqa: PLC0415
+    from audiences.identity.service import IdentityService  # noqa: PLC0415 - with the next, a second to import
+    from decision.files import read_files  # noqa: PLC0415
+    from decision.importing import open_imports  # noqa: PLC0415
+    from decision.incoming import Incoming  # noqa: PLC0415
     from playbooks.counters import open_counters  # noqa: PLC0415
-    from playbooks.library import read_library  # noqa: PLC0415
 
     with at_hand(data) as (settings, database, clock):
-        consents_kept = Consents(database, clock, open_address_hash(settings))
+        files = read_files(settings.library_folder)
+        identity = IdentityService(database, settings.identities, phone_region=settings.phone_region)
+        # The same way in as that of a service.
+        incoming = Incoming(database, clock, settings, files, identity)
         with closing(open_counters(database, settings.counters_url)) as counters:
-            library = read_library(settings.library_folder)
-            intake = open_intake(database, settings)
-            imports = open_imports(database, clock, intake, consents_kept, counters, library)
+            imports = open_imports(database, clock, incoming.intake, incoming.consents, counters, files.draft)
             yield lambda rows: imports.take(kind, rows)
 
 

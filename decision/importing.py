@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from audiences.consent.importers import ConsentImporter, SuppressionImporter
 from audiences.consent.service import Consents
-from audiences.identity.service import IdentityService
 from audiences.importing.service import Imports
 from audiences.intake.intake import Intake
 from audiences.tracking.importer import EventImporter
-from decision.settings import Settings
 from delivery.coupon_import import CouponImporter
 from playbooks.constraints import use_limits
 from playbooks.counters import Counters
@@ -16,12 +14,6 @@ from playbooks.counters.contact_import import ContactImporter
 from playbooks.library import Draft
 from storage.clock import Clock
 from storage.engine import Database
-
-
-def open_intake(database: Database, settings: Settings) -> Intake:
-    """Return the way of events into a database that no service serves at the moment."""
-    identity = IdentityService(database, settings.identities, phone_region=settings.phone_region)
-    return Intake(database, identities=identity)
 
 
 def open_imports(
