@@ -9,14 +9,17 @@ import msgspec
 from fastapi import APIRouter
 
 from audiences import repository
-from audiences.errors import UnknownUser
+from audiences.identity.looking import Lookup
+from audiences.identity.people import People
 from audiences.service import Audiences
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 
 
-def router(database: Database, clock: Clock, audiences: Audiences) -> APIRouter:
+def router(
+    database: Database, clock: Clock, audiences: Audiences, people: People, lookup: Lookup
+) -> APIRouter:
     """Return the routes that operators and the demo read from."""
     routes = APIRouter(prefix="/v1", tags=["audiences"])
 
@@ -27,15 +30,16 @@ def router(database: Database, clock: Clock, audiences: Audiences) -> APIRouter:
 
     @routes.get("/users/{user_id}")
     def show_user(user_id: str, limit: int = 50) -> dict[str, Any]:
-        """A user's audiences, tags and latest facts, newest first."""
+        """A person's audiences, tags and latest facts, newest first, by any id or `kind:value`."""
         now: datetime = clock.now()
+        user_id = lookup.canonical(user_id)
+        members = people.members(user_id)
         with database.read() as connection:
-            if not repository.is_known(connection, user_id):
-                raise UnknownUser(f"no event of a user {user_id!r} was ever recorded; check the id")
-            tags = repository.tags_of(connection, user_id, now)
-            facts = ledger.of_user(connection, user_id, limit=min(max(limit, 1), 1000))
+            tags = repository.tags_of(connection, members, now)
+            facts = ledger.of_users(connection, members, limit=min(max(limit, 1), 1000))
         return {
             "user_id": user_id,
+            "members": list(members),
             "audiences": sorted(audiences.memberships.of(user_id)),
             "tags": tags,
             "history": [
@@ -43,6 +47,7 @@ def router(database: Database, clock: Clock, audiences: Audiences) -> APIRouter:
                     "kind": fact.kind,
                     "label": fact.label,
                     "id": fact.id,
+                    "profile": fact.user_id,
                     "occurred_at": fact.occurred_at,
                     "body": msgspec.json.decode(fact.body),
                 }

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiences import repository
+from audiences.identity.people import People, canonical_only, together
 from audiences.rules import Columns, Rule, compile_columns, members
 from audiences.service import SERVICE
 from feature_repo.store import FeatureRepository
@@ -28,7 +29,7 @@ class Census(NamedTuple):
 
 
 def take_census(
-    database: Database, features: FeatureRepository, rules: Sequence[Rule], as_of: datetime
+    database: Database, features: FeatureRepository, rules: Sequence[Rule], people: People, as_of: datetime
 ) -> Census:
     """Evaluate rules for all users, with features and tags as of a moment.
 
@@ -36,9 +37,9 @@ def take_census(
         feature_repo.errors.SnapshotMissing: no features were computed yet.
     """
     with database.read() as connection:
-        users = repository.user_ids(connection)
-        carried = repository.tags_by_user(connection, as_of)
-        inside = repository.memberships(connection)
+        users = canonical_only(people, repository.user_ids(connection))
+        carried = together(people, repository.tags_by_user(connection, as_of))
+        inside = together(people, repository.memberships(connection))
     table = features.historical(SERVICE, users, as_of)
     tags = {
         tag: np.array([tag in carried.get(user, ()) for user in users], bool)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from audiences.events import EventBody
+from audiences.identity.people import EveryoneAlone, People
 from feature_repo.aggregates import ANY_EVENT, FeatureSpec, ViewSpec
 from feature_repo.history import HistoryEvent
 from feature_repo.snapshots import EVENT_TIMESTAMP
@@ -34,7 +35,11 @@ PUSH_READER = "feature_push"
 class FeatureFeed:
     """Moves what is new in the ledger into a feature repository."""
 
-    def __init__(self, database: Database, repository: FeatureRepository) -> None:
+    def __init__(
+        self, database: Database, repository: FeatureRepository, people: People | None = None
+    ) -> None:
+        """`people` says who is one person; the history keeps events under the profile they came by."""
+        self._people = people or EveryoneAlone()
         self._database = database
         self._repository = repository
 
@@ -53,7 +58,11 @@ class FeatureFeed:
         seen = 0
         for batch in self._new(PUSH_READER, _PUSH_EVENTS):
             for view in pushed:
-                self._repository.push(view.name, [row for event in batch if (row := pushed_row(view, event))])
+                of_persons = (
+                    event._replace(user_id=self._people.canonical(event.user_id)) for event in batch
+                )
+                rows = [row for event in of_persons if (row := pushed_row(view, event))]
+                self._repository.push(view.name, rows)
             seen += len(batch)
         return seen
 

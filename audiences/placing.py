@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from audiences.census import take_census
+from audiences.identity.people import People
 from audiences.scores.service import Scores
 from audiences.stages.service import Stages
 from feature_repo.store import FeatureRepository
@@ -12,7 +13,12 @@ from storage.engine import Database
 
 
 def place_users(
-    database: Database, features: FeatureRepository, scores: Scores, stages: Stages, as_of: datetime
+    database: Database,
+    features: FeatureRepository,
+    scores: Scores,
+    stages: Stages,
+    people: People,
+    as_of: datetime,
 ) -> dict[str, int]:
     """Evaluate the rules of scores and lifecycles as of a moment; return how many users changed in each.
 
@@ -24,7 +30,7 @@ def place_users(
     rules = [rule for _, _, rule in lines] + [rule for one in lifecycles for rule in one.rules]
     if not rules:
         return {}
-    census = take_census(database, features, rules, as_of)
+    census = take_census(database, features, rules, people, as_of)
     changed: dict[str, int] = {}
     for place, (score, line, _) in enumerate(lines):
         changed[score] = changed.get(score, 0) + scores.hold(score, line, census.holders(place))

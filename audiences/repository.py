@@ -94,10 +94,10 @@ def set_tags(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     )
 
 
-def tags_of(connection: Connection, user_id: str, now: datetime) -> dict[str, datetime]:
-    """Return the tags a user carries now, with the moment each was set."""
-    query = select(tags.c.tag, tags.c.set_at).where(tags.c.user_id == user_id, _unexpired(now))
-    return {row.tag: row.set_at for row in connection.execute(query)}
+def tags_of(connection: Connection, profiles: Sequence[str], now: datetime) -> dict[str, datetime]:
+    """Return the tags that a person's profiles carry now, with the moment each was last set."""
+    query = select(tags.c.tag, tags.c.set_at).where(tags.c.user_id.in_(profiles), _unexpired(now))
+    return {row.tag: row.set_at for row in connection.execute(query.order_by(tags.c.set_at))}
 
 
 def tags_by_user(connection: Connection, now: datetime) -> dict[str, set[str]]:

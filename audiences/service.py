@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from audiences import repository
 from audiences.definitions import Definitions, TagSpec
+from audiences.identity.people import EveryoneAlone, People, canonical_only, together
 from audiences.rules import Columns, Schema, Type, compile_columns, members
 from feature_repo.aggregates import FeatureType
 from feature_repo.specs import Specs
@@ -106,7 +107,15 @@ def rule_schema(specs: Specs) -> Schema:
 class Audiences:
     """The audiences of one service."""
 
-    def __init__(self, database: Database, features: FeatureRepository, definitions: Definitions) -> None:
+    def __init__(
+        self,
+        database: Database,
+        features: FeatureRepository,
+        definitions: Definitions,
+        people: People | None = None,
+    ) -> None:
+        """`people` says who is one person; without it every profile is one."""
+        self._people = people or EveryoneAlone()
         self._database = database
         self._features = features
         self._definitions = definitions
@@ -152,8 +161,8 @@ class Audiences:
     def _holding(self, as_of: datetime) -> list[set[str]]:
         """Return, for each rule, the users it holds for."""
         with self._database.read() as connection:
-            users = repository.user_ids(connection)
-            carried = repository.tags_by_user(connection, as_of)
+            users = canonical_only(self._people, repository.user_ids(connection))
+            carried = together(self._people, repository.tags_by_user(connection, as_of))
         table = self._features.historical(SERVICE, users, as_of)
         names = {tag for rule in self._definitions.rules for tag in rule.tags}
         tags = {tag: np.array([tag in carried.get(user, _NOBODY) for user in users]) for tag in names}

@@ -60,7 +60,7 @@ def _decide(decider: Decider, asked: Sequence[str]) -> float:
     for number in range(DECISIONS):
         if len(waiting) == UNDER_WAY:
             waiting.popleft().result()
-        waiting.append(decider.submit(DecideRequest(asked[number % len(asked)], PLACEMENT)))
+        waiting.append(decider.submit(DecideRequest(user_id=asked[number % len(asked)], placement=PLACEMENT)))
     for future in waiting:
         future.result()
     return (time.perf_counter() - started) / DECISIONS * 1e6

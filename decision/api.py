@@ -46,6 +46,11 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
             asked = _decode_request(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadRequest(f'{error}; send {{"user_id": "…", "placement": "…"}}') from error
+        if bool(asked.user_id) == (asked.identity is not None):
+            raise BadRequest(
+                'the user is named by either `user_id` or `identity`: send {"user_id": "…", '
+                '"placement": "…"} or {"identity": {"kind": "email", "value": "…"}, "placement": "…"}'
+            )
         key = request.headers.get("idempotency-key")
         if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
             raise BadRequest(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from audiences import api as audiences_api
+from audiences.identity import api as identity_api
 from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
 from audiences.stages import api as stages_api
@@ -38,9 +39,15 @@ def create_app(service: Service) -> FastAPI:
     health.add_routes(app, service)
     tracking_api.add_routes(app, service.intake, service.clock, guard.source_of, metrics.events)
     decision_api.add_decide_route(app, service.decider)
-    app.include_router(audiences_api.router(service.database, service.clock, service.audiences))
-    app.include_router(scores_api.router(service.database, service.selecting.scores))
     service.incoming.add_routes(app)
+    people, lookup = service.identity.people, service.identity.lookup
+    app.include_router(
+        audiences_api.router(service.database, service.clock, service.audiences, people, lookup)
+    )
+    app.include_router(
+        identity_api.router(service.database, service.clock, service.identity, guard.source_of)
+    )
+    app.include_router(scores_api.router(service.database, service.selecting.scores))
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))

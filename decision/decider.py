@@ -19,6 +19,9 @@ import structlog
 from sqlalchemy import Connection
 
 from audiences.features import FeatureReader
+from audiences.identity.errors import UnknownIdentity
+from audiences.identity.looking import Lookup
+from audiences.identity.people import EveryoneAlone, People
 from audiences.repository import is_known
 from decision.errors import KeyReused
 from decision.observe import traces
@@ -44,15 +47,26 @@ _log = structlog.get_logger(__name__)
 
 # Reasons why no policy was asked and the placement's fallback ("do nothing") was answered.
 UNKNOWN_USER = "unknown_user"
+SHARED_IDENTITY = "shared_identity"
 FEATURES_MISSING = "features_missing"
 FEATURES_UNREACHABLE = "features_unreachable"
 
 
-class DecideRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a backend asks."""
+class AskedIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An identity by which a backend knows a user: an e-mail address, a phone number, an anonymous id."""
 
-    user_id: str
+    kind: str
+    value: str
+
+
+class DecideRequest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """What a backend asks; the user is named by `user_id` (of any of their profiles) or by `identity`."""
+
     placement: str
+    user_id: str = ""
+    identity: AskedIdentity | None = None
 
 
 class OfferShown(msgspec.Struct, frozen=True):
@@ -109,7 +123,12 @@ class Decider:
         enroller: Enroller,
         counters: Counters,
         snapshot: Snapshot,
+        people: People | None = None,
+        lookup: Lookup | None = None,
     ) -> None:
+        """`people` says who is one person; without it every user id is one."""
+        self._people = people or EveryoneAlone()
+        self._lookup = lookup or Lookup(database, self._people)
         self._database = database
         self._clock = clock
         self._features = features
@@ -141,7 +160,8 @@ class Decider:
         """
         fingerprint = blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
         serving = self._serving
-        decision = self._decide(serving, request, key)
+        user, fallback = self._whose(request)
+        decision = self._decide(serving, request, user, fallback, key)
         traces.note(decision_id=decision.decision_id, placement=decision.placement, policy=decision.policy)
         library = serving.snapshot.library
         # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
@@ -153,8 +173,9 @@ class Decider:
             refused = reservation.keep(connection) if reservation is not None else None
             final = decision if refused is None else msgspec.structs.replace(decision, refused_by=refused)
             arm = library.arms[final.arm] if final.acts else None
+            user_id = final.user_id or None
             fact = NewFact(
-                Kind.DECISION, final.decision_id, final.placement, final.user_id, final.decided_at, final
+                Kind.DECISION, final.decision_id, final.placement, user_id, final.decided_at, final
             )
             ledger.append(connection, [fact], final.decided_at)
             if arm is not None:
@@ -179,7 +200,7 @@ class Decider:
 
     def decide(self, user_id: str, placement: str, *, key: str | None = None) -> DecideAnswer:
         """Decide and wait until the decision is durable (see `submit`)."""
-        return self.submit(DecideRequest(user_id, placement), key).result()
+        return self.submit(DecideRequest(user_id=user_id, placement=placement), key).result()
 
     def recorded(self, decision_id: str) -> Decision:
         """Return the record of a decision.
@@ -202,24 +223,41 @@ class Decider:
         decision: Decision = fact.decode(Decision)
         return decision
 
-    def _decide(self, serving: Serving, request: DecideRequest, key: str | None) -> Decision:
+    def _whose(self, request: DecideRequest) -> tuple[str, str | None]:
+        """Return the canonical id of the user asked about, or why nobody is found by the identity."""
+        if request.identity is None:
+            return self._people.canonical(request.user_id), None
+        try:
+            asked = self._lookup.identity(request.identity.kind, request.identity.value)
+        except UnknownIdentity:
+            return "", UNKNOWN_USER
+        persons = self._lookup.persons(asked)
+        if len(persons) == 1:
+            return persons[0], None
+        return "", SHARED_IDENTITY if persons else UNKNOWN_USER
+
+    def _decide(
+        self, serving: Serving, request: DecideRequest, user: str, fallback: str | None, key: str | None
+    ) -> Decision:
         now = self._clock.now()
         decision_id = new_id(now)
-        asked = Request(decision_id, request.user_id, request.placement, key or decision_id)
+        asked = Request(decision_id, user, request.placement, key or decision_id)
+        if fallback is not None:
+            return fall_back(serving.snapshot, asked, now, fallback)
         try:
             with traces.span("features"):
-                features = self._features.read(request.user_id)
+                features = self._features.read(user)
         except NextplayError as error:
             _log.warning("features unreachable", error=str(error))
             return fall_back(serving.snapshot, asked, now, FEATURES_UNREACHABLE)
         if features.missing:
             with self._database.read() as connection:
-                known = is_known(connection, request.user_id)
+                known = is_known(connection, user)
             return fall_back(serving.snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER)
         uses: Uses = {}
         if serving.lookback:
             try:
-                uses = self._counters.read(request.user_id, now, since=now - serving.lookback)
+                uses = self._counters.read(user, now, since=now - serving.lookback)
             except CountersUnreachable as error:
                 _log.warning("counters unreachable", error=str(error))
                 uses = UNREADABLE
@@ -228,7 +266,7 @@ class Decider:
                 serving.snapshot,
                 asked,
                 features=features.values,
-                audiences=self._memberships.of(request.user_id),
+                audiences=self._memberships.of(user),
                 uses=uses,
                 now=now,
             )

@@ -189,7 +189,7 @@ class Jobs:
     def _compute_features(self) -> Report:
         now = self._clock.now()
         events = self._computed.fill_history()
-        users = self._features.snapshot(now)
+        users = self._features.snapshot(now, self._identity.people.canonicals())
         with self._store:
             if users:
                 self._features.publish(now, ONLINE_SERVICES)

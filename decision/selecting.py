@@ -58,7 +58,7 @@ class Selecting:
 
     def place(self, as_of: datetime) -> dict[str, int]:
         """Place users by the rules of scores and lifecycles; return how many changed in each."""
-        return place_users(self._database, self._features, *self._placed, as_of)
+        return place_users(self._database, self._features, *self._placed, self._people, as_of)
 
     def _triggers(self, database: Database) -> TriggerService:
         return TriggerService(

@@ -114,7 +114,9 @@ class Service:
                 with store:
                     self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
-            self.audiences = Audiences(fences["audiences"].database, self.features, definitions)
+            self.audiences = Audiences(
+                fences["audiences"].database, self.features, definitions, self.identity.people
+            )
             self.selecting = Selecting(
                 self.database,
                 self.clock,
@@ -124,7 +126,7 @@ class Service:
                 self.identity.people,
                 fences,
             )
-            counters = open_counters(self.database, settings.counters_url)
+            counters = open_counters(self.database, settings.counters_url, self.identity.people)
             opened.callback(counters.close)
             self.imports = open_imports(
                 self.database, self.clock, self.intake, self.incoming.consents, counters, draft
@@ -145,6 +147,7 @@ class Service:
                 PublishedPlans(),
                 channels,
                 set_tag,
+                self.identity.people,
                 gate=CapGate(counters),
                 holder=name,
             )
@@ -158,6 +161,8 @@ class Service:
                     delivery,
                     counters,
                     self._snapshot(draft),
+                    self.identity.people,
+                    self.identity.lookup,
                 )
                 self._follower = Follower(
                     self.database,
@@ -180,14 +185,14 @@ class Service:
                 self.jobs = jobs = Jobs(
                     clock=self.clock,
                     identity=self.identity,
-                    feed=FeatureFeed(fences["push"].database, self.features),
-                    computed=FeatureFeed(fences["features"].database, self.features),
+                    feed=FeatureFeed(fences["push"].database, self.features, self.identity.people),
+                    computed=FeatureFeed(fences["features"].database, self.features, self.identity.people),
                     features=self.features,
                     store=store,
                     audiences=self.audiences,
                     selecting=self.selecting,
                     delivery=delivery,
-                    rewards=RewardService(fences["reward"].database),
+                    rewards=RewardService(fences["reward"].database, self.identity.people),
                     training=self.training,
                     keep_ledger=partial(
                         _keep_ledger, fences["ledger"].database, retention_of(settings.retention)

@@ -14,6 +14,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from audiences.events import EventBody
+from audiences.identity.people import EveryoneAlone, People
 from delivery import repository
 from delivery.effects import Effects, Step, started_fact, stuck
 from delivery.errors import FlowBroken
@@ -39,9 +40,22 @@ class Executor:
     """Runs the flows of one database. Any number of executors may work side by side."""
 
     def __init__(
-        self, database: Database, clock: Clock, plans: Plans, effects: Effects, *, batch: int = TURN_ROWS
+        self,
+        database: Database,
+        clock: Clock,
+        plans: Plans,
+        effects: Effects,
+        people: People | None = None,
+        *,
+        batch: int = TURN_ROWS,
     ) -> None:
-        """`batch` is the most events or enrolments of a turn, at most `storage.writer.TURN_ROWS`."""
+        """Wire the executor.
+
+        Args:
+            people: an event of any profile of a person is routed to the enrolments of all of them.
+            batch: the most events or enrolments of a turn, at most `storage.writer.TURN_ROWS`.
+        """
+        self._people = people or EveryoneAlone()
         self._database = database
         self._clock = clock
         self._plans = plans
@@ -122,7 +136,8 @@ class Executor:
         by_user: dict[str, list[Fact]] = {}
         for fact in sorted(facts, key=lambda fact: (fact.occurred_at, fact.seq)):
             if fact.user_id is not None:
-                by_user.setdefault(fact.user_id, []).append(fact)
+                for profile in self._people.members(fact.user_id):
+                    by_user.setdefault(profile, []).append(fact)
         woken = [
             (enrolment, causes)
             for enrolment in repository.claim_of_users(connection, list(by_user))

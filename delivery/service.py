@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from audiences.identity.people import People
 from delivery.channels.channel import Channel
 from delivery.coupons import Wallet
 from delivery.effects import Effects, TagWriter
@@ -33,6 +34,7 @@ class Delivery:
         plans: Plans,
         channels: Mapping[str, Channel],
         tags: TagWriter,
+        people: People | None = None,
         *,
         gate: SendGate | None = None,
         holder: str = "delivery",
@@ -42,13 +44,14 @@ class Delivery:
         """Wire the parts.
 
         Args:
+            people: who is one person (see `Executor`).
             holder: the name under which messages are leased; different for every process that delivers.
             batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
             lease: how long an attempt may take before another relay takes the message over.
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch)
-        self.executor = Executor(database, clock, plans, Effects(self.wallet, tags), batch=batch)
+        self.executor = Executor(database, clock, plans, Effects(self.wallet, tags), people, batch=batch)
         self._relay = Relay(
             database, clock, plans, channels, gate or OpenGate(), holder=holder, batch=batch, lease=lease
         )

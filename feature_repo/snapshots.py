@@ -51,12 +51,16 @@ class Snapshots:
         """File of one view as of T."""
         return self.root / view / f"{as_of.astimezone(UTC):%Y%m%dT%H%M%S_%fZ}.parquet"
 
-    def compute(self, as_of: datetime) -> dict[str, pa.Table]:
-        """All views as of T (aware), by name; nothing is written."""
+    def compute(self, as_of: datetime, canonicals: Mapping[str, str] | None = None) -> dict[str, pa.Table]:
+        """All views as of T (aware), by name; nothing is written.
+
+        Args:
+            canonicals: the user to whom events of another user id belong, by that id.
+        """
         as_of_us = _microseconds(as_of)
         with duckdb.connect(config={"threads": self.threads}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            self._read_history(connection, as_of)
+            self._read_history(connection, as_of, canonicals or {})
             tables = self._read_sources(connection, as_of_us)
             users = connection.sql('SELECT user_id FROM users ORDER BY "_row"').to_arrow_table()["user_id"]
             return {
@@ -64,9 +68,9 @@ class Snapshots:
                 for view in self.specs.views.values()
             }
 
-    def write(self, as_of: datetime) -> dict[str, pa.Table]:
+    def write(self, as_of: datetime, canonicals: Mapping[str, str] | None = None) -> dict[str, pa.Table]:
         """Compute all views as of T and keep them; doing it again replaces the files."""
-        tables = self.compute(as_of)
+        tables = self.compute(as_of, canonicals)
         for view, table in tables.items():
             write_atomically(table, self.path(view, as_of))
         return tables
@@ -80,8 +84,14 @@ class Snapshots:
             )
         return pq.read_table(path)
 
-    def _read_history(self, connection: duckdb.DuckDBPyConnection, as_of: datetime) -> None:
+    def _read_history(
+        self, connection: duckdb.DuckDBPyConnection, as_of: datetime, canonicals: Mapping[str, str]
+    ) -> None:
         relations: dict[str, str] = {}
+        people = {"_profile": list(canonicals), "_canonical": list(canonicals.values())}
+        schema = pa.schema([("_profile", pa.string()), ("_canonical", pa.string())])
+        connection.register("people", pa.table(people, schema))
+        of_person = "* EXCLUDE (_profile, _canonical) REPLACE (coalesce(_canonical, user_id) AS user_id)"
         for event in self.specs.events.events:
             connection.register(f"empty.{event}", self.specs.events.arrow_schema(event).empty_table())
             # The empty table gives columns that no part has yet, when the schema has grown.
@@ -91,7 +101,8 @@ class Snapshots:
                 select += f" UNION ALL BY NAME SELECT * FROM read_parquet({files}, union_by_name = true)"
             before = f"occurred_at < make_timestamptz({_microseconds(as_of)})"
             connection.execute(
-                f'CREATE TEMP VIEW "history.{event}" AS SELECT * FROM ({select}) WHERE {before}'
+                f'CREATE TEMP VIEW "history.{event}" AS SELECT {of_person} FROM ({select}) '
+                f"LEFT JOIN people ON _profile = user_id WHERE {before}"
             )
             relations[event] = f'"history.{event}"'
         connection.execute(f'CREATE TEMP VIEW "history.any" AS SELECT * FROM {sql.any_event(relations)}')

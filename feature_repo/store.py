@@ -113,13 +113,16 @@ class FeatureRepository:
         """Return the turn, for a `with`, of whoever writes the history or computes from it."""
         return self._history_turn
 
-    def snapshot(self, as_of: datetime) -> int:
+    def snapshot(self, as_of: datetime, canonicals: Mapping[str, str] | None = None) -> int:
         """Compute and keep all views as of T (aware), from events strictly before T; returns users known.
+
+        Args:
+            canonicals: the user to whom events of another user id belong, by that id.
 
         Raises StoreUnavailable; views that were kept stay, and doing it again replaces them.
         """
         with self.alone(), using(self.root):
-            tables = self.snapshots.write(as_of)
+            tables = self.snapshots.write(as_of, canonicals)
         return max((tables[v.name].num_rows for v in self.specs.views.values() if v.only is None), default=0)
 
     def publish(self, as_of: datetime, services: Sequence[str] | None = None) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection
 
+from audiences.identity.people import EveryoneAlone, People
 from learning import repository
 from learning.plans import Plans
 from learning.repository import REWARD_LABEL, Window
-from learning.rewards import Decided, Mature, Reward, credit, reward
+from learning.rewards import Decided, Mature, Outcome, Reward, credit, reward
 from playbooks.decision import Decision
 from playbooks.models import DO_NOTHING
 from storage.engine import Database
@@ -28,8 +30,10 @@ _PIECE = TURN_ROWS // 2
 class RewardService:
     """Turns decisions into rewards once their attribution windows have closed."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, people: People | None = None) -> None:
+        """`people` says who is one person: outcomes of any of their profiles count for all of them."""
         self._database = database
+        self._people = people or EveryoneAlone()
         self._plans = Plans(database)
         self._decoder = msgspec.json.Decoder(Decision)
         self._opening = Pace(_PIECE)
@@ -91,7 +95,7 @@ class RewardService:
         acting = [window for window in due if not window.does_nothing]
         credited = {}
         if acting:
-            users = {window.user_id for window in acting}
+            users = {member for window in acting for member in self._people.members(window.user_id)}
             start = min(window.decided_at for window in acting)
             end = max(window.closes_at for window in acting)
             with self._database.read() as connection:
@@ -99,7 +103,7 @@ class RewardService:
                 decided = [self._decided(window) for window in rivals if not window.does_nothing]
                 events = {one.goal.event for one in decided if one.goal is not None}
                 outcomes = repository.outcomes_of_users(connection, users, events, start, end)
-                credited = credit(decided, outcomes)
+                credited = credit(decided, map(self._of_person, outcomes))
         rewards = []
         for window in due:
             decision = self._decided(window)
@@ -115,7 +119,11 @@ class RewardService:
         if window.arm != DO_NOTHING and window.playbook and window.playbook_version is not None:
             goal = self._plans.goal(window.playbook, window.playbook_version)
             arm = self._plans.arm(window.playbook, window.playbook_version, window.arm)
-        return Decided(window.decision_id, window.user_id, window.decided_at, goal, arm)
+        user = self._people.canonical(window.user_id)
+        return Decided(window.decision_id, user, window.decided_at, goal, arm)
+
+    def _of_person(self, outcome: Outcome) -> Outcome:
+        return replace(outcome, user_id=self._people.canonical(outcome.user_id))
 
 
 def _open(connection: Connection, opened: Sequence[tuple[int, int, Window | None]]) -> int:

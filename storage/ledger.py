@@ -170,9 +170,15 @@ def of_user(
     connection: Connection, user_id: str, *, kinds: Collection[Kind] = (), limit: int = 200
 ) -> list[Fact]:
     """Return the latest facts of a user, newest first: of all kinds, or of these."""
-    query = (
-        columns().where(facts.c.user_id == user_id).order_by(facts.c.occurred_at.desc(), facts.c.seq.desc())
-    )
+    return of_users(connection, [user_id], kinds=kinds, limit=limit)
+
+
+def of_users(
+    connection: Connection, user_ids: Collection[str], *, kinds: Collection[Kind] = (), limit: int = 200
+) -> list[Fact]:
+    """Return the latest facts of some users together, newest first: of all kinds, or of these."""
+    query = columns().where(facts.c.user_id.in_(user_ids))
+    query = query.order_by(facts.c.occurred_at.desc(), facts.c.seq.desc())
     if kinds:
         query = query.where(facts.c.kind.in_([kind.value for kind in kinds]))
     return [fact_of(row) for row in connection.execute(query.limit(limit))]

@@ -38,6 +38,10 @@ class _Remembered(Generic[K, V]):
                     del self._values[oldest]
             self._values[key] = value
 
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()
+
     def drop(self, key: K) -> None:
         with self._lock:
             self._values.pop(key, None)
@@ -50,6 +54,7 @@ class Known:
         self._database = database
         self._people = people
         self._region = region
+        self._forgotten = people.forgotten
         # The current profile of an anonymous id; whether a profile holds an identity verified; the profile
         # of messages that name an identity only.
         self._anonymous = _Remembered[str, str]()
@@ -98,6 +103,10 @@ class Known:
 
     def forget(self, chosen: Iterable[Generation]) -> None:
         """Ask again for anonymous ids whose current profile has changed."""
+        if self._forgotten != self._people.forgotten:
+            self._forgotten = self._people.forgotten
+            for remembered in (self._anonymous, self._held, self._carriers):
+                remembered.clear()
         for one in chosen:
             self._anonymous.drop(one.anonymous_id)
 

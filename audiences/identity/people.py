@@ -29,6 +29,19 @@ class People(Protocol):
         ...
 
 
+def canonical_only(people: People, users: Iterable[str]) -> list[str]:
+    """Return those users that go by their own id."""
+    return [user for user in users if people.canonical(user) == user]
+
+
+def together(people: People, of_users: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return what profiles have, by the canonical id of their person."""
+    found: dict[str, set[str]] = {}
+    for user, has in of_users.items():
+        found.setdefault(people.canonical(user), set()).update(has)
+    return found
+
+
 class EveryoneAlone:
     """Nobody was ever joined."""
 
@@ -61,6 +74,8 @@ class JoinedPeople:
         self._lock = threading.Lock()
         self._persons: dict[str, Person] = {}
         self.revision = 0
+        # How often somebody was erased: then nothing that is remembered of names counts any more.
+        self.forgotten = 0
         self.refresh()
 
     def person(self, user_id: str) -> Person:
@@ -89,7 +104,12 @@ class JoinedPeople:
             revision = repository.revision_of(connection)
             if revision == self.revision:
                 return []
-            self._take(repository.joined_since(connection, self.revision))
+            rows = repository.joined_since(connection, self.revision)
+            if any(profile == repository.FORGOTTEN for profile, _, _ in rows):
+                rows = repository.joined_since(connection, 0)
+                self._persons = {}
+                self.forgotten += 1
+            self._take(rows)
             chosen = repository.chosen_since(connection, self.revision)
             self.revision = revision
             return chosen
@@ -99,6 +119,8 @@ class JoinedPeople:
         by_canonical: dict[str, list[str]] = {}
         revisions: dict[str, int] = {}
         for profile, canonical, revision in rows:
+            if profile == repository.FORGOTTEN:
+                continue
             by_canonical.setdefault(canonical, []).append(profile)
             revisions[canonical] = max(revision, revisions.get(canonical, 0))
         for canonical, members in by_canonical.items():

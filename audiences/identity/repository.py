@@ -40,6 +40,9 @@ from storage.schema import erasures
 
 T = TypeVar("T")
 
+# A row of no profile, whose revision is that of the latest erasure.
+FORGOTTEN = ""
+
 # Names in one IN list: below the limit on variables of every SQLite in use.
 _IN_LIST = 300
 # Advisory locks on Postgres: any number that nobody else uses, and how many keys share a lock. Few enough
@@ -298,6 +301,8 @@ def forget(connection: Connection, profiles: Collection[str]) -> int:
     For erasure, which also has to erase their facts.
     """
     gone = 0
+    lock_joining(connection)
+    revision = revision_of(connection) + 1
     for some in _pieces(profiles):
         named = select(identities.c.kind, identities.c.value).where(identities.c.profile.in_(some))
         held = {(kind, value) for kind, value in connection.execute(named)}
@@ -313,6 +318,8 @@ def forget(connection: Connection, profiles: Collection[str]) -> int:
             this = shared_identities.c.kind == kind, shared_identities.c.value == value
             left = select(identities.c.profile).where(identities.c.kind == kind, identities.c.value == value)
             gone += connection.execute(delete(shared_identities).where(*this, ~left.exists())).rowcount
+    # Revisions go on growing when the rows with the highest are gone, and those who follow read anew.
+    record_canonicals(connection, {FORGOTTEN: FORGOTTEN}, revision)
     return gone
 
 

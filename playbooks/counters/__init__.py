@@ -7,6 +7,7 @@ many processes never wait for each other's rows; docs/decisions/0007 says why it
 
 from __future__ import annotations
 
+from audiences.identity.people import People
 from playbooks.counters.port import (
     COUNTERS_LOST,
     COUNTERS_UNREACHABLE,
@@ -44,11 +45,14 @@ __all__ = [
 ]
 
 
-def open_counters(database: Database, url: str = "") -> Counters:
+def open_counters(database: Database, url: str = "", people: People | None = None) -> Counters:
     """Open the counters: those of the database, or of the Valkey or Redis server at `url`.
+
+    Args:
+        people: who is one person; what any of their profiles used counts for all of them.
 
     Raises:
         ConfigurationError: the URL can't be understood, or the server may throw counters away.
         CountersUnreachable: nothing answers at the URL.
     """
-    return ValkeyCounters(database, url) if url else SqlCounters(database)
+    return ValkeyCounters(database, url, people) if url else SqlCounters(database, people)

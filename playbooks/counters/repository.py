@@ -97,19 +97,24 @@ class GrantRow(NamedTuple):
     expires_at: int | None
 
 
-def read(connection: Connection, user_id: str, now: datetime, *, since: datetime) -> Uses:
-    """Return the moments of a user's counted uses after `since`, by rule, oldest first."""
-    row = {"user_id": user_id, "since": to_micros(since), "now": to_micros(now)}
+def read(connection: Connection, profiles: Sequence[str], now: datetime, *, since: datetime) -> Uses:
+    """Return the moments of the counted uses of a person's profiles after `since`, by rule, oldest first."""
+    found: list[tuple[int, str]] = []
+    for profile in profiles:
+        row = {"user_id": profile, "since": to_micros(since), "now": to_micros(now)}
+        found += [(use.used_at, use.rule) for use in _READ.run(connection, row)]
+    if len(profiles) > 1:
+        found.sort()
     result: dict[str, list[datetime]] = {}
-    for use in _READ.run(connection, row):
-        result.setdefault(use.rule, []).append(from_micros(use.used_at))
+    for used_at, rule in found:
+        result.setdefault(rule, []).append(from_micros(used_at))
     return result
 
 
-def uses_of(connection: Connection, user_id: str, now: datetime, *, since: int) -> list[UseRow]:
-    """Return a user's counted uses after `since` (microseconds)."""
+def uses_of(connection: Connection, profiles: Sequence[str], now: datetime, *, since: int) -> list[UseRow]:
+    """Return the counted uses of a person's profiles after `since` (microseconds)."""
     query = select(uses.c.decision_id, uses.c.rule, uses.c.used_at, uses.c.expires_at).where(
-        uses.c.user_id == user_id, uses.c.used_at > from_micros(since), _counted(uses, now)
+        uses.c.user_id.in_(profiles), uses.c.used_at > from_micros(since), _counted(uses, now)
     )
     return [UseRow(*row) for row in _plain(connection, query)]
 

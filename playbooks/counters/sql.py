@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import msgspec
 from sqlalchemy import Connection
 
+from audiences.identity.models import Person
+from audiences.identity.people import EveryoneAlone, People
 from playbooks.constraints import Uses, full_limit
 from playbooks.counters import epoch_repository, repository
 from playbooks.counters.port import RESERVATION, Budget, Difference, PastUse, Reservation, Wanted
@@ -20,13 +23,17 @@ class SqlCounters:
     Postgres; on SQLite all write through one writer anyway.
     """
 
-    def __init__(self, database: Database, *, reservation: timedelta = RESERVATION) -> None:
+    def __init__(
+        self, database: Database, people: People | None = None, *, reservation: timedelta = RESERVATION
+    ) -> None:
         """Take over from counters that were kept elsewhere, if any were.
 
         Args:
+            people: who is one person.
             reservation: how long a reservation counts before it is committed.
         """
         self._database = database
+        self._people = people or EveryoneAlone()
         self._reservation = reservation
         with database.read() as connection:
             kept_elsewhere = epoch_repository.has_epochs(connection)
@@ -35,14 +42,14 @@ class SqlCounters:
 
     def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
         with self._database.read() as connection:
-            return repository.read(connection, user_id, now, since=since)
+            return repository.read(connection, self._people.members(user_id), now, since=since)
 
     def taken(self, budget: Budget, now: datetime) -> int:
         with self._database.read() as connection:
             return repository.granted(connection, budget.key, now)[0]
 
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
-        return _Checked(wanted, now, self._reservation)
+        return _Checked(wanted, self._people.person(wanted.user_id), now, self._reservation)
 
     def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
         return repository.holds(connection, decision_id, until)
@@ -83,10 +90,11 @@ def release(connection: Connection, decision_ids: Sequence[str]) -> None:
 class _Checked:
     """A reservation that is checked when it is written, in one transaction."""
 
-    __slots__ = ("_lasts", "_now", "_wanted")
+    __slots__ = ("_lasts", "_now", "_profiles", "_wanted")
 
-    def __init__(self, wanted: Wanted, now: datetime, lasts: timedelta) -> None:
-        self._wanted = wanted
+    def __init__(self, wanted: Wanted, person: Person, now: datetime, lasts: timedelta) -> None:
+        self._wanted = msgspec.structs.replace(wanted, user_id=person.canonical)
+        self._profiles = person.members
         self._now = now
         self._lasts = lasts
 
@@ -95,9 +103,10 @@ class _Checked:
         if wanted.again:
             release(connection, [wanted.decision_id])
         if wanted.limits:
-            repository.lock_user(connection, wanted.user_id)
+            for profile in self._profiles:
+                repository.lock_user(connection, profile)
             since = now - max(limit.window for limit in wanted.limits)
-            uses = repository.read(connection, wanted.user_id, now, since=since)
+            uses = repository.read(connection, self._profiles, now, since=since)
             full = full_limit(wanted.limits, uses, now)
             if full is not None:
                 return full

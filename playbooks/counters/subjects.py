@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from audiences.identity.models import Person
 from playbooks.constraints import UseLimit, Uses
 from playbooks.counters import repository
 from playbooks.counters.epochs import Epochs, shard_of
@@ -37,17 +38,32 @@ def subject_of(key: str) -> str:
     return key.split(":", 3)[3]
 
 
-class UserUses:
-    """A user's uses under all caps, kept in one hash."""
+def of_person(person: Person) -> str:
+    """Return the subject under which a person's uses are counted.
 
-    def __init__(self, epochs: Epochs, user_id: str, now: datetime, keep: timedelta) -> None:
+    Another one after each change of their profiles, so that what was counted before is read anew from the
+    journal, which has the uses of all of them.
+    """
+    return f"{person.revision}{_SEPARATOR}{person.canonical}" if person.revision else person.canonical
+
+
+def user_of(subject: str) -> str:
+    """Return the user id in the subject of a person."""
+    return subject.partition(_SEPARATOR)[2] or subject
+
+
+class UserUses:
+    """A person's uses under all caps, kept in one hash."""
+
+    def __init__(self, epochs: Epochs, person: Person, now: datetime, keep: timedelta) -> None:
         """`keep` is how long the hash outlasts its last reservation."""
         self._epochs = epochs
-        self._user_id = user_id
+        self._profiles = person.members
         self._now = now
         self._keep = keep // timedelta(milliseconds=1)
-        self._keys = [key_of(USES, user_id)]
-        self.shard = shard_of(user_id)
+        subject = of_person(person)
+        self._keys = [key_of(USES, subject)]
+        self.shard = shard_of(subject)
 
     def read(self, since: datetime) -> Uses:
         """Return the moments of counted uses after `since`, by rule, oldest first."""
@@ -83,7 +99,7 @@ class UserUses:
             for field, value in fields.items()
             if _SEPARATOR in field and int(value.partition(" ")[0]) > since
         )
-        return kept, len(repository.uses_of(reader, self._user_id, self._now, since=since))
+        return kept, len(repository.uses_of(reader, self._profiles, self._now, since=since))
 
     def _fields(self, since: int) -> list[tuple[str, str]]:
         _, reply = self._ask("read_uses", since, [since, to_micros(self._now)], None)
@@ -93,7 +109,7 @@ class UserUses:
         self, script: str, since: int, arguments: Sequence[str | int], connection: Connection | None
     ) -> tuple[str, list[Any]]:
         def load(token: str, _: Sequence[Any], reader: Connection) -> None:
-            rows = repository.uses_of(reader, self._user_id, self._now, since=since)
+            rows = repository.uses_of(reader, self._profiles, self._now, since=since)
             span = to_micros(self._now) - since
             fields = [text for row in rows for text in (_field(row), _value(row))]
             self._epochs.tell("load_uses", self.shard, self._keys, token, [since, span, self._keep, *fields])

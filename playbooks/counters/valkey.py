@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
+from audiences.identity.people import EveryoneAlone, People
 from playbooks.constraints import Uses
 from playbooks.counters import epoch_repository, repository
 from playbooks.counters.epochs import Epochs, shard_of
@@ -28,7 +30,16 @@ from playbooks.counters.port import (
     Wanted,
 )
 from playbooks.counters.server import PATIENCE_SECONDS, PAUSE_SECONDS, Server
-from playbooks.counters.subjects import TOTAL, USES, BudgetAmount, UserUses, key_of, subject_of
+from playbooks.counters.subjects import (
+    TOTAL,
+    USES,
+    BudgetAmount,
+    UserUses,
+    key_of,
+    of_person,
+    subject_of,
+    user_of,
+)
 from playbooks.errors import CountersUnreachable
 from storage.engine import Database
 from storage.times import EPOCH
@@ -43,6 +54,7 @@ class ValkeyCounters:
         self,
         database: Database,
         url: str,
+        people: People | None = None,
         *,
         reservation: timedelta = RESERVATION,
         patience: float = PATIENCE_SECONDS,
@@ -51,6 +63,7 @@ class ValkeyCounters:
         """Connect to the server; what it counts is read from the journal when it is first asked for.
 
         Args:
+            people: who is one person.
             reservation: how long a reservation counts before it is committed.
             patience: seconds that one call may take.
             pause: seconds during which nobody asks again after calls failed in a row.
@@ -60,6 +73,7 @@ class ValkeyCounters:
             CountersUnreachable: nothing answers at the URL.
         """
         self._database = database
+        self._people = people or EveryoneAlone()
         self._reservation = reservation
         # A reservation under way must be found by those who come after it.
         self._keep = 2 * max(reservation, RESERVATION)
@@ -73,9 +87,11 @@ class ValkeyCounters:
         return BudgetAmount(self._epochs, budget.key, now).taken()
 
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
+        person = self._people.person(wanted.user_id)
+        wanted = msgspec.structs.replace(wanted, user_id=person.canonical)
         reservation = _Held(self._epochs, wanted, now, now + self._reservation)
         try:
-            reservation.take(self._user(wanted.user_id, now), connection)
+            reservation.take(UserUses(self._epochs, person, now, self._keep), connection)
         except CountersUnreachable as error:
             _log.warning("counters unreachable", error=str(error))
             reservation.refuse(COUNTERS_UNREACHABLE)
@@ -110,15 +126,24 @@ class ValkeyCounters:
 
     def forget(self, user_ids: Sequence[str]) -> None:
         with suppress(CountersUnreachable):
-            self._epochs.void({shard_of(user_id) for user_id in user_ids})
+            self._epochs.void({shard_of(of_person(self._people.person(user_id))) for user_id in user_ids})
 
     def erase(self, user_ids: Sequence[str]) -> int:
-        return self._server.delete([key_of(USES, user_id) for user_id in user_ids])
+        keys = [key_of(USES, user_id) for user_id in user_ids]
+        if any(self._people.person(user_id).revision for user_id in user_ids):
+            # Under each of the persons that they once were.
+            kept = map(subject_of, self._server.keys(f"np:*:{USES}:*"))
+            keys += [key_of(USES, one) for one in kept if user_of(one) in user_ids and one not in user_ids]
+        return self._server.delete(keys)
 
     def recount(self, now: datetime) -> list[Difference]:
         found: list[Difference] = []
         with self._database.read() as reader:
-            for user_id in map(subject_of, self._server.keys(f"np:*:{USES}:*")):
+            for subject in map(subject_of, self._server.keys(f"np:*:{USES}:*")):
+                user_id = user_of(subject)
+                if of_person(self._people.person(user_id)) != subject:
+                    # Of a person who is another by now; nobody counts by it any more.
+                    continue
                 kept, recounted = self._user(user_id, now).kept_and_recounted(reader)
                 if kept != recounted:
                     found.append(Difference(user_id, kept, recounted))
@@ -136,7 +161,7 @@ class ValkeyCounters:
         self._server.close()
 
     def _user(self, user_id: str, now: datetime) -> UserUses:
-        return UserUses(self._epochs, user_id, now, self._keep)
+        return UserUses(self._epochs, self._people.person(user_id), now, self._keep)
 
 
 class _Held:

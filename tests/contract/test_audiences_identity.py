@@ -370,6 +370,24 @@ def test_another_process_follows(people: People) -> None:
     assert other.people.members("ann") == people.identity.people.members("ann")
 
 
+def test_who_was_erased_is_nobody_to_those_who_follow(people: People) -> None:
+    other = IdentityService(people.database)
+    people.send("ann", "x", EMAIL)
+    people.send("bob", "y")
+    other.refresh()
+    people.database.write(lambda c: repository.forget(c, ["bob", "anonymous:y"]))
+    people.send("cid", "z")
+    for service in (people.identity, other):
+        service.refresh()
+        assert service.people.members("bob") == ("bob",)
+        assert service.people.canonical("anonymous:x") == "ann"
+        assert service.people.canonical("anonymous:z") == "cid"
+    people.send("", "y")
+    assert people.of("anonymous:y")[0] == "anonymous:y"
+    people.send("dan", "y")
+    assert people.of("dan")[1] == {"dan", "anonymous:y"}
+
+
 def test_what_was_rolled_back_is_not_remembered(people: People) -> None:
     event = people.event("ann", "x", EMAIL)
 

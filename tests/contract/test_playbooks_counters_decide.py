@@ -139,11 +139,11 @@ def test_a_repeated_request_reserves_once(
     database: Database, counters: Counters, clock: SimulatedClock
 ) -> None:
     decider = decider_over(database, counters, clock)
-    request = DecideRequest("ann", "home")
+    request = DecideRequest(user_id="ann", placement="home")
     answers = {decider.submit(request, "key").result().decision_id for _ in range(5)}
     assert len(answers) == 1
     with pytest.raises(KeyReused):
-        decider.submit(DecideRequest("bob", "home"), "key").result()
+        decider.submit(DecideRequest(user_id="bob", placement="home"), "key").result()
     now, end = clock.now(), time.monotonic() + 5
     # What the repetitions reserved is given back right after they were answered.
     while [len(counters.read(user, now, since=now - WEEK).get(RULE, ())) for user in ("ann", "bob")] != [

@@ -97,8 +97,8 @@ def test_tags_are_written_where_a_rule_says_so_and_expire(shop: Shop) -> None:
     shop.order("ann", T1 - timedelta(days=40), 20)
     shop.select(T1)
     with shop.database.read() as connection:
-        assert tags_of(connection, "ann", T1) == {"silent": T1}
-        assert tags_of(connection, "ann", T1 + timedelta(days=7)) == {}
+        assert tags_of(connection, ["ann"], T1) == {"silent": T1}
+        assert tags_of(connection, ["ann"], T1 + timedelta(days=7)) == {}
         assert ledger.counts(connection)[Kind.TAG] == {"silent": 1}
 
 

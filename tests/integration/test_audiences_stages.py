@@ -11,6 +11,7 @@ import pytest
 from audiences.errors import StageError, UnknownLifecycle
 from audiences.events import Event
 from audiences.feeds import FeatureFeed
+from audiences.identity.people import EveryoneAlone
 from audiences.intake.intake import Intake
 from audiences.placing import place_users
 from audiences.scores.service import Scores
@@ -46,7 +47,7 @@ class Shop:
         FeatureFeed(self.database, self.features).fill_history()
         self.features.snapshot(as_of)
         scores = Scores(self.database, SystemClock(), ())
-        return place_users(self.database, self.features, scores, self.stages, as_of)
+        return place_users(self.database, self.features, scores, self.stages, EveryoneAlone(), as_of)
 
     def path(self, user: str) -> list[tuple[str, bool]]:
         with self.database.read() as connection:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from audiences.identity.models import Person
 from learning import repository
 from learning.errors import (
     BrokenWeights,
@@ -250,6 +251,36 @@ def test_an_outcome_counts_for_the_latest_decision_it_fits(world: World, service
     assert service.mature(START + WINDOW * 2) == 2
     values = {decision: one.value for decision, one in world.rewards().items()}
     assert values == {older: 0.0, newer: 1.0, other: 0.0}
+
+
+class Joined:
+    """Two users are one person, who goes by the id of the second."""
+
+    def person(self, user_id: str) -> Person:
+        return (
+            Person(USERS[1], tuple(sorted(USERS[:2])))
+            if user_id in USERS[:2]
+            else Person(user_id, (user_id,))
+        )
+
+    def canonical(self, user_id: str) -> str:
+        return self.person(user_id).canonical
+
+    def members(self, user_id: str) -> tuple[str, ...]:
+        return self.person(user_id).members
+
+
+def test_an_outcome_of_one_profile_counts_for_the_persons_latest_decision(world: World) -> None:
+    earlier, other = (
+        world.decide(Fixed(CATEGORIES[0]), START, users=[user])[0] for user in (USERS[0], USERS[2])
+    )
+    (later,) = world.decide(Fixed(CATEGORIES[0]), START + timedelta(days=1), users=[USERS[1]])
+    event = world.buy(USERS[0], START + timedelta(days=2), CATEGORIES[0])
+    RewardService(world.database, Joined()).mature(START + 2 * WINDOW)
+    rewards = world.rewards()
+    assert rewards[later].outcome == event
+    assert rewards[earlier].outcome is None
+    assert rewards[other].outcome is None
 
 
 def test_an_outcome_that_names_its_decision_counts_for_that_one(world: World, service: RewardService) -> None:

@@ -365,3 +365,17 @@ def test_a_sum_beyond_64_bits_is_unknown_and_the_last_element_of_a_list_is_its_l
     )
     (row,) = Snapshots(tmp_path, specs, history).compute(AS_OF)["v"].to_pylist()
     assert (row["total"], row["latest"]) == (None, "w49")
+
+
+def test_events_of_other_ids_of_a_user_are_the_users() -> None:
+    def bought(user: str, sequence: int) -> HistoryEvent:
+        properties = {"value": 2.0, "lines": [], "categories": ["apples"]}
+        return HistoryEvent(sequence, user, "order_completed", AS_OF - sequence * DAY, properties)
+
+    events = [bought("a", 1), bought("anonymous:x", 2), bought("b", 3)]
+    renamed = [event._replace(user_id="a") if event.user_id != "b" else event for event in events]
+    with tempfile.TemporaryDirectory() as root:
+        history = History(Path(root) / "history", SPECS.events)
+        history.append(events)
+        joined = Snapshots(Path(root), SPECS, history).compute(AS_OF, {"anonymous:x": "a"})
+    assert by_user(joined) == by_user(compute(renamed, AS_OF))
