@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 import shutil
@@ -602,3 +603,43 @@ def test_the_first_start_prints_a_key_that_opens(tmp_path: Path) -> None:
         kept = {one["name"] for one in client.get("/v1/keys")}
     assert kept == {"first", "settings"}
     assert not re.search(KEY_PATTERN, (tmp_path / "next.log").read_text())
+
+
+def _event(**fields: Any) -> bytes:
+    return json.dumps({"userId": "ann", "event": "seen", **fields}).encode()
+
+
+def test_the_event_routes_take_a_key_from_the_body(guarded: Guarded) -> None:
+    key = guarded.key(Scope.EVENTS).removeprefix("Bearer ")
+    headers = {"Content-Encoding": "gzip"}
+    zipped = gzip.compress(_event(writeKey=key))
+    assert guarded.http.post("/v1/track", content=_event(writeKey=key)).json()["accepted"] == 1
+    assert guarded.http.post("/v1/track", content=zipped, headers=headers).json()["accepted"] == 1
+    batch = json.dumps({"batch": [json.loads(_event())] * 300, "writeKey": key}).encode()
+    assert guarded.http.post("/v1/batch", content=batch).json()["accepted"] == 300
+
+
+def test_a_key_in_the_body_counts_no_more_than_one_in_the_header(guarded: Guarded) -> None:
+    key = guarded.key(Scope.EVENTS).removeprefix("Bearer ")
+    wrong = {
+        _event(): "key-missing",
+        _event(writeKey=5): "key-missing",
+        b"no json": "key-missing",
+        b"[" * 5_000: "key-missing",
+        _event(writeKey=str(mint())): "key-unknown",
+        _event(writeKey=f"{key}\n"): "key-unknown",
+        _event(writeKey="é"): "key-unknown",
+    }
+    for body, code in wrong.items():
+        response = guarded.http.post("/v1/track", content=body)
+        problem(response, 401, code)
+        assert "Basic" in response.headers["www-authenticate"]
+    bomb = gzip.compress(b" " * 50_000_000)
+    response = guarded.http.post("/v1/track", content=bomb[:30_000], headers={"Content-Encoding": "gzip"})
+    problem(response, 401, "key-missing")
+    decide = guarded.key(Scope.DECIDE).removeprefix("Bearer ")
+    problem(guarded.http.post("/v1/track", content=_event(writeKey=decide)), 403, "scope-missing")
+    # The header goes first, and other routes look at nothing else.
+    response = guarded.ask("POST", "/v1/track", bearer(mint()), content=_event(writeKey=key))
+    problem(response, 401, "key-unknown")
+    problem(guarded.http.post("/v1/decide", content=_event(writeKey=decide)), 401, "key-missing")
