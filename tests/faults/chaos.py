@@ -23,7 +23,7 @@ from storage.faultpoints import POINTS
 from tests.faults.harness import Harness, Launcher
 from tests.faults.invariants import Finding
 from tests.faults.load import JOBS
-from tests.faults.stores import PostgresServer, Store
+from tests.faults.stores import CounterServer, PostgresServer, Store
 
 FORTNIGHT = timedelta(days=15)
 # For each point: the most passages before the kill, and the jobs that lead there. Where it is not needed,
@@ -43,6 +43,7 @@ SQLITE, POSTGRES = "SQLite", "Postgres"
 ANYWHERE, STARTING = "anywhere", "while starting"
 LEARNER, JOBS_PROCESS = "the learner's process", "the jobs' process"
 DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
+VALKEY = "Valkey killed or emptied"
 # How long an aimed service may live before it is killed where it happens to be.
 _AIMED_SECONDS = 8.0
 _LIVES_A_CAMPAIGN = 25
@@ -86,10 +87,16 @@ class Campaign:
     """Faults on one database, one after the other."""
 
     def __init__(
-        self, launcher: Launcher, store: Store, data: Path, server: PostgresServer | None, seed: str
+        self,
+        launcher: Launcher,
+        store: Store,
+        data: Path,
+        server: PostgresServer | None,
+        seed: str,
+        counters: CounterServer | None = None,
     ) -> None:
         self.tally = Tally()
-        self.harness = Harness(launcher, store, data, seed=seed)
+        self.harness = Harness(launcher, store, data, seed=seed, counters=counters)
         self._server = server
         self._where = POSTGRES if store.is_postgres else SQLITE
         self._chance = random.Random(f"{seed}/campaign")
@@ -109,6 +116,7 @@ class Campaign:
             DISK: self._disk,
             CUT: self._cut,
             CRASH: self._crash,
+            VALKEY: self._valkey,
         }.get(fault, self._anywhere)()
         return True
 
@@ -202,6 +210,26 @@ class Campaign:
         time.sleep(0.5)
         self.harness.load.pause()
 
+    def _valkey(self) -> None:
+        """Restart Valkey with an older state, or with none, or take all it has while it runs."""
+        counters = self.harness.counters
+        assert counters is not None
+        self.harness.load.resume()
+        time.sleep(self._chance.uniform(0.1, 0.8))
+        loss = self._chance.choice(("older", "nothing", "emptied"))
+        if loss == "older":
+            counters.save()
+            time.sleep(self._chance.uniform(0.1, 0.5))
+        if loss == "emptied":
+            counters.empty()
+        else:
+            counters.kill()
+            time.sleep(self._chance.uniform(0.0, 1.0))
+            counters.start()
+        self.tally.outages[VALKEY, self._where] += 1
+        time.sleep(1.5)
+        self.harness.load.pause()
+
     def _crash(self) -> None:
         assert self._server is not None
         self.harness.load.resume()
@@ -221,7 +249,7 @@ def plan(kills: int, *, postgres: bool, chance: random.Random) -> list[str]:
     faults = [point for point in AIMS for _ in range(each)]
     faults += [STARTING] * each + [LEARNER] * each + [JOBS_PROCESS] * (2 * each)
     faults += [ANYWHERE] * max(1, kills - len(faults))
-    outages = (CUT, CRASH) if postgres else (DISK,)
+    outages = (CUT, CRASH, VALKEY) if postgres else (DISK,)
     faults += [one for one in outages for _ in range(max(1, kills // 20))]
     chance.shuffle(faults)
     return faults
@@ -232,6 +260,7 @@ def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, boo
     total = Tally()
     until = time.monotonic() + 60 * minutes
     launcher, server = Launcher(), PostgresServer(folder / "postgres")
+    counters = CounterServer(folder / "valkey")
     waiting = {
         where: plan(kills // 2, postgres=where == POSTGRES, chance=random.Random(f"{seed}/{where}"))
         for where in (SQLITE, POSTGRES)
@@ -241,9 +270,17 @@ def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, boo
             where = max(waiting, key=lambda name: len(waiting[name]))
             data = folder / f"{where}-{len(waiting[where])}"
             data.mkdir()
+            # Its keys are users, who are the same in each campaign.
+            counters.start()
+            counters.empty()
             store = server.create() if where == POSTGRES else Store(f"sqlite:///{data / 'nextplay.db'}")
             campaign = Campaign(
-                launcher, store, data, server if where == POSTGRES else None, f"{seed}/{data.name}"
+                launcher,
+                store,
+                data,
+                server if where == POSTGRES else None,
+                f"{seed}/{data.name}",
+                counters if where == POSTGRES else None,
             )
             faults, waiting[where] = waiting[where][:_LIVES_A_CAMPAIGN], waiting[where][_LIVES_A_CAMPAIGN:]
             # What was missed, or what there was no time for, stays to be done.
@@ -261,6 +298,7 @@ def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, boo
         return total, not any(waiting.values())
     finally:
         launcher.close()
+        counters.close()
         server.close()
 
 
@@ -271,7 +309,7 @@ def table(tally: Tally) -> str:
         each = [tally.kills[step, where] for where in (SQLITE, POSTGRES)]
         lines.append(f"{step:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
     lines.append(f"{'kills':<40}{tally.kills.total():>8}")
-    for what in (DISK, CUT, CRASH, BACK):
+    for what in (DISK, CUT, CRASH, VALKEY, BACK):
         each = [tally.outages[what, where] for where in (SQLITE, POSTGRES)]
         lines.append(f"{what:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
     lines.append(

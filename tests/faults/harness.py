@@ -28,11 +28,11 @@ from decision.auth.models import mint
 from decision.demo.run import LIBRARY
 from storage.faultpoints import VARIABLE
 from tests.faults.alterations import SYNCS
-from tests.faults.invariants import Finding, Interruption, check
+from tests.faults.invariants import Finding, Interruption, check, recounted
 from tests.faults.journal import Journal
 from tests.faults.launcher import Request
 from tests.faults.load import START, USERS, Ask, Batch, Load, message
-from tests.faults.stores import Store
+from tests.faults.stores import CounterServer, Store
 
 _START_SECONDS = 90.0
 _REQUEST_SECONDS = 30.0
@@ -110,9 +110,11 @@ class Harness:
         *,
         seed: str,
         alterations: Sequence[str] = (),
+        counters: CounterServer | None = None,
     ) -> None:
         """Prepare `data` and the database, and start a first service with users who have features."""
         self.store = store
+        self.counters = counters
         self.data = data
         self.journal = Journal()
         self.pid = 0
@@ -339,6 +341,8 @@ class Harness:
             self.run("push", "features", "deliver", "reward", "learn", moved=_AFTER_ALL)
         with self.store.read() as connection:
             found = check(connection, self.journal, self.data, self.interruptions)
+        if self.counters is not None:
+            found += recounted(self.store, self.counters, self.load.now)
         if damage := self.store.damage():
             found.append(Finding("wrong", f"the database file is damaged: {damage}"))
         return found + self._replayed(20)
@@ -372,6 +376,8 @@ class Harness:
         environment = {VARIABLE: aim or "", _MARK: str(self.data), "NEXTPLAY_ADMIN_KEY": self._key}
         if self.store.is_postgres:
             environment["NEXTPLAY_DATABASE_URL"] = self.store.url
+        if self.counters is not None:
+            environment["NEXTPLAY_COUNTERS_URL"] = self.counters.url
         request = Request(arguments, str(self._log), environment, str(self.data), self._alterations)
         return self._launcher.start(request)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -25,15 +26,18 @@ from delivery.tables import coupons, enrolments, outbox
 from feature_repo.specs import load_specs
 from learning.tables import policies, reward_windows
 from playbooks.constraints import cap_rule
+from playbooks.counters import ValkeyCounters
 from playbooks.decision import Decision
 from playbooks.library import VersionBody
 from playbooks.repository import latest_versions
 from playbooks.tables import answers, uses
 from storage import ledger, projection
+from storage.engine import Database
 from storage.ledger import Kind
 from storage.schema import cursors, facts
 from tests.faults.alterations import HAND_OVERS, HandOver
 from tests.faults.journal import Journal
+from tests.faults.stores import CounterServer, Store
 
 
 class Finding(NamedTuple):
@@ -224,6 +228,24 @@ def _uncounted(connection: Connection, capped: Sequence[str], counted: set[str])
     )
     for decision_id in set(connection.execute(query).scalars()) - counted:
         yield Finding("lost", f"the use of decision {decision_id}, whose message was delivered")
+
+
+def recounted(store: Store, counters: CounterServer, now: datetime) -> list[Finding]:
+    """Check that Valkey counts what the journal does, after all reservations have come to their end."""
+    database = Database(store.url, create=False)
+    try:
+        valkey = ValkeyCounters(database, counters.url, patience=5.0)
+        try:
+            differences = valkey.recount(now)
+        finally:
+            valkey.close()
+        with database.read() as connection:
+            held = select(func.count()).where(uses.c.expires_at > now)
+            open_ = connection.execute(held).scalar_one()
+    finally:
+        database.close()
+    found = [Finding("wrong", f"Valkey counts otherwise: {one}") for one in differences]
+    return found + ([Finding("wrong", f"{open_} reservations leaked")] if open_ else [])
 
 
 def _policies(connection: Connection, decisions: Sequence[Decision]) -> Findings:

