@@ -239,7 +239,7 @@ class Harness:
     def lose_power(self) -> int:
         """Kill the service and take away the parts of the history never forced to disk, as a power cut may.
 
-        Returns how many there were. What a cut does to a SQLite file is not tried.
+        Returns how many there were. What a cut does to a SQLite file is tried by `tests.faults.power`.
         """
         self.kill()
         noted = (self.data / SYNCS).read_text(encoding="utf-8").splitlines()

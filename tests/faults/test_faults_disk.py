@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from decision.demo.run import LIBRARY
 from tests.faults.harness import Harness, Launcher
-from tests.faults.stores import Store
+from tests.faults.stores import PostgresServer, Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,11 +38,12 @@ class SmallDisk:
         self._ballast.unlink(missing_ok=True)
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+@pytest.fixture(params=["48m"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of the size that is asked for, mounted for the test."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=48m", "nextplay-test"]
+    options = ["-t", "tmpfs", "-o", f"size={request.param}", "nextplay-test"]
     mounted = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
@@ -113,3 +115,37 @@ def test_a_service_that_can_not_start_says_so_in_a_line(
         assert harness.start()
     found = harness.settle() + harness.close()
     assert not found, found
+
+
+@pytest.mark.parametrize("disk", ["320m"], indirect=True)
+def test_a_full_disk_under_postgres_loses_nothing(
+    launcher: Launcher, disk: SmallDisk, tmp_path: Path
+) -> None:
+    server = PostgresServer(disk.folder / "postgres")
+    try:
+        harness = Harness(launcher, server.create(), tmp_path / "data", seed="disk")
+        harness.load.resume()
+        time.sleep(1.0)
+        before = len(harness.journal.acknowledged)
+        with harness.outage():
+            disk.fill()
+            until = time.monotonic() + 30.0
+            # Until the log needs a file more: then nothing is acknowledged any longer, or Postgres stops.
+            while not refused(harness) and time.monotonic() < until:
+                time.sleep(0.1)
+            time.sleep(1.0)
+            disk.clear()
+            server.start()
+        time.sleep(1.0)
+        harness.load.pause()
+        assert refused(harness), harness.journal.statuses
+        found = harness.settle() + harness.close()
+        assert not found, found
+        assert len(harness.journal.acknowledged) > before
+    finally:
+        disk.clear()
+        server.close()
+
+
+def refused(harness: Harness) -> bool:
+    return any(said.endswith(" 503") and "/v1/jobs" not in said for said in harness.journal.statuses)

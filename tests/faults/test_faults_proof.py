@@ -7,10 +7,12 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from sqlalchemy import create_engine, delete, select
 
+from playbooks.tables import uses
 from tests.faults.harness import Harness, Launcher
-from tests.faults.invariants import Finding
-from tests.faults.stores import PostgresServer, Store
+from tests.faults.invariants import Finding, recounted
+from tests.faults.stores import CounterServer, PostgresServer, Store
 
 
 def test_an_answer_before_the_commit_is_noticed(launcher: Launcher, tmp_path: Path) -> None:
@@ -45,6 +47,29 @@ def test_a_file_that_is_not_forced_to_disk_is_noticed(
     found = harness.settle() + harness.close()
     assert forced is (not found), found
     assert forced or any(one.kind == "lost" and "in the history" in one.what for one in found), found
+
+
+def test_a_use_that_valkey_counts_and_the_journal_does_not_is_noticed(
+    launcher: Launcher, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    counters, store = CounterServer(tmp_path / "valkey"), postgres.create()
+    try:
+        harness = Harness(launcher, store, tmp_path / "data", seed="proof", counters=counters)
+        harness.ask(80)
+        harness.run("deliver")
+        now = harness.load.now
+        harness.close()
+        engine = create_engine(store.url)
+        with engine.begin() as connection:
+            decision = connection.execute(select(uses.c.decision_id).limit(1)).scalar_one()
+            before = recounted(store, counters, now)
+            connection.execute(delete(uses).where(uses.c.decision_id == decision))
+        engine.dispose()
+        assert not [one for one in before if "otherwise" in one.what], before
+        found = recounted(store, counters, now)
+    finally:
+        counters.close()
+    assert [one for one in found if "Valkey counts otherwise" in one.what], found
 
 
 @pytest.mark.parametrize("lease", [True, False])
