@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from datetime import timedelta
 
+import msgspec
 from sqlalchemy import Connection
 
 from audiences.identity.people import People
@@ -70,11 +71,15 @@ class Delivery:
     def run_until_idle(self) -> Report:
         """Route events, advance what is due, relay messages, expire coupons; repeat until nothing is left.
 
-        After `stop` it ends with the turn under way.
+        After `stop` it ends with the turn under way. Events that concern no enrolment leave nothing to do, so
+        a stream of them does not keep it going.
         """
         total = Report()
-        while not self._stopping.is_set() and (done := self._round()):
+        while not self._stopping.is_set():
+            done = self._round()
             total += done
+            if not msgspec.structs.replace(done, events=0):
+                break
         return total
 
     def stop(self) -> None:

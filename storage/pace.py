@@ -24,10 +24,11 @@ SHORT_TURN = 0.002
 LONG_TURN = 0.02
 
 _SECONDS = "nextplay.turn_seconds"
-# What a row costs before any was done.
-_FIRST_GUESS = 200e-6
-# Share of the latest turn in what a row costs: a single slow one must not shrink the next ones to nothing.
-_WEIGHT = 0.25
+# Rows of a short and of a long turn before any was done.
+_FIRST_GUESS = (10.0, 100.0)
+# How much one turn may change the next at most, and how strongly it does: one slow turn says little.
+_MOST_CHANGE = 2.0
+_WEIGHT = 0.5
 
 
 def allow(connection: Connection, seconds: float) -> None:
@@ -36,19 +37,25 @@ def allow(connection: Connection, seconds: float) -> None:
 
 
 class Pace:
-    """The pace of one kind of work. Used by one turn at a time, as turns of a connection are."""
+    """The pace of one kind of work. Used by one turn at a time, as turns of a connection are.
+
+    What a turn costs without any row is not known, so no cost of a row is kept, but the number of rows that
+    filled turns so far.
+    """
 
     def __init__(self, most: int) -> None:
         """`most` is the largest number of rows of a turn, however fast they are."""
         self._most = most
-        self._row_seconds = _FIRST_GUESS
+        self._rows = [min(most, guess) for guess in _FIRST_GUESS]
 
     def rows(self, connection: Connection) -> int:
         """Return how many rows the present turn should take, at least 1; without a limit, the most."""
         seconds: float | None = connection.info.get(_SECONDS)
         if seconds is None:
             return self._most
-        return max(1, min(self._most, int(seconds / self._row_seconds)))
+        long = seconds >= LONG_TURN
+        fitting = self._rows[long] * seconds / (LONG_TURN if long else SHORT_TURN)
+        return max(1, min(self._most, int(fitting)))
 
     def turn(self, connection: Connection, work: Callable[[int], tuple[int, T]]) -> tuple[bool, T]:
         """Do work on as many rows as fit.
@@ -62,10 +69,17 @@ class Pace:
         number = self.rows(connection)
         started = time.perf_counter()
         done, result = work(number)
-        if done:
-            took = (time.perf_counter() - started) / done
-            self._row_seconds += _WEIGHT * (took - self._row_seconds)
+        self._learn(connection, time.perf_counter() - started, full=done >= number)
         return done >= number, result
+
+    def _learn(self, connection: Connection, took: float, *, full: bool) -> None:
+        seconds: float | None = connection.info.get(_SECONDS)
+        # A turn that was quick because there was little to do says nothing.
+        if seconds is None or not (full or took > seconds):
+            return
+        change = min(max(seconds / max(took, 1e-9), 1 / _MOST_CHANGE), _MOST_CHANGE) ** _WEIGHT
+        long = seconds >= LONG_TURN
+        self._rows[long] = min(max(self._rows[long] * change, 1.0), float(self._most))
 
     def write(
         self, database: Database, items: Sequence[X], work: Callable[[Connection, Sequence[X]], int]

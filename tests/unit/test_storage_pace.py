@@ -23,18 +23,18 @@ def opened(tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def learnt(connection: Connection, row_seconds: float) -> Pace:
-    """A pace that has seen rows of this cost in many turns."""
+def settled(connection: Connection, seconds: float, turn_seconds: float, row_seconds: float) -> int:
+    """The rows of a turn once the pace knows work of this cost."""
     one = Pace(MOST)
+    pace.allow(connection, seconds)
 
     def work(limit: int) -> tuple[int, None]:
-        number = min(limit, 5)
-        time.sleep(number * row_seconds)
-        return number, None
+        time.sleep(turn_seconds + limit * row_seconds)
+        return limit, None
 
     for _ in range(40):
         one.turn(connection, work)
-    return one
+    return one.rows(connection)
 
 
 def test_a_turn_without_a_limit_takes_the_most(opened: Database) -> None:
@@ -45,13 +45,31 @@ def test_a_turn_without_a_limit_takes_the_most(opened: Database) -> None:
 
 def test_slow_rows_make_small_turns_but_never_empty_ones(opened: Database) -> None:
     with opened.read() as connection:
-        pace.allow(connection, SHORT_TURN)
-        slow = learnt(connection, 0.001)
-        assert slow.rows(connection) == 1
-        pace.allow(connection, LONG_TURN)
-        assert 5 <= slow.rows(connection) <= 20
+        assert settled(connection, SHORT_TURN, 0, 0.005) == 1
+        assert 2 <= settled(connection, LONG_TURN, 0, 0.002) <= 12
         pace.allow(connection, 10.0)
-        assert slow.rows(connection) == MOST
+        assert Pace(MOST).rows(connection) == MOST
+
+
+def test_what_a_turn_costs_by_itself_does_not_shrink_it(opened: Database) -> None:
+    with opened.read() as connection:
+        # Rows cost next to nothing here: as many as there can be.
+        assert settled(connection, LONG_TURN, 0.005, 0.000_001) == MOST
+
+
+def test_turns_with_little_to_do_do_not_make_the_next_ones_small(opened: Database) -> None:
+    with opened.read() as connection:
+        pace.allow(connection, LONG_TURN)
+        one = Pace(MOST)
+        before = one.rows(connection)
+
+        def little(_: int) -> tuple[int, None]:
+            time.sleep(0.005)
+            return 1, None
+
+        for _ in range(20):
+            one.turn(connection, little)
+        assert one.rows(connection) == before
 
 
 def test_a_turn_says_whether_more_may_be_left(opened: Database) -> None:
