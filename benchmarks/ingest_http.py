@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +91,8 @@ def _message(order: Order) -> dict[str, Any]:
 
 
 @contextmanager
-def served(data: Path, clock: datetime | None = NOW) -> Iterator[tuple[Service, int, str]]:
-    """Give a service of this process with its HTTP server in a thread, as `nextplay serve` has it.
-
-    Without a clock it lives now, and its jobs run by themselves.
-    """
+def served(data: Path) -> Iterator[tuple[Service, int, str]]:
+    """Give a service of this process with its HTTP server in a thread, as `nextplay serve` has it."""
     import socket  # noqa: PLC0415 - with the next, the machinery of a server
     import threading  # noqa: PLC0415
 
@@ -110,7 +106,7 @@ def served(data: Path, clock: datetime | None = NOW) -> Iterator[tuple[Service, 
 
     write_library(data / "library")
     key = str(mint())
-    settings = Settings(data=data, clock=clock, seed=SEED, schedule=clock is None, admin_key=SecretStr(key))
+    settings = Settings(data=data, clock=NOW, seed=SEED, schedule=False, admin_key=SecretStr(key))
     service = Service(settings)
     server = uvicorn.Server(uvicorn.Config(create_app(service), log_config=None, access_log=False))
     listening = socket.create_server(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
 from benchmarks.ingest_http import INGEST_HTTP
+from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
 from benchmarks.load_generator import LOAD_GENERATOR
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
@@ -24,6 +25,7 @@ _ALL = (
     APPEND_LATENCY,
     SMALL_REQUEST,
     INGEST_HTTP,
+    INGEST_TO_DECIDE,
     DECIDE_IN_PROCESS,
     RULES_ONE_USER,
     RULES_COLUMNS,

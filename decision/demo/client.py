@@ -130,17 +130,19 @@ def batches(messages: Iterable[Message]) -> Iterator[tuple[int, bytes]]:
 
 
 @contextmanager
-def running_service(data: Path, *, clock: datetime, seed: str, log: Path) -> Iterator[ServiceClient]:
+def running_service(data: Path, *, clock: datetime | None, seed: str, log: Path) -> Iterator[ServiceClient]:
     """Run `nextplay serve` as a process of its own for as long as the block lasts.
 
-    Its admin key is the one in the data folder's `KEY_FILE`, which is made if it is not there.
+    Without a clock it lives now and runs its jobs by itself. Its admin key is the one in the data folder's
+    `KEY_FILE`, which is made if it is not there.
 
     Raises:
         DemoError: it did not come up; the message holds the end of its log.
     """
     port = _free_port()
     command = [sys.executable, "-m", "decision", "serve", "--data", str(data), "--port", str(port)]
-    command += ["--clock", clock.isoformat(), "--seed", seed, "--no-schedule"]
+    command += ["--seed", seed]
+    command += ["--clock", clock.isoformat(), "--no-schedule"] if clock else ["--schedule"]
     key = kept_key(data)
     environment = {**os.environ, "NEXTPLAY_ADMIN_KEY": key}
     with log.open("wb") as output:
