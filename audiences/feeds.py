@@ -1,21 +1,23 @@
-"""Feeds the feature repository from the ledger: events into its history, fresh values into its pushed views.
+"""Feeds the feature repository from the ledger: events into its history, and into the states of users.
 
-Two cursors, moved after the work is done, so a crash repeats work and never skips any; the history knows
-the sequence numbers it has, and an older pushed value never replaces a newer one.
+The history's cursor is moved after the work is done, so a crash repeats work and never skips any; the history
+knows the sequence numbers it has. The states keep their own position, together with what they make of events;
+their cursor in the ledger only tells others how far they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
-from typing import Any
+
+import structlog
 
 from audiences.events import EventBody
-from audiences.identity.people import EveryoneAlone, People
-from feature_repo.aggregates import ANY_EVENT, FeatureSpec, ViewSpec
+from audiences.identity.people import EveryoneAlone, Following
 from feature_repo.history import HistoryEvent
-from feature_repo.snapshots import EVENT_TIMESTAMP
+from feature_repo.live import Batch
+from feature_repo.replay import replay
 from feature_repo.store import FeatureRepository
 from storage import ledger
 from storage.engine import Database
@@ -23,11 +25,13 @@ from storage.erasure import is_pseudonym
 from storage.faultpoints import reached
 from storage.ledger import Kind
 
-# Events of one part file of the history; small enough to hold in memory with all their lines.
-_PART_EVENTS = 50_000
-_PUSH_EVENTS = 2_000
+_log = structlog.get_logger(__name__)
+
 # What happened, live or imported, in one order.
 KINDS = (Kind.EVENT, Kind.PAST_EVENT)
+# Events of one part file of the history; small enough to hold in memory with all their lines.
+_PART_EVENTS = 50_000
+_APPLIED_EVENTS = 2_000
 HISTORY_READER = "feature_history"
 PUSH_READER = "feature_push"
 
@@ -36,10 +40,10 @@ class FeatureFeed:
     """Moves what is new in the ledger into a feature repository."""
 
     def __init__(
-        self, database: Database, repository: FeatureRepository, people: People | None = None
+        self, database: Database, repository: FeatureRepository, people: Following | None = None
     ) -> None:
         """`people` says who is one person; the history keeps events under the profile they came by."""
-        self._people = people or EveryoneAlone()
+        self._people: Following = people or EveryoneAlone()
         self._database = database
         self._repository = repository
 
@@ -52,79 +56,67 @@ class FeatureFeed:
                 for batch in self._new(HISTORY_READER, _PART_EVENTS)
             )
 
-    def push(self) -> int:
-        """Push what new events changed; returns how many events were looked at."""
-        pushed = [view for view in self._repository.specs.views.values() if view.pushed]
+    def history_position(self) -> int:
+        """Number of the last event that the history was asked to take."""
+        with self._database.read() as connection:
+            return ledger.position_of(connection, HISTORY_READER)
+
+    def apply(self) -> int:
+        """Let new events into the states of users; returns how many events were looked at."""
+        if self._repository.live.position() is None:
+            self.rebuild()
         seen = 0
-        for batch in self._new(PUSH_READER, _PUSH_EVENTS):
-            for view in pushed:
-                of_persons = (
-                    event._replace(user_id=self._people.canonical(event.user_id)) for event in batch
-                )
-                rows = [row for event in of_persons if (row := pushed_row(view, event))]
-                self._repository.push(view.name, rows)
-            seen += len(batch)
+        while (batch := self._repository.live.take(partial(self._after, size=_APPLIED_EVENTS))).last:
+            reached("feed.before_cursor")
+            self._advance(PUSH_READER, batch.last)
+            seen += len(batch.events)
         return seen
 
-    def _new(self, reader: str, size: int) -> Iterator[list[HistoryEvent]]:
-        """Yield new events in batches; the cursor moves on when the consumer comes back for the next one.
+    def push(self, now: datetime) -> int:
+        """Let new events into the states and what they change online; returns events looked at."""
+        seen = self.apply()
+        self._repository.live.follow(self._people)
+        self._repository.push(now, self._members)
+        return seen
 
-        Tombstones of erased users are passed over: they tell of nobody.
+    def rebuild(self) -> None:
+        """Compute all states again from the history.
+
+        Needed at the first start and when features, events or vocabularies have changed.
         """
-        while True:
-            batch = self._read(reader, size)
-            if not batch:
-                return
-            yield [event for event in batch if not is_pseudonym(event.user_id)]
-            reached("feed.before_cursor")
-            last = batch[-1].sequence
-            self._database.write(partial(ledger.advance, reader=reader, position=last, kinds=KINDS))
+        position = self.history_position()
+        with self._repository.alone():
+            users = self._repository.live.rebuild(replay(self._repository.history, position), position)
+        _log.info("states of features computed from the history", users=users, position=position)
 
-    def _read(self, reader: str, size: int) -> list[HistoryEvent]:
+    def _new(self, reader: str, size: int) -> Iterator[list[HistoryEvent]]:
+        """Yield new events in batches; the cursor moves on when the consumer comes back for the next one."""
+        while True:
+            with self._database.read() as connection:
+                position = ledger.position_of(connection, reader)
+            batch = self._after(position, size)
+            if not batch.last:
+                return
+            yield list(batch.events)
+            reached("feed.before_cursor")
+            self._advance(reader, batch.last)
+
+    def _advance(self, reader: str, position: int) -> None:
+        self._database.write(partial(ledger.advance, reader=reader, position=position, kinds=KINDS))
+
+    def _members(self, user_id: str) -> tuple[str, ...]:
+        person = self._people.person(user_id)
+        return (person.canonical, *(one for one in person.members if one != person.canonical))
+
+    def _after(self, position: int, size: int) -> Batch:
+        """Read the next events. Tombstones of erased users are passed over: they tell of nobody."""
         with self._database.read() as connection:
-            position = ledger.position_of(connection, reader)
             facts = ledger.read_after(connection, position, kind=KINDS, limit=size)
-        return [
+        events = [
             HistoryEvent(
                 fact.seq, fact.user_id or "", fact.label, fact.occurred_at, fact.decode(EventBody).properties
             )
             for fact in facts
+            if not is_pseudonym(fact.user_id or "")
         ]
-
-
-def pushed_row(view: ViewSpec, event: HistoryEvent) -> dict[str, Any] | None:
-    """Return the row of a pushed view that an event changes, or None when it changes nothing of it."""
-    values = {
-        feature.name: _value(feature, event)
-        for feature in view.features
-        if feature.source.event in (ANY_EVENT, event.name)
-    }
-    if not values:
-        return None
-    return {view.key: event.user_id, EVENT_TIMESTAMP: event.occurred_at, **values}
-
-
-def _value(feature: FeatureSpec, event: HistoryEvent) -> Any:
-    measure = feature.measures[0]
-    return _LATEST[measure.function](event, measure.column)
-
-
-def _property(event: HistoryEvent, column: str | None) -> Any:
-    return event.properties.get(column) if column else None
-
-
-def _size(event: HistoryEvent, column: str | None) -> int | None:
-    value = _property(event, column)
-    return len(value) if isinstance(value, Sequence) else None
-
-
-def _moment(event: HistoryEvent, _column: str | None) -> datetime:
-    return event.occurred_at
-
-
-# What one event alone says of a feature; anything that needs more than the latest event is not pushed.
-_LATEST: dict[str, Callable[[HistoryEvent, str | None], Any]] = {
-    "last_time": _moment,
-    "last": _property,
-    "last_size": _size,
-}
+        return Batch(events, facts[-1].seq if facts else 0)

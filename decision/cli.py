@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from decision.wiring import Service
     from storage.turns import Borrower
 
-from decision import import_commands, key_commands, ledger_commands, user_commands
+from decision import feature_commands, import_commands, key_commands, ledger_commands, user_commands
 from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
@@ -50,6 +50,7 @@ app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(import_commands.app, name="import")
 app.add_typer(user_commands.app, name="users")
+app.add_typer(feature_commands.app, name="features")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

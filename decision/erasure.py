@@ -13,7 +13,6 @@ from audiences.identity.people import PersonsProfiles
 from delivery import erasure as delivery_erasure
 from delivery.channels.channel import Channel
 from feature_repo.erasure import erase_history, erase_online, erase_snapshots
-from feature_repo.locks import StoreLock
 from feature_repo.store import FeatureRepository
 from learning import erasure as learning_erasure
 from playbooks import erasure as playbooks_erasure
@@ -33,7 +32,6 @@ class Erasure:
         clock: Clock,
         *,
         features: FeatureRepository,
-        store: StoreLock,
         channels: Mapping[str, Channel],
         counters: Counters,
         done: Callable[[], None] = lambda: None,
@@ -41,17 +39,12 @@ class Erasure:
         """Name all places.
 
         Args:
-            store: the turn of whoever writes online.
             done: called after each erasure, to read anew what is held in memory.
         """
         self._database = database
         self._clock = clock
         self._done = done
         self._profiles = PersonsProfiles()
-
-        def online(user_ids: Sequence[str]) -> int:
-            with store:
-                return erase_online(features, user_ids)
 
         # Remembered answers are found by records of decisions, which are facts; features come from events,
         # which are facts too, and would come back if these went later.
@@ -62,7 +55,7 @@ class Erasure:
             *learning_erasure.PLACES,
             Outside("feature_history", partial(erase_history, features)),
             Outside("feature_snapshots", partial(erase_snapshots, features)),
-            Outside("features_online", online),
+            Outside("features_online", partial(erase_online, features)),
             *delivery_erasure.places(channels),
             audiences_erasure.IDENTITIES,
         ]

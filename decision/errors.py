@@ -9,6 +9,7 @@ NextplayError
     ├── RowsRefused   some rows of a file were not imported
     ├── JobsLost      the process of the jobs is not there (retry can help)
     ├── PortInUse     the service can't listen where it should
+    ├── FeaturesDiffer  features kept event by event are not those of the history
     └── FeatureStoreUnavailable  the files of the features can't be read or written (retry can help)
 """
 
@@ -53,6 +54,11 @@ class RowsRefused(DecisionError):
 class PortInUse(DecisionError):
     status = 503
     code = "port-in-use"
+
+
+class FeaturesDiffer(DecisionError):
+    status = 500
+    code = "features-differ"
 
 
 class FeatureStoreUnavailable(DecisionError):

@@ -21,7 +21,6 @@ from decision.observe import metrics
 from decision.processes import LeaseKeeper
 from decision.selecting import Selecting
 from delivery.service import Delivery
-from feature_repo.locks import StoreLock
 from feature_repo.store import FeatureRepository
 from learning.reward_service import RewardService
 from learning.training import Training
@@ -32,9 +31,6 @@ from storage.leases import Fence, LeaseHeld
 _log = structlog.get_logger(__name__)
 
 Report = dict[str, Any]
-
-# Feature services that are read online; views of no other service are put there.
-ONLINE_SERVICES = ("decide",)
 
 # Seconds from the end of one run to the start of the next, when the service runs its jobs by itself.
 INTERVALS: Mapping[str, float] = {
@@ -90,7 +86,6 @@ class Jobs:
         feed: FeatureFeed,
         computed: FeatureFeed,
         features: FeatureRepository,
-        store: StoreLock,
         audiences: Audiences,
         selecting: Selecting,
         delivery: Delivery,
@@ -115,7 +110,6 @@ class Jobs:
         self._feed = feed
         self._computed = computed
         self._features = features
-        self._store = store
         self._audiences = audiences
         self._selecting = selecting
         self._delivery = delivery
@@ -183,17 +177,19 @@ class Jobs:
                 yield
 
     def _push(self) -> Report:
-        with self._store:
-            return {"events": self._feed.push()}
+        return {"events": self._feed.push(self._clock.now())}
 
     def _compute_features(self) -> Report:
         now = self._clock.now()
+        # The states first: then whoever has events that the snapshot lacks is known when it is published.
+        self._computed.apply()
         events = self._computed.fill_history()
-        users = self._features.snapshot(now, self._identity.people.canonicals())
-        with self._store:
-            if users:
-                self._features.publish(now, ONLINE_SERVICES)
-            self._computed.push()
+        position = self._computed.history_position()
+        canonicals = self._identity.people.canonicals()
+        users = self._features.snapshot(now, canonicals)
+        if users:
+            self._features.publish(now, position=position, canonicals=canonicals)
+        self._computed.push(self._clock.now())
         return {"events": events, "users": users, "as_of": now}
 
     def _select(self) -> Report:

@@ -35,7 +35,6 @@ def erase(
     On SQLite the service must not run meanwhile: it erases with DELETE /v1/users/USER_ID.
     """
     from decision.erasure import Erasure  # noqa: PLC0415 - Feast, seconds
-    from feature_repo.locks import StoreLock  # noqa: PLC0415
     from feature_repo.store import FeatureRepository  # noqa: PLC0415
 
     settings = load_settings(data=data, library=library)
@@ -51,14 +50,11 @@ def erase(
         opened.callback(counters.close)
         features = FeatureRepository(settings.data / "features", files.specs)
         opened.callback(features.close)
-        store = StoreLock(settings.data / "features" / "online.lock")
-        with store:
-            features.apply()
+        features.apply()
         erasure = Erasure(
             database,
             SystemClock(),
             features=features,
-            store=store,
             channels=open_channels(ChannelSettings(settings.data)),
             counters=counters,
         )

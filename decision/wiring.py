@@ -20,7 +20,7 @@ from audiences.service import Audiences, set_tag
 from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
 from decision.erasure import Erasure
-from decision.files import LibraryFiles, read_files
+from decision.files import DECIDE, LibraryFiles, read_files
 from decision.following import Follower
 from decision.gate import CapGate
 from decision.importing import open_imports
@@ -33,7 +33,6 @@ from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
 from delivery.repository import give_back
 from delivery.service import Delivery
-from feature_repo.locks import StoreLock
 from feature_repo.store import FeatureRepository
 from learning import repository as learning_repository
 from learning.errors import VersionTaken
@@ -57,6 +56,8 @@ _log = structlog.get_logger(__name__)
 # The name of the only process over a SQLite file.
 _ALONE = "delivery"
 _READ_FEATURES = frozenset((API, "push", "features", "audiences"))
+# Feature services that are read online; views of no other service are put there.
+ONLINE_SERVICES = (DECIDE,)
 # Of the time to stop, the share kept for queued writes and leases when jobs take long.
 _RESERVE = 0.2
 # Any number that nobody else uses for an advisory lock.
@@ -108,11 +109,10 @@ class Service:
             )
             self.incoming = Incoming(self.database, self.clock, settings, files, self.identity)
             self.intake = self.incoming.intake
-            self.features = FeatureRepository(settings.data / "features", files.specs)
-            store = StoreLock(settings.data / "features" / "online.lock")
+            self.features = FeatureRepository(settings.data / "features", files.specs, online=ONLINE_SERVICES)
+            opened.callback(self.features.close)
             if self.process.roles & _READ_FEATURES and turns is None:
-                with store:
-                    self.features.apply()
+                self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
             self.audiences = Audiences(
                 fences["audiences"].database, self.features, definitions, self.identity.people
@@ -136,7 +136,6 @@ class Service:
                 self.database,
                 self.clock,
                 features=self.features,
-                store=store,
                 channels=channels,
                 counters=counters,
                 done=self._read_memberships,
@@ -188,7 +187,6 @@ class Service:
                     feed=FeatureFeed(fences["push"].database, self.features, self.identity.people),
                     computed=FeatureFeed(fences["features"].database, self.features, self.identity.people),
                     features=self.features,
-                    store=store,
                     audiences=self.audiences,
                     selecting=self.selecting,
                     delivery=delivery,

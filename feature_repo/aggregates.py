@@ -94,9 +94,6 @@ ANY_EVENT_FUNCTIONS: frozenset[Function] = frozenset(
     {"count", "distinct_weeks", "last_time", "first_time", "days_since_last", "days_since_first"}
 )
 
-# What one event alone says of its user: all that a pushed view may hold.
-OF_ONE_EVENT: frozenset[Function] = frozenset({"last", "last_size", "last_time"})
-
 
 class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -107,11 +104,11 @@ class Where(Document):
 
     column: Name
     compare: Literal["=", "!=", "<", "<=", ">", ">=", "in"] = Field(alias="is")
-    value: bool | int | float | str | list[bool | int | float | str]
+    value: bool | int | float | str | tuple[bool | int | float | str, ...]
 
     @model_validator(mode="after")
     def check_list(self) -> Self:
-        if isinstance(self.value, list) != (self.compare == "in"):
+        if isinstance(self.value, tuple) != (self.compare == "in"):
             raise ValueError("a list of values goes with `is: in`, one value with any other")
         return self
 
@@ -121,7 +118,7 @@ class Measure(Document):
 
     function: Function
     column: Name | None = None
-    where: list[Where] = []
+    where: tuple[Where, ...] = ()
     cap: int | None = Field(default=None, ge=0)
     period_weeks: int | None = Field(default=None, ge=1)
     half_life_weeks: float | None = Field(default=None, gt=0)
@@ -166,7 +163,7 @@ class FeatureDocument(Document):
     name: Name
     function: Function | None = None
     column: Name | None = None
-    where: list[Where] = []
+    where: tuple[Where, ...] = ()
     cap: int | None = None
     period_weeks: int | None = None
     half_life_weeks: float | None = None
@@ -226,7 +223,6 @@ class FeatureDocument(Document):
 class ViewDocument(Document):
     entity: Name
     ttl_days: int | None = Field(default=None, ge=1)
-    pushed: bool = False
     event: Name
     each: Name | None = None
     by: By | None = None
@@ -273,7 +269,6 @@ class ViewSpec(NamedTuple):
     key: str
     only: str | None
     ttl_days: int | None
-    pushed: bool
     features: tuple[FeatureSpec, ...]
 
 
@@ -299,7 +294,7 @@ def resolve_view(name: str, view: ViewDocument, entity: EntityDocument) -> ViewS
             )
             for window in windows
         )
-    return ViewSpec(name, view.entity, entity.key, entity.only, view.ttl_days, view.pushed, tuple(features))
+    return ViewSpec(name, view.entity, entity.key, entity.only, view.ttl_days, tuple(features))
 
 
 def result_type(feature: FeatureSpec, fields: dict[str, Column]) -> FeatureType:

@@ -9,6 +9,8 @@ from itertools import accumulate, chain
 from types import NoneType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +24,18 @@ EXACT: dict[Scalar, frozenset[type]] = {
     "bool": frozenset({bool, NoneType}),
     "time": frozenset({NoneType}),
 }
+
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def dense_array(values: npt.NDArray[Any], nothing: float) -> npt.NDArray[np.float32]:
+    """Numbers as an array feature has them: NaN becomes `nothing`, what is too large the largest there is."""
+    # NaN is at most nothing, so that it takes the slow way too.
+    if not bool((np.abs(values) <= FLOAT32_MAX).all()):
+        values = np.nan_to_num(values, nan=nothing, posinf=FLOAT32_MAX, neginf=-FLOAT32_MAX)
+        values = np.clip(values, -FLOAT32_MAX, FLOAT32_MAX)
+    return values.astype(np.float32)
 
 
 def column_array(values: Sequence[Any], column: Column) -> tuple[pa.Array, int]:

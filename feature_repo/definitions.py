@@ -27,7 +27,7 @@ class Definitions(NamedTuple):
 
 
 def push_source_name(view: str) -> str:
-    """Name of the push source of a pushed view."""
+    """Name of the push source of a view of users."""
     return f"{view}_push"
 
 
@@ -61,7 +61,7 @@ def generate(specs: Specs, snapshots: Path) -> Definitions:
             timestamp_field=EVENT_TIMESTAMP,
             file_format=ParquetFormat(),
         )
-        if view.pushed:
+        if view.only is None:
             push_sources[view.name] = PushSource(name=push_source_name(view.name), batch_source=source)
         views[view.name] = FeatureView(
             name=view.name,

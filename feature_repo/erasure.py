@@ -2,7 +2,7 @@
 
 Files are replaced as a whole, under the same names, by what is left: a part of the history without events
 still says up to which of them the history reaches. Nobody may be filling the history or computing a snapshot
-meanwhile (`FeatureRepository.alone`), nor writing online. To be called when the users' events can't be read
+meanwhile (`FeatureRepository.alone`). To be called when the users' events can't be read
 from the ledger any more; otherwise they come back.
 """
 
@@ -37,8 +37,15 @@ def erase_snapshots(repository: FeatureRepository, user_ids: Sequence[str]) -> i
 
 
 def erase_online(repository: FeatureRepository, user_ids: Sequence[str]) -> int:
-    """Take users out of the online store; returns how many rows went. Raises StoreUnavailable."""
-    with using(repository.root):
+    """Take users out of the states and the online store; returns how many rows went there.
+
+    Raises StoreUnavailable.
+    """
+    with repository.writing(), using(repository.root):
+        states = repository.live.states
+        for user_id in user_ids:
+            states.drop(user_id)
+        states.settle()
         gone = sum(
             repository.online_access.remove(view.name, user_ids)
             for view in repository.specs.views.values()

@@ -34,6 +34,8 @@ KEYS_A_QUERY = 500
 class DirectAccess:
     """Reads and writes the tables itself, with a connection of its own in each thread."""
 
+    rows_a_write = 500
+
     def __init__(self, path: Path, project: str, specs: Specs) -> None:
         self._path = path
         self._project = project
@@ -67,22 +69,19 @@ class DirectAccess:
             rows.append(plan.row(values, [self._offset.true(t) for t in times], seconds))
         return rows
 
-    def times(self, view: str, keys: Sequence[str]) -> dict[str, tuple[int, dict[str, Any]]]:
+    def dates(self, view: str, keys: Sequence[str]) -> dict[str, int]:
         spec = self._specs.views[view]
-        names = {feature.name for feature in spec.features}
         by_key = {entity_key(spec.key, key): key for key in keys}
-        found: dict[str, tuple[int, dict[str, Any]]] = {}
+        found: dict[str, int] = {}
         encoded = list(by_key)
         for start in range(0, len(encoded), KEYS_A_QUERY):
             some = encoded[start : start + KEYS_A_QUERY]
             query = (
-                f"SELECT entity_key, feature_name, value, event_ts FROM {self._table(view)} "  # noqa: S608
-                f"WHERE entity_key IN ({','.join('?' * len(some))})"
+                f"SELECT entity_key, max(event_ts) FROM {self._table(view)} "  # noqa: S608 - declared names
+                f"WHERE entity_key IN ({','.join('?' * len(some))}) GROUP BY entity_key"
             )
-            for key, name, data, moment in self._reading().execute(query, some):
-                if name in names:
-                    entry = found.setdefault(by_key[key], (true_time(moment), dict.fromkeys(names)))
-                    entry[1][name] = decode(data)
+            for key, moment in self._reading().execute(query, some):
+                found[by_key[key]] = true_time(moment)
         return found
 
     def write(self, tables: Mapping[str, pa.Table]) -> None:

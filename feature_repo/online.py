@@ -26,8 +26,8 @@ class OnlineRow(NamedTuple):
     """Features of one user, by name.
 
     Values are int, float, str, bool, aware datetime (whole seconds), a read-only NumPy float32 array for
-    `floats`, or None. `missing` says that no view has a row for the user; `as_of` is the time of the oldest
-    computed (not pushed) view that has one; `stale` names the features that are null because of their age.
+    `floats`, or None. `missing` says that no view has a row for the user; `as_of` is the time that the oldest
+    row is of; `stale` names the features that are null because of their age.
     """
 
     values: dict[str, Any]
@@ -37,18 +37,26 @@ class OnlineRow(NamedTuple):
 
 
 class OnlineAccess(Protocol):
-    """A way into the online store."""
+    """A way into the online store. Thread-safe."""
+
+    @property
+    def rows_a_write(self) -> int:
+        """How many entities to hand to one `write`, so that others need not wait for long."""
+        ...
 
     def read(self, service: str, user_ids: Sequence[str], now: datetime) -> list[OnlineRow]:
         """One row for each user asked for, in their order. Raises UnknownService."""
         ...
 
-    def times(self, view: str, keys: Sequence[str]) -> dict[str, tuple[int, dict[str, Any]]]:
-        """Rows of one view that exist: key → (time in seconds since 1970, values)."""
+    def dates(self, view: str, keys: Sequence[str]) -> dict[str, int]:
+        """Of the rows of one view that exist: key → the time it is of, in seconds since 1970."""
         ...
 
     def write(self, tables: Mapping[str, pa.Table]) -> None:
-        """Write rows of views (key, features, event_timestamp), each replacing what is there."""
+        """Write rows of views (key, features, event_timestamp), each replacing what is there.
+
+        A reader sees the rows of one entity as they were or as they are written, in all views.
+        """
         ...
 
     def remove(self, view: str, keys: Sequence[str]) -> int:
@@ -73,7 +81,6 @@ class ServicePlan:
         self.empty: dict[str, Any] = dict.fromkeys(name for names in self.names for name in names)
         self.expires = [v.ttl_days * DAY_SECONDS if v.ttl_days is not None else None for v in self.views]
         self.of_user = [view.only is None for view in self.views]
-        self.dates = [view.only is None and not view.pushed for view in self.views]
 
     def row(self, values: dict[str, Any], times: Sequence[int | None], now: int) -> OnlineRow:
         """The answer from values by name and, for each view, the time of its row in seconds since 1970."""
@@ -85,7 +92,7 @@ class ServicePlan:
                 continue
             if self.of_user[i]:
                 missing = False
-                if self.dates[i] and (oldest is None or moment < oldest):
+                if oldest is None or moment < oldest:
                     oldest = moment
             expires = self.expires[i]
             if expires is not None and now - moment > expires:
@@ -110,6 +117,8 @@ def plain(value: Any, kind: FeatureType) -> Any:
 class SdkAccess:
     """Through Feast's FeatureStore: always right for this version of Feast, about 0.6 ms a user."""
 
+    rows_a_write = 500
+
     def __init__(self, store: Any, specs: Specs) -> None:
         self._store = store
         self._specs = specs
@@ -133,18 +142,11 @@ class SdkAccess:
             rows.append(plan.row(values, times, int(now.timestamp())))
         return rows
 
-    def times(self, view: str, keys: Sequence[str]) -> dict[str, tuple[int, dict[str, Any]]]:
+    def dates(self, view: str, keys: Sequence[str]) -> dict[str, int]:
         spec = self._specs.views[view]
-        names = [f.name for f in spec.features]
-        answer = self._ask([f"{view}:{name}" for name in names], {spec.key: list(keys)}) if keys else {}
-        return {
-            key: (
-                answer[f"{names[0]}__ts"][i],
-                {f.name: plain(answer[f.name][i], f.type) for f in spec.features},
-            )
-            for i, key in enumerate(keys)
-            if answer[f"{names[0]}__ts"][i]
-        }
+        name = spec.features[0].name
+        answer = self._ask([f"{view}:{name}"], {spec.key: list(keys)}) if keys else {f"{name}__ts": []}
+        return {key: at for key, at in zip(keys, answer[f"{name}__ts"], strict=True) if at}
 
     def _ask(self, features: Any, keys: dict[str, list[str]]) -> dict[str, list[Any]]:
         with self._lock:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from feature_repo import sql
 from feature_repo.aggregates import FeatureSpec, FeatureType, Source, ViewSpec
+from feature_repo.columns import dense_array
 from feature_repo.errors import SnapshotMissing
 from feature_repo.history import History, write_atomically
 from feature_repo.specs import Specs
@@ -181,7 +182,7 @@ def _arrays(found: pa.Table, feature: FeatureSpec, rows: int, width: int) -> pa.
     nothing = float(feature.measures[0].cap or 0)
     dense: npt.NDArray[np.float32] = np.full((rows, width), nothing, np.float32)
     values = found[feature.name].cast(pa.float64()).to_numpy()
-    dense[found["_row"].to_numpy(), found["_position"].to_numpy()] = np.nan_to_num(values, nan=nothing)
+    dense[found["_row"].to_numpy(), found["_position"].to_numpy()] = dense_array(values, nothing)
     offsets = np.arange(0, rows * width + 1, width, dtype=np.int32)
     return pa.ListArray.from_arrays(offsets, pa.array(dense.ravel()))
 

@@ -16,7 +16,6 @@ from feature_repo.aggregates import (
     ANY_EVENT_FUNCTIONS,
     COLUMN_TYPES,
     FILLS_ARRAYS,
-    OF_ONE_EVENT,
     AggregatesDocument,
     FeatureSpec,
     Measure,
@@ -179,9 +178,6 @@ def _check_feature(
     fields = _fields(feature, schemas, where)
     for measure in feature.measures:
         _check_measure(measure, feature, view, fields, where)
-    if view.pushed and not _of_one_event(feature):
-        names = ", ".join(sorted(OF_ONE_EVENT))
-        raise SpecError(f"{where}: a pushed view holds only {names}, without `each`, `where` or windows")
     if feature.by is not None:
         if feature.by.vocabulary not in words:
             given = ", ".join(words) or "none"
@@ -196,7 +192,7 @@ def _check_feature(
 def _check_where(condition: Where, column: Column, where: str) -> None:
     if not isinstance(column, str):
         raise SpecError(f"{where}: `where` can't compare the list column '{condition.column}'")
-    values = condition.value if isinstance(condition.value, list) else [condition.value]
+    values = condition.value if isinstance(condition.value, tuple) else [condition.value]
     for value in values:
         if type(value) not in COMPARABLE[column]:
             raise SpecError(
@@ -216,12 +212,6 @@ def _is_time(value: object) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _of_one_event(feature: FeatureSpec) -> bool:
-    measure = feature.measures[0]
-    plain = feature.source.each is None and feature.window is None and not measure.where
-    return plain and measure.function in OF_ONE_EVENT
 
 
 def _fields(feature: FeatureSpec, schemas: EventSchemas, where: str) -> dict[str, Column]:

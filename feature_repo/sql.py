@@ -29,7 +29,7 @@ def literal(value: bool | float | str) -> str:
 
 def condition(where: Where) -> str:
     """A filter as SQL; null never satisfies it."""
-    if isinstance(where.value, list):
+    if isinstance(where.value, tuple):
         return f'"{where.column}" IN ({", ".join(map(literal, where.value))})'
     compare = "<>" if where.compare == "!=" else where.compare
     return f'"{where.column}" {compare} {literal(where.value)}'

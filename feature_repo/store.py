@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,18 +19,17 @@ import structlog
 from feature_repo import definitions
 from feature_repo.aggregates import ViewSpec
 from feature_repo.disk import using
-from feature_repo.errors import LayoutMismatch, SnapshotMissing, UnknownService
+from feature_repo.errors import LayoutMismatch, SnapshotMissing
 from feature_repo.history import History
 from feature_repo.layout import DirectAccess
+from feature_repo.live import Live
 from feature_repo.locks import StoreLock
-from feature_repo.online import OnlineAccess, OnlineRow, SdkAccess, view_table
+from feature_repo.online import OnlineAccess, OnlineRow, SdkAccess
 from feature_repo.proof import prove
-from feature_repo.snapshots import ARROW_TYPES, EVENT_TIMESTAMP, Snapshots
+from feature_repo.snapshots import EVENT_TIMESTAMP, Snapshots
 from feature_repo.specs import Specs
 
 _log = structlog.get_logger(__name__)
-
-BATCH = 500  # rows a push hands over at once
 
 
 def import_feast() -> None:
@@ -38,22 +37,29 @@ def import_feast() -> None:
     import feast  # noqa: F401, PLC0415
 
 
+def _alone(user_id: str) -> Sequence[str]:
+    return (user_id,)
+
+
 class FeatureRepository:
     """A Feast repository with all its state below `root`.
 
-    `history/` events in Parquet, `snapshots/` views as of each T, `registry.db` and `online.db` Feast's own
+    `history/` events in Parquet, `snapshots/` views as of each T, `state.db` the states that features of now
+    are computed from, `registry.db` and `online.db` Feast's own
     (DuckDB offline store, SQLite online store). In each process call `apply` before anything but `history`
-    and `snapshot`. Reads may come from any thread; snapshot, publish and push from one process at a time.
-    `threads` is how many cores DuckDB may take.
+    and `snapshot`. Everything may come from any thread and process; writers of the online store take turns,
+    snapshots are one process's at a time. `threads` is how many cores DuckDB may take, `online` the services
+    that are read online (none named: all).
     """
 
-    def __init__(self, root: Path, specs: Specs, *, threads: int = 1) -> None:
+    def __init__(self, root: Path, specs: Specs, *, threads: int = 1, online: Sequence[str] = ()) -> None:
         self.root = root.absolute()
         self.specs = specs
         self.history = History(self.root / "history", specs.events)
         self.snapshots = Snapshots(self.root / "snapshots", specs, self.history, threads)
         self._history_turn = StoreLock(self.root / "history.lock")
-        self._writing = threading.Lock()
+        self._online = online
+        self._turn = StoreLock(self.root / "online.lock")
         self._joining = threading.Lock()
 
     @cached_property
@@ -84,13 +90,18 @@ class FeatureRepository:
         Proves the direct way into the online store, so that the first read doesn't have to. Raises
         StoreUnavailable.
         """
-        with using(self.root):
+        with self._turn, using(self.root):
             self.feast.apply(definitions.generate(self.specs, self.snapshots.root).all())
             with closing(sqlite3.connect(self.root / "online.db")) as connection:
                 # Readers go on while a publish writes; the mode stays with the file.
                 connection.execute("PRAGMA journal_mode = WAL")
             self.refresh()
             _ = self.online_access
+
+    @cached_property
+    def live(self) -> Live:
+        """The states of users, moved event by event."""
+        return Live(self.root, self.specs, self._views(None), self._turn)
 
     def refresh(self) -> None:
         """Read the registry again, after another process has applied."""
@@ -113,6 +124,10 @@ class FeatureRepository:
         """Return the turn, for a `with`, of whoever writes the history or computes from it."""
         return self._history_turn
 
+    def writing(self) -> StoreLock:
+        """Return the turn, for a `with`, of whoever writes online or changes the states."""
+        return self._turn
+
     def snapshot(self, as_of: datetime, canonicals: Mapping[str, str] | None = None) -> int:
         """Compute and keep all views as of T (aware), from events strictly before T; returns users known.
 
@@ -125,44 +140,60 @@ class FeatureRepository:
             tables = self.snapshots.write(as_of, canonicals)
         return max((tables[v.name].num_rows for v in self.specs.views.values() if v.only is None), default=0)
 
-    def publish(self, as_of: datetime, services: Sequence[str] | None = None) -> None:
-        """Put the snapshot as of T online: the views of these services, or all of them.
+    def publish(
+        self,
+        as_of: datetime,
+        services: Sequence[str] | None = None,
+        position: int | None = None,
+        canonicals: Mapping[str, str] | None = None,
+    ) -> None:
+        """Put the snapshot as of T online: the views of these services, or of those that are read online.
 
-        Computed views replace what is there. Rows of pushed views carry the time of the user's latest event
-        and give way to newer ones, so a publish never undoes a push. Readers see all of it or nothing.
-        Raises SnapshotMissing, UnknownService, and StoreUnavailable, which leaves online what was there.
+        A row gives way to one of a later time, and to those of users with events after `position`, the last
+        that the snapshot knows, so a publish never undoes a push. It is written in pieces, each of whole
+        users, between which pushes have their turn. Raises SnapshotMissing, UnknownService,
+        StoreUnavailable and OnlineStoreUnreachable; then some users' rows are of T, all others as before.
         """
-        wanted = self.specs.services if services is None else services
+        tables = {view.name: self.snapshots.read(view.name, as_of) for view in self._views(services)}
+        for only in (name for name in tables if self.specs.views[name].only is not None):
+            with self._turn, using(self.root):
+                self._write({only: tables[only]}, frozenset())
+        of_users = {name: table for name, table in tables.items() if self.specs.views[name].only is None}
+        users = max((table.num_rows for table in of_users.values()), default=0)
+        for start in range(0, users, self.online_access.rows_a_write):
+            size = self.online_access.rows_a_write
+            with self._turn, using(self.root):
+                ahead = self.live.ahead_of(position) if position is not None else frozenset[str]()
+                ahead |= {(canonicals or {}).get(profile, profile) for profile in ahead}
+                self._write({name: table.slice(start, size) for name, table in of_users.items()}, ahead)
+        if position is not None:
+            self.live.published(position, as_of)
+
+    def push(self, now: datetime, members: Callable[[str], Sequence[str]] = _alone) -> int:
+        """Put online the rows of persons that events have changed, as of `now`; returns how many persons.
+
+        `members` as in `Live.show`; by itself every user is one person. Raises StoreUnavailable and
+        OnlineStoreUnreachable; what was not written stays to be pushed.
+        """
+        return self.live.show(self.online_access, now, members)
+
+    def _views(self, services: Sequence[str] | None) -> list[ViewSpec]:
+        wanted = services or self._online or list(self.specs.services)
         names = {view.name for service in wanted for view in self.specs.views_of(service)}
-        with self._writing, using(self.root):
-            tables: dict[str, pa.Table] = {}
-            for view in (one for one in self.specs.views.values() if one.name in names):
-                table = self.snapshots.read(view.name, as_of)
-                tables[view.name] = (
-                    self._newer(view, _dated_by_event(view, table).to_pylist()) if view.pushed else table
-                )
-            self.online_access.write(tables)
+        return [view for view in self.specs.views.values() if view.name in names]
 
-    def push(self, view: str, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Push rows (key, event_timestamp, some or all features) of a pushed view; returns users written.
+    def _write(self, tables: Mapping[str, pa.Table], ahead: Set[str]) -> None:
+        self.online_access.write({name: self._newer(name, table, ahead) for name, table in tables.items()})
 
-        Rows may be in any order: of several for a user the newest value of each feature counts, a row older
-        than what is online changes nothing, and features a row does not have keep their values.
-        Raises UnknownService if the view takes no pushes, and StoreUnavailable; then the rows before a
-        batch that failed are online, and all may be pushed again.
-        """
-        spec = self.specs.views.get(view)
-        if spec is None or not spec.pushed:
-            takers = ", ".join(v.name for v in self.specs.views.values() if v.pushed) or "none"
-            raise UnknownService(f"view '{view}' takes no pushes; views that do: {takers}")
-        batch = list(rows)
-        written = 0
-        with self._writing, using(self.root):
-            for start in range(0, len(batch), BATCH):
-                table = self._newer(spec, batch[start : start + BATCH])
-                self.online_access.write({view: table})
-                written += table.num_rows
-        return written
+    def _newer(self, view: str, table: pa.Table, ahead: Set[str]) -> pa.Table:
+        """The rows of a snapshot that are not older than what is online."""
+        keys = table[self.specs.views[view].key].to_pylist()
+        if not keys:
+            return table
+        second = int(table[EVENT_TIMESTAMP][0].as_py().timestamp())
+        there = self.online_access.dates(view, keys)
+        older = [there.get(key, 0) > second or key in ahead for key in keys]
+        return table.filter(pc.invert(pa.array(older))) if any(older) else table
 
     def online(self, service: str, user_ids: Sequence[str], now: datetime | None = None) -> list[OnlineRow]:
         """Features of a service for users, in their order; `now` (default: the clock) decides what is stale.
@@ -197,31 +228,7 @@ class FeatureRepository:
         return joined.sort_by("_order").select([user_key, *names])
 
     def close(self) -> None:
-        """Close the connections that reads have opened."""
-        access = self.__dict__.pop("online_access", None)
-        if access is not None:
-            access.close()
-
-    def _newer(self, spec: ViewSpec, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Whole rows to write: those that are not older than what is online, completed from it."""
-        merged: dict[str, dict[str, Any]] = {}
-        for row in sorted(rows, key=lambda row: row[EVENT_TIMESTAMP]):
-            merged.setdefault(row[spec.key], {}).update(row)
-        there = self.online_access.times(spec.name, list(merged))
-        fresh = []
-        for key, row in merged.items():
-            moment, values = there.get(key, (0, {}))
-            if int(row[EVENT_TIMESTAMP].timestamp()) >= moment:
-                fresh.append({**values, **row})
-        return view_table(spec, fresh, ARROW_TYPES)
-
-
-def _dated_by_event(view: ViewSpec, table: pa.Table) -> pa.Table:
-    """The snapshot of a pushed view, each row dated by its user's latest event instead of T."""
-    # As integers, for Arrow has no maximum of times.
-    times = [table[f.name].cast(pa.int64()) for f in view.features if f.type == "time"]
-    if not times:
-        return table
-    kind = table.schema.field(EVENT_TIMESTAMP).type
-    dated = pc.coalesce(pc.max_element_wise(*times).cast(kind), table[EVENT_TIMESTAMP])
-    return table.set_column(table.schema.get_field_index(EVENT_TIMESTAMP), EVENT_TIMESTAMP, dated)
+        """Let go of the stores; they are opened again when they are used."""
+        for opened in ("online_access", "live"):
+            if (one := self.__dict__.pop(opened, None)) is not None:
+                one.close()

@@ -21,7 +21,7 @@ POINTS: Final = {
     "executor.applied": "flows advanced and effects kept, not committed",
     "relay.claimed": "messages leased, not handed over",
     "relay.handed_over": "messages handed over, not recorded",
-    "feed.before_cursor": "events taken over by the features, cursor not moved",
+    "feed.before_cursor": "events taken over by the history or the states of features, cursor not moved",
     "reward.recorded": "rewards recorded, not learnt",
     "learn.folded": "rewards learnt, no policy version published",
     "learn.published": "policy version published, not served",

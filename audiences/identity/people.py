@@ -42,8 +42,26 @@ def together(people: People, of_users: Mapping[str, set[str]]) -> dict[str, set[
     return found
 
 
+class Following(People, Protocol):
+    """People of whom it is also known who moved from one person to another."""
+
+    @property
+    def revision(self) -> int:
+        """Grows each time that a profile moves from one person to another."""
+        ...
+
+    def moved_since(self, revision: int) -> list[str]:
+        """Return the profiles of persons that changed after a revision."""
+        ...
+
+
 class EveryoneAlone:
     """Nobody was ever joined."""
+
+    revision = 0
+
+    def moved_since(self, revision: int) -> list[str]:
+        return []
 
     def person(self, user_id: str) -> Person:
         return Person(user_id, (user_id,))
@@ -93,6 +111,11 @@ class JoinedPeople:
         """Return the canonical id of every profile that goes by another one's."""
         persons = self._persons.copy()
         return {name: one.canonical for name, one in persons.items() if one.canonical != name}
+
+    def moved_since(self, revision: int) -> list[str]:
+        """Return the profiles of persons that changed after a revision."""
+        persons = self._persons.copy()
+        return [name for name, one in persons.items() if one.revision > revision]
 
     def refresh(self) -> list[Generation]:
         """Take joins, and what was taken back, as committed by whatever process since the last time.

@@ -19,6 +19,7 @@ from feature_repo.encoding import FLOAT, READERS, decode, stored_time, true_time
 from feature_repo.errors import LayoutMismatch, SnapshotMissing, UnknownService
 from feature_repo.history import HistoryEvent
 from feature_repo.layout import DirectAccess
+from feature_repo.live import Batch
 from feature_repo.online import OnlineRow, SdkAccess
 from feature_repo.proof import prove, same
 from feature_repo.specs import load_specs
@@ -158,8 +159,6 @@ def test_unknown_services_views_and_times_are_said(repository: FeatureRepository
     for ask in (repository.online, repository.historical):
         with pytest.raises(UnknownService, match="no feature service 'nothing'"):
             ask("nothing", ["u1"], T2)
-    with pytest.raises(UnknownService, match="view 'user_rfm' takes no pushes; views that do: user_live"):
-        repository.push("user_rfm", [])
     with pytest.raises(SnapshotMissing, match="take a snapshot first"):
         repository.publish(T2 + HOUR)
 
@@ -182,74 +181,129 @@ def test_the_proof_leaves_nothing_behind(repository: FeatureRepository) -> None:
     assert found == (0,)
 
 
+def order(sequence: int, user: str, at: datetime, value: Any, *categories: str) -> HistoryEvent:
+    items = [{"category": c, "quantity": 1, "value": value, "discount": 0.0} for c in categories]
+    properties = {"value": value, "lines": items, "categories": list(categories)}
+    return HistoryEvent(sequence, user, "order_completed", at, properties)
+
+
+def live(repository: FeatureRepository, *events: HistoryEvent) -> None:
+    """Let events into the states, as the feed does."""
+    if repository.live.position() is None:
+        repository.live.rebuild([], 0)
+    repository.live.take(lambda _: Batch(events, events[-1].sequence))
+
+
 def test_a_push_is_read_back_by_both_ways(empty: FeatureRepository) -> None:
-    moment = T2 + HOUR
-    pushed = {
-        "user_id": "new",
-        "event_timestamp": moment,
-        "last_order_at": moment,
-        "last_order_value": 12.5,
-        "last_order_items": 3,
-        "last_event_at": moment,
-    }
-    assert empty.push("user_live", [pushed]) == 1
-    row = read_one(empty, "new", moment)
+    live(empty, order(1, "new", T2, 12.5, "apples", "bread"))
+    assert empty.push(T2 + HOUR) == 1
+    row = read_one(empty, "new", T2 + HOUR)
     assert not row.missing
-    assert row.as_of is None  # nothing computed yet
-    assert {n: v for n, v in row.values.items() if v is not None} == {
-        n: v for n, v in pushed.items() if n.startswith("last_")
-    }
-    assert same(row, SdkAccess(empty.feast, SPECS).read("training", ["new"], moment)[0])
+    assert row.as_of == T2 + HOUR
+    assert row.values["orders_4w"] == 1
+    assert row.values["days_since_last_order"] == 1 / 24
+    assert (row.values["last_order_value"], row.values["last_order_items"]) == (12.5, 2)
+    assert row.values["last_order_at"] == T2
+    assert row.values["category_weeks_2w"].tolist() == [1.0, 1.0, 0.0]
+    assert same(row, SdkAccess(empty.feast, SPECS).read("training", ["new"], T2 + HOUR)[0])
+    assert empty.push(T2 + HOUR) == 0
 
 
-def test_pushes_keep_what_they_do_not_have_and_give_way_to_newer_ones(empty: FeatureRepository) -> None:
-    def live() -> tuple[Any, Any]:
+def test_what_is_pushed_equals_what_is_published(empty: FeatureRepository) -> None:
+    events = list(history())
+    live(empty, *events)
+    empty.push(T2)
+    pushed = empty.online("training", USERS, T2)
+    empty.history.append(events)
+    empty.snapshot(T2)
+    empty.publish(T2)
+    for before, after in zip(pushed, empty.online("training", USERS, T2), strict=True):
+        of_users = {n: v for n, v in after.values.items() if not n.startswith("category_base_rate")}
+        assert {n: v for n, v in of_users.items() if not close(before.values[n], v)} == {}
+        assert before[1:] == after[1:]
+
+
+def close(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-9)
+    return bool(np.allclose(a, b, rtol=2e-7)) if isinstance(a, np.ndarray) else bool(a == b)
+
+
+def test_late_equal_and_unusable_events_are_right(empty: FeatureRepository) -> None:
+    def now(*events: HistoryEvent) -> tuple[Any, Any, Any]:
+        live(empty, *events)
+        empty.push(T2)
         values = read_one(empty, "u", T2).values
-        return values["last_order_value"], values["last_event_at"]
+        return values["orders_4w"], values["value_4w"], values["last_order_value"]
 
-    def row(minutes: int, **features: Any) -> dict[str, Any]:
-        moment = T1 + timedelta(minutes=minutes)
-        return {"user_id": "u", "event_timestamp": moment, "last_event_at": moment, **features}
+    assert now(order(1, "u", T2 - HOUR, 4.0)) == (1, 4.0, 4.0)
+    # Late: it counts, but is not the last. Of the same moment: it counts, and is the last.
+    assert now(order(2, "u", T2 - 2 * HOUR, 2.0)) == (2, 6.0, 4.0)
+    assert now(order(3, "u", T2 - HOUR, 1.0)) == (3, 7.0, 1.0)
+    assert now(order(4, "u", T2 - HOUR / 2, math.nan)) == (4, 7.0, 1.0)
+    # Ahead of the clock: not yet.
+    assert now(order(5, "u", T2 + HOUR, 9.0)) == (4, 7.0, 1.0)
+    assert empty.push(T2 + HOUR) == 0
+    assert empty.push(T2 + HOUR + timedelta(microseconds=1)) == 1
+    assert read_one(empty, "u", T2 + HOUR).values["last_order_value"] == 9.0
 
-    empty.push("user_live", [row(2, last_order_value=2.0), row(1, last_order_value=1.0), row(3)])
-    assert live() == (2.0, T1 + timedelta(minutes=3))
-    assert empty.push("user_live", [row(2, last_order_value=9.0)]) == 0
-    assert live() == (2.0, T1 + timedelta(minutes=3))
-    assert empty.push("user_live", [row(4, last_order_value=math.nan)]) == 1
-    assert live() == (None, T1 + timedelta(minutes=4))
+
+def test_an_event_is_applied_once(empty: FeatureRepository) -> None:
+    first = order(1, "u", T1, 1.0)
+    live(empty, first)
+    assert empty.live.states.apply([first], 0, 1) == 0
+    empty.push(T2)
+    assert read_one(empty, "u", T2).values["orders_52w"] == 1
+    again = FeatureRepository(empty.root, SPECS)
+    assert again.live.position() == 1
+    again.close()
 
 
-def test_many_pushes_in_one_call(empty: FeatureRepository) -> None:
-    rows = [
-        {"user_id": f"u{n}", "event_timestamp": T1, "last_event_at": T1, "last_order_value": float(n)}
-        for n in range(1_203)
-    ]
-    assert empty.push("user_live", rows) == 1_203
-    values = [row.values["last_order_value"] for row in empty.online("training", ["u0", "u777", "u1202"], T1)]
+def test_many_users_in_one_push(empty: FeatureRepository) -> None:
+    live(empty, *(order(n + 1, f"u{n}", T1, float(n)) for n in range(1_203)))
+    assert empty.push(T2) == 1_203
+    values = [row.values["last_order_value"] for row in empty.online("training", ["u0", "u777", "u1202"], T2)]
     assert values == [0.0, 777.0, 1202.0]
 
 
 def test_publishing_undoes_no_push_but_fills_an_empty_store(empty: FeatureRepository) -> None:
-    empty.history.append(history())
-    newer = T2 + HOUR
-    empty.push("user_live", [{"user_id": "u1", "event_timestamp": newer, "last_order_value": 1.0}])
+    events = list(history())
+    empty.history.append(events)
     empty.snapshot(T2)
-    empty.publish(T2)
-    rows = empty.online("training", ["u1", "u2"], newer)
+    live(empty, *events, order(1_000, "u1", T2 - HOUR, 1.0))
+    # Of the same moment as the snapshot, which lacks the event.
+    empty.push(T2)
+    empty.publish(T2, position=len(events) + 1)
+    rows = empty.online("training", ["u1", "u2"], T2)
     assert rows[0].values["last_order_value"] == 1.0
     assert rows[1].values["last_order_value"] == 118 * 1.25
+    # Of a later moment.
+    live(empty, order(1_001, "u2", T2, 2.0))
+    empty.push(T2 + HOUR)
     empty.publish(T2)
-    assert read_one(empty, "u1", newer).values["last_order_value"] == 1.0
+    assert read_one(empty, "u2", T2 + HOUR).values["last_order_value"] == 2.0
+    assert read_one(empty, "u2", T2 + HOUR).as_of == T2 + HOUR
+
+
+def test_an_older_snapshot_undoes_no_newer_one(empty: FeatureRepository) -> None:
+    empty.history.append(history())
+    for as_of in (T1, T2):
+        empty.snapshot(as_of)
+    empty.publish(T2)
+    newest = read_one(empty, "u1", T2)
+    empty.publish(T1)
+    assert same(read_one(empty, "u1", T2), newest)
 
 
 def test_readers_see_a_publish_whole_or_not_at_all(empty: FeatureRepository) -> None:
     empty.history.append(history())
-    for as_of in (T1, T2):
+    moments = [T1 + n * timedelta(days=1) for n in range(8)]
+    for as_of in moments:
         empty.snapshot(as_of)
     empty.publish(T1)
-    pairs = {as_of: empty.historical("audience_rules", ["u1"], as_of).to_pylist()[0] for as_of in (T1, T2)}
-    allowed = {(row["value_52w"], row["discount_share_12w"]) for row in pairs.values()}
-    assert len(allowed) == 2
+    rows = [empty.historical("audience_rules", ["u1"], as_of).to_pylist()[0] for as_of in moments]
+    allowed = {(row["value_52w"], row["discount_share_12w"]) for row in rows}
+    assert len(allowed) > 2
     seen: set[tuple[Any, Any]] = set()
     done = threading.Event()
 
@@ -260,9 +314,8 @@ def test_readers_see_a_publish_whole_or_not_at_all(empty: FeatureRepository) -> 
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    for _ in range(10):
-        empty.publish(T2)
-        empty.publish(T1)
+    for as_of in moments:
+        empty.publish(as_of)
     done.set()
     watcher.join()
     assert seen <= allowed
@@ -282,7 +335,8 @@ def test_without_proof_the_sdk_is_used(
     assert row.values["orders_52w"] > 0
     assert row.values["category_weeks_52w"].shape == (3,)
     assert read_one(empty, "only-traits", T2).values["last_order_at"] is None
-    empty.push("user_live", [{"user_id": "u1", "event_timestamp": T2, "last_order_value": 1.5}])
+    live(empty, order(1_000, "u1", T2 - HOUR, 1.5))
+    assert empty.push(T2) == 1
     assert read_one(empty, "u1", T2).values["last_order_value"] == 1.5
 
 

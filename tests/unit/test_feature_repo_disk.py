@@ -13,6 +13,7 @@ import pytest
 from feature_repo.disk import using, write_whole
 from feature_repo.errors import StoreUnavailable
 from feature_repo.history import Appended, HistoryEvent
+from feature_repo.live import Batch
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from tests.disk import full_disk
@@ -65,7 +66,8 @@ def test_a_start_leaves_the_registry_as_it_was(repository: FeatureRepository) ->
 def test_a_first_start_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> None:
     with full_disk(), pytest.raises(StoreUnavailable, match=FULL):
         FeatureRepository(tmp_path / "features", SPECS).apply()
-    assert not [path for path in (tmp_path / "features").rglob("*") if path.is_file()]
+    left = [path.name for path in (tmp_path / "features").rglob("*") if path.is_file()]
+    assert left == ["online.lock"]
     repository = FeatureRepository(tmp_path / "features", SPECS)
     repository.apply()
     repository.close()
@@ -84,19 +86,23 @@ def test_events_and_snapshots_are_there_whole_or_not_at_all(repository: FeatureR
 
 
 def test_what_is_online_stays_until_there_is_room(repository: FeatureRepository) -> None:
-    live = next(view for view in SPECS.views.values() if view.pushed)
-    rows = [{live.key: f"u{n}", "event_timestamp": NOW} for n in range(USERS)]
-    repository.history.append(orders())
+    events = list(orders())
+    repository.history.append(events)
     repository.snapshot(NOW)
+    repository.live.rebuild([], 0)
     with full_disk():
         with pytest.raises(StoreUnavailable, match=FULL):
             repository.publish(NOW)
         with pytest.raises(StoreUnavailable, match=FULL):
-            repository.push(live.name, rows)
+            repository.live.take(lambda _: Batch(events, USERS))
         assert repository.online("training", ["u7"], NOW)[0].missing
-    repository.publish(NOW)
-    assert repository.push(live.name, rows) == USERS
+    assert repository.live.position() == 0
+    assert repository.live.take(lambda _: Batch(events, USERS)).last == USERS
+    with full_disk(), pytest.raises(StoreUnavailable, match=FULL):
+        repository.push(NOW)
+    assert repository.push(NOW) == USERS
     assert not repository.online("training", ["u7"], NOW)[0].missing
+    repository.publish(NOW)
 
 
 def test_a_wrong_statement_is_no_matter_of_the_disk(tmp_path: Path) -> None:

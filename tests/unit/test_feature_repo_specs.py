@@ -174,13 +174,6 @@ def test_unknown_entities_and_views_are_refused(tmp_path: Path) -> None:
         load(tmp_path, document)
 
 
-def test_a_pushed_view_holds_only_what_one_event_says(tmp_path: Path) -> None:
-    document = aggregates(function="count")
-    document["views"]["v"]["pushed"] = True
-    with pytest.raises(SpecError, match="a pushed view holds only last, last_size, last_time"):
-        load(tmp_path, document)
-
-
 @pytest.mark.parametrize(
     ("events", "message"),
     [
