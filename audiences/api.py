@@ -1,4 +1,4 @@
-"""HTTP routes of the audiences room that operators read from: users and audiences."""
+"""HTTP routes of the audiences room that operators read from: users."""
 
 from __future__ import annotations
 
@@ -11,22 +11,17 @@ from fastapi import APIRouter
 from audiences import repository
 from audiences.identity.looking import Lookup
 from audiences.identity.people import People
-from audiences.service import Audiences
+from audiences.selection.memberships import Memberships
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 
 
 def router(
-    database: Database, clock: Clock, audiences: Audiences, people: People, lookup: Lookup
+    database: Database, clock: Clock, memberships: Memberships, people: People, lookup: Lookup
 ) -> APIRouter:
     """Return the routes that operators and the demo read from."""
     routes = APIRouter(prefix="/v1", tags=["audiences"])
-
-    @routes.get("/audiences")
-    def list_audiences() -> list[dict[str, Any]]:
-        """Every audience with its rule, size, and the moment it was last evaluated."""
-        return audiences.describe()
 
     @routes.get("/users/{user_id}")
     def show_user(user_id: str, limit: int = 50) -> dict[str, Any]:
@@ -40,7 +35,7 @@ def router(
         return {
             "user_id": user_id,
             "members": list(members),
-            "audiences": sorted(audiences.memberships.of(user_id)),
+            "audiences": sorted(memberships.of(user_id)),
             "tags": tags,
             "history": [
                 {

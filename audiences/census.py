@@ -12,6 +12,7 @@ import numpy.typing as npt
 from audiences import repository
 from audiences.identity.people import People, canonical_only, together
 from audiences.rules import Columns, Rule, compile_columns, members
+from audiences.selection.repository import memberships
 from audiences.service import SERVICE
 from feature_repo.store import FeatureRepository
 from storage.engine import Database
@@ -39,7 +40,7 @@ def take_census(
     with database.read() as connection:
         users = canonical_only(people, repository.user_ids(connection))
         carried = together(people, repository.tags_by_user(connection, as_of))
-        inside = together(people, repository.memberships(connection))
+        inside = together(people, memberships(connection))
     table = features.historical(SERVICE, users, as_of)
     tags = {
         tag: np.array([tag in carried.get(user, ()) for user in users], bool)

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from audiences.errors import AudienceError
 from audiences.rules import Rule, RuleError, Schema, parse
+from audiences.rules.source import closest
+from audiences.selection.sets import SetSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 
 
 class AudienceSpec(BaseModel):
-    """A named rule; whoever it holds for is in."""
+    """A named set of users: those a rule holds for, an uploaded list, or made of other audiences."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: Name
-    name: str
-    rule: str
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    rule: str | None = None
+    sets: SetSpec | None = None
+    list: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> AudienceSpec:
+        given = [kind for kind in ("rule", "sets", "list") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none of them"
+            raise ValueError(
+                f"an audience has `rule`, `sets` or `list: true`, just one of them; it has {said}"
+            )
+        return self
+
+    @property
+    def kind(self) -> str:
+        """How its users are found: rule, sets or list."""
+        return "rule" if self.rule is not None else "sets" if self.sets is not None else "list"
+
+    def document(self) -> dict[str, Any]:
+        """The definition as it is written, without what it doesn't say."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class TagSpec(BaseModel):
@@ -44,46 +69,142 @@ class _File(BaseModel):
     tags: list[TagSpec] = []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Definitions:
-    """Audiences and tag rules, parsed. `rules` holds those of the audiences, then those of the tags."""
+    """Audiences and tag rules, parsed; `rules` are those of the audiences that have one, by id."""
 
     audiences: tuple[AudienceSpec, ...]
     tags: tuple[TagSpec, ...]
-    rules: tuple[Rule, ...]
+    rules: Mapping[str, Rule]
+    tag_rules: tuple[Rule, ...]
+
+    @cached_property
+    def order(self) -> tuple[AudienceSpec, ...]:
+        """The audiences, each after those it is made of."""
+        by_id = {audience.id: audience for audience in self.audiences}
+        sorter = TopologicalSorter({name: sorted(self.needs(name)) for name in by_id})
+        return tuple(by_id[name] for name in sorter.static_order() if name in by_id)
+
+    def needs(self, audience: str) -> frozenset[str]:
+        """The audiences that one is made of directly."""
+        spec = next(one for one in self.audiences if one.id == audience)
+        if spec.sets is not None:
+            return spec.sets.names()
+        rule = self.rules.get(audience)
+        return rule.audiences if rule is not None else frozenset()
 
 
 def read_definitions(path: Path, schema: Schema) -> Definitions:
     """Read and check `audiences.yaml`.
 
     Raises:
-        AudienceError: the file is missing, has a wrong or unknown field, or a rule does not parse; the
-            message lists every problem.
+        AudienceError: the file is missing, has a wrong or unknown field, a rule does not parse, or audiences
+            are made of each other in a circle; the message lists every problem.
     """
     try:
         file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise AudienceError(f"{path}: can't be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise AudienceError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
-        places = (f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors())
-        raise AudienceError(f"{path}: " + "; ".join(places)) from error
-    problems: list[str] = []
-    rules: list[Rule] = []
-    named = [(audience.id, audience.rule) for audience in file.audiences]
-    named += [(f"tag {tag.tag}", tag.rule) for tag in file.tags]
-    for name, text in named:
-        try:
-            rules.append(parse(text, schema))
-        except RuleError as error:
-            problems.append(f"{name}: {error}")
-    problems += [f"{name}: used twice" for name in _doubles([audience.id for audience in file.audiences])]
+        raise AudienceError(f"{path}: " + told(error)) from error
+    definitions, problems = define(file.audiences, file.tags, schema)
     if problems:
-        raise AudienceError(f"{path}: " + "; ".join(problems))
-    return Definitions(tuple(file.audiences), tuple(file.tags), tuple(rules))
+        raise AudienceError(f"{path}: " + "; ".join(problems.values()))
+    return definitions
 
 
-def _doubles(names: list[str]) -> list[str]:
-    counted: Mapping[str, int] = {name: names.count(name) for name in names}
-    return [name for name, number in counted.items() if number > 1]
+def define(
+    audiences: Sequence[AudienceSpec], tags: Sequence[TagSpec], schema: Schema
+) -> tuple[Definitions, dict[str, str]]:
+    """Parse definitions; those that are wrong, or need one that is, are left out, with the reason."""
+    problems: dict[str, str] = {}
+    for name in _doubles([audience.id for audience in audiences]):
+        problems[name] = f"{name}: used twice"
+    known = schema.with_audiences(audience.id for audience in audiences)
+    rules = {
+        audience.id: rule
+        for audience in audiences
+        if audience.rule is not None
+        and (rule := _parsed(audience.id, audience.rule, known, problems)) is not None
+    }
+    tag_rules = [(tag, _parsed(f"tag {tag.tag}", tag.rule, known, problems)) for tag in tags]
+    ids = [audience.id for audience in audiences]
+    for audience in audiences:
+        if audience.sets is not None:
+            for missing in sorted(audience.sets.names() - set(ids)):
+                hint = closest(missing, ids)
+                problems[audience.id] = f"{audience.id}: there is no audience {missing!r}" + (
+                    f", {hint}" if hint else ""
+                )
+    problems |= _circles(audiences, rules)
+    sound = _sound(audiences, rules, problems)
+    kept_tags = [(tag, rule) for tag, rule in tag_rules if rule is not None]
+    return (
+        Definitions(
+            sound,
+            tuple(tag for tag, _ in kept_tags),
+            {name: rule for name, rule in rules.items() if name not in problems},
+            tuple(rule for _, rule in kept_tags),
+        ),
+        problems,
+    )
+
+
+def told(error: ValidationError) -> str:
+    """What pydantic found, in one line: where and what."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors()
+    )
+
+
+def _parsed(name: str, text: str, schema: Schema, problems: dict[str, str]) -> Rule | None:
+    try:
+        return parse(text, schema)
+    except RuleError as error:
+        problems[name] = f"{name}: {error}"
+        return None
+
+
+def _circles(audiences: Sequence[AudienceSpec], rules: Mapping[str, Rule]) -> dict[str, str]:
+    graph = {one.id: sorted(_needs(one, rules)) for one in audiences}
+    found: dict[str, str] = {}
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circle: list[str] = list(reversed(error.args[1]))
+            for name in dict.fromkeys(circle):
+                found[name] = f"{name}: made of itself: {' → '.join(circle)}; break the circle"
+            graph = {name: needs for name, needs in graph.items() if name not in found}
+        else:
+            return found
+
+
+def _sound(
+    audiences: Sequence[AudienceSpec], rules: Mapping[str, Rule], problems: dict[str, str]
+) -> tuple[AudienceSpec, ...]:
+    while True:
+        broken = [
+            (one, need)
+            for one in audiences
+            if one.id not in problems
+            for need in sorted(_needs(one, rules) & problems.keys())
+        ]
+        if not broken:
+            return tuple(one for one in audiences if one.id not in problems)
+        for one, need in broken:
+            problems[one.id] = f"{one.id}: made of {need!r}, which is wrong"
+
+
+def _needs(audience: AudienceSpec, rules: Mapping[str, Rule]) -> frozenset[str]:
+    if audience.sets is not None:
+        return audience.sets.names()
+    rule = rules.get(audience.id)
+    return rule.audiences if rule is not None else frozenset()
+
+
+def _doubles(names: Iterable[str]) -> list[str]:
+    listed = list(names)
+    return sorted({name for name in listed if listed.count(name) > 1})

@@ -20,15 +20,26 @@ from audiences.identity.tables import (
 )
 from audiences.scores.tables import grants, holding
 from audiences.scores.tables import standings as score_standings
+from audiences.selection import repository as selection
+from audiences.selection.tables import bitmaps, lists, numbers
 from audiences.stages.tables import standings as stage_standings
-from audiences.tables import members, tags, users
+from audiences.tables import tags, users
 from audiences.traits.tables import traits
 from audiences.triggers.tables import firings, waits
 from storage.erasure import Erasing, Place, Rows, deleted_from
 
-PLACES: Sequence[Place] = deleted_from(
-    users, members, tags, grants, holding, score_standings, stage_standings, consents, firings, waits, traits
-)
+
+def _leave_audiences(connection: Connection, whom: Erasing, _limit: int) -> int:
+    # One bitmap an audience and one a list, whatever the number of users.
+    return int(selection.forget(connection, whom.user_id))
+
+
+PLACES: Sequence[Place] = [
+    *deleted_from(
+        users, tags, grants, holding, score_standings, stage_standings, consents, firings, waits, traits
+    ),
+    Rows("audiences", [numbers, bitmaps, lists], _leave_audiences),
+]
 
 
 def _forget(connection: Connection, whom: Erasing, _limit: int) -> int:

@@ -24,6 +24,14 @@ NextplayError
     ├── UnknownImport             nothing of that kind is imported
     ├── FileUnreadable            a file of rows is not there or of no kind that can be read
     ├── AudienceError             an audience or tag definition is wrong
+    ├── UnknownAudience           there is no audience of that name
+    ├── AudienceTaken             there is one of that name already
+    ├── AudienceOfFile            it is defined in the library's file, and is changed there
+    ├── AudienceChanged           it was changed by somebody else meanwhile
+    ├── MatchMissing              a change does not say which version it is of
+    ├── ListRefused               a list or labelled file can't be taken; every wrong line is named
+    ├── RunEnded                  an evaluation was ended before it was done
+    ├── RunOverdue                an evaluation was not heard of for too long and was given up
     ├── ScoreError                a score's definition is wrong
     ├── UnknownScore              there is no score of that name, or this user has none
     ├── NotHandedOver             sales can't answer what was not handed over
@@ -145,6 +153,47 @@ class FileUnreadable(AudiencesError):
 
 class AudienceError(AudiencesError):
     code = "audience"
+
+
+class UnknownAudience(AudiencesError):
+    status = 404
+    code = "unknown-audience"
+
+
+class AudienceTaken(AudiencesError):
+    status = 409
+    code = "audience-taken"
+
+
+class AudienceOfFile(AudiencesError):
+    status = 409
+    code = "audience-of-file"
+
+
+class AudienceChanged(AudiencesError):
+    status = 412
+    code = "audience-changed"
+
+
+class MatchMissing(AudiencesError):
+    status = 428
+    code = "match-missing"
+
+
+class ListRefused(AudiencesError):
+    code = "list-refused"
+
+
+class RunEnded(AudiencesError):
+    status = 409
+    code = "run-ended"
+    retry = True
+
+
+class RunOverdue(AudiencesError):
+    status = 503
+    code = "run-overdue"
+    retry = True
 
 
 class ScoreError(AudiencesError):

@@ -1,4 +1,4 @@
-"""SQL of users, audiences and tags."""
+"""SQL of users and tags."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, or_, select
+from sqlalchemy import Connection, Table, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from audiences.tables import members, runs, tags, users
+from audiences.tables import tags, users
 
 
 def add_users(connection: Connection, seen: Sequence[tuple[str, datetime]]) -> None:
@@ -45,46 +45,6 @@ def are_known(connection: Connection, user_ids: Sequence[str]) -> set[str]:
     return set(connection.execute(select(users.c.user_id).where(users.c.user_id.in_(user_ids))).scalars())
 
 
-def members_of(connection: Connection, audience: str) -> set[str]:
-    """Return who is in an audience now."""
-    return set(connection.execute(select(members.c.user_id).where(members.c.audience == audience)).scalars())
-
-
-def memberships(connection: Connection) -> dict[str, set[str]]:
-    """Return the audiences of every user who is in at least one."""
-    result: dict[str, set[str]] = {}
-    for audience, user_id in connection.execute(select(members.c.audience, members.c.user_id)):
-        result.setdefault(user_id, set()).add(audience)
-    return result
-
-
-def enter(connection: Connection, audience: str, entered: Sequence[str], now: datetime) -> None:
-    """Put users into an audience."""
-    rows = [{"audience": audience, "user_id": user, "entered_at": now} for user in entered]
-    connection.execute(insert(members), rows)
-
-
-def leave(connection: Connection, audience: str, left: Sequence[str]) -> None:
-    """Take users out of an audience."""
-    connection.execute(delete(members).where(members.c.audience == audience, members.c.user_id.in_(left)))
-
-
-def record_run(connection: Connection, audience: str, as_of: datetime, size: int) -> None:
-    """Note when an audience was last evaluated and how large it was."""
-    statement = _insert(connection, runs).values(audience=audience, as_of=as_of, size=size)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["audience"],
-            set_={"as_of": statement.excluded.as_of, "size": statement.excluded.size},
-        )
-    )
-
-
-def last_runs(connection: Connection) -> dict[str, tuple[datetime, int]]:
-    """Return moment and size of the latest evaluation of each audience."""
-    return {row.audience: (row.as_of, row.size) for row in connection.execute(select(runs))}
-
-
 def set_tags(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Put tags on users; one already there is renewed. Rows have the columns of `tags`."""
     statement = _insert(connection, tags)
@@ -106,6 +66,11 @@ def tags_by_user(connection: Connection, now: datetime) -> dict[str, set[str]]:
     for user_id, tag in connection.execute(select(tags.c.user_id, tags.c.tag).where(_unexpired(now))):
         result.setdefault(user_id, set()).add(tag)
     return result
+
+
+def holders_of(connection: Connection, tag: str, now: datetime) -> set[str]:
+    """Return the users who carry a tag now."""
+    return set(connection.execute(select(tags.c.user_id).where(tags.c.tag == tag, _unexpired(now))).scalars())
 
 
 def _unexpired(now: datetime) -> Any:

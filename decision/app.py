@@ -12,6 +12,7 @@ from audiences import api as audiences_api
 from audiences.identity import api as identity_api
 from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
+from audiences.selection import api as selection_api
 from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
 from audiences.triggers import api as triggers_api
@@ -42,8 +43,9 @@ def create_app(service: Service) -> FastAPI:
     service.incoming.add_routes(app)
     people, lookup = service.identity.people, service.identity.lookup
     app.include_router(
-        audiences_api.router(service.database, service.clock, service.audiences, people, lookup)
+        audiences_api.router(service.database, service.clock, service.audiences.memberships, people, lookup)
     )
+    app.include_router(selection_api.router(service.database, service.clock, service.audiences))
     app.include_router(
         identity_api.router(service.database, service.clock, service.identity, guard.source_of)
     )

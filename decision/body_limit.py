@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import get_args
 
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from audiences.events import MessageType
 from audiences.forms.api import MAX_FORM_BYTES
+from audiences.selection.lists import MAX_BYTES as MAX_LIST_BYTES
 from audiences.tracking.limits import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from decision import problems
 from decision.api import MAX_DECIDE_BYTES
@@ -22,6 +24,8 @@ LIMITS: Mapping[str, int] = {
 }
 # Of paths that begin so; what follows is a name.
 PREFIXES: Mapping[str, int] = {"/v1/forms/": MAX_FORM_BYTES}
+# Files of users, whose route has the audience's name in it.
+_LISTS = re.compile(r"/v1/audiences/[^/]+/(list|test)")
 DEFAULT_LIMIT = 1024 * 1024
 
 # A server that closes while the client still sends resets the connection, and the answer may be lost with it.
@@ -42,12 +46,14 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            limit = self._limits.get(scope["path"]) or self._by_prefix(scope["path"])
+            limit = self._limits.get(scope["path"]) or self._by_pattern(scope["path"])
             await _Counted(scope, receive, send, limit).run(self._app)
         else:
             await self._app(scope, receive, send)
 
-    def _by_prefix(self, path: str) -> int:
+    def _by_pattern(self, path: str) -> int:
+        if _LISTS.fullmatch(path):
+            return MAX_LIST_BYTES
         return next((limit for start, limit in PREFIXES.items() if path.startswith(start)), self._default)
 
 

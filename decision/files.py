@@ -8,7 +8,9 @@ from pathlib import Path
 
 from audiences.definitions import Definitions, read_definitions
 from audiences.forms.definitions import FormSpec, read_forms
+from audiences.rules import Schema
 from audiences.scores.definitions import Score, read_scores
+from audiences.selection.standing import options_of, schema_with
 from audiences.service import SERVICE, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
 from audiences.traits.definitions import read_owners
@@ -32,9 +34,13 @@ _ARM_VOCABULARY = "arm_"
 
 @dataclass(frozen=True, slots=True)
 class LibraryFiles:
-    """A library folder, read and checked; `vocabularies` are names by arm attribute."""
+    """A library folder, read and checked; `vocabularies` are names by arm attribute.
+
+    `schema` is what rules of audiences may speak of.
+    """
 
     specs: Specs
+    schema: Schema
     draft: Draft
     definitions: Definitions
     scores: Sequence[Score]
@@ -82,9 +88,10 @@ def read_files(folder: Path) -> LibraryFiles:
     know_events(specs.events.events)
     draft = read_library(folder)
     schema = rule_schema(specs)
-    definitions = read_definitions(folder / "audiences.yaml", schema)
     scores = read_scores(folder / "scores.yaml", schema, specs.events)
     lifecycles = read_lifecycles(folder / "stages.yaml", schema)
+    placed = schema_with(schema, options_of(lifecycles, scores))
+    definitions = read_definitions(folder / "audiences.yaml", placed)
     known = Known(
         features={name: spec.type for name, spec in specs.features_of(SERVICE).items()},
         audiences=[audience.id for audience in definitions.audiences],
@@ -109,6 +116,7 @@ def read_files(folder: Path) -> LibraryFiles:
         )
     return LibraryFiles(
         specs=specs,
+        schema=placed,
         draft=draft,
         definitions=definitions,
         scores=scores,

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 
 import structlog
 from sqlalchemy import Connection, func, select
 
-from audiences import repository as audiences_repository
 from audiences.identity.service import IdentityService
-from audiences.service import Memberships
+from audiences.selection.memberships import Memberships
 from decision.decider import Decider
 from decision.health import unavailable
 from learning import repository as learning_repository
@@ -35,8 +33,6 @@ INTERVAL = 0.5
 # Loading may take at most this share of the time, however often something is new.
 _SHARE = 0.2
 
-Runs = Mapping[str, tuple[datetime, int]]
-
 
 class Follower:
     """Keeps what a process serves at what was last published. Safe to call from any thread."""
@@ -48,26 +44,21 @@ class Follower:
         memberships: Memberships,
         *,
         policy: str,
-        audiences: Collection[str],
         identity: IdentityService,
     ) -> None:
         """Begin from what is being served.
 
         Args:
             policy: id of the policy whose newest version is in charge.
-            audiences: ids of those that one evaluation brings up to date together.
         """
         self._database = database
         self._decider = decider
         self._memberships = memberships
         self._identity = identity
         self._policy = policy
-        self._audiences = frozenset(audiences)
         self._lock = threading.Lock()
         with database.read() as connection:
             self._playbooks = _playbook_numbers(connection)
-            self._runs = self._runs_before = audiences_repository.last_runs(connection)
-            # Loaded after its mark was read: what comes in between is loaded once more.
             memberships.load(connection)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
@@ -90,7 +81,7 @@ class Follower:
         """
         self._identity.refresh()
         with self._lock, self._database.read() as connection:
-            self._follow_audiences(connection)
+            self._memberships.load(connection)
             self._follow_library(connection)
             self._follow_policy(connection)
 
@@ -108,15 +99,6 @@ class Follower:
                 else:
                     _log.warning("can't see what is published", error=str(away))
             pause = max(INTERVAL, (time.monotonic() - started) / _SHARE)
-
-    def _follow_audiences(self, connection: Connection) -> None:
-        runs = audiences_repository.last_runs(connection)
-        before, self._runs_before = self._runs_before, runs
-        # An evaluation goes from audience to audience: wait for its end, or until it stands still.
-        complete = len({as_of for name, (as_of, _) in runs.items() if name in self._audiences}) == 1
-        if runs != self._runs and (complete or runs == before):
-            self._memberships.load(connection)
-            self._runs = runs
 
     def _follow_library(self, connection: Connection) -> None:
         numbers = _playbook_numbers(connection)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -14,7 +14,7 @@ import structlog
 
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
-from audiences.service import Audiences
+from audiences.selection.service import Audiences
 from decision.errors import UnknownJob
 from decision.health import unavailable
 from decision.observe import metrics
@@ -42,8 +42,10 @@ INTERVALS: Mapping[str, float] = {
     "learn": 60.0,
     "ledger": 60.0,
     "features": 900.0,
-    "audiences": 900.0,
+    # Those who changed; everybody each quarter of an hour.
+    "audiences": 15.0,
 }
+_EVERYBODY = timedelta(minutes=15)
 # Seconds between two looks whether it is this process's turn, and at least from a failure to the next try.
 _LOOK = 1.0
 
@@ -130,6 +132,8 @@ class Jobs:
             "learn": self._learn,
             "ledger": self._keep,
         }
+        # What a job does at its interval, where that is less than when it is asked for.
+        self._when_due: Mapping[str, Callable[[], Report]] = {"audiences": self._select_changed}
         self._running = {name: threading.Lock() for name in self._jobs}
 
     @property
@@ -137,8 +141,11 @@ class Jobs:
         """Names of all jobs, in the order of the loop."""
         return list(self._jobs)
 
-    def run(self, name: str) -> Report:
+    def run(self, name: str, *, asked: bool = True) -> Report:
         """Run a job now and return what it did.
+
+        Args:
+            asked: somebody asked for it, so it does all it can, not only what is due.
 
         Raises:
             UnknownJob: there is no such job.
@@ -148,6 +155,7 @@ class Jobs:
         if job is None:
             raise UnknownJob(f"there is no job {name!r}; the jobs are {', '.join(self._jobs)}")
         started = time.monotonic()
+        job = job if asked else self._when_due.get(name, job)
         with self._running[name], self._turn(name), metrics.job(name):
             # Whoever was joined by another process meanwhile is one person here too.
             self._identity.refresh()
@@ -196,6 +204,15 @@ class Jobs:
         now = self._clock.now()
         sizes = self._audiences.evaluate(now)
         return {"sizes": sizes, "placed": self._selecting.place(now)}
+
+    def _select_changed(self) -> Report:
+        """Select anew those of whom something was recorded; everybody when that is due."""
+        now = self._clock.now()
+        if not self._audiences.due(now, _EVERYBODY):
+            sizes = self._audiences.evaluate_changed(now)
+            if sizes is not None:
+                return {"sizes": sizes}
+        return self._select()
 
     def _score(self) -> Report:
         return {"grades_changed": self._selecting.score()}
@@ -258,7 +275,7 @@ class Scheduler:
 
     def _ran(self, name: str) -> bool:
         try:
-            self._jobs.run(name)
+            self._jobs.run(name, asked=False)
         except LeaseHeld:
             # It was lost between looking and taking: another process runs the job now.
             return False

@@ -10,7 +10,9 @@ from audiences import repository
 from audiences.identity.people import People
 from audiences.placing import place_users
 from audiences.scores.service import Scores
-from audiences.service import SERVICE, Audiences
+from audiences.selection.repository import members_of
+from audiences.selection.service import Audiences
+from audiences.service import SERVICE
 from audiences.stages.service import Stages
 from audiences.triggers.service import TriggerService
 from decision.files import LibraryFiles
@@ -76,7 +78,7 @@ class Selecting:
 
     def _members(self, audience: str) -> Collection[str]:
         with self._database.read() as connection:
-            return repository.members_of(connection, audience)
+            return members_of(connection, audience)
 
     def _values(self, features: Sequence[str]) -> tuple[Sequence[str], Mapping[str, Sequence[Any]]]:
         """Return all users, and their values of features as of now; nobody before features were computed."""

@@ -16,7 +16,11 @@ from sqlalchemy.exc import ArgumentError
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
-from audiences.service import Audiences, set_tag
+from audiences.scores.service import Scores
+from audiences.selection.service import Audiences
+from audiences.selection.standing import Standing
+from audiences.service import set_tag
+from audiences.stages.service import Stages
 from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
 from decision.erasure import Erasure
@@ -114,8 +118,18 @@ class Service:
             if self.process.roles & _READ_FEATURES and turns is None:
                 self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
+            standing = Standing(
+                Scores(self.database, self.clock, files.scores, self.identity.people),
+                Stages(self.database, files.lifecycles),
+            )
             self.audiences = Audiences(
-                fences["audiences"].database, self.features, definitions, self.identity.people
+                self.database,
+                self.features,
+                definitions,
+                files.schema,
+                sources=[standing],
+                canonical=self.identity.people.canonical,
+                fenced=fences["audiences"].database,
             )
             self.selecting = Selecting(
                 self.database,
@@ -168,7 +182,6 @@ class Service:
                     self.decider,
                     self.audiences.memberships,
                     policy=policy_spec.id,
-                    audiences=[audience.id for audience in definitions.audiences],
                     identity=self.identity,
                 )
             self.training: Training | None = None

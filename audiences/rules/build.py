@@ -124,6 +124,18 @@ class Builder:
                 )
         return [Literal(None, wanted) if is_null(node) else node for node in nodes]
 
+    def known_option(self, name: Node, constant: Node, written: exp.Expr) -> None:
+        """Fails where a text that has a fixed set of values is compared with something else."""
+        if not isinstance(name, Name) or not isinstance(constant, Literal):
+            return
+        options = self.schema.options.get(name.name)
+        if options is not None and isinstance(constant.value, str) and constant.value not in options:
+            self.fail(
+                written,
+                f"{render(name)} is never {render(constant)}",
+                closest(constant.value, list(options)) or f"it is one of {', '.join(options)}",
+            )
+
 
 def is_null(node: Node) -> bool:
     """Whether a node is the constant NULL."""
@@ -221,6 +233,8 @@ def _compare(builder: Builder, tree: exp.Expr) -> Node:
     kind = type_of(left)
     if kind.is_list:
         builder.fail(tree, "lists are not compared", f"write list_contains({render(left)}, …)")
+    for name, constant, written in ((left, right, tree.expression), (right, left, tree.this)):
+        builder.known_option(name, constant, written)
     if kind is Type.BOOL and ordering not in {"=", "<>"}:
         builder.fail(tree, f"conditions have no order, so {ordering} can't compare them", "write = or <>")
     return Compare(ordering, left, right)
@@ -263,6 +277,7 @@ def _in(builder: Builder, tree: exp.Expr) -> Node:
     for written, option in zip(tree.expressions, options, strict=True):
         if not isinstance(option, Literal):
             builder.fail(written, f"{render(option)} is not a constant", "write = and OR")
+        builder.known_option(of, option, written)
     return In(of, tuple(literals))
 
 

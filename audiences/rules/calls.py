@@ -33,11 +33,15 @@ def call(builder: Builder, tree: exp.Expr) -> Node:
 
 def _member(builder: Builder, tree: exp.Expr, function: str) -> Node:
     is_tag = function == "tag"
-    if not (builder.schema.tags if is_tag else builder.schema.audiences):
+    known = builder.schema.tags if is_tag else builder.schema.audiences
+    if known is False:
         builder.fail(tree, f"{function} can't be used in this rule")
     written = builder.node(tree.expressions[0])
     if not isinstance(written, Literal) or not isinstance(written.value, str):
         builder.fail(tree.expressions[0], f"{function} takes a name in quotes", f"write {function}('name')")
+    if not isinstance(known, bool) and written.value not in known:
+        message = f'unknown audience "{written.value}"'
+        builder.fail(tree.expressions[0], message, closest(written.value, sorted(known)))
     return Member("tag" if is_tag else "audience", written.value)
 
 

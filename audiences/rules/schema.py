@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -46,9 +46,16 @@ _PHRASES = {
 class Schema:
     """The names a rule may use, dotted ones included (`account.tier`), and their types.
 
-    `tags` and `audiences` say whether `tag('…')` and `in_audience('…')` may be called.
+    `tags` and `audiences` say whether `tag('…')` and `in_audience('…')` may be called; a set of audiences
+    that these are all there are. `options` are the values of text that has a fixed set of them: comparing
+    it with anything else is an error, not a rule that never holds.
     """
 
     names: Mapping[str, Type]
     tags: bool = True
-    audiences: bool = True
+    audiences: bool | frozenset[str] = True
+    options: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def with_audiences(self, known: Iterable[str]) -> Schema:
+        """The same with these audiences and no others."""
+        return replace(self, audiences=frozenset(known))

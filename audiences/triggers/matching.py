@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from audiences.events import EventBody
 from audiences.properties import PropertyRule
 from audiences.scores.facts import GradeChange
-from audiences.service import Membership
+from audiences.selection.service import Membership
 from audiences.stages.service import StageChange
 from audiences.triggers import repository
 from audiences.triggers.definitions import OnAudience, OnEvent, OnGrade, OnStage, Trigger

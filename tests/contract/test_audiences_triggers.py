@@ -17,7 +17,7 @@ from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.repository import tags_of
 from audiences.scores.facts import GradeChange
-from audiences.service import Membership
+from audiences.selection.service import Membership
 from audiences.stages.service import StageChange
 from audiences.triggers.definitions import read_triggers
 from audiences.triggers.firing import Firing

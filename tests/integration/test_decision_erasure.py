@@ -21,7 +21,7 @@ from audiences.identity.tables import identities
 from audiences.scores.tables import grants, holding, standings
 from audiences.service import set_tag
 from audiences.stages.tables import standings as stages
-from audiences.tables import members, users
+from audiences.tables import users
 from audiences.traits.tables import traits
 from audiences.triggers.tables import firings, waits
 from decision.app import create_app
@@ -141,7 +141,6 @@ class Shop:
             connection.execute(insert(stages), {"user_id": user, **stage})
             word = {"purpose": "offers", "channel": "email", "state": "granted", "at": now, "source": "test"}
             connection.execute(insert(consents), {"user_id": user, **word})
-            connection.execute(insert(members), {"audience": "by hand", "user_id": user, "entered_at": now})
             use = {"user_id": user, "rule": "r", "decision_id": f"{user}:d", "used_at": now}
             connection.execute(insert(uses), use)
 
@@ -184,7 +183,7 @@ def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
     service = shop.service
     everywhere = shop.where(ANN)
     tables = {
-        "users", "audience_members", "tags", "consents", "score_grants", "score_holding", "score_standings",
+        "users", "audience_numbers", "tags", "consents", "score_grants", "score_holding", "score_standings",
         "stage_standings", "identities", "uses", "answers", "facts", "reward_windows", "coupons",
         "enrolments", "trigger_firings", "trigger_waits", "traits",
     }  # fmt: skip

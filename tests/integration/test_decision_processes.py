@@ -24,9 +24,11 @@ import httpx2
 import msgspec
 import psutil
 import pytest
+from pyroaring import BitMap
 from sqlalchemy import insert, select, text
 
-from audiences.tables import members, runs, users
+from audiences.selection import repository as selection
+from audiences.tables import users
 from decision.auth.models import mint
 from decision.demo.run import LIBRARY
 from delivery.tables import outbox
@@ -342,9 +344,10 @@ def test_all_serve_what_one_publishes(cluster: Cluster) -> None:
 
         def evaluate(connection: Any) -> None:
             connection.execute(insert(users), {"user_id": user, "first_seen_at": now})
-            connection.execute(insert(members), {"audience": names[0], "user_id": user, "entered_at": now})
-            connection.execute(runs.delete())
-            connection.execute(insert(runs), [{"audience": name, "as_of": now, "size": 1} for name in names])
+            selection.number_users(connection, [user])
+            inside = BitMap(selection.numbers_of(connection, [user]).values())
+            selection.stage(connection, names[0], "run", inside, BitMap(), BitMap())
+            selection.make_live(connection, [selection.State(names[0], "run", 1, "", now, 1)])
 
         database.write(evaluate, rows=10)
         took = until(

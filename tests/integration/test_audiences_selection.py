@@ -13,7 +13,9 @@ from audiences.events import Event
 from audiences.feeds import FeatureFeed
 from audiences.intake.intake import Intake
 from audiences.repository import tags_of
-from audiences.service import Audiences, rule_schema
+from audiences.selection.looking import Looking
+from audiences.selection.service import Audiences
+from audiences.service import rule_schema
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from storage import ledger
@@ -41,7 +43,7 @@ class Shop:
         self.features.apply()
         (folder / "audiences.yaml").write_text(DEFINITIONS)
         definitions = read_definitions(folder / "audiences.yaml", rule_schema(specs))
-        self.audiences = Audiences(self.database, self.features, definitions)
+        self.audiences = Audiences(self.database, self.features, definitions, rule_schema(specs))
         self._orders = 0
 
     def order(self, user: str, at: datetime, value: float) -> None:
@@ -89,7 +91,9 @@ def test_entering_and_leaving_are_facts(shop: Shop) -> None:
         labels = ledger.counts(connection)[Kind.AUDIENCE]
     assert labels == {"buyer.entered": 1, "buyer.left": 1}
     assert shop.members("ann") == set()
-    described = {one["id"]: (one["size"], one["as_of"]) for one in shop.audiences.describe()}
+    described = {
+        one["id"]: (one["size"], one["as_of"]) for one in Looking(shop.database, shop.audiences).all()
+    }
     assert described["buyer"] == (0, T2)
 
 
@@ -106,5 +110,5 @@ def test_who_is_in_is_known_again_after_a_restart(shop: Shop, tmp_path: Path) ->
     shop.order("ann", T1 - timedelta(days=3), 20)
     shop.select(T1)
     definitions = read_definitions(tmp_path / "audiences.yaml", rule_schema(load_specs()))
-    again = Audiences(shop.database, shop.features, definitions)
+    again = Audiences(shop.database, shop.features, definitions, rule_schema(load_specs()))
     assert set(again.memberships.of("ann")) == {"buyer"}
