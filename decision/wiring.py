@@ -118,16 +118,17 @@ class Service:
             if self.process.roles & _READ_FEATURES and turns is None:
                 self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
-            standing = Standing(
-                Scores(self.database, self.clock, files.scores, self.identity.people),
-                Stages(self.database, files.lifecycles),
-            )
             self.audiences = Audiences(
                 self.database,
                 self.features,
                 definitions,
                 files.schema,
-                sources=[standing],
+                sources=[
+                    Standing(
+                        Scores(self.database, self.clock, files.scores, self.identity.people),
+                        Stages(self.database, files.lifecycles),
+                    )
+                ],
                 canonical=self.identity.people.canonical,
                 fenced=fences["audiences"].database,
             )
