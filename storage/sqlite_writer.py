@@ -148,7 +148,9 @@ class SqliteWriter:
         while queue and isinstance(job := queue[0], _Job) and (not jobs or taken + job.rows <= limit):
             queue.popleft()
             taken += job.rows
-            jobs.append(job)
+            # Who gave up waiting before it began wants it no more; from here on nobody can give up.
+            if job.future.set_running_or_notify_cancel():
+                jobs.append(job)
         self._waiting_rows[lane] -= taken
         return jobs
 

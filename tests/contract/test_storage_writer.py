@@ -51,6 +51,29 @@ def test_one_failing_piece_of_work_leaves_the_others(database: Database, clock: 
         assert ledger.counts(connection) == {Kind.EVENT: {"seen": 4}}
 
 
+def test_who_gives_up_waiting_stops_nobody(database: Database) -> None:
+    """Those whose work has not begun are left out; one that has begun goes on to its end."""
+    hold, begun = threading.Event(), threading.Event()
+
+    def first(_: Connection) -> str:
+        begun.set()
+        wait_for(hold)
+        return "first"
+
+    busy = [database.writer.submit(first) for _ in range(8)]
+    assert begun.wait(5)
+    given_up = database.writer.submit(lambda _: "second")
+    last = database.writer.submit(lambda _: "last")
+    cancelled = given_up.cancel()
+    assert not busy[0].cancel()
+    hold.set()
+    assert [future.result(5) for future in busy] == ["first"] * 8
+    assert last.result(5) == "last"
+    assert cancelled
+    assert given_up.cancelled()
+    assert database.write(lambda _: "more") == "more"
+
+
 def test_work_too_large_for_a_turn_is_refused(database: Database) -> None:
     with pytest.raises(ValueError, match="split it"):
         database.writer.submit(lambda _: None, rows=TURN_ROWS + 1)
