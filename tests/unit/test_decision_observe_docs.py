@@ -18,4 +18,5 @@ def test_the_reference_is_complete() -> None:
     }
     read = {name for _, families in standing._READERS for name, _, _ in families}
     documented = set(re.findall(r"^\| `(nextplay_\w+)` \|", REFERENCE.read_text(), re.MULTILINE))
-    assert documented == counted | read | {"nextplay_scrape_failures_total"}
+    of_jobs = {"nextplay_jobs_alive", "nextplay_jobs_restarts_total"}
+    assert documented == counted | read | of_jobs | {"nextplay_scrape_failures_total"}
