@@ -1,6 +1,6 @@
 """How much background work fits into a turn of the writer.
 
-While people wait for answers a turn of the background should take a few milliseconds and no more; when
+While people wait for answers a turn of the background should take a millisecond or so and no more; when
 nobody does, longer turns get more done. The writer says how long a turn may take, in the connection's
 `info`; a `Pace` knows what a row of one kind of work costs, and so how many rows that is.
 """
@@ -20,12 +20,12 @@ T = TypeVar("T")
 X = TypeVar("X")
 
 # Seconds of a turn while somebody asked lately, and while nobody did.
-SHORT_TURN = 0.002
+SHORT_TURN = 0.001
 LONG_TURN = 0.02
 
 _SECONDS = "nextplay.turn_seconds"
 # Rows of a short and of a long turn before any was done.
-_FIRST_GUESS = (10.0, 100.0)
+_FIRST_GUESS = (5.0, 100.0)
 # How much one turn may change the next at most, and how strongly it does: one slow turn says little.
 _MOST_CHANGE = 2.0
 _WEIGHT = 0.5

@@ -58,7 +58,6 @@ def live(opening: Opening, ends: Sequence[socket.socket]) -> None:
     Args:
         ends: of the channel to the server and, on SQLite, of the turns that its writer lends.
     """
-    os.nice(NICENESS)
     sys.setswitchinterval(SWITCH_SECONDS)
     channel: Channel[FromJobs, ToJobs] = Channel(ends[0], ToJobs)
     channel.send(Hello(os.getpid()))
@@ -70,6 +69,8 @@ def live(opening: Opening, ends: Sequence[socket.socket]) -> None:
     except NextplayError as error:
         channel.send(Refused.by(error))
         return
+    # On Linux each thread has its own: the writer's, which runs by now, keeps none. In its turn others wait.
+    os.nice(NICENESS)
     channel.send(Ready())
     _Worker(service, channel).work()
 
