@@ -27,6 +27,7 @@ from audiences.triggers.tables import firings, waits
 from decision.app import create_app
 from decision.auth.models import mint
 from decision.cli import app as command_line
+from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from decision.settings import Settings
 from decision.wiring import Service
@@ -308,6 +309,32 @@ def test_no_table_of_users_is_forgotten(tmp_path: Path) -> None:
         table.name for table in metadata.sorted_tables if {"user_id", "profile"} & set(table.c.keys())
     } - {erasures.name}
     assert with_users <= named
+
+
+def test_a_service_with_its_jobs_in_another_process_erases_too(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(LIBRARY, data / "library")
+    bought = {"value": 2.5, "categories": ["CHICKEN"]}
+    with running_service(data, clock=START, seed="test", log=tmp_path / "log") as client:
+        for user in (ANN, BOB):
+            event = {"userId": user, "messageId": user, "event": "order_completed", "properties": bought}
+            moment = (START - timedelta(days=1)).isoformat()
+            client.http.post("/v1/track", json={**event, "timestamp": moment}).raise_for_status()
+        for job in ("features", "audiences"):
+            client.http.post(f"/v1/jobs/{job}").raise_for_status()
+        ask = {"user_id": ANN, "placement": "outbound"}
+        assert client.http.post("/v1/decide", json=ask).raise_for_status().json()["fallback"] is None
+        client.http.post("/v1/jobs/deliver").raise_for_status()
+        counts = client.http.delete(f"/v1/users/{ANN}").raise_for_status().json()["erased"]
+        assert all(counts[name] > 0 for name in ("users", "facts", "feature_history", "features_online"))
+        assert client.http.post("/v1/decide", json=ask).json()["fallback"] == "unknown_user"
+        # The other process computes everything anew, from what is left.
+        for job in ("features", "audiences", "deliver", "reward", "learn", "ledger"):
+            client.http.post(f"/v1/jobs/{job}").raise_for_status()
+        assert client.http.post("/v1/decide", json=ask).json()["fallback"] == "unknown_user"
+        assert client.http.get(f"/v1/users/{BOB}").status_code == 200
+    for path in (data / "features").rglob("*.parquet"):
+        assert ANN not in str(pq.ParquetFile(path).read().to_pydict()), path
 
 
 def test_the_command_line_erases_while_no_service_runs(tmp_path: Path) -> None:
