@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from audiences.identity.models import KindRule
 from decision.auth.models import parse
 from decision.logs import Level
+from feature_repo.errors import FeatureRepositoryError
+from feature_repo.online_url import connection_string
 from storage.errors import ConfigurationError
 
 SETTINGS_FILE = "settings.env"
@@ -28,6 +30,8 @@ class Settings(BaseSettings):
     database_url: str = ""
     # A Valkey or Redis server that counts uses of caps (redis://…); empty: the database does.
     counters_url: str = ""
+    # A Valkey or Redis server for features of now (redis://…); empty: a SQLite file in the data folder.
+    online_url: str = ""
     # Days for which facts are kept, by kind; those of other kinds stay for ever.
     retention: dict[str, int | None] = {}
     library: Path | None = None
@@ -55,6 +59,16 @@ class Settings(BaseSettings):
     def _aware(cls, value: datetime | None) -> datetime | None:
         if value is not None and value.tzinfo is None:
             raise ValueError("write the time with its zone, for example 2017-03-27T04:00:00Z")
+        return value
+
+    @field_validator("online_url")
+    @classmethod
+    def _is_server(cls, value: str) -> str:
+        if value:
+            try:
+                connection_string(value)
+            except FeatureRepositoryError as error:
+                raise ValueError(str(error)) from error
         return value
 
     @field_validator("admin_key")

@@ -48,7 +48,7 @@ def erase(
         opened.callback(database.close)
         counters = open_counters(database, settings.counters_url)
         opened.callback(counters.close)
-        features = FeatureRepository(settings.data / "features", files.specs)
+        features = FeatureRepository(settings.data / "features", files.specs, online_url=settings.online_url)
         opened.callback(features.close)
         features.apply()
         erasure = Erasure(

@@ -113,7 +113,12 @@ class Service:
             )
             self.incoming = Incoming(self.database, self.clock, settings, files, self.identity)
             self.intake = self.incoming.intake
-            self.features = FeatureRepository(settings.data / "features", files.specs, online=ONLINE_SERVICES)
+            self.features = FeatureRepository(
+                settings.data / "features",
+                files.specs,
+                online=ONLINE_SERVICES,
+                online_url=settings.online_url,
+            )
             opened.callback(self.features.close)
             if self.process.roles & _READ_FEATURES and turns is None:
                 self.features.apply()

@@ -49,7 +49,7 @@ def true_time(stored: int) -> int:
     return int(local.replace(tzinfo=UTC).timestamp())
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     out = bytearray()
     number &= (1 << 64) - 1
     while number > 0x7F:
@@ -59,7 +59,7 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[at]
@@ -71,7 +71,7 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _signed(data: bytes) -> int:
-    value, _ = _read_varint(data, 1)
+    value, _ = read_varint(data, 1)
     return value - (1 << 64) if value >> 63 else value
 
 
@@ -81,15 +81,15 @@ def _read_time(data: bytes) -> datetime | None:
 
 
 def _read_text(data: bytes) -> str:
-    length, at = _read_varint(data, 1)
+    length, at = read_varint(data, 1)
     return data[at : at + length].decode()
 
 
 def _read_floats(data: bytes) -> Any:
-    _, at = _read_varint(data, len(FLOATS))
+    _, at = read_varint(data, len(FLOATS))
     if at == len(data):
         return np.empty(0, np.float32)
-    length, at = _read_varint(data, at + 1)
+    length, at = read_varint(data, at + 1)
     return np.frombuffer(data, "<f4", length // 4, at)  # over immutable bytes, hence read-only
 
 
@@ -119,7 +119,7 @@ def decode(data: bytes) -> Any:
 
 def _encode_text(value: str) -> bytes:
     data = value.encode()
-    return bytes((TEXT,)) + _varint(len(data)) + data
+    return bytes((TEXT,)) + varint(len(data)) + data
 
 
 def _seconds(value: datetime | None) -> int:
@@ -128,10 +128,10 @@ def _seconds(value: datetime | None) -> int:
 
 WRITERS: dict[FeatureType, Callable[[Any], bytes]] = {
     "text": _encode_text,
-    "int": lambda value: bytes((INT,)) + _varint(value),
+    "int": lambda value: bytes((INT,)) + varint(value),
     "float": lambda value: bytes((FLOAT,)) + struct.pack("<d", value),
     "bool": lambda value: bytes((BOOL, value)),
-    "time": lambda value: bytes((TIME,)) + _varint(_seconds(value)),
+    "time": lambda value: bytes((TIME,)) + varint(_seconds(value)),
 }
 
 
@@ -156,7 +156,7 @@ def _encode_floats(values: pa.ChunkedArray) -> list[bytes]:
     for start, end, valid in zip(offsets[:-1], offsets[1:], present, strict=True):
         size = int(end - start) * 4
         if size not in heads:
-            packed = bytes((PACKED,)) + _varint(size) if size else b""
-            heads[size] = FLOATS + _varint(len(packed) + size) + packed
+            packed = bytes((PACKED,)) + varint(size) if size else b""
+            heads[size] = FLOATS + varint(len(packed) + size) + packed
         encoded.append(heads[size] + numbers[start:end].tobytes() if valid else b"")
     return encoded

@@ -6,6 +6,7 @@ FeatureRepositoryError
 ├── SnapshotMissing    nothing was computed as of the time asked for
 ├── UnknownService     a feature service or view of that name is not declared
 ├── StoreUnavailable   its files can't be read or written: a full or read-only disk (retry can help)
+│   └── OnlineStoreUnreachable   the Valkey or Redis server of the online store does not answer
 └── LayoutMismatch     the online store's tables are not what the direct reader expects
 """
 
@@ -37,4 +38,8 @@ class StoreUnavailable(FeatureRepositoryError):
 
 
 class LayoutMismatch(FeatureRepositoryError):
+    pass
+
+
+class OnlineStoreUnreachable(StoreUnavailable):
     pass

@@ -72,6 +72,14 @@ class OnlineAccess(Protocol):
         ...
 
 
+class ProvenAccess(OnlineAccess, Protocol):
+    """A way that goes past Feast, and so has to be proven equal to it."""
+
+    def stored(self, view: str, key: str) -> list[tuple[Any, ...]]:
+        """What is kept of one entity in a view, as it is kept."""
+        ...
+
+
 class ServicePlan:
     """What reading a service needs to know of its views, worked out once."""
 

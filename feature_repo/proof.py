@@ -14,8 +14,7 @@ import pyarrow as pa
 from feature_repo.aggregates import FeatureType, ViewSpec
 from feature_repo.disk import is_trouble
 from feature_repo.errors import LayoutMismatch
-from feature_repo.layout import DirectAccess
-from feature_repo.online import OnlineRow, SdkAccess, view_table
+from feature_repo.online import OnlineRow, ProvenAccess, SdkAccess, view_table
 from feature_repo.snapshots import ARROW_TYPES, EVENT_TIMESTAMP
 from feature_repo.specs import Specs
 
@@ -32,7 +31,7 @@ SAMPLES: dict[FeatureType, Any] = {
 }
 
 
-def prove(direct: DirectAccess, sdk: SdkAccess, specs: Specs) -> None:
+def prove(direct: ProvenAccess, sdk: SdkAccess, specs: Specs) -> None:
     """Write and read probe rows both ways and compare.
 
     Raises LayoutMismatch naming the view that differs; the probes are removed in any case. What a disk
@@ -62,7 +61,7 @@ def _probe(view: ViewSpec) -> pa.Table:
     return view_table(view, [full, empty], ARROW_TYPES)
 
 
-def _compare_reads(direct: DirectAccess, sdk: SdkAccess, specs: Specs) -> None:
+def _compare_reads(direct: ProvenAccess, sdk: SdkAccess, specs: Specs) -> None:
     users = (FULL, EMPTY, NOBODY)
     # A year later every value with a ttl is stale.
     for now in (MOMENT, MOMENT + timedelta(days=366)):
@@ -85,7 +84,7 @@ def same(a: OnlineRow, b: OnlineRow) -> bool:
     return True
 
 
-def _remove(direct: DirectAccess, probes: Mapping[str, pa.Table]) -> None:
+def _remove(direct: ProvenAccess, probes: Mapping[str, pa.Table]) -> None:
     try:
         for view in probes:
             direct.remove(view, (FULL, EMPTY))

@@ -19,15 +19,17 @@ import structlog
 from feature_repo import definitions
 from feature_repo.aggregates import ViewSpec
 from feature_repo.disk import using
-from feature_repo.errors import LayoutMismatch, SnapshotMissing
+from feature_repo.errors import LayoutMismatch, OnlineStoreUnreachable, SnapshotMissing
 from feature_repo.history import History
 from feature_repo.layout import DirectAccess
 from feature_repo.live import Live
 from feature_repo.locks import StoreLock
 from feature_repo.online import OnlineAccess, OnlineRow, SdkAccess
+from feature_repo.online_url import connection_string
 from feature_repo.proof import prove
 from feature_repo.snapshots import EVENT_TIMESTAMP, Snapshots
 from feature_repo.specs import Specs
+from feature_repo.valkey import ValkeyAccess
 
 _log = structlog.get_logger(__name__)
 
@@ -49,16 +51,22 @@ class FeatureRepository:
     (DuckDB offline store, SQLite online store). In each process call `apply` before anything but `history`
     and `snapshot`. Everything may come from any thread and process; writers of the online store take turns,
     snapshots are one process's at a time. `threads` is how many cores DuckDB may take, `online` the services
-    that are read online (none named: all).
+    that are read online (none named: all). `online_url` is a Valkey or Redis server (redis://…) for the
+    online store; empty: a SQLite file here. Raises SpecError for a URL that can't be understood.
     """
 
-    def __init__(self, root: Path, specs: Specs, *, threads: int = 1, online: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: Path, specs: Specs, *, threads: int = 1, online: Sequence[str] = (), online_url: str = ""
+    ) -> None:
         self.root = root.absolute()
         self.specs = specs
         self.history = History(self.root / "history", specs.events)
         self.snapshots = Snapshots(self.root / "snapshots", specs, self.history, threads)
         self._history_turn = StoreLock(self.root / "history.lock")
         self._online = online
+        self._url = online_url
+        if online_url:
+            connection_string(online_url)
         self._turn = StoreLock(self.root / "online.lock")
         self._joining = threading.Lock()
 
@@ -78,7 +86,7 @@ class FeatureRepository:
                 path=str(self.root / "registry.db"),
                 cache_ttl_seconds=0,
             ),
-            online_store={"type": "sqlite", "path": str(self.root / "online.db")},
+            online_store=self._online_store(),
             offline_store={"type": "duckdb"},
             entity_key_serialization_version=3,
         )
@@ -87,16 +95,26 @@ class FeatureRepository:
     def apply(self) -> None:
         """Write the generated definitions to the registry and create the online tables; may be repeated.
 
-        Proves the direct way into the online store, so that the first read doesn't have to. Raises
-        StoreUnavailable.
+        Proves the direct way into the online store, so that the first read doesn't have to; a server that
+        does not answer yet is told of in the log, and proven when it does. Raises StoreUnavailable.
         """
         with self._turn, using(self.root):
             self.feast.apply(definitions.generate(self.specs, self.snapshots.root).all())
-            with closing(sqlite3.connect(self.root / "online.db")) as connection:
-                # Readers go on while a publish writes; the mode stays with the file.
-                connection.execute("PRAGMA journal_mode = WAL")
+            if not self._url:
+                with closing(sqlite3.connect(self.root / "online.db")) as connection:
+                    # Readers go on while a publish writes; the mode stays with the file.
+                    connection.execute("PRAGMA journal_mode = WAL")
             self.refresh()
-            _ = self.online_access
+            try:
+                _ = self.online_access
+            except OnlineStoreUnreachable as error:
+                _log.warning("online store unreachable", error=str(error))
+
+    def _online_store(self) -> dict[str, Any]:
+        if not self._url:
+            return {"type": "sqlite", "path": str(self.root / "online.db")}
+        # Without Feast's own comparison of times, which loses a row of an equal time.
+        return {"type": "redis", "connection_string": connection_string(self._url), "skip_dedup": True}
 
     @cached_property
     def live(self) -> Live:
@@ -109,10 +127,18 @@ class FeatureRepository:
         self.close()
 
     @cached_property
+    def _direct(self) -> DirectAccess | ValkeyAccess:
+        if self._url:
+            return ValkeyAccess(self._url, definitions.PROJECT, self.specs)
+        return DirectAccess(self.root / "online.db", definitions.PROJECT, self.specs)
+
+    @cached_property
     def online_access(self) -> OnlineAccess:
         """The way into the online store: its tables directly, or Feast's SDK if that is not proven equal."""
+        direct = self._direct
+        if isinstance(direct, ValkeyAccess):
+            direct.ping()
         sdk = SdkAccess(self.feast, self.specs)
-        direct = DirectAccess(self.root / "online.db", definitions.PROJECT, self.specs)
         try:
             prove(direct, sdk, self.specs)
         except LayoutMismatch as mismatch:
@@ -229,6 +255,7 @@ class FeatureRepository:
 
     def close(self) -> None:
         """Let go of the stores; they are opened again when they are used."""
-        for opened in ("online_access", "live"):
+        self.__dict__.pop("online_access", None)
+        for opened in ("_direct", "live"):
             if (one := self.__dict__.pop(opened, None)) is not None:
                 one.close()

@@ -129,6 +129,12 @@ def online_store(subject: Subject) -> Finding:
     registered = {view.name for view in FeatureRepository(folder, specs).feast.list_batch_feature_views()}
     if missing := sorted(declared - registered):
         return warn(f"the registry lacks {', '.join(missing)}", "restart `nextplay serve`: it applies them")
+    if url := subject.settings.online_url:
+        from feature_repo.valkey import ValkeyAccess  # noqa: PLC0415 - imports Arrow, a second
+
+        # What it raises says what to do.
+        ValkeyAccess(url, PROJECT, specs).ping()
+        return ok(f"{len(declared)} views in the registry, and the online store's server answers")
     with closing(open_sqlite(folder / "online.db")) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if missing := sorted(view for view in declared if f"{PROJECT}_{view}" not in tables):
