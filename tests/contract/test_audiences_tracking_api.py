@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from audiences.events import Event, EventBody, MessageType
+from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.tracking.answers import Answer
 from audiences.tracking.api import add_routes
@@ -66,7 +67,8 @@ class Tracked:
 def tracked(database: Database, clock: SimulatedClock) -> Iterator[Tracked]:
     app, answers = FastAPI(), list[Answer]()
     problems.install(app)
-    intake = Intake(database, plan=Planned(), machines=Planned())
+    identities = IdentityService(database)
+    intake = Intake(database, plan=Planned(), machines=Planned(), identities=identities)
     add_routes(app, intake, clock, _source, answers.append)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     listening = socket.create_server(("127.0.0.1", 0))
@@ -201,6 +203,17 @@ HARD = [
     b'{"a": 1, "a": 2}',
     b'"' + b"x" * 40_000 + b'"',
     b"{" + b",".join(b'"k%d": 0' % n for n in range(1_500)) + b"}",
+]
+# Identities, good and odd, in the places where they are looked for.
+HARD += [
+    b'{"email": "a@example.com", "phone": "+49 30 123456", "email_verified": true}',
+    rb'{"email": "\u0001@\ud800", "phone": 1e300}',
+    b'{"phone": -12, "email": ["a@example.com"]}',
+    b'{"externalIds": [{"id": "1", "type": "open_id"}], "verified": ["open_id", "email"]}',
+    rb'{"externalIds": [{"id": "x\u0000", "type": "email"}, {"id": "\ud83d", "type": "\uffff"}]}',
+    b'{"device": {"id": "d1", "token": 5}, "groupId": "acme", "traits": {"email": "b@example.com"}}',
+    b'{"verified": ["email"], "traits": {"email": "a@example.com"}}',
+    '"{}"'.format("\U0001f600" * 255).encode(),
 ]
 # These leave nothing to be told apart.
 BROKEN = [b"{", b"", b"'", b'"']
