@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
-from audiences.feeds import HISTORY_READER, PUSH_READER
+from audiences.feeds import HISTORY_READER, KINDS, PUSH_READER
 from decision.files import read_specs
 from decision.jobs import INTERVALS
 from decision.observe.findings import Finding, Subject, fail, ok, warn
@@ -21,7 +21,6 @@ from delivery.tables import enrolments, outbox
 from feature_repo.definitions import PROJECT
 from feature_repo.history import History
 from storage import ledger
-from storage.ledger import Kind
 from storage.migrate import check_schema
 from storage.schema import facts
 
@@ -181,7 +180,7 @@ def _readers(connection: Connection, subject: Subject) -> Finding:
 
 def _behind(connection: Connection, reader: str) -> int:
     position = ledger.position_of(connection, reader)
-    new = select(facts.c.seq).where(facts.c.kind == Kind.EVENT, facts.c.seq > position).limit(COUNT_LIMIT)
+    new = select(facts.c.seq).where(facts.c.kind.in_(KINDS), facts.c.seq > position).limit(COUNT_LIMIT)
     return int(connection.execute(select(func.count()).select_from(new.subquery())).scalar_one())
 
 
