@@ -32,6 +32,7 @@ NextplayError
     ├── ListRefused               a list or labelled file can't be taken; every wrong line is named
     ├── RunEnded                  an evaluation was ended before it was done
     ├── RunOverdue                an evaluation was not heard of for too long and was given up
+    ├── TagNotThere               a tag can't be taken off who does not carry it
     ├── ScoreError                a score's definition is wrong
     ├── UnknownScore              there is no score of that name, or this user has none
     ├── NotHandedOver             sales can't answer what was not handed over
@@ -194,6 +195,11 @@ class RunOverdue(AudiencesError):
     status = 503
     code = "run-overdue"
     retry = True
+
+
+class TagNotThere(AudiencesError):
+    status = 404
+    code = "tag-not-there"
 
 
 class ScoreError(AudiencesError):

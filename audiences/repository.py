@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, or_, select
+from sqlalchemy import Connection, Table, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -58,6 +58,18 @@ def tags_of(connection: Connection, profiles: Sequence[str], now: datetime) -> d
     """Return the tags that a person's profiles carry now, with the moment each was last set."""
     query = select(tags.c.tag, tags.c.set_at).where(tags.c.user_id.in_(profiles), _unexpired(now))
     return {row.tag: row.set_at for row in connection.execute(query.order_by(tags.c.set_at))}
+
+
+def tagging_of(connection: Connection, profiles: Sequence[str], now: datetime) -> list[dict[str, Any]]:
+    """Return the tags that a person's profiles carry now, with source, time and expiry, the latest first."""
+    query = select(tags).where(tags.c.user_id.in_(profiles), _unexpired(now)).order_by(tags.c.set_at.desc())
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def take_tags(connection: Connection, profiles: Sequence[str], tag: str, now: datetime) -> list[str]:
+    """Take a tag off those profiles that carry it now; return which did."""
+    carried = (tags.c.user_id.in_(profiles), tags.c.tag == tag, _unexpired(now))
+    return sorted(connection.execute(delete(tags).where(*carried).returning(tags.c.user_id)).scalars())
 
 
 def tags_by_user(connection: Connection, now: datetime) -> dict[str, set[str]]:

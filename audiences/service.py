@@ -29,12 +29,13 @@ _TYPES: Mapping[FeatureType, Type] = {
 }
 
 
-class Tagging(msgspec.Struct, frozen=True):
-    """Body of the fact that a user was tagged."""
+class Tagging(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of the fact that a user was tagged, or that a tag was taken off."""
 
     tag: str
     source: str
-    expires_at: datetime | None
+    expires_at: datetime | None = None
+    taken_off: bool = False
 
 
 def set_tag(
@@ -62,6 +63,15 @@ def set_tags(
     repository.set_tags(connection, [{"user_id": user_id, **row} for user_id in user_ids])
     body = Tagging(tag, source, expires_at)
     ledger.append(connection, [NewFact(Kind.TAG, new_id(at), tag, user, at, body) for user in user_ids], at)
+
+
+def take_off(connection: Connection, user_ids: Sequence[str], tag: str, source: str, at: datetime) -> int:
+    """Take a tag off users who carry it, and note it in the ledger; return from how many."""
+    carrying = repository.take_tags(connection, user_ids, tag, at)
+    body = Tagging(tag, source, taken_off=True)
+    facts = [NewFact(Kind.TAG, new_id(at), tag, user, at, body) for user in carrying]
+    ledger.append(connection, facts, at)
+    return len(facts)
 
 
 def rule_schema(specs: Specs) -> Schema:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from audiences import api as audiences_api
+from audiences import tags_api
 from audiences.identity import api as identity_api
 from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
@@ -45,6 +46,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         audiences_api.router(service.database, service.clock, service.audiences.memberships, people, lookup)
     )
+    app.include_router(tags_api.router(service.database, service.clock, people, lookup))
     app.include_router(selection_api.router(service.database, service.clock, service.audiences))
     app.include_router(
         identity_api.router(service.database, service.clock, service.identity, guard.source_of)

@@ -111,14 +111,6 @@ def grades(connection: Connection) -> Iterable[tuple[str, str, int]]:
     return [(row.score, row.user_id, row.rank) for row in connection.execute(query)]
 
 
-def forget(connection: Connection, users: Sequence[str]) -> int:
-    """Take users out of all scores; return how many rows went."""
-    return sum(
-        connection.execute(delete(table).where(table.c.user_id.in_(users))).rowcount
-        for table in (grants, holding, standings)
-    )
-
-
 def _standing(row: Any) -> Standing:
     fields = {name: getattr(row, name) for name in Standing.__struct_fields__}
     return Standing(**{**fields, "status": Status(row.status)})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -43,8 +43,3 @@ def keep(connection: Connection, lifecycle: str, stages: Mapping[str, tuple[str,
         ),
         rows,
     )
-
-
-def forget(connection: Connection, users: Sequence[str]) -> int:
-    """Take users out of all lifecycles; return how many rows went."""
-    return connection.execute(delete(standings).where(standings.c.user_id.in_(users))).rowcount

@@ -148,14 +148,6 @@ def counts(connection: Connection) -> dict[str, tuple[int, datetime | None]]:
     return {trigger: (number, last) for trigger, number, last in connection.execute(query)}
 
 
-def forget(connection: Connection, users: Sequence[str]) -> int:
-    """Take users out of all triggers; return how many rows went."""
-    return sum(
-        connection.execute(delete(table).where(table.c.user_id.in_(users))).rowcount
-        for table in (firings, waits)
-    )
-
-
 def _replace(
     connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
 ) -> None:
