@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from audiences.accounts.tables import account_members
 from audiences.consent.tables import consents
 from audiences.identity import repository as identity
 from audiences.identity.tables import (
@@ -36,7 +37,8 @@ def _leave_audiences(connection: Connection, whom: Erasing, _limit: int) -> int:
 
 PLACES: Sequence[Place] = [
     *deleted_from(
-        users, tags, grants, holding, score_standings, stage_standings, consents, firings, waits, traits
+        *(users, account_members, tags, grants, holding, score_standings, stage_standings),
+        *(consents, firings, waits, traits),
     ),
     Rows("audiences", [numbers, bitmaps, lists], _leave_audiences),
 ]

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from audiences import api as audiences_api
 from audiences import tags_api
+from audiences.accounts import api as accounts_api
 from audiences.identity import api as identity_api
 from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
@@ -51,6 +52,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         identity_api.router(service.database, service.clock, service.identity, guard.source_of)
     )
+    app.include_router(accounts_api.router(service.database, service.clock, service.identity))
     app.include_router(scores_api.router(service.database, service.selecting.scores))
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))

@@ -23,6 +23,9 @@ class Graph:
     def __init__(self, first_seen: Mapping[str, datetime], joins: Iterable[Join] = ()) -> None:
         self.first_seen = dict(first_seen)
         self._joins = {join.id: join for join in sorted(joins, key=_made)}
+        self._of: dict[str, list[Join]] = {}
+        for join in self._joins.values():
+            self._index(join)
         self._persons: dict[str, set[str]] = {}
         self._work_out()
 
@@ -57,7 +60,13 @@ class Graph:
         """
         members = self._persons[profile]
         pool = {one for one in members if is_known(one)} or members
-        commands = [join for join in self.joins if join.is_command and {join.profile, join.into} <= members]
+        commands = [
+            join
+            for one in members
+            for join in self._of.get(one, ())
+            if join.is_command and join.profile == one and join.into in members
+        ]
+        commands.sort(key=_made)
         if commands:
             end = commands[-1].into
             while further := [join.into for join in commands if join.profile == end]:
@@ -86,7 +95,7 @@ class Graph:
         seen, open_ = {start}, [start]
         while open_:
             here = open_.pop()
-            for join in self._joins.values():
+            for join in self._of.get(here, ()):
                 if join.is_command and join.profile == here and join.into not in seen:
                     seen.add(join.into)
                     open_.append(join.into)
@@ -98,12 +107,11 @@ class Graph:
         row = [one]
         while row and other not in came:
             here = row.pop(0)
-            for join in self._joins.values():
-                if here in (join.profile, join.into):
-                    there = join.other(here)
-                    if there not in came and self.same(there, one):
-                        came[there] = join
-                        row.append(there)
+            for join in self._of.get(here, ()):
+                there = join.other(here)
+                if there not in came and self.same(there, one):
+                    came[there] = join
+                    row.append(there)
         found: list[Join] = []
         step = came.get(other)
         while step is not None:
@@ -119,6 +127,7 @@ class Graph:
     def add(self, join: Join) -> None:
         """Let a join hold."""
         self._joins[join.id] = join
+        self._index(join)
         if self.same(join.profile, join.into) or self.holds_back(join):
             return
         if join.is_weak or not (self.users(join.profile) and self.users(join.into)):
@@ -129,7 +138,9 @@ class Graph:
 
     def remove(self, join_id: str) -> None:
         """Let a join hold no more."""
-        del self._joins[join_id]
+        join = self._joins.pop(join_id)
+        for end in (join.profile, join.into):
+            self._of[end] = [one for one in self._of[end] if one.id != join_id]
         self._work_out()
 
     def _work_out(self) -> None:
@@ -143,6 +154,10 @@ class Graph:
         for join in weak:
             if not self.holds_back(join):
                 self._unite(join)
+
+    def _index(self, join: Join) -> None:
+        for end in (join.profile, join.into):
+            self._of.setdefault(end, []).append(join)
 
     def _unite(self, join: Join) -> None:
         small, large = sorted((self._persons[join.profile], self._persons[join.into]), key=len)

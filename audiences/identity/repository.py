@@ -173,8 +173,12 @@ def members_of(connection: Connection, profile: str) -> list[str]:
 
 
 def joined_since(connection: Connection, revision: int) -> list[tuple[str, str, int]]:
-    """Return the profiles of all persons that changed after a revision: profile, canonical id, revision."""
-    query = select(joined_profiles).where(joined_profiles.c.revision > revision)
+    """Return all profiles of the persons that changed after a revision: profile, canonical id, revision."""
+    query = select(joined_profiles)
+    if revision:
+        # Of a person that changed at least one row did.
+        changed = select(joined_profiles.c.canonical).where(joined_profiles.c.revision > revision)
+        query = query.where(joined_profiles.c.canonical.in_(changed))
     return [(row.profile, row.canonical, row.revision) for row in connection.execute(query)]
 
 

@@ -10,6 +10,8 @@ import structlog
 from sqlalchemy import Connection
 
 from audiences import repository as users_repository
+from audiences.accounts import repository as accounts_repository
+from audiences.accounts.repository import Said
 from audiences.errors import UnknownUser
 from audiences.events import Event
 from audiences.identity import repository
@@ -87,6 +89,17 @@ class IdentityService:
         check_ids(event, self._region)
 
     def resolve(self, connection: Connection, events: Sequence[Event]) -> list[str]:
+        profiles = self._profiles_of(connection, events)
+        said = [
+            Said(event.account_id, profile, event.properties, event.occurred_at)
+            for event, profile in zip(events, profiles, strict=True)
+            if event.type == "group" and event.account_id
+        ]
+        if said:
+            accounts_repository.record(connection, said)
+        return profiles
+
+    def _profiles_of(self, connection: Connection, events: Sequence[Event]) -> list[str]:
         profiles: list[str | None] = [self._known.profile_of(event) for event in events]
         open_ = [event for event, profile in zip(events, profiles, strict=True) if profile is None]
         if open_:
@@ -287,11 +300,12 @@ def _persons(graph: Graph) -> dict[str, tuple[str, frozenset[str]]]:
 def _record_persons(
     connection: Connection, before: Mapping[str, tuple[str, frozenset[str]]], graph: Graph, revision: int
 ) -> None:
-    """Keep the persons that are others than before."""
+    """Keep the persons that are others than before: who goes by another id, and one row of each of them."""
     changed = {}
-    for profile, (canonical, members) in _persons(graph).items():
-        if before.get(profile, (profile, frozenset((profile,)))) != (canonical, members):
-            changed[profile] = canonical
+    for profile, now in _persons(graph).items():
+        then = before.get(profile, (profile, frozenset((profile,))))
+        if then != now and (then[0] != now[0] or profile == now[0]):
+            changed[profile] = now[0]
     repository.record_canonicals(connection, changed, revision)
 
 

@@ -1,0 +1,1 @@
+"""Accounts: the companies that users belong to, as messages of the type group say."""
