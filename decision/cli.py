@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from decision.wiring import Service
     from storage.turns import Borrower
 
-from decision import feature_commands, import_commands, key_commands, ledger_commands, user_commands
+from decision import (
+    audience_commands,
+    feature_commands,
+    import_commands,
+    key_commands,
+    ledger_commands,
+    user_commands,
+)
 from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
@@ -48,6 +55,7 @@ app.command()(doctor)
 app.command()(bench)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(key_commands.app, name="keys")
+app.add_typer(audience_commands.app, name="audiences")
 app.add_typer(import_commands.app, name="import")
 app.add_typer(user_commands.app, name="users")
 app.add_typer(feature_commands.app, name="features")

@@ -68,6 +68,7 @@ def checks() -> Mapping[str, Check]:
         "integrity": stores.integrity,
         "readers": stores.readers,
         "deliveries": stores.deliveries,
+        "audiences": stores.audiences,
         "snapshots": stores.snapshots,
         "online store": stores.online_store,
         "learner": machine.learner,

@@ -19,7 +19,7 @@ from audiences.selection import repository
 from audiences.selection.catalog import Catalog
 from audiences.selection.evaluation import People, holding
 from audiences.selection.repository import Numbered, State
-from audiences.selection.runs import Run
+from audiences.selection.runs import Run, latest
 from audiences.selection.service import Audiences
 from audiences.selection.sets import SetSpec
 from storage.engine import Database
@@ -55,7 +55,7 @@ class Looking:
         with self._database.read() as connection:
             catalog = self._audiences.catalogs.read(connection)
             live = repository.live(connection)
-            run = self._audiences.runs.latest(connection)
+            run = latest(connection)
             lists = repository.latest_lists(connection)
         last = self._run(run)
         return [self._told(catalog, spec, live, last, lists) for spec in catalog.specs.values()]

@@ -96,16 +96,6 @@ class Runs:
         now = self._clock.now()
         self._database.write(lambda connection: end(connection, run.id, status, now, problem))
 
-    def latest(self, connection: Connection, *, done: bool = False) -> Run | None:
-        """The run that began last, of all or of those that were done."""
-        query = select(*(runs.c[name] for name in _NAMES)).order_by(
-            runs.c.started_at.desc(), runs.c.id.desc()
-        )
-        if done:
-            query = query.where(runs.c.status == DONE)
-        row = connection.execute(query.limit(1)).first()
-        return None if row is None else Run(*row)
-
     def done(self, connection: Connection, limit: int = 100) -> list[Run]:
         """The runs that were done, latest first."""
         query = select(*(runs.c[name] for name in _NAMES)).where(runs.c.status == DONE)
@@ -152,6 +142,13 @@ class Runs:
         with self._database.read() as connection:
             row = connection.execute(select(runs.c.heartbeat_at).where(runs.c.id == run.id)).scalar()
         return row is not None and self._clock.now() - row > self.overdue_after
+
+
+def latest(connection: Connection) -> Run | None:
+    """The run that began last."""
+    query = select(*(runs.c[name] for name in _NAMES)).order_by(runs.c.started_at.desc(), runs.c.id.desc())
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else Run(*row)
 
 
 def check(connection: Connection, run: Run) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from audiences.feeds import HISTORY_READER, KINDS, PUSH_READER
+from audiences.selection.runs import FAILED, LOST, latest
 from decision.files import read_specs
 from decision.jobs import INTERVALS
 from decision.observe.findings import Finding, Subject, fail, ok, warn
@@ -97,6 +98,11 @@ def deliveries(subject: Subject) -> Finding:
     return _on_tables(subject, _deliveries)
 
 
+def audiences(subject: Subject) -> Finding:
+    """Audiences are evaluated, and no evaluation hangs."""
+    return _on_tables(subject, _audiences)
+
+
 def readers(subject: Subject) -> Finding:
     """Those who follow the ledger keep up, and the history belongs to this database."""
     return _on_tables(subject, _readers)
@@ -154,6 +160,24 @@ def _deliveries(connection: Connection, subject: Subject) -> Finding:
                 "see in the log why the job `deliver` does not run or fails",
             )
     return ok("nothing is late")
+
+
+def _audiences(connection: Connection, _subject: Subject) -> Finding:
+    run = latest(connection)
+    if run is None:
+        return ok("none were evaluated yet")
+    todo = "see in the log of the job `audiences` why; the next evaluation begins anew"
+    if run.overdue(datetime.now(UTC)):
+        return warn(
+            f"the evaluation begun at {run.started_at:%Y-%m-%d %H:%M} UTC was not heard of since "
+            f"{run.heartbeat_at:%H:%M}",
+            todo,
+        )
+    if run.status in {FAILED, LOST}:
+        return warn(f"the last evaluation is {run.status}: {run.problem}", todo)
+    return ok(
+        f"the last evaluation is {run.status}, of {run.users} users as of {run.as_of:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def _readers(connection: Connection, subject: Subject) -> Finding:

@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
+from audiences.selection.runs import Runs
 from decision import doctor
 from decision.demo.run import LIBRARY
 from decision.observe import machine, served, stores
 from decision.observe.findings import Finding, Subject, Verdict, ok
 from decision.settings import load_settings
 from delivery.tables import outbox
+from storage.clock import SimulatedClock
 from storage.engine import Database
 
 NOW = datetime.now(UTC)
@@ -137,6 +139,21 @@ def test_beside_an_open_database(subject: Subject) -> None:
     finally:
         database.close()
     assert stores.deliveries(subject).verdict == "ok"
+
+
+def test_an_evaluation_that_hangs_or_failed(subject: Subject) -> None:
+    assert stores.audiences(subject).verdict == "ok"
+    database = Database(subject.settings.url)
+    try:
+        long_ago = SimulatedClock(datetime.now(UTC) - timedelta(hours=1))
+        runs = Runs(database, long_ago)
+        run = runs.begin("full", NOW, 0, 0, "")
+        _wrong(stores.audiences(subject), "warn", "was not heard of since", "`audiences`")
+        runs.end(run, "failed", "no features were computed yet")
+        _wrong(stores.audiences(subject), "warn", "no features were computed yet", "`audiences`")
+        runs.end(runs.begin("full", NOW, 0, 0, ""), "done")
+    finally:
+        database.close()
 
 
 def test_a_history_of_another_time(subject: Subject) -> None:
