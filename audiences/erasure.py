@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from audiences.accounts.tables import account_members
 from audiences.consent.tables import consents
+from audiences.crm.tables import crm_objects
 from audiences.identity import repository as identity
 from audiences.identity.tables import (
     anonymous_profiles,
@@ -38,7 +39,7 @@ def _leave_audiences(connection: Connection, whom: Erasing, _limit: int) -> int:
 PLACES: Sequence[Place] = [
     *deleted_from(
         *(users, account_members, tags, grants, holding, score_standings, stage_standings),
-        *(consents, firings, waits, traits),
+        *(consents, firings, waits, traits, crm_objects),
     ),
     Rows("audiences", [numbers, bitmaps, lists], _leave_audiences),
 ]

@@ -18,6 +18,12 @@ NextplayError
     │   ├── FormOriginRefused     the page that sent it is not on the form's list
     │   ├── SubmissionReused      the submission's id was used for something else
     │   └── TooManySubmissions    too many from one address (retry can help)
+    ├── CrmError
+    │   ├── CrmDefinitionError    crm.yaml is wrong
+    │   ├── UnknownCrm            there is no CRM of that name
+    │   ├── WebhookRefused        a webhook is not signed, or was too long ago
+    │   ├── PayloadUnreadable     a webhook's body is no JSON object
+    │   └── MappingFailed         a payload does not have what the mapping asks for
     ├── TraitError                traits.yaml is wrong
     ├── ConsentRefused            a word of consent can't be recorded as it is
     ├── RowRefused                a row to import can't be taken as it is
@@ -129,6 +135,33 @@ class TooManySubmissions(FormError):
     status = 429
     code = "too-many-submissions"
     retry = True
+
+
+class CrmError(AudiencesError):
+    code = "crm"
+
+
+class CrmDefinitionError(CrmError):
+    code = "crm-definition"
+
+
+class UnknownCrm(CrmError):
+    status = 404
+    code = "unknown-crm"
+
+
+class WebhookRefused(CrmError):
+    status = 401
+    code = "webhook-refused"
+
+
+class PayloadUnreadable(CrmError):
+    status = 400
+    code = "payload-unreadable"
+
+
+class MappingFailed(CrmError):
+    code = "mapping-failed"
 
 
 class TraitError(AudiencesError):

@@ -10,6 +10,7 @@ from typing import get_args
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from audiences.crm.api import MAX_EXPORT_BYTES, MAX_WEBHOOK_BYTES
 from audiences.events import MessageType
 from audiences.forms.api import MAX_FORM_BYTES
 from audiences.selection.lists import MAX_BYTES as MAX_LIST_BYTES
@@ -23,7 +24,11 @@ LIMITS: Mapping[str, int] = {
     "/v1/batch": MAX_BATCH_BYTES,
 }
 # Of paths that begin so; what follows is a name.
-PREFIXES: Mapping[str, int] = {"/v1/forms/": MAX_FORM_BYTES}
+PREFIXES: Mapping[str, int] = {
+    "/v1/forms/": MAX_FORM_BYTES,
+    "/v1/webhooks/": MAX_WEBHOOK_BYTES,
+    "/v1/crm/": MAX_EXPORT_BYTES,
+}
 # Files of users, whose route has the audience's name in it.
 _LISTS = re.compile(r"/v1/audiences/[^/]+/(list|test)")
 DEFAULT_LIMIT = 1024 * 1024

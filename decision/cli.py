@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 from decision import (
     audience_commands,
+    crm_commands,
     feature_commands,
     import_commands,
     key_commands,
@@ -59,6 +60,7 @@ app.add_typer(audience_commands.app, name="audiences")
 app.add_typer(import_commands.app, name="import")
 app.add_typer(user_commands.app, name="users")
 app.add_typer(feature_commands.app, name="features")
+app.add_typer(crm_commands.app, name="crm")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

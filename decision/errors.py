@@ -6,6 +6,7 @@ NextplayError
     ├── BadRequest    a request's body can't be understood
     ├── UnknownJob    a job was asked for that does not exist
     ├── ServiceRefused  the service that a command asked did not do it
+    ├── CrmDiffers    a CRM's export and what is held of it do not agree
     ├── RowsRefused   some rows of a file were not imported
     ├── JobsLost      the process of the jobs is not there (retry can help)
     ├── PortInUse     the service can't listen where it should
@@ -45,6 +46,10 @@ class ServiceRefused(DecisionError):
     def __init__(self, text: str, *, busy: bool = False) -> None:
         super().__init__(text)
         self.busy = busy
+
+
+class CrmDiffers(DecisionError):
+    code = "crm-differs"
 
 
 class RowsRefused(DecisionError):

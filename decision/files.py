@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiences.crm.definitions import CrmSource, owners_in, read_crm
 from audiences.definitions import Definitions, read_definitions
 from audiences.forms.definitions import FormSpec, read_forms
 from audiences.rules import Schema
@@ -47,6 +48,7 @@ class LibraryFiles:
     lifecycles: Sequence[Lifecycle]
     triggers: Triggers
     forms: Mapping[str, FormSpec]
+    crm: Mapping[str, CrmSource]
     owners: Mapping[str, str]
     policy: PolicySpec
     vocabularies: Mapping[str, Sequence[str]]
@@ -77,7 +79,7 @@ def read_files(folder: Path) -> LibraryFiles:
         ScoreError: the scores are wrong.
         StageError: the lifecycles are wrong.
         TriggerError: the triggers are wrong, or name what does not exist.
-        FormDefinitionError, TraitError: the forms or the owners of traits are wrong.
+        FormDefinitionError, CrmDefinitionError, TraitError: forms, CRMs or the owners of traits are wrong.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
     """
     if not folder.is_dir():
@@ -100,7 +102,8 @@ def read_files(folder: Path) -> LibraryFiles:
     )
     triggers = read_triggers(folder / "triggers.yaml", specs.events, known)
     forms = read_forms(folder / "forms.yaml")
-    owners = read_owners(folder / "traits.yaml", {})
+    crm = read_crm(folder / "crm.yaml")
+    owners = read_owners(folder / "traits.yaml", owners_in(folder / "crm.yaml", crm))
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     problems = [
@@ -123,6 +126,7 @@ def read_files(folder: Path) -> LibraryFiles:
         lifecycles=lifecycles,
         triggers=triggers,
         forms=forms,
+        crm=crm,
         owners=owners,
         policy=policy,
         vocabularies=vocabularies,

@@ -1,15 +1,22 @@
-"""What comes in and whom it is about: events, consent, forms; put together for one service."""
+"""What comes in and whom it is about: events, consent, forms, CRMs; put together for one service."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from fastapi import FastAPI
 
 from audiences.consent import api as consent_api
 from audiences.consent.service import Consents
+from audiences.crm import api as crm_api
+from audiences.crm.reconcile import Report, reconcile
+from audiences.crm.service import Crm
+from audiences.crm.signatures import Signatures
 from audiences.forms import api as forms_api
 from audiences.forms.service import Forms
 from audiences.identity.people import PersonsProfiles
 from audiences.identity.service import IdentityService
+from audiences.importing.reader import Row
 from audiences.intake.intake import Intake
 from audiences.traits import api as traits_api
 from audiences.traits.service import Traits
@@ -17,6 +24,7 @@ from decision import problems
 from decision.address_key import open_address_hash
 from decision.files import LibraryFiles
 from decision.settings import Settings
+from decision.webhook_secrets import webhook_secrets
 from storage.clock import Clock
 from storage.engine import Database
 
@@ -35,7 +43,8 @@ class Incoming:
         """Open them.
 
         Raises:
-            ConfigurationError: the key that addresses are hashed under is not the database's.
+            ConfigurationError: the key that addresses are hashed under is not the database's, or the secrets
+                of webhooks can't be read.
         """
         self._database = database
         self._clock = clock
@@ -44,10 +53,18 @@ class Incoming:
         self.traits = Traits(database, files.owners, profiles)
         self.intake = Intake(database, identities=identity, traits=self.traits)
         self.consents = Consents(database, clock, addresses, profiles)
+        self.crm = Crm(database, clock, self.intake, files.crm)
+        self._signatures = Signatures(webhook_secrets(settings))
         self.forms = Forms(database, clock, self.intake, files.forms, addresses.derive("forms"), region)
 
+    def reconcile(self, source: str, rows: Iterable[Row]) -> Report:
+        """Compare a CRM's export with what is held of it (see `audiences.crm.reconcile`)."""
+        with self._database.read() as connection:
+            return reconcile(connection, self.crm.source(source), rows, self.traits, self._clock.now())
+
     def add_routes(self, app: FastAPI) -> None:
-        """Add the routes of consent, traits and forms."""
+        """Add the routes of consent, traits, forms and CRMs."""
         app.include_router(consent_api.router(self._database, self._clock, self.consents))
         app.include_router(traits_api.router(self.traits))
+        crm_api.add_crm_routes(app, self.crm, self._signatures, self.reconcile)
         forms_api.add_form_routes(app, self.forms, problems.of_error)

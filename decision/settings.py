@@ -49,6 +49,10 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = None
     # Under which addresses of the suppression list are hashed; none: the key in the data folder.
     address_key: SecretStr | None = Field(default=None, min_length=16)
+    # Secrets that webhooks of each CRM are signed with; several of one count, so that one can be replaced.
+    webhook_secrets: dict[str, list[SecretStr]] = {}
+    # A JSON file of the same form, for secrets that a store puts there.
+    webhook_secrets_file: Path | None = None
     # Where phone numbers without a country code are from, for example DE.
     # What identities of a kind may do, where that is not the default of `audiences.identity.models`.
     identities: dict[str, KindRule] = {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -52,8 +52,3 @@ def of_users(
         Trait(row.user_id, row.name, msgspec.json.decode(row.value), row.source, row.at)
         for row in connection.execute(query.order_by(traits.c.name, traits.c.source, traits.c.user_id))
     ]
-
-
-def forget(connection: Connection, user_ids: Sequence[str]) -> None:
-    """Delete what is kept of users; for erasure."""
-    connection.execute(delete(traits).where(traits.c.user_id.in_(user_ids)))

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from audiences.consent.tables import consents
+from audiences.crm.tables import crm_objects
 from audiences.identity.tables import identities
 from audiences.scores.tables import grants, holding, standings
 from audiences.service import set_tag
@@ -134,6 +135,10 @@ class Shop:
             connection.execute(insert(identities), {**identity, "first_seen_at": now, "source": "test"})
             trait = {"name": "city", "source": "test", "value": f'"of {user}"', "at": now}
             connection.execute(insert(traits), {"user_id": user, **trait})
+            told = {"source": "acme", "type": "deal", "object_id": f"deal of {user}", "updated_at": now}
+            connection.execute(
+                insert(crm_objects), {"user_id": user, **told, "digest": "d", "fields": f'{{"to": "{user}"}}'}
+            )
             trigger = {"trigger": "t", "user_id": user}
             connection.execute(insert(firings), {**trigger, "fired_at": now})
             silence = {"cause": f"{user}:order:1", "caused_at": now, "due_at": now + timedelta(days=90)}
@@ -186,7 +191,7 @@ def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
     tables = {
         "users", "audience_numbers", "tags", "consents", "score_grants", "score_holding", "score_standings",
         "stage_standings", "identities", "uses", "answers", "facts", "reward_windows", "coupons",
-        "enrolments", "trigger_firings", "trigger_waits", "traits",
+        "enrolments", "trigger_firings", "trigger_waits", "traits", "crm_objects",
     }  # fmt: skip
     assert tables <= everywhere
     assert {"features", "mailbox", "history", "snapshots"} <= everywhere
