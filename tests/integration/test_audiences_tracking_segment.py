@@ -25,7 +25,7 @@ from decision.demo.run import LIBRARY
 from decision.observe.metrics import REGISTRY
 from decision.settings import Settings
 from decision.wiring import Service
-from storage import ledger, writer
+from storage import ledger, sqlite_writer
 from storage.ledger import Fact, Kind
 from storage.writer import Lane
 
@@ -144,7 +144,7 @@ def test_a_wrong_key_is_told_to_the_error_handler(pointed: Pointed, user: str) -
 def test_a_client_waits_while_too_much_is_to_be_written_and_loses_nothing(
     pointed: Pointed, user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "QUEUE_ROWS", 60)
+    monkeypatch.setattr(sqlite_writer, "QUEUE_ROWS", 60)
     refused = _refused()
     database = pointed.service.database
     go_on, begun = threading.Event(), threading.Event()
