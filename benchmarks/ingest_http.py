@@ -23,7 +23,7 @@ from storage.ids import new_id
 if TYPE_CHECKING:
     from decision.wiring import Service
 
-EVENTS = 20_000
+EVENTS = 10_000
 BATCH = 100
 # Batches that wait for their answer at once: both ways keep the writer as busy.
 UNDER_WAY = 8
