@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from audiences.accounts.tables import account_members
 from audiences.consent.tables import consents
 from audiences.crm.tables import crm_objects
 from audiences.identity.tables import identities
@@ -133,6 +134,8 @@ class Shop:
             connection.execute(insert(standings), {"user_id": user, "score": "s", **standing})
             identity = {"kind": "email", "value": f"{user}@example.org", "profile": user, "verified": True}
             connection.execute(insert(identities), {**identity, "first_seen_at": now, "source": "test"})
+            member = {"account_id": "acme", "user_id": user, "since": now, "named_at": now}
+            connection.execute(insert(account_members), member)
             trait = {"name": "city", "source": "test", "value": f'"of {user}"', "at": now}
             connection.execute(insert(traits), {"user_id": user, **trait})
             told = {"source": "acme", "type": "deal", "object_id": f"deal of {user}", "updated_at": now}
@@ -191,7 +194,7 @@ def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
     tables = {
         "users", "audience_numbers", "tags", "consents", "score_grants", "score_holding", "score_standings",
         "stage_standings", "identities", "uses", "answers", "facts", "reward_windows", "coupons",
-        "enrolments", "trigger_firings", "trigger_waits", "traits", "crm_objects",
+        "enrolments", "trigger_firings", "trigger_waits", "traits", "crm_objects", "account_members",
     }  # fmt: skip
     assert tables <= everywhere
     assert {"features", "mailbox", "history", "snapshots"} <= everywhere
