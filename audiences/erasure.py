@@ -20,6 +20,7 @@ from audiences.identity.tables import (
     joins,
     shared_identities,
 )
+from audiences.machines.tables import held_clicks
 from audiences.scores.tables import grants, holding
 from audiences.scores.tables import standings as score_standings
 from audiences.selection import repository as selection
@@ -39,7 +40,7 @@ def _leave_audiences(connection: Connection, whom: Erasing, _limit: int) -> int:
 PLACES: Sequence[Place] = [
     *deleted_from(
         *(users, account_members, tags, grants, holding, score_standings, stage_standings),
-        *(consents, firings, waits, traits, crm_objects),
+        *(consents, firings, waits, traits, crm_objects, held_clicks),
     ),
     Rows("audiences", [numbers, bitmaps, lists], _leave_audiences),
 ]

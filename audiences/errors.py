@@ -39,6 +39,8 @@ NextplayError
     ├── RunEnded                  an evaluation was ended before it was done
     ├── RunOverdue                an evaluation was not heard of for too long and was given up
     ├── TagNotThere               a tag can't be taken off who does not carry it
+    ├── PlanError                 a file of the tracking plan, or of what machines are, is wrong
+    ├── NotAside                  no event of this id is set aside, or it was taken in since
     ├── ScoreError                a score's definition is wrong
     ├── UnknownScore              there is no score of that name, or this user has none
     ├── NotHandedOver             sales can't answer what was not handed over
@@ -233,6 +235,15 @@ class RunOverdue(AudiencesError):
 class TagNotThere(AudiencesError):
     status = 404
     code = "tag-not-there"
+
+
+class PlanError(AudiencesError):
+    code = "tracking-plan"
+
+
+class NotAside(AudiencesError):
+    status = 404
+    code = "not-set-aside"
 
 
 class ScoreError(AudiencesError):

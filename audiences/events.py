@@ -70,7 +70,8 @@ class EventBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AsideBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the ledger keeps of an event that was set aside: all of it, and why."""
+    """What the ledger keeps of an event that was set aside: all of it, and why; `past` if it was imported."""
 
     event: Event
     reason: str
+    past: bool = False

@@ -40,7 +40,14 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI)
     problems.install(app)
     health.add_routes(app, service)
-    tracking_api.add_routes(app, service.intake, service.clock, guard.source_of, metrics.events)
+    tracking_api.add_routes(
+        app,
+        service.intake,
+        service.clock,
+        guard.source_of,
+        metrics.events,
+        service.incoming.events.refusals.add,
+    )
     decision_api.add_decide_route(app, service.decider)
     service.incoming.add_routes(app)
     people, lookup = service.identity.people, service.identity.lookup

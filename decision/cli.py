@@ -29,6 +29,8 @@ from decision import (
     import_commands,
     key_commands,
     ledger_commands,
+    plan_commands,
+    quarantine_commands,
     user_commands,
 )
 from decision.bench_command import bench
@@ -37,6 +39,7 @@ from decision.errors import PortInUse
 from decision.logs import configure
 from decision.observe import traces
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
+from decision.quality_command import quality
 from decision.settings import Settings, load_settings
 from feature_repo.errors import FeatureRepositoryError
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
@@ -54,10 +57,13 @@ _REQUESTS_SHARE = 0.6
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 app.command()(doctor)
 app.command()(bench)
+app.command()(quality)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(audience_commands.app, name="audiences")
 app.add_typer(import_commands.app, name="import")
+app.add_typer(plan_commands.app, name="plan")
+app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(user_commands.app, name="users")
 app.add_typer(feature_commands.app, name="features")
 app.add_typer(crm_commands.app, name="crm")

@@ -69,6 +69,7 @@ def checks() -> Mapping[str, Check]:
         "readers": stores.readers,
         "deliveries": stores.deliveries,
         "audiences": stores.audiences,
+        "feeds": stores.feeds,
         "snapshots": stores.snapshots,
         "online store": stores.online_store,
         "learner": machine.learner,

@@ -17,13 +17,14 @@ from audiences.forms.service import Forms
 from audiences.identity.people import PersonsProfiles
 from audiences.identity.service import IdentityService
 from audiences.importing.reader import Row
-from audiences.intake.intake import Intake
 from audiences.traits import api as traits_api
 from audiences.traits.service import Traits
 from decision import problems
 from decision.address_key import open_address_hash
+from decision.events_in import EventsIn
 from decision.files import LibraryFiles
 from decision.settings import Settings
+from decision.used_properties import used_properties
 from decision.webhook_secrets import webhook_secrets
 from storage.clock import Clock
 from storage.engine import Database
@@ -45,13 +46,15 @@ class Incoming:
         Raises:
             ConfigurationError: the key that addresses are hashed under is not the database's, or the secrets
                 of webhooks can't be read.
+            PlanError: a file of the tracking plan is wrong.
         """
         self._database = database
         self._clock = clock
         addresses, profiles = open_address_hash(settings), PersonsProfiles()
         region = settings.phone_region or None
         self.traits = Traits(database, files.owners, profiles)
-        self.intake = Intake(database, identities=identity, traits=self.traits)
+        self.events = EventsIn(database, clock, settings, identity, self.traits, used_properties(files))
+        self.intake = self.events.intake
         self.consents = Consents(database, clock, addresses, profiles)
         self.crm = Crm(database, clock, self.intake, files.crm)
         self._signatures = Signatures(webhook_secrets(settings))
@@ -63,7 +66,8 @@ class Incoming:
             return reconcile(connection, self.crm.source(source), rows, self.traits, self._clock.now())
 
     def add_routes(self, app: FastAPI) -> None:
-        """Add the routes of consent, traits, forms and CRMs."""
+        """Add the routes of what stands before the ledger, of consent, traits, forms and CRMs."""
+        self.events.add_routes(app)
         app.include_router(consent_api.router(self._database, self._clock, self.consents))
         app.include_router(traits_api.router(self.traits))
         crm_api.add_crm_routes(app, self.crm, self._signatures, self.reconcile)

@@ -14,6 +14,9 @@ import structlog
 
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
+from audiences.liveness.service import Liveness
+from audiences.machines.service import MachineEvents
+from audiences.quality.service import Quality
 from audiences.selection.service import Audiences
 from decision.errors import UnknownJob
 from decision.health import unavailable
@@ -38,6 +41,9 @@ INTERVALS: Mapping[str, float] = {
     "push": 0.5,
     "scores": 0.5,
     "triggers": 0.5,
+    "machines": 2.0,
+    "quality": 10.0,
+    "liveness": 60.0,
     "reward": 10.0,
     "learn": 60.0,
     "ledger": 60.0,
@@ -90,6 +96,9 @@ class Jobs:
         features: FeatureRepository,
         audiences: Audiences,
         selecting: Selecting,
+        machines: MachineEvents,
+        quality: Quality,
+        liveness: Liveness,
         delivery: Delivery,
         rewards: RewardService,
         training: Training,
@@ -114,6 +123,9 @@ class Jobs:
         self._features = features
         self._audiences = audiences
         self._selecting = selecting
+        self._machines = machines
+        self._quality = quality
+        self._liveness = liveness
         self._delivery = delivery
         self._rewards = rewards
         self._training = training
@@ -127,6 +139,9 @@ class Jobs:
             "audiences": self._select,
             "scores": self._score,
             "triggers": self._trigger,
+            "machines": self._settle_clicks,
+            "quality": self._count_properties,
+            "liveness": self._watch_sources,
             "deliver": self._deliver,
             "reward": self._reward,
             "learn": self._learn,
@@ -219,6 +234,16 @@ class Jobs:
 
     def _trigger(self) -> Report:
         return {"fired": self._selecting.trigger()}
+
+    def _settle_clicks(self) -> Report:
+        settled = self._machines.settle(self._clock.now())
+        return {"people": settled.people, "machines": settled.machines}
+
+    def _count_properties(self) -> Report:
+        return {"events": self._quality.run()}
+
+    def _watch_sources(self) -> Report:
+        return dict(self._liveness.run(self._clock.now()))
 
     def _deliver(self) -> Report:
         done: dict[str, int] = msgspec.to_builtins(self._delivery.run_until_idle())

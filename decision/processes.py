@@ -27,7 +27,19 @@ _log = structlog.get_logger(__name__)
 
 API = "api"
 # Jobs that one process at a time may run: they move a cursor, or write what can be written once only.
-SINGLETONS = ("push", "features", "audiences", "scores", "triggers", "reward", "learn", "ledger")
+SINGLETONS = (
+    "push",
+    "features",
+    "audiences",
+    "scores",
+    "triggers",
+    "machines",
+    "quality",
+    "liveness",
+    "reward",
+    "learn",
+    "ledger",
+)
 JOBS = ("deliver", *SINGLETONS)
 ROLES = (API, *JOBS)
 

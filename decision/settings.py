@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,11 @@ class Settings(BaseSettings):
     webhook_secrets: dict[str, list[SecretStr]] = {}
     # A JSON file of the same form, for secrets that a store puts there.
     webhook_secrets_file: Path | None = None
-    # Where phone numbers without a country code are from, for example DE.
     # What identities of a kind may do, where that is not the default of `audiences.identity.models`.
     identities: dict[str, KindRule] = {}
+    # An event that arrives so much later than it happened counts as late.
+    late_after: timedelta = Field(default=timedelta(hours=1), ge=timedelta(0))
+    # Where phone numbers without a country code are from, for example DE.
     phone_region: str = Field(default="", pattern="^([A-Z]{2})?$")
 
     @field_validator("clock")

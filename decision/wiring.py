@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
+from audiences.liveness.service import Liveness
 from audiences.scores.service import Scores
 from audiences.selection.service import Audiences
 from audiences.selection.standing import Standing
@@ -208,6 +209,9 @@ class Service:
                     features=self.features,
                     audiences=self.audiences,
                     selecting=self.selecting,
+                    machines=self.incoming.events.machine_events_of(fences["machines"].database),
+                    quality=self.incoming.events.quality_of(fences["quality"].database),
+                    liveness=Liveness(fences["liveness"].database),
                     delivery=delivery,
                     rewards=RewardService(fences["reward"].database, self.identity.people),
                     training=self.training,
@@ -223,6 +227,7 @@ class Service:
 
     def start(self) -> None:
         """Follow what others publish, and start the jobs unless the settings leave them to be asked for."""
+        self.incoming.events.start()
         if self._follower is not None:
             self._follower.start()
         if self.settings.schedule:
@@ -246,6 +251,7 @@ class Service:
         ended = self._schedule.stop(seconds * (1 - _RESERVE))
         if ended.jobs:
             _log.warning("jobs did not end in time; they go on when they run again", jobs=ended.jobs)
+        self.incoming.events.stop()
         if self._follower is not None:
             self._follower.stop()
         if self._keeper is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, true, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from audiences.events import EventBody
@@ -86,8 +86,31 @@ def open_windows(connection: Connection, after: int, windows: Sequence[Window], 
     return True
 
 
-def due_windows(connection: Connection, now: datetime, *, limit: int) -> list[Window]:
+class Held(NamedTuple):
+    """Windows of a playbook's version that closed after `since` are not to mature yet."""
+
+    playbook: str
+    version: int
+    since: datetime
+
+
+def due_plans(connection: Connection, now: datetime) -> list[tuple[str, int]]:
+    """Return the playbooks and versions of which unmatured windows closed at or before `now`."""
+    query = (
+        select(reward_windows.c.playbook, reward_windows.c.playbook_version)
+        .where(reward_windows.c.matured.is_(False), reward_windows.c.closes_at <= now)
+        .where(reward_windows.c.playbook_version.is_not(None))
+        .distinct()
+    )
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def due_windows(
+    connection: Connection, now: datetime, *, limit: int, held: Sequence[Held] = ()
+) -> list[Window]:
     """Return unmatured windows that closed at or before `now`, those first that closed first.
+
+    Those that are `held` are left out; doing nothing is not held, for it waits for no event.
 
     The order is by what happened and not by ids alone, which are random, so that equal histories give
     rewards, and learning, in equal order.
@@ -98,6 +121,15 @@ def due_windows(connection: Connection, now: datetime, *, limit: int) -> list[Wi
         .order_by(reward_windows.c.closes_at, reward_windows.c.user_id, reward_windows.c.decision_id)
         .limit(limit)
     )
+    for one in held:
+        query = query.where(
+            or_(
+                reward_windows.c.playbook.is_distinct_from(one.playbook),
+                reward_windows.c.playbook_version.is_distinct_from(one.version),
+                reward_windows.c.closes_at <= one.since,
+                reward_windows.c.arm == DO_NOTHING,
+            )
+        )
     return [_window(row) for row in connection.execute(query)]
 
 

@@ -10,9 +10,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from audiences.identity.people import EveryoneAlone, People
+from audiences.liveness.repository import silent_since
 from learning import repository
 from learning.plans import Plans
-from learning.repository import REWARD_LABEL, Window
+from learning.repository import REWARD_LABEL, Held, Window
 from learning.rewards import Decided, Mature, Outcome, Reward, credit, reward
 from playbooks.decision import Decision
 from playbooks.models import DO_NOTHING
@@ -43,7 +44,8 @@ class RewardService:
         """Record the reward of every decision whose window closed at or before `now`.
 
         May be stopped anywhere and called again: a decision is credited once. Events that are recorded
-        after their decision matured no longer count.
+        after their decision matured no longer count; so while the feed of a goal's event is silent, windows
+        that closed after it fell silent wait until it has caught up (`audiences.liveness`).
 
         Returns:
             How many rewards were recorded.
@@ -53,11 +55,21 @@ class RewardService:
         total = 0
         while True:
             with self._database.read() as connection:
-                due = repository.due_windows(connection, now, limit=_PIECE)
+                held = self._held(connection, now)
+                due = repository.due_windows(connection, now, limit=_PIECE, held=held)
             if not due:
                 return total
             total += self._credit(due, now)
             reached("reward.recorded")
+
+    def _held(self, connection: Connection, now: datetime) -> list[Held]:
+        """Return which windows wait for a feed that is silent."""
+        silent = silent_since(connection)
+        if not silent:
+            return []
+        due = repository.due_plans(connection, now)
+        events = {(playbook, version): self._plans.goal(playbook, version).event for playbook, version in due}
+        return [Held(*plan, silent[event]) for plan, event in events.items() if event in silent]
 
     def _open_windows(self) -> bool:
         with self._database.read() as connection:

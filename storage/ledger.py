@@ -161,9 +161,18 @@ def get(connection: Connection, kind: Kind, fact_id: str) -> Fact | None:
 
 
 def known(connection: Connection, kinds: Collection[Kind], ids: Sequence[str]) -> dict[str, Fact]:
-    """Return those facts of some kinds that have one of these ids, by id."""
+    """Return those facts of some kinds that have one of these ids, by id.
+
+    Of several under one id it is the fact whose kind is named first.
+    """
+    ranks = {kind: rank for rank, kind in enumerate(kinds)}
     query = columns().where(facts.c.kind.in_([kind.value for kind in kinds]), facts.c.id.in_(ids))
-    return {fact.id: fact for fact in map(fact_of, connection.execute(query))}
+    found: dict[str, Fact] = {}
+    for fact in map(fact_of, connection.execute(query)):
+        other = found.get(fact.id)
+        if other is None or ranks[fact.kind] < ranks[other.kind]:
+            found[fact.id] = fact
+    return found
 
 
 def of_user(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
@@ -33,9 +34,9 @@ from storage.writer import TURN_ROWS, Lane
 
 # Users and identities are written beside their events; together they must fit one turn of the writer.
 EVENTS_PER_WRITE = TURN_ROWS // 2
-# A message id counts once over all of these.
-_TAKEN = (Kind.EVENT, Kind.PAST_EVENT, Kind.MACHINE_EVENT, Kind.QUARANTINED)
 _COUNTED = (Kind.EVENT, Kind.PAST_EVENT)
+# A message id counts once over all of these.
+_TAKEN = (*_COUNTED, Kind.MACHINE_EVENT, Kind.QUARANTINED)
 
 
 class Outcome(StrEnum):
@@ -136,23 +137,54 @@ class Intake:
         """To be called after the commit of a transaction in which `record` was called."""
         self._identities.committed()
 
-    def _judge(self, event: Event, *, past: bool) -> Judged:
+    def release(self, aside: Sequence[AsideBody], now: datetime, *, people: bool = False) -> list[Taken]:
+        """Take in events that were set aside, if they fit by now, and wait until that is durable.
+
+        Ids and times of what happened stay; those that do not fit stay where they are, for the reason given.
+
+        Args:
+            now: when they are recorded.
+            people: people did them, whatever was thought of them before.
+        """
+        outcomes: list[Taken] = []
+        for past in (False, True):
+            some = [one.event for one in aside if one.past is past]
+            for at in range(0, len(some), EVENTS_PER_WRITE):
+                share = some[at : at + EVENTS_PER_WRITE]
+                judged = [self._judge(event, past=past, person=people) for event in share]
+                work = partial(self.record, judged=judged, past=past, released_at=now)
+                outcomes += self._database.write(work, rows=2 * len(judged))
+                self.committed()
+        return outcomes
+
+    def _judge(self, event: Event, *, past: bool, person: bool = False) -> Judged:
         event, problem = self._plan.check(event)
         if problem:
-            return Judged(event, Kind.QUARANTINED, problem)
-        if reason := self._machines.why(event):
-            return Judged(event, Kind.MACHINE_EVENT, reason)
-        return Judged(event, Kind.PAST_EVENT if past else Kind.EVENT)
+            return Judged(event, Kind.QUARANTINED, problem, past)
+        if not person and (reason := self._machines.why(event)):
+            return Judged(event, Kind.MACHINE_EVENT, reason, past)
+        return Judged(event, Kind.PAST_EVENT if past else Kind.EVENT, past=past)
 
-    def record(self, connection: Connection, judged: Sequence[Judged], *, past: bool = False) -> list[Taken]:
-        """Record judged events, at most `EVENTS_PER_WRITE`, in the caller's transaction."""
+    def record(
+        self,
+        connection: Connection,
+        judged: Sequence[Judged],
+        *,
+        past: bool = False,
+        released_at: datetime | None = None,
+    ) -> list[Taken]:
+        """Record judged events, at most `EVENTS_PER_WRITE`, in the caller's transaction.
+
+        Args:
+            released_at: now, if they had been set aside.
+        """
         known = ledger.known(connection, _TAKEN, [one.event.event_id for one in judged])
         first: dict[str, Judged] = {}
         for one in judged:
             earlier = known.get(one.event.event_id)
-            if earlier is None or (earlier.kind is Kind.QUARANTINED and one.kind is not Kind.QUARANTINED):
+            if earlier is None or _replaces(one, earlier, released=released_at is not None):
                 first.setdefault(one.event.event_id, one)
-        recorded = self._record(connection, list(first.values()), past=past)
+        recorded = self._record(connection, list(first.values()), released_at, past=past)
         outcomes = []
         for one in judged:
             taken = self._outcome(one, known.get(one.event.event_id), first, recorded)
@@ -160,11 +192,13 @@ class Intake:
             recorded.discard(taken.event_id)
             outcomes.append(taken)
         self._arrivals.add(
-            connection, [one.event for one in judged], [taken.outcome for taken in outcomes], past=past
+            connection, judged, [taken.outcome for taken in outcomes], released=released_at is not None
         )
         return outcomes
 
-    def _record(self, connection: Connection, fresh: Sequence[Judged], *, past: bool) -> set[str]:
+    def _record(
+        self, connection: Connection, fresh: Sequence[Judged], released_at: datetime | None, *, past: bool
+    ) -> set[str]:
         """Record events that are not known; return the ids of those that nobody else recorded meanwhile."""
         counted = [one for one in fresh if one.kind in _COUNTED]
         aside = [one for one in fresh if one.kind not in _COUNTED]
@@ -178,7 +212,7 @@ class Intake:
             for one, event, profile in zip(counted, events, profiles, strict=True)
         ]
         new += [_aside(one) for one in aside]
-        recorded = ledger.append_unless_known(connection, new, fresh[0].event.received_at)
+        recorded = ledger.append_unless_known(connection, new, released_at or fresh[0].event.received_at)
         repository.add_users(
             connection,
             [
@@ -208,6 +242,13 @@ class Intake:
         )
 
 
+def _replaces(one: Judged, earlier: Fact, *, released: bool) -> bool:
+    """Whether an event is to be kept beside a fact of the same id that was set aside."""
+    if earlier.kind is Kind.QUARANTINED:
+        return one.kind is not Kind.QUARANTINED
+    return released and earlier.kind is Kind.MACHINE_EVENT and one.kind in _COUNTED
+
+
 def _counted(kind: Kind, event: Event, profile: str) -> NewFact:
     body = EventBody(dict(event.properties), event.type, dict(event.context), event.source, event.account_id)
     return NewFact(kind, event.event_id, event.name, profile, event.occurred_at, body)
@@ -215,7 +256,7 @@ def _counted(kind: Kind, event: Event, profile: str) -> NewFact:
 
 def _aside(one: Judged) -> NewFact:
     event = one.event
-    body = AsideBody(event, one.reason)
+    body = AsideBody(event, one.reason, one.past)
     return NewFact(one.kind, event.event_id, event.name, event.user_id or None, event.occurred_at, body)
 
 

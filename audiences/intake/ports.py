@@ -14,11 +14,12 @@ from storage.ledger import Kind
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """An event and as what it is to be kept; `reason` says why it is set aside."""
+    """An event and as what it is to be kept; `reason` says why it is set aside, `past` if it was imported."""
 
     event: Event
     kind: Kind
     reason: str = ""
+    past: bool = False
 
 
 class TrackingPlan(Protocol):
@@ -74,9 +75,9 @@ class Arrivals(Protocol):
     """Counts what came in, in the transaction that records it."""
 
     def add(
-        self, connection: Connection, events: Sequence[Event], outcomes: Sequence[str], *, past: bool
+        self, connection: Connection, judged: Sequence[Judged], outcomes: Sequence[str], *, released: bool
     ) -> None:
-        """Count events and what became of each."""
+        """Count events and what became of each; `released`: they were counted when they were set aside."""
         ...
 
 
@@ -121,6 +122,6 @@ class Uncounted:
     """Counts nothing."""
 
     def add(
-        self, connection: Connection, events: Sequence[Event], outcomes: Sequence[str], *, past: bool
+        self, connection: Connection, judged: Sequence[Judged], outcomes: Sequence[str], *, released: bool
     ) -> None:
         pass

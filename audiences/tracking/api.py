@@ -30,18 +30,26 @@ _encode = msgspec.json.Encoder().encode
 
 
 def add_routes(
-    app: FastAPI, intake: Intake, clock: Clock, source: Callable[[Request], str], count: Count
+    app: FastAPI,
+    intake: Intake,
+    clock: Clock,
+    source: Callable[[Request], str],
+    count: Count,
+    refuse: Callable[[str, int], None],
 ) -> None:
     """Add the tracking routes.
 
     Args:
         source: names who sends a request.
         count: told of each answer.
+        refuse: told by source of how many messages were refused before they reached the intake.
     """
 
     async def batch(request: Request) -> Response:
         body = await bodies.read(request, MAX_BATCH_BYTES)
         parsed = parse_batch(body, clock.now(), source(request))
+        if parsed.refused:
+            refuse(source(request), len(parsed.refused))
         taken = await _taken(intake, parsed.events)
         return _respond(answer(taken, parsed.indices, parsed.refused), count)
 
@@ -52,6 +60,7 @@ def add_routes(
                 event = parse_message(body, clock.now(), source(request), type_=type_)
             except AudiencesError as error:
                 count(Answer(0, 0, refused=[Refusal(0, None, str(error))]))
+                refuse(source(request), 1)
                 raise
             taken = await _taken(intake, [event])
             response = _respond(answer(taken, [0], []), count)

@@ -53,6 +53,7 @@ EVENTS = Counter(
     ("result",),
     registry=REGISTRY,
 )
+EVENTS_LATE = Counter("nextplay_events_late", "Accepted events that arrived late.", registry=REGISTRY)
 TURN_SECONDS = Histogram(
     "nextplay_writer_turn_seconds",
     "One turn of the writer: its statements and the durable commit.",

@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Select, Table, func, select
 
+from audiences.liveness.repository import JUMP, SILENCE, alerts
 from decision.processes import API
 from delivery.tables import enrolments, outbox
 from learning.tables import policies
@@ -136,6 +137,15 @@ def features(service: Service) -> tuple[Values]:
     return ({} if latest is None else {(): (service.clock.now() - latest).total_seconds()},)
 
 
+def feeds(service: Service) -> tuple[Values]:
+    """Alerts of liveness that are open."""
+    found: dict[tuple[str, ...], float] = {(SILENCE,): 0.0, (JUMP,): 0.0}
+    with service.database.read() as connection:
+        for alert in alerts(connection):
+            found[alert.what,] += 1
+    return (found,)
+
+
 def database(service: Service) -> tuple[Values]:
     """Bytes on disk."""
     return ({(part,): float(size) for part, size in sizes(service.database).items()},)
@@ -205,6 +215,7 @@ _READERS: tuple[tuple[_Reader, tuple[_Family, ...]], ...] = (
         ),
     ),
     (features, (("nextplay_features_age_seconds", "Age of the latest snapshot of the features.", []),)),
+    (feeds, (("nextplay_feed_alerts", "Feeds of events that are silent, or jump.", ["what"]),)),
     (database, (("nextplay_database_bytes", "What the database takes on disk.", ["part"]),)),
 )
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from audiences.feeds import HISTORY_READER, KINDS, PUSH_READER
+from audiences.liveness.repository import alerts as open_alerts
 from audiences.selection.runs import FAILED, LOST, latest
 from decision.files import read_specs
 from decision.jobs import INTERVALS
@@ -108,6 +109,11 @@ def readers(subject: Subject) -> Finding:
     return _on_tables(subject, _readers)
 
 
+def feeds(subject: Subject) -> Finding:
+    """Every source of events sends what it usually sends."""
+    return _on_tables(subject, _feeds)
+
+
 def snapshots(subject: Subject) -> Finding:
     """The features are fresh."""
     latest = latest_snapshot(subject.settings.data / "features" / "snapshots")
@@ -178,6 +184,17 @@ def _audiences(connection: Connection, _subject: Subject) -> Finding:
     return ok(
         f"the last evaluation is {run.status}, of {run.users} users as of {run.as_of:%Y-%m-%d %H:%M} UTC"
     )
+
+
+def _feeds(connection: Connection, _subject: Subject) -> Finding:
+    found = open_alerts(connection)
+    if not found:
+        return ok("no source is silent, none sends far more than usual")
+    said = "; ".join(
+        f"{one.what} of {one.name or 'all events'} from {one.source} since {one.since:%Y-%m-%d %H:%M} UTC"
+        for one in found
+    )
+    return warn(said, "look at the sender; `GET /v1/sources` shows what came and what usually does")
 
 
 def _readers(connection: Connection, subject: Subject) -> Finding:

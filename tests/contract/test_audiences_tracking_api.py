@@ -69,7 +69,7 @@ def tracked(database: Database, clock: SimulatedClock) -> Iterator[Tracked]:
     problems.install(app)
     identities = IdentityService(database)
     intake = Intake(database, plan=Planned(), machines=Planned(), identities=identities)
-    add_routes(app, intake, clock, _source, answers.append)
+    add_routes(app, intake, clock, _source, answers.append, lambda _source, _number: None)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

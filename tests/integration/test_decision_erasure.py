@@ -20,6 +20,7 @@ from audiences.accounts.tables import account_members
 from audiences.consent.tables import consents
 from audiences.crm.tables import crm_objects
 from audiences.identity.tables import identities
+from audiences.machines.tables import held_clicks
 from audiences.scores.tables import grants, holding, standings
 from audiences.service import set_tag
 from audiences.stages.tables import standings as stages
@@ -142,6 +143,13 @@ class Shop:
             connection.execute(
                 insert(crm_objects), {"user_id": user, **told, "digest": "d", "fields": f'{{"to": "{user}"}}'}
             )
+            click = {
+                "event_id": f"{user}:click:1",
+                "message_id": f"m {user}",
+                "link": "a",
+                "state": "waiting",
+            }
+            connection.execute(insert(held_clicks), {"user_id": user, "due_at": now, **click})
             trigger = {"trigger": "t", "user_id": user}
             connection.execute(insert(firings), {**trigger, "fired_at": now})
             silence = {"cause": f"{user}:order:1", "caused_at": now, "due_at": now + timedelta(days=90)}

@@ -1,0 +1,1 @@
+"""Liveness: whether each source of events sends what it usually sends."""
