@@ -14,6 +14,7 @@ from benchmarks.estimators import ESTIMATORS
 from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
 from benchmarks.load_generator import LOAD_GENERATOR
+from benchmarks.online_store import FEATURE_READ_SQLITE, FEATURE_READ_VALKEY, MATERIALISE_VALKEY
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
 from benchmarks.rules_one_user import RULES_ONE_USER
@@ -34,6 +35,9 @@ _ALL = (
     RULES_MEMORY,
     AUDIENCE_BITMAPS,
     AUDIENCE_CHANGES,
+    FEATURE_READ_SQLITE,
+    FEATURE_READ_VALKEY,
+    MATERIALISE_VALKEY,
     ESTIMATORS,
 )
 BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import hiredis
 import mmh3
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,7 @@ READ_SECONDS, WRITE_SECONDS = 0.25, 10.0
 # How long nobody asks again after the server did not answer.
 PAUSE_SECONDS = 1.0
 _PIPELINE = 500
+_RECEIVED = 1 << 16
 
 
 class ValkeyAccess:
@@ -58,7 +60,7 @@ class ValkeyAccess:
         }
         self._patience = patience
         self._local = threading.local()
-        self._opened: list[Any] = []
+        self._opened: list[_Connection] = []
         self._refusing_until = 0.0
 
     def read(self, service: str, user_ids: Sequence[str], now: datetime) -> list[OnlineRow]:
@@ -141,7 +143,7 @@ class ValkeyAccess:
     def close(self) -> None:
         """Close the connections of all threads."""
         while self._opened:
-            self._opened.pop().disconnect()
+            self._opened.pop().close()
 
     def _key(self, name: str, value: str) -> bytes:
         return entity_key(name, value) + self._project
@@ -161,15 +163,15 @@ class ValkeyAccess:
         packed = b"".join(commands)
         connection, is_new = self._connection(seconds)
         try:
-            return _exchanged(connection, packed, len(commands))
+            return connection.exchange(packed, len(commands))
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            connection.disconnect()
-            if not is_new and not isinstance(error, redis.TimeoutError):
+            connection.close()
+            if not is_new and not isinstance(error, redis.TimeoutError | TimeoutError):
                 # The server may have been restarted; every command may be repeated.
                 try:
-                    return _exchanged(connection, packed, len(commands))
+                    return connection.exchange(packed, len(commands))
                 except (redis.ConnectionError, redis.TimeoutError, OSError) as again:
-                    connection.disconnect()
+                    connection.close()
                     error = again
             self._refusing_until = time.monotonic() + PAUSE_SECONDS
             said = " ".join(str(error).split()) or type(error).__name__
@@ -178,27 +180,48 @@ class ValkeyAccess:
                 "NEXTPLAY_ONLINE_URL empty to use the one in the data folder"
             ) from error
         except redis.ResponseError as error:
-            connection.disconnect()
+            connection.close()
             raise OnlineStoreUnreachable(f"the online store at {self._shown} refuses: {error}") from error
 
-    def _connection(self, seconds: float) -> tuple[Any, bool]:
-        connections: dict[float, Any] | None = getattr(self._local, "connections", None)
+    def _connection(self, seconds: float) -> tuple[_Connection, bool]:
+        connections: dict[float, _Connection] | None = getattr(self._local, "connections", None)
         if connections is None:
             connections = self._local.connections = {}
         if seconds in connections:
             return connections[seconds], False
-        connection = connections[seconds] = self._pools[seconds].make_connection()
+        connection = connections[seconds] = _Connection(self._pools[seconds])
         self._opened.append(connection)
         return connection, True
 
 
-def _exchanged(connection: Any, packed: bytes, number: int) -> list[Any]:
-    connection.send_packed_command([packed])
-    replies = [connection.read_response(disable_decoding=True) for _ in range(number)]
-    for reply in replies:
-        if isinstance(reply, redis.ResponseError):
-            raise reply
-    return replies
+class _Connection:
+    """A connection of redis-py, which knows passwords and TLS, with replies parsed in one go."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._opened: Any = pool.make_connection()
+        self._reader = hiredis.Reader()
+
+    def exchange(self, packed: bytes, number: int) -> list[Any]:
+        """Send commands and return their replies. Raises redis.RedisError and OSError."""
+        if self._opened._sock is None:
+            self._opened.connect()
+            self._reader = hiredis.Reader()
+        socket = self._opened._sock
+        socket.sendall(packed)
+        replies: list[Any] = []
+        while len(replies) < number:
+            data = socket.recv(_RECEIVED)
+            if not data:
+                raise redis.ConnectionError("the connection was closed")
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not False:
+                if isinstance(reply, hiredis.HiredisError):
+                    raise redis.ResponseError(str(reply))
+                replies.append(reply)
+        return replies
+
+    def close(self) -> None:
+        self._opened.disconnect()
 
 
 class _Group:
