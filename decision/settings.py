@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     counters_url: str = ""
     # A Valkey or Redis server for features of now (redis://…); empty: a SQLite file in the data folder.
     online_url: str = ""
+    # Address of a Ray cluster that answers the rules of audiences; `local`: started here; empty: none.
+    ray_address: str = ""
     # Days for which facts are kept, by kind; those of other kinds stay for ever.
     retention: dict[str, int | None] = {}
     library: Path | None = None

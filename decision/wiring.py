@@ -18,6 +18,7 @@ from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
 from audiences.liveness.service import Liveness
 from audiences.scores.service import Scores
+from audiences.selection.partitions import over_ray
 from audiences.selection.service import Audiences
 from audiences.selection.standing import Standing
 from audiences.service import set_tag
@@ -137,6 +138,7 @@ class Service:
                 ],
                 canonical=self.identity.people.canonical,
                 fenced=fences["audiences"].database,
+                answers=over_ray(settings.ray_address) if settings.ray_address else None,
             )
             self.selecting = Selecting(
                 self.database,

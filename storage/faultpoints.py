@@ -22,6 +22,8 @@ POINTS: Final = {
     "relay.claimed": "messages leased, not handed over",
     "relay.handed_over": "messages handed over, not recorded",
     "feed.before_cursor": "events taken over by the history or the states of features, cursor not moved",
+    "audiences.staged": "who is in each audience kept, none of it live",
+    "audiences.live": "all audiences live, nobody told who entered and left",
     "reward.recorded": "rewards recorded, not learnt",
     "learn.folded": "rewards learnt, no policy version published",
     "learn.published": "policy version published, not served",

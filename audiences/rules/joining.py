@@ -46,6 +46,44 @@ def joined(shares: Sequence[Columns]) -> Columns:
     )
 
 
+def cut(columns: Columns, start: int, stop: int) -> Columns:
+    """The rows from `start` (a multiple of 8) to `stop`."""
+    rows, held = slice(start, stop), slice(start // 8, (stop + 7) // 8)
+    length = stop - start
+    return Columns(
+        length,
+        {name: _cut(column, rows, held) for name, column in columns.columns.items()},
+        tags={name: _ended(bits[held], length) for name, bits in columns.tags.items()},
+        audiences={name: _ended(bits[held], length) for name, bits in columns.audiences.items()},
+    )
+
+
+def _cut(column: Column, rows: slice, held: slice) -> Column:
+    length = rows.stop - rows.start
+    match column:
+        case Numbers(values, valid):
+            return Numbers(values[rows], None if valid is None else _ended(valid[held], length))
+        case Moments(values, valid):
+            return Moments(values[rows], None if valid is None else _ended(valid[held], length))
+        case Texts(codes, dictionary):
+            return Texts(codes[rows], dictionary)
+        case Flags(true, false):
+            return Flags(_ended(true[held], length), _ended(false[held], length), length)
+        case Lists(offsets, items, valid):
+            # Items are shared by all rows, so offsets stay as they are.
+            return Lists(offsets[rows.start : rows.stop + 1], items, valid[rows])
+        case _:
+            return Nothing(length)
+
+
+def _ended(bits: Bits, length: int) -> Bits:
+    """Bits of some rows, those past the last of them 0."""
+    if length % 8:
+        bits = bits.copy()
+        bits[-1] &= (1 << length % 8) - 1
+    return bits
+
+
 def _of(shares: Sequence[Columns], what: str) -> list[str]:
     return list(dict.fromkeys(name for share in shares for name in getattr(share, what)))
 

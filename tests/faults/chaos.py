@@ -35,6 +35,8 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
     "relay.claimed": (4, ("deliver",)),
     "relay.handed_over": (3, ("deliver",)),
     "feed.before_cursor": (4, ("push", "features")),
+    "audiences.staged": (1, ("features", "audiences")),
+    "audiences.live": (1, ("features", "audiences")),
     "reward.recorded": (2, ("reward", timedelta(days=5))),
     "learn.folded": (1, ("reward", "learn", FORTNIGHT)),
     "learn.published": (1, ("reward", "learn", FORTNIGHT)),

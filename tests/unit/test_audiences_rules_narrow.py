@@ -24,6 +24,7 @@ from audiences.rules import (
     members,
     parse,
 )
+from audiences.rules.joining import cut
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SCHEMA = Schema({"n": Type.NUMBER, "at": Type.TIMESTAMP})
@@ -186,3 +187,19 @@ def test_a_slice_of_lists_is_read_from_its_own_beginning() -> None:
     column = columns.columns["l"]
     assert isinstance(column, Lists)
     assert column.offsets.tolist() == [0, 2, 2, 3]
+
+
+@given(SHARES)
+def test_what_is_cut_answers_as_its_rows(shares: list[list[tuple[object, ...]]]) -> None:
+    schema = Schema(
+        {"n": Type.NUMBER, "t": Type.TEXT, "f": Type.BOOL, "l": Type.NUMBERS, "at": Type.TIMESTAMP}
+    )
+    texts = ["n > 2", "t <> 'b'", "NOT f", "list_contains(l, 2)", "days_since(at) < 1000", "tag('x')"]
+    rules = compile_columns([parse(text, schema) for text in texts])
+    rows = [row for share in shares for row in share]
+    tagged = np.asarray([place % 3 == 0 for place in range(len(rows))], dtype=np.bool_)
+    whole = Columns.from_arrow(_table(rows), tags={"x": tagged})
+    for start in range(0, len(rows), 8):
+        part = cut(whole, start, min(start + 8, len(rows)))
+        bits = rules(whole, now=NOW)[:, start // 8 : start // 8 + 1]
+        assert np.array_equal(rules(part, now=NOW), bits)
