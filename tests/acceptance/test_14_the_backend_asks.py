@@ -100,16 +100,16 @@ def test_a_wrong_event_is_refused_and_the_others_are_kept(service: Running, user
 
 
 def test_a_body_of_megabytes_is_refused(service: Running) -> None:
-    for path, size, most in (("/v1/batch", 5_000_000, 528_384), ("/v1/decide", 100_000, 65_536)):
+    for path, size, most in (("/v1/batch", 5_000_000, 512_000), ("/v1/decide", 100_000, 65_536)):
         response = service.http.post(path, content=b"x" * size)
         assert response.status_code == 413
         assert f"more than the {most} bytes" in response.json()["detail"]
 
 
 def test_a_batch_a_little_too_large_is_refused(service: Running) -> None:
-    response = service.http.post("/v1/batch", content=b"x" * 513_000)
-    assert response.status_code == 400
-    assert "send smaller ones" in response.json()["detail"]
+    response = service.http.post("/v1/batch", content=b"x" * 512_001)
+    assert response.status_code == 413
+    assert "send less at a time" in response.json()["detail"]
 
 
 def test_unknown_things_are_said_to_be_unknown(service: Running) -> None:
