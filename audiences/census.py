@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from audiences import repository
+from audiences.accounts.primary import PrimaryAccounts
 from audiences.identity.people import People, canonical_only, together
 from audiences.rules import Columns, Rule, compile_columns, members
 from audiences.selection.repository import memberships
-from audiences.service import SERVICE
+from audiences.service import read_values
 from feature_repo.store import FeatureRepository
 from storage.engine import Database
 
@@ -41,7 +42,7 @@ def take_census(
         users = canonical_only(people, repository.user_ids(connection))
         carried = together(people, repository.tags_by_user(connection, as_of))
         inside = together(people, memberships(connection))
-    table = features.historical(SERVICE, users, as_of)
+    table = read_values(features, users, as_of, PrimaryAccounts(database, people).of(users))
     tags = {
         tag: np.array([tag in carried.get(user, ()) for user in users], bool)
         for tag in {tag for rule in rules for tag in rule.tags}

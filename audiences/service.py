@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+import pyarrow as pa
 from sqlalchemy import Connection
 
 from audiences import repository
 from audiences.rules import Schema, Type
-from feature_repo.aggregates import FeatureType
+from feature_repo.aggregates import ACCOUNT_PREFIX, FeatureType
 from feature_repo.specs import Specs
+from feature_repo.store import FeatureRepository
 from storage import ledger
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 
 SERVICE = "audience_rules"
-ACCOUNT_KEY = "account_id"
-
 _TYPES: Mapping[FeatureType, Type] = {
     "int": Type.NUMBER,
     "float": Type.NUMBER,
@@ -74,14 +74,46 @@ def take_off(connection: Connection, user_ids: Sequence[str], tag: str, source: 
     return len(facts)
 
 
+# What names of an account's features begin with in rules.
+OF_ACCOUNT = "account."
+
+
 def rule_schema(specs: Specs) -> Schema:
     """Return what rules over users may speak of: the features of the service `audience_rules`, and tags.
 
-    Features of a view by account are those of the user's account: `account.tier`.
+    Features of a view of accounts are those of the user's primary account: `account.orders_12w`.
     """
-    names = {
-        f"account.{feature.name}" if view.key == ACCOUNT_KEY else feature.name: _TYPES[feature.type]
+    names = {name: _TYPES[type_] for name, type_ in rule_features(specs).items()}
+    return Schema(names, tags=True, audiences=False)
+
+
+def rule_features(specs: Specs) -> dict[str, FeatureType]:
+    """Return the features that rules may name, by the names they use, and their types."""
+    said = _said(specs)
+    return {said[name]: spec.type for name, spec in specs.features_of(SERVICE).items()}
+
+
+def read_values(
+    features: FeatureRepository, users: Sequence[str], as_of: datetime, accounts: Mapping[str, str]
+) -> pa.Table:
+    """Return what rules may speak of, tags aside: a row a user in their order, by the names rules use.
+
+    Args:
+        accounts: the primary account of those users who have one.
+
+    Raises:
+        feature_repo.errors.SnapshotMissing: no features were computed yet.
+    """
+    table = features.historical(SERVICE, users, as_of, accounts)
+    said = _said(features.specs)
+    return table.rename_columns([said.get(name, name) for name in table.column_names])
+
+
+def _said(specs: Specs) -> dict[str, str]:
+    return {
+        feature.name: OF_ACCOUNT + feature.name.removeprefix(ACCOUNT_PREFIX)
+        if view.of_accounts
+        else feature.name
         for view in specs.views_of(SERVICE)
         for feature in view.features
     }
-    return Schema(names, tags=True, audiences=False)

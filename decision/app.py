@@ -59,7 +59,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         identity_api.router(service.database, service.clock, service.identity, guard.source_of)
     )
-    app.include_router(accounts_api.router(service.database, service.clock, service.identity))
+    app.include_router(
+        accounts_api.router(service.database, service.clock, service.identity, service.features.account)
+    )
     app.include_router(scores_api.router(service.database, service.selecting.scores))
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages))

@@ -12,7 +12,7 @@ from audiences.forms.definitions import FormSpec, read_forms
 from audiences.rules import Schema
 from audiences.scores.definitions import Score, read_scores
 from audiences.selection.standing import options_of, schema_with
-from audiences.service import SERVICE, rule_schema
+from audiences.service import SERVICE, rule_features, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
 from audiences.traits.definitions import read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
@@ -66,6 +66,12 @@ def read_specs(folder: Path) -> Specs:
             specs.views_of(service)
     except FeatureRepositoryError as error:
         raise ConfigurationError(str(error)) from error
+    for view in specs.views_of(DECIDE):
+        if view.of_accounts:
+            raise ConfigurationError(
+                f"service '{DECIDE}': view '{view.name}' is of accounts, which decisions don't read: take it "
+                f"out of '{DECIDE}' and select by an audience over it"
+            )
     return specs
 
 
@@ -95,7 +101,7 @@ def read_files(folder: Path) -> LibraryFiles:
     placed = schema_with(schema, options_of(lifecycles, scores))
     definitions = read_definitions(folder / "audiences.yaml", placed)
     known = Known(
-        features={name: spec.type for name, spec in specs.features_of(SERVICE).items()},
+        features=rule_features(specs),
         audiences=[audience.id for audience in definitions.audiences],
         grades={score.spec.id: [one.grade for one in score.spec.grades] for score in scores},
         stages={lifecycle.spec.id: lifecycle.stages for lifecycle in lifecycles},

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
+from audiences.accounts.primary import PrimaryAccounts
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
 from audiences.liveness.service import Liveness
@@ -91,6 +92,7 @@ class Jobs:
         *,
         clock: Clock,
         identity: IdentityService,
+        accounts: PrimaryAccounts,
         feed: FeatureFeed,
         computed: FeatureFeed,
         features: FeatureRepository,
@@ -118,6 +120,7 @@ class Jobs:
         """
         self._clock = clock
         self._identity = identity
+        self._accounts = accounts
         self._feed = feed
         self._computed = computed
         self._features = features
@@ -209,7 +212,7 @@ class Jobs:
         events = self._computed.fill_history()
         position = self._computed.history_position()
         canonicals = self._identity.people.canonicals()
-        users = self._features.snapshot(now, canonicals)
+        users = self._features.snapshot(now, canonicals, self._accounts.everyone())
         if users:
             self._features.publish(now, position=position, canonicals=canonicals)
         self._computed.push(self._clock.now())

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from audiences import repository
+from audiences.accounts.primary import PrimaryAccounts
 from audiences.identity.people import People
 from audiences.placing import place_users
 from audiences.scores.service import Scores
 from audiences.selection.repository import members_of
 from audiences.selection.service import Audiences
-from audiences.service import SERVICE
+from audiences.service import read_values
 from audiences.stages.service import Stages
 from audiences.triggers.service import TriggerService
 from decision.files import LibraryFiles
@@ -39,7 +40,7 @@ class Selecting:
         people: People,
         fences: Mapping[str, Fence],
     ) -> None:
-        self._people = people
+        self._people, self._accounts = people, PrimaryAccounts(database, people)
         self._database, self._clock, self._files = database, clock, files
         self._features, self._audiences = features, audiences
         self.scores = Scores(database, clock, files.scores, people)
@@ -85,7 +86,7 @@ class Selecting:
         with self._database.read() as connection:
             users = repository.user_ids(connection)
         try:
-            table = self._features.historical(SERVICE, users, self._clock.now())
+            table = read_values(self._features, users, self._clock.now(), self._accounts.of(users))
         except SnapshotMissing:
             return (), dict.fromkeys(features, ())
         return users, {name: table[name].to_pylist() for name in features}

@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Connection, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
+from audiences.accounts.primary import PrimaryAccounts
 from audiences.features import FeastFeatureReader
 from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
@@ -125,6 +126,7 @@ class Service:
             if self.process.roles & _READ_FEATURES and turns is None:
                 self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
+            accounts = PrimaryAccounts(self.database, self.identity.people)
             self.audiences = Audiences(
                 self.database,
                 self.features,
@@ -137,6 +139,7 @@ class Service:
                     )
                 ],
                 canonical=self.identity.people.canonical,
+                accounts=accounts,
                 fenced=fences["audiences"].database,
                 answers=over_ray(settings.ray_address) if settings.ray_address else None,
             )
@@ -206,6 +209,7 @@ class Service:
                 self.jobs = jobs = Jobs(
                     clock=self.clock,
                     identity=self.identity,
+                    accounts=accounts,
                     feed=FeatureFeed(fences["push"].database, self.features, self.identity.people),
                     computed=FeatureFeed(fences["features"].database, self.features, self.identity.people),
                     features=self.features,

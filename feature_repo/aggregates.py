@@ -88,6 +88,13 @@ FILLS_ARRAYS: frozenset[Function] = frozenset(
 )
 ADDITIVE: frozenset[Function] = frozenset({"count", "count_events", "distinct", "sum"})
 
+# The key of users' accounts: their features are computed over the events of all users of an account.
+ACCOUNT_KEY = "account_id"
+# What names of their features begin with, in views, files and Feast; rules write a dot: account.orders_12w.
+ACCOUNT_PREFIX = "account_"
+# In a view of accounts a column of every event: whose it is.
+USER_COLUMN = "user_id"
+
 # Every event that has a history; only time and count make sense over them.
 ANY_EVENT = "any"
 ANY_EVENT_FUNCTIONS: frozenset[Function] = frozenset(
@@ -271,10 +278,24 @@ class ViewSpec(NamedTuple):
     ttl_days: int | None
     features: tuple[FeatureSpec, ...]
 
+    @property
+    def of_accounts(self) -> bool:
+        """Whether it has a row for every account that users belong to."""
+        return self.only is None and self.key == ACCOUNT_KEY
+
+    @property
+    def of_users(self) -> bool:
+        """Whether it has a row for every user."""
+        return self.only is None and self.key != ACCOUNT_KEY
+
 
 def resolve_view(name: str, view: ViewDocument, entity: EntityDocument) -> ViewSpec:
-    """Spread windows into features and let features inherit what the view says."""
+    """Spread windows into features and let features inherit what the view says.
+
+    Those of accounts are named `account_…`, for users have features of the same names.
+    """
     features: list[FeatureSpec] = []
+    prefix = ACCOUNT_PREFIX if entity.key == ACCOUNT_KEY and entity.only is None else ""
     for line in view.features:
         said = line.model_fields_set
         event = line.event if line.event is not None else view.event
@@ -284,7 +305,7 @@ def resolve_view(name: str, view: ViewDocument, entity: EntityDocument) -> ViewS
         windows: list[Window | None] = [*line.parsed_windows()] or [None]
         features.extend(
             FeatureSpec(
-                name=line.name if window is None else f"{line.name}_{window}",
+                name=prefix + (line.name if window is None else f"{line.name}_{window}"),
                 source=source,
                 by=by if event != ANY_EVENT else None,
                 window=window,

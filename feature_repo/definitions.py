@@ -61,7 +61,7 @@ def generate(specs: Specs, snapshots: Path) -> Definitions:
             timestamp_field=EVENT_TIMESTAMP,
             file_format=ParquetFormat(),
         )
-        if view.only is None:
+        if view.of_users:
             push_sources[view.name] = PushSource(name=push_source_name(view.name), batch_source=source)
         views[view.name] = FeatureView(
             name=view.name,

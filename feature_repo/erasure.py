@@ -32,7 +32,7 @@ def erase_snapshots(repository: FeatureRepository, user_ids: Sequence[str]) -> i
         return sum(
             _without((repository.snapshots.root / view.name).glob("*.parquet"), view.key, user_ids)
             for view in repository.specs.views.values()
-            if view.only is None
+            if view.of_users
         )
 
 
@@ -49,7 +49,7 @@ def erase_online(repository: FeatureRepository, user_ids: Sequence[str]) -> int:
         gone = sum(
             repository.online_access.remove(view.name, user_ids)
             for view in repository.specs.views.values()
-            if view.only is None
+            if view.of_users
         )
         repository.online_access.settle()
         return gone

@@ -54,7 +54,7 @@ class Live:
     def __init__(self, root: Path, specs: Specs, views: Iterable[ViewSpec], turn: StoreLock) -> None:
         self._root = root
         self._specs = specs
-        self._views = [view for view in views if view.only is None]
+        self._views = [view for view in views if view.of_users]
         self._turn = turn
         self.states = StateStore(root / "state.db", make_plan(specs))
 

@@ -84,11 +84,12 @@ class ServicePlan:
     """What reading a service needs to know of its views, worked out once."""
 
     def __init__(self, specs: Specs, service: str) -> None:
-        self.views = specs.views_of(service)
+        # Features of accounts are there as of the last batch only, for those who select.
+        self.views = [view for view in specs.views_of(service) if not view.of_accounts]
         self.names: list[list[str]] = [[f.name for f in view.features] for view in self.views]
         self.empty: dict[str, Any] = dict.fromkeys(name for names in self.names for name in names)
         self.expires = [v.ttl_days * DAY_SECONDS if v.ttl_days is not None else None for v in self.views]
-        self.of_user = [view.only is None for view in self.views]
+        self.of_user = [view.of_users for view in self.views]
 
     def row(self, values: dict[str, Any], times: Sequence[int | None], now: int) -> OnlineRow:
         """The answer from values by name and, for each view, the time of its row in seconds since 1970."""
@@ -145,7 +146,7 @@ class SdkAccess:
         plan = self._plans[service]
         rows = []
         for i in range(len(user_ids)):
-            values = {f.name: plain(answer[f.name][i], f.type) for view in views for f in view.features}
+            values = {f.name: plain(answer[f.name][i], f.type) for view in plan.views for f in view.features}
             times = [answer[f"{names[0]}__ts"][i] or None for names in plan.names]
             rows.append(plan.row(values, times, int(now.timestamp())))
         return rows

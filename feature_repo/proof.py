@@ -37,7 +37,7 @@ def prove(direct: ProvenAccess, sdk: SdkAccess, specs: Specs) -> None:
     Raises LayoutMismatch naming the view that differs; the probes are removed in any case. What a disk
     refuses proves nothing and is raised as it is.
     """
-    probes = {view.name: _probe(view) for view in specs.views.values() if view.only is None}
+    probes = {view.name: _probe(view) for view in specs.views.values() if view.of_users}
     try:
         sdk.write(probes)
         by_sdk = {view: [direct.stored(view, key) for key in (FULL, EMPTY)] for view in probes}

@@ -1,7 +1,8 @@
 """Computes every view as of a time T from the history, with DuckDB, into `snapshots/<view>/<T>.parquet`.
 
 Only events strictly before T are looked at. A view of users has one row for every user with any event in
-the history before T; a view of the population has one row. `event_timestamp` is T.
+the history before T; a view of accounts has one for every account of such users, over the events of all of
+them; a view of the population has one row. `event_timestamp` is T.
 """
 
 # ruff: noqa: S608 - names in the SQL come from validated documents, values are escaped literals
@@ -9,7 +10,7 @@ the history before T; a view of the population has one row. `event_timestamp` is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from feature_repo.history import History, write_atomically
 from feature_repo.specs import Specs
 
 EVENT_TIMESTAMP = "event_timestamp"
+_FILE_TIME = "%Y%m%dT%H%M%S_%fZ"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 ARROW_TYPES: dict[FeatureType, pa.DataType] = {
     "int": pa.int64(),
@@ -50,28 +52,42 @@ class Snapshots:
 
     def path(self, view: str, as_of: datetime) -> Path:
         """File of one view as of T."""
-        return self.root / view / f"{as_of.astimezone(UTC):%Y%m%dT%H%M%S_%fZ}.parquet"
+        return self.root / view / f"{as_of.astimezone(UTC):{_FILE_TIME}}.parquet"
 
-    def compute(self, as_of: datetime, canonicals: Mapping[str, str] | None = None) -> dict[str, pa.Table]:
+    def compute(
+        self,
+        as_of: datetime,
+        canonicals: Mapping[str, str] | None = None,
+        accounts: Mapping[str, str] | None = None,
+    ) -> dict[str, pa.Table]:
         """All views as of T (aware), by name; nothing is written.
 
         Args:
             canonicals: the user to whom events of another user id belong, by that id.
+            accounts: the account that a user belongs to, by user.
         """
-        as_of_us = _microseconds(as_of)
         with duckdb.connect(config={"threads": self.threads}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             self._read_history(connection, as_of, canonicals or {})
-            tables = self._read_sources(connection, as_of_us)
-            users = connection.sql('SELECT user_id FROM users ORDER BY "_row"').to_arrow_table()["user_id"]
-            return {
-                view.name: self._view(connection, view, tables, users, as_of)
-                for view in self.specs.views.values()
-            }
+            found: dict[str, pa.Table] = {}
+            of_accounts = [view for view in self.specs.views.values() if view.of_accounts]
+            if of_accounts and accounts:
+                self._read_accounts(connection, accounts)
+                found |= self._views(connection, of_accounts, sql.ACCOUNTS, as_of)
+            else:
+                found |= {view.name: _nobody(view) for view in of_accounts}
+            others = [view for view in self.specs.views.values() if not view.of_accounts]
+            found |= self._views(connection, others, sql.USERS, as_of)
+            return {name: found[name] for name in self.specs.views}
 
-    def write(self, as_of: datetime, canonicals: Mapping[str, str] | None = None) -> dict[str, pa.Table]:
+    def write(
+        self,
+        as_of: datetime,
+        canonicals: Mapping[str, str] | None = None,
+        accounts: Mapping[str, str] | None = None,
+    ) -> dict[str, pa.Table]:
         """Compute all views as of T and keep them; doing it again replaces the files."""
-        tables = self.compute(as_of, canonicals)
+        tables = self.compute(as_of, canonicals, accounts)
         for view, table in tables.items():
             write_atomically(table, self.path(view, as_of))
         return tables
@@ -84,6 +100,15 @@ class Snapshots:
                 f"view '{view}' was not computed as of {as_of.isoformat()}; take a snapshot first"
             )
         return pq.read_table(path)
+
+    def latest(self, view: str, as_of: datetime) -> tuple[Path, datetime] | None:
+        """The file of a view that is of T or the last before it, and the moment that it is of."""
+        files = sorted(
+            path for path in (self.root / view).glob("*.parquet") if path <= self.path(view, as_of)
+        )
+        if not files:
+            return None
+        return files[-1], datetime.strptime(files[-1].stem, _FILE_TIME).replace(tzinfo=UTC)
 
     def _read_history(
         self, connection: duckdb.DuckDBPyConnection, as_of: datetime, canonicals: Mapping[str, str]
@@ -115,34 +140,52 @@ class Snapshots:
             table = pa.table({"word": list(words), "position": pa.array(range(len(words)), pa.int32())})
             connection.register(f"vocabulary.{name}", table)
 
-    def _read_sources(self, connection: duckdb.DuckDBPyConnection, as_of_us: int) -> dict[Source, str]:
+    def _read_accounts(self, connection: duckdb.DuckDBPyConnection, accounts: Mapping[str, str]) -> None:
+        columns = {"user_id": list(accounts), "account_id": list(accounts.values())}
+        schema = pa.schema([("user_id", pa.string()), ("account_id", pa.string())])
+        connection.register("account_members", pa.table(columns, schema))
+        connection.execute(
+            "CREATE TEMP TABLE accounts AS SELECT user_id, account_id, "
+            'dense_rank() OVER (ORDER BY account_id) - 1 AS "_row" '
+            "FROM account_members JOIN users USING (user_id)"
+        )
+
+    def _views(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        views: Sequence[ViewSpec],
+        rows: sql.EntityRows,
+        as_of: datetime,
+    ) -> dict[str, pa.Table]:
         features: dict[Source, list[FeatureSpec]] = defaultdict(list)
-        for view in self.specs.views.values():
+        for view in views:
             for feature in view.features:
                 features[feature.source].append(feature)
-        names = {source: f"source.{i}" for i, source in enumerate(features)}
-        for source, name in names.items():
-            relation = sql.relation_name(source)
-            connection.execute(sql.source_table(name, source, features[source], relation, as_of_us))
-        return names
+        tables = {source: f"source.{rows.table}.{i}" for i, source in enumerate(features)}
+        for source, name in tables.items():
+            statement = sql.source_table(name, source, features[source], rows, _microseconds(as_of))
+            connection.execute(statement)
+        keys = connection.sql(rows.keys()).to_arrow_table()[rows.key]
+        return {view.name: self._view(connection, view, tables, rows, keys, as_of) for view in views}
 
     def _view(
         self,
         connection: duckdb.DuckDBPyConnection,
         view: ViewSpec,
         tables: Mapping[Source, str],
-        users: pa.ChunkedArray,
+        rows: sql.EntityRows,
+        of_rows: pa.ChunkedArray,
         as_of: datetime,
     ) -> pa.Table:
         population = view.only is not None
-        keys = pa.chunked_array([pa.array([view.only])]) if population else users
+        keys = pa.chunked_array([pa.array([view.only])]) if population else of_rows
         columns: dict[str, pa.ChunkedArray | pa.Array] = {}
         for group in _groups(view.features):
             query = sql.grouped(
                 group,
                 tables[group[0].source],
-                population=population,
-                users=len(users),
+                entity=None if population else rows,
+                users=len(of_rows),
                 as_of_us=_microseconds(as_of),
             )
             found = connection.sql(query).to_arrow_table()
@@ -156,6 +199,11 @@ class Snapshots:
         ordered = {feature.name: columns[feature.name] for feature in view.features}
         times = pa.array(np.full(len(keys), _microseconds(as_of)), TIMESTAMP)
         return pa.table({view.key: keys, **ordered, EVENT_TIMESTAMP: times})
+
+
+def _nobody(view: ViewSpec) -> pa.Table:
+    fields = [(feature.name, ARROW_TYPES[feature.type]) for feature in view.features]
+    return pa.schema([(view.key, pa.string()), *fields, (EVENT_TIMESTAMP, TIMESTAMP)]).empty_table()
 
 
 def _groups(features: Iterable[FeatureSpec]) -> list[list[FeatureSpec]]:

@@ -16,6 +16,7 @@ from feature_repo.aggregates import (
     ANY_EVENT_FUNCTIONS,
     COLUMN_TYPES,
     FILLS_ARRAYS,
+    USER_COLUMN,
     AggregatesDocument,
     FeatureSpec,
     Measure,
@@ -176,6 +177,8 @@ def _check_feature(
 ) -> FeatureSpec:
     where = f"{where}.{feature.name}"
     fields = _fields(feature, schemas, where)
+    if view.of_accounts and feature.source.each is None:
+        fields = {**fields, USER_COLUMN: "text"}
     for measure in feature.measures:
         _check_measure(measure, feature, view, fields, where)
     if feature.by is not None:
@@ -230,8 +233,11 @@ def _fields(feature: FeatureSpec, schemas: EventSchemas, where: str) -> dict[str
 def _check_measure(
     measure: Measure, feature: FeatureSpec, view: ViewSpec, fields: Mapping[str, Column], where: str
 ) -> None:
-    if feature.source.event == ANY_EVENT and (measure.function not in ANY_EVENT_FUNCTIONS or measure.where):
-        raise SpecError(f"{where}: over any event only {', '.join(sorted(ANY_EVENT_FUNCTIONS))} can be asked")
+    if feature.source.event == ANY_EVENT:
+        users = view.of_accounts and measure.function == "distinct"
+        if measure.where or not (users or measure.function in ANY_EVENT_FUNCTIONS):
+            known = ", ".join(sorted(ANY_EVENT_FUNCTIONS))
+            raise SpecError(f"{where}: over any event only {known} can be asked")
     if measure.function == "count_events" and feature.source.each is None:
         raise SpecError(f"{where}: 'count_events' goes with `each`; over events say 'count'")
     for column in [measure.column, *(condition.column for condition in measure.where)]:

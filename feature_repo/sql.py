@@ -8,6 +8,7 @@ Names come from validated documents (lower-case identifiers); values are written
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from feature_repo.aggregates import ANY_EVENT, FeatureSpec, Function, Measure, Source, Where
 from feature_repo.windows import DAY_US, WEEK_US
@@ -18,6 +19,23 @@ PERIODS_APART = 1_000
 COUNTS: frozenset[Function] = frozenset(
     {"count", "count_events", "decayed_rate", "distinct", "distinct_weeks", "sum"}
 )
+
+
+class EntityRows(NamedTuple):
+    """Whose rows are computed: a table (user_id, `key`, _row) that numbers entities from 0 by their key."""
+
+    table: str
+    key: str
+    # The same with each entity once.
+    once: str
+
+    def keys(self) -> str:
+        """The entities in the order of their rows."""
+        return f'SELECT "{self.key}" FROM {self.once} ORDER BY "_row"'
+
+
+USERS = EntityRows("users", "user_id", "users")
+ACCOUNTS = EntityRows("accounts", "account_id", '(SELECT DISTINCT account_id, "_row" FROM accounts)')
 
 
 def literal(value: bool | float | str) -> str:
@@ -47,10 +65,12 @@ def columns_used(features: Iterable[FeatureSpec]) -> list[str]:
     return sorted(used)
 
 
-def source_table(name: str, source: Source, features: list[FeatureSpec], relation: str, as_of_us: int) -> str:
-    """CREATE TABLE of a source's rows; `relation` holds only events before T.
+def source_table(
+    name: str, source: Source, features: list[FeatureSpec], entity: EntityRows, as_of_us: int
+) -> str:
+    """CREATE TABLE of a source's rows, those before T.
 
-    Columns: `_row` (of the user in table `users`), `_sequence`, `_age` (µs before T, at least 1), `_bin`
+    Columns: `_row` (of the entity), `_sequence`, `_age` (µs before T, at least 1), `_bin`
     (whole weeks before T), `_place` (of an element in its list) where its features ask for the last, the
     columns they use, and a position for every vocabulary they group by.
     """
@@ -59,7 +79,10 @@ def source_table(name: str, source: Source, features: list[FeatureSpec], relatio
     limit = f" WHERE _age <= {longest}" if None not in windows else ""
     pairs = sorted({(f.by.column, f.by.vocabulary) for f in features if f.by is not None})
     used = columns_used(features)
-    inner, outer = ['users."_row"', "sequence AS _sequence", "_age"], ['"_row"', "_sequence", "_age"]
+    inner, outer = (
+        [f'{entity.table}."_row"', "sequence AS _sequence", "_age"],
+        ['"_row"', "_sequence", "_age"],
+    )
     outer.append(f"(_age - 1) // {WEEK_US} AS _bin")
     if source.each is None:
         inner += [f'"{column}"' for column in sorted({*used, *(column for column, _ in pairs)})]
@@ -79,8 +102,9 @@ def source_table(name: str, source: Source, features: list[FeatureSpec], relatio
     known = " OR ".join(f"words_{i}.position IS NOT NULL" for i in range(len(pairs)))
     return (
         f'CREATE TEMP TABLE "{name}" AS '
-        f"WITH events AS (SELECT *, {as_of_us} - epoch_us(occurred_at) AS _age FROM {relation}), "
-        f"rows AS (SELECT {', '.join(inner)} FROM events JOIN users USING (user_id){limit}) "
+        f"WITH events AS (SELECT *, {as_of_us} - epoch_us(occurred_at) AS _age "
+        f"FROM {relation_name(source)}), "
+        f"rows AS (SELECT {', '.join(inner)} FROM events JOIN {entity.table} USING (user_id){limit}) "
         f"SELECT {', '.join(outer)} FROM rows{joins}" + (f" WHERE {known}" if only_grouped else "")
     )
 
@@ -103,10 +127,12 @@ def relation_name(source: Source) -> str:
     return f'"history.{source.event}"' if source.event != ANY_EVENT else '"history.any"'
 
 
-def grouped(features: list[FeatureSpec], table: str, *, population: bool, users: int, as_of_us: int) -> str:
-    """One query for features of one view with the same source and grouping.
+def grouped(
+    features: list[FeatureSpec], table: str, *, entity: EntityRows | None, users: int, as_of_us: int
+) -> str:
+    """One query for features of one view with the same source and grouping; no `entity`: of the population.
 
-    Without `by`: one row a user in the order of `users` (population: one row). With `by`: rows
+    Without `by`: one row an entity in their order (population: one row). With `by`: rows
     (_row, _position, values) where anything happened, in no order.
     """
     by = features[0].by
@@ -114,11 +140,11 @@ def grouped(features: list[FeatureSpec], table: str, *, population: bool, users:
     rows = f'"{table}"' + (f" WHERE {position} IS NOT NULL" if position else "")
     values = [f'{expression(f, rows, users, as_of_us)} AS "{f.name}"' for f in features]
     if position is not None:
-        row = "0" if population else '"_row"'
+        row = "0" if entity is None else '"_row"'
         return (
             f'SELECT {row} AS "_row", {position} AS _position, {", ".join(values)} FROM {rows} GROUP BY ALL'
         )
-    if population:
+    if entity is None:
         return f'SELECT {", ".join(values)} FROM "{table}"'
     filled = [
         f'counted."{f.name}"'
@@ -127,9 +153,9 @@ def grouped(features: list[FeatureSpec], table: str, *, population: bool, users:
         for f in features
     ]
     return (
-        f"SELECT {', '.join(filled)} FROM users LEFT JOIN "
+        f"SELECT {', '.join(filled)} FROM {entity.once} AS entities LEFT JOIN "
         f'(SELECT "_row", {", ".join(values)} FROM "{table}" GROUP BY "_row") AS counted '
-        'ON counted."_row" = users."_row" ORDER BY users."_row"'
+        'ON counted."_row" = entities."_row" ORDER BY entities."_row"'
     )
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import structlog
 
 from feature_repo import definitions
-from feature_repo.aggregates import ViewSpec
+from feature_repo.aggregates import ACCOUNT_PREFIX, ViewSpec
 from feature_repo.disk import using
 from feature_repo.errors import LayoutMismatch, OnlineStoreUnreachable, SnapshotMissing
 from feature_repo.history import History
@@ -27,7 +28,7 @@ from feature_repo.locks import StoreLock
 from feature_repo.online import OnlineAccess, OnlineRow, SdkAccess
 from feature_repo.online_url import connection_string
 from feature_repo.proof import prove
-from feature_repo.snapshots import EVENT_TIMESTAMP, Snapshots
+from feature_repo.snapshots import ARROW_TYPES, EVENT_TIMESTAMP, Snapshots
 from feature_repo.specs import Specs
 from feature_repo.valkey import ValkeyAccess
 
@@ -37,6 +38,10 @@ _log = structlog.get_logger(__name__)
 def import_feast() -> None:
     """Import Feast now, which takes seconds, rather than at the first use."""
     import feast  # noqa: F401, PLC0415
+
+
+# No account has it, and a join knows no null.
+_NO_ACCOUNT = ""
 
 
 def _alone(user_id: str) -> Sequence[str]:
@@ -154,17 +159,23 @@ class FeatureRepository:
         """Return the turn, for a `with`, of whoever writes online or changes the states."""
         return self._turn
 
-    def snapshot(self, as_of: datetime, canonicals: Mapping[str, str] | None = None) -> int:
+    def snapshot(
+        self,
+        as_of: datetime,
+        canonicals: Mapping[str, str] | None = None,
+        accounts: Mapping[str, str] | None = None,
+    ) -> int:
         """Compute and keep all views as of T (aware), from events strictly before T; returns users known.
 
         Args:
             canonicals: the user to whom events of another user id belong, by that id.
+            accounts: the account that a user belongs to, by user; features of accounts are over their users.
 
         Raises StoreUnavailable; views that were kept stay, and doing it again replaces them.
         """
         with self.alone(), using(self.root):
-            tables = self.snapshots.write(as_of, canonicals)
-        return max((tables[v.name].num_rows for v in self.specs.views.values() if v.only is None), default=0)
+            tables = self.snapshots.write(as_of, canonicals, accounts)
+        return max((tables[v.name].num_rows for v in self.specs.views.values() if v.of_users), default=0)
 
     def publish(
         self,
@@ -206,7 +217,7 @@ class FeatureRepository:
     def _views(self, services: Sequence[str] | None) -> list[ViewSpec]:
         wanted = services or self._online or list(self.specs.services)
         names = {view.name for service in wanted for view in self.specs.views_of(service)}
-        return [view for view in self.specs.views.values() if view.name in names]
+        return [v for v in self.specs.views.values() if v.name in names and not v.of_accounts]
 
     def _write(self, tables: Mapping[str, pa.Table], ahead: Set[str]) -> None:
         self.online_access.write({name: self._newer(name, table, ahead) for name, table in tables.items()})
@@ -228,12 +239,42 @@ class FeatureRepository:
         """
         return self.online_access.read(service, user_ids, now if now is not None else datetime.now(UTC))
 
-    def historical(self, service: str, user_ids: Sequence[str], as_of: datetime) -> pa.Table:
+    def account(self, account_id: str, as_of: datetime) -> tuple[dict[str, Any], datetime | None]:
+        """Features of an account, as the last batch at or before T computed them, and when that was.
+
+        Their names are those of aggregates.yaml, with windows: orders_12w. Without any batch, or where none
+        of its users ever did anything, they are None. Raises StoreUnavailable.
+        """
+        views = [view for view in self.specs.views.values() if view.of_accounts]
+        names = {
+            feature.name: feature.name.removeprefix(ACCOUNT_PREFIX) for v in views for feature in v.features
+        }
+        values: dict[str, Any] = dict.fromkeys(names.values())
+        computed: datetime | None = None
+        for view in views:
+            with using(self.root):
+                latest = self.snapshots.latest(view.name, as_of)
+                if latest is None:
+                    continue
+                path, computed = latest
+                rows = pq.read_table(path, filters=[(view.key, "=", account_id)]).to_pylist()
+            for row in rows:
+                values |= {names[feature.name]: row[feature.name] for feature in view.features}
+        return values, computed
+
+    def historical(
+        self,
+        service: str,
+        user_ids: Sequence[str],
+        as_of: datetime,
+        accounts: Mapping[str, str] | None = None,
+    ) -> pa.Table:
         """Features of a service for users as of T, from the snapshots at or before T, by Feast's own join.
 
         One row a user in their order: `user_id`, then features by name; null where a value is older than its
-        ttl or the user was not known. Raises UnknownService, StoreUnavailable, and SnapshotMissing if there
-        is none at all.
+        ttl or the user was not known. `accounts` is the account that a user belongs to, by user; without one
+        the features of accounts are null. Raises UnknownService, StoreUnavailable, and SnapshotMissing if
+        there is none at all.
         """
         import pandas as pd  # noqa: PLC0415
 
@@ -241,16 +282,25 @@ class FeatureRepository:
         for view in views:
             if not any((self.snapshots.root / view.name).glob("*.parquet")):
                 raise SnapshotMissing(f"view '{view.name}' has no snapshot yet; take one first")
-        keys = {v.key: [v.only if v.only is not None else user for user in user_ids] for v in views}
+        of_accounts = [view for view in views if view.of_accounts]
+        theirs = [(accounts or {}).get(user, _NO_ACCOUNT) for user in user_ids] if of_accounts else []
+        # Nobody has one: that is known without a join.
+        asked = views if any(theirs) else [view for view in views if not view.of_accounts]
+        keys = {v.key: [v.only if v.only is not None else user for user in user_ids] for v in asked}
+        keys |= {view.key: theirs for view in of_accounts if view in asked}
         entities = pd.DataFrame({**keys, "_order": range(len(user_ids))})
         entities[EVENT_TIMESTAMP] = pd.Timestamp(as_of)
-        features = [f"{view.name}:{feature.name}" for view in views for feature in view.features]
+        features = [f"{view.name}:{feature.name}" for view in asked for feature in view.features]
         with self._joining, using(self.root), warnings.catch_warnings():
             # ibis 12 calls a method that DuckDB 2 has renamed.
             warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
             joined = self.feast.get_historical_features(entity_df=entities, features=features).to_arrow()
+        for view in of_accounts if asked is not views else ():
+            for feature in view.features:
+                nothing = pa.nulls(joined.num_rows, ARROW_TYPES[feature.type])
+                joined = joined.append_column(feature.name, nothing)
         names = [feature.name for view in views for feature in view.features]
-        user_key = next((view.key for view in views if view.only is None), views[0].key)
+        user_key = next((view.key for view in views if view.of_users), views[0].key)
         return joined.sort_by("_order").select([user_key, *names])
 
     def close(self) -> None:

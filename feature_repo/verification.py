@@ -36,7 +36,7 @@ def verify(states: StateStore, snapshots: Snapshots, as_of: datetime, limit: int
     expected: dict[str, dict[str, Any]] = {}
     tables = snapshots.compute(as_of)
     for view in snapshots.specs.views.values():
-        if view.only is None:
+        if view.of_users:
             for row in tables[view.name].to_pylist():
                 expected.setdefault(row.pop(view.key), {}).update(row)
     compared = newer = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -28,8 +30,12 @@ class Choice(BaseModel):
     account_id: str = Field(min_length=1, max_length=255)
 
 
-def router(database: Database, clock: Clock, identity: IdentityService) -> APIRouter:
-    """Return the routes."""
+# The features of an account as of a moment, and the moment they were computed.
+Computed = Callable[[str, datetime], tuple[dict[str, Any], datetime | None]]
+
+
+def router(database: Database, clock: Clock, identity: IdentityService, features: Computed) -> APIRouter:
+    """Return the routes; `features` are those of an account as the last batch computed them."""
     routes = APIRouter(prefix="/v1", tags=["accounts"])
 
     @routes.get("/accounts/{account_id}")
@@ -38,16 +44,19 @@ def router(database: Database, clock: Clock, identity: IdentityService) -> APIRo
         cursor: str = Query(default="", max_length=600),
         limit: int = Query(default=100, ge=1, le=MAX_PAGE),
     ) -> dict[str, Any]:
-        """An account's traits and the users who belong to it, by their canonical ids."""
+        """An account's traits, its features as of the last batch, and its users by their canonical ids."""
         wanted = fit(account_id, "the account's id")
         with database.read() as connection:
             account = repository.account(connection, wanted)
             page = repository.members_of(connection, wanted, after=cursor, limit=limit + 1)
         if account is None:
             raise UnknownAccount(f"no message ever named an account {wanted!r}; check the id")
+        values, computed_at = features(wanted, clock.now())
         return {
             "account_id": account.id,
             "traits": account.traits,
+            "features": values,
+            "features_as_of": computed_at,
             "first_seen": account.first_seen,
             "updated_at": account.updated_at,
             "users": sorted({identity.people.canonical(one.profile) for one in page[:limit]}),

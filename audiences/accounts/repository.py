@@ -82,11 +82,29 @@ def accounts_of(connection: Connection, profiles: Collection[str]) -> list[Membe
     """
     query = select(account_members).where(account_members.c.user_id.in_(profiles))
     found = [Membership(*row) for row in connection.execute(query)]
-    return sorted(
-        found,
-        key=lambda one: (one.chosen_at is not None, one.chosen_at or one.named_at, one.account_id),
-        reverse=True,
-    )
+    return sorted(found, key=precedence, reverse=True)
+
+
+def precedence(one: Membership) -> tuple[bool, datetime, str]:
+    """Of a person's accounts the one with the greatest is the primary one."""
+    return one.chosen_at is not None, one.chosen_at or one.named_at, one.account_id
+
+
+def memberships(connection: Connection) -> list[Membership]:
+    """Return who belongs to which account, everybody, in no order."""
+    return [Membership(*row) for row in connection.execute(select(account_members))]
+
+
+def profiles_in(connection: Connection, account_ids: Collection[str]) -> list[str]:
+    """Return the profiles that belong to one of these accounts."""
+    query = select(account_members.c.user_id).where(account_members.c.account_id.in_(account_ids))
+    return list(connection.execute(query.distinct()).scalars())
+
+
+def chosen_since(connection: Connection, moment: datetime) -> list[str]:
+    """Return the profiles of whom an operator chose the primary account at a moment or later."""
+    query = select(account_members.c.user_id).where(account_members.c.chosen_at >= moment)
+    return list(connection.execute(query.distinct()).scalars())
 
 
 def choose(connection: Connection, account_id: str, profiles: Collection[str], now: datetime) -> bool:

@@ -9,11 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from audiences import repository as audiences_repository
+from audiences.accounts.primary import Accounts, NoAccounts
 from audiences.rules import Columns, Schema, Texts
 from audiences.rules.columns import Column, Nothing
 from audiences.selection.evaluation import People
 from audiences.selection.repository import Numbered
-from audiences.service import SERVICE
+from audiences.service import read_values
 from feature_repo.store import FeatureRepository
 from storage.engine import Database
 
@@ -45,9 +46,11 @@ class Population:
         schema: Schema,
         sources: Sequence[Source] = (),
         canonical: Callable[[str], str] = str,
+        accounts: Accounts | None = None,
     ) -> None:
         """Wire it; `canonical` says under which id a user's person goes, who has the tags of all profiles."""
         self._canonical = canonical
+        self._accounts = accounts or NoAccounts()
         self._database = database
         self._features = features
         self._schema = schema
@@ -83,7 +86,7 @@ class Population:
         self, users: Sequence[str], tags: Collection[str], as_of: datetime
     ) -> list[tuple[dict[str, object], set[str]]]:
         """The same of few users as plain values, each with the tags that the user carries."""
-        table = self._features.historical(SERVICE, list(users), as_of)
+        table = read_values(self._features, users, as_of, self._accounts.of(users))
         carried = self._carried(tags, as_of)
         known = {name: of for source in self._sources for name, of in source.texts(users).items()}
         rows = table.to_pylist()
@@ -103,7 +106,7 @@ class Population:
             return Columns(
                 0, {name: Nothing(0) for name in self._schema.names}, tags=dict.fromkeys(tags, _NO_ROWS)
             )
-        table = self._features.historical(SERVICE, ids, as_of)
+        table = read_values(self._features, ids, as_of, self._accounts.of(ids))
         read = Columns.from_arrow(table.select([n for n in table.column_names if n in self._schema.names]))
         columns: dict[str, Column] = {
             **{name: Nothing(len(ids)) for name in self._schema.names},

@@ -13,8 +13,9 @@ from pyroaring import BitMap
 from sqlalchemy import Connection
 
 from audiences import repository as users_repository
+from audiences.accounts.primary import Accounts, NoAccounts
 from audiences.definitions import Definitions, TagSpec
-from audiences.rules import Schema
+from audiences.rules import Rule, Schema
 from audiences.selection import repository, runs
 from audiences.selection.bitmaps import to_numbers
 from audiences.selection.catalog import Catalog, Catalogs
@@ -24,7 +25,7 @@ from audiences.selection.memberships import Memberships
 from audiences.selection.population import Population, Source
 from audiences.selection.repository import Numbered, State, Untold, Upload
 from audiences.selection.runs import Run, Runs
-from audiences.service import set_tags
+from audiences.service import OF_ACCOUNT, set_tags
 from feature_repo.store import FeatureRepository
 from storage import ledger
 from storage.engine import Database
@@ -65,6 +66,7 @@ class Audiences:
         *,
         sources: Sequence[Source] = (),
         canonical: Callable[[str], str] = str,
+        accounts: Accounts | None = None,
         fenced: Database | None = None,
         overdue_after: timedelta = runs.OVERDUE_AFTER,
         threads: int = 1,
@@ -77,18 +79,20 @@ class Audiences:
             schema: what rules may speak of.
             sources: what other services know of users.
             canonical: under which id a user's person goes; only these are in audiences.
+            accounts: the account of a user, whose features rules may name; None: nobody has one.
             fenced: the database as evaluations write to it, if they need a lease.
             answers: who answers rules over columns; None: this process, with `threads`.
         """
         self._database = fenced or database
         self._features = features
         self.canonical = canonical
+        self._accounts = accounts or NoAccounts()
         self._answers = answers or locally(threads)
         self._lock = threading.Lock()
         self._telling = Pace(_PER_TURN)
         self._tagging = Pace(_PER_TURN)
         self.catalogs = Catalogs(database, definitions, schema)
-        self.population = Population(database, features, schema, sources, canonical)
+        self.population = Population(database, features, schema, sources, canonical, accounts)
         self.runs = Runs(self._database, overdue_after=overdue_after)
         self.memberships = Memberships(canonical)
         # Of the latest full evaluation: what a draft is counted with at once.
@@ -230,15 +234,21 @@ class Audiences:
         with self._database.read() as connection:
             found = repository.touched(connection, since[0], _MOVING)
             found += repository.touched(connection, since[1], _IN_FEATURES)
-            numbers = repository.numbers_of(connection, {self.canonical(user) for user in found})
+            last = self.runs.done(connection)[0].as_of
+        changed = {self.canonical(user) for user in found}
+        if any(name.startswith(OF_ACCOUNT) for rule in _rules(catalog) for name in rule.names):
+            # What one does changes the features of all who share the account.
+            changed |= self._accounts.moved_since(last)
+            changed |= self._accounts.colleagues(changed)
+        with self._database.read() as connection:
+            numbers = repository.numbers_of(connection, changed)
         users = sorted(Numbered(number, user) for user, number in numbers.items())
         return self._read(run, catalog, users, as_of, everybody=False)
 
     def _read(
         self, run: Run, catalog: Catalog, users: Sequence[Numbered], as_of: datetime, *, everybody: bool
     ) -> People:
-        rules = [*catalog.definitions.rules.values(), *catalog.definitions.tag_rules]
-        tags = {tag for rule in rules for tag in rule.tags}
+        tags = {tag for rule in _rules(catalog) for tag in rule.tags}
         return self.population.read(users, tags, as_of, everybody=everybody, beat=lambda: self.runs.beat(run))
 
     def _since(self, connection: Connection) -> tuple[int, int] | None:
@@ -330,6 +340,10 @@ class Audiences:
         self._tagging.write(self._database, [user for user in holders if user not in carried], tag)
         if renew and expires_at is not None:
             self._tagging.write(self._database, [user for user in holders if user in carried], let_last)
+
+
+def _rules(catalog: Catalog) -> list[Rule]:
+    return [*catalog.definitions.rules.values(), *catalog.definitions.tag_rules]
 
 
 def _definition(catalog: Catalog, audience: str, lists: Mapping[str, Upload]) -> str:

@@ -81,8 +81,8 @@ class Plan(NamedTuple):
 
 
 def make_plan(specs: Specs) -> Plan:
-    """The plan of all views of users; views of the population are computed by batch only."""
-    views = tuple(view for view in specs.views.values() if view.only is None)
+    """The plan of all views of users; those of accounts and of the population are computed by batch only."""
+    views = tuple(view for view in specs.views.values() if view.of_users)
     features: dict[Source, list[FeatureSpec]] = {}
     for view in views:
         for feature in view.features:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,8 @@ from audiences.events import Event
 from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from decision import problems
+from feature_repo.specs import load_specs
+from feature_repo.store import FeatureRepository
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from tests.conftest import START
@@ -44,11 +47,15 @@ def group(database: Database, identity: IdentityService) -> Group:
 
 
 @pytest.fixture
-def http(database: Database, clock: SimulatedClock, identity: IdentityService) -> Iterator[TestClient]:
+def http(
+    database: Database, clock: SimulatedClock, identity: IdentityService, tmp_path: Path
+) -> Iterator[TestClient]:
     """The routes of accounts."""
     app = FastAPI()
     problems.install(app)
-    app.include_router(api.router(database, clock, identity))
+    app.include_router(
+        api.router(database, clock, identity, FeatureRepository(tmp_path, load_specs()).account)
+    )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 
@@ -60,6 +67,8 @@ def test_an_account_has_traits_and_the_persons_of_all_profiles(group: Group, htt
     shown = http.get("/v1/accounts/acme").json()
     assert shown["traits"] == {"name": "Acme", "employees": 50, "plan": "gold"}
     assert shown["users"] == ["ann", "bob"]
+    # Nothing was computed yet.
+    assert shown["features"]["orders_12w"] is shown["features_as_of"] is None
     assert (shown["first_seen"], shown["next"]) == ("2026-03-02T09:00:00Z", None)
 
 

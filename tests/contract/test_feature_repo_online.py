@@ -63,7 +63,7 @@ def rows(at: datetime, users: dict[str, dict[str, Any]]) -> dict[str, pa.Table]:
             ARROW_TYPES,
         )
         for view in SPECS.views.values()
-        if view.only is None
+        if view.of_users
     }
 
 
@@ -75,7 +75,7 @@ def test_every_type_comes_back_and_null_stays_null(access: OnlineAccess) -> None
     given = {
         feature.name: SAMPLES[feature.type]
         for view in SPECS.views.values()
-        if view.only is None
+        if view.of_users
         for feature in view.features
     }
     access.write(rows(T, {FULL: given, "nulls": {}}))

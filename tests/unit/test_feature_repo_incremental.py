@@ -243,7 +243,7 @@ def by_duckdb(specs: Specs, events: Iterable[HistoryEvent], as_of: datetime) -> 
         tables = Snapshots(Path(folder) / "snapshots", specs, history).compute(as_of)
     users: dict[str, dict[str, Any]] = {}
     for view in specs.views.values():
-        if view.only is None:
+        if view.of_users:
             for row in tables[view.name].to_pylist():
                 users.setdefault(row["user_id"], {}).update(
                     {name: value for name, value in row.items() if name not in ("user_id", "event_timestamp")}

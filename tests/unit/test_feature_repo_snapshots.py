@@ -78,7 +78,7 @@ def compute(events: Iterable[HistoryEvent], as_of: datetime) -> dict[str, pa.Tab
 def by_user(tables: dict[str, pa.Table]) -> dict[str, dict[str, Any]]:
     users: dict[str, dict[str, Any]] = {}
     for view in SPECS.views.values():
-        if view.only is None:
+        if view.of_users:
             for row in tables[view.name].to_pylist():
                 users.setdefault(row["user_id"], {}).update(row)
     return users
