@@ -279,15 +279,16 @@ class FeatureRepository:
         import pandas as pd  # noqa: PLC0415
 
         views = self.specs.views_of(service)
-        for view in views:
-            if not any((self.snapshots.root / view.name).glob("*.parquet")):
+        theirs = [(accounts or {}).get(user, _NO_ACCOUNT) for user in user_ids]
+        # Nobody has an account, or none was computed since the view is there: known without a join.
+        asked = [v for v in views if not v.of_accounts or (any(theirs) and self._was_computed(v))]
+        for view in asked:
+            if not self._was_computed(view):
                 raise SnapshotMissing(f"view '{view.name}' has no snapshot yet; take one first")
-        of_accounts = [view for view in views if view.of_accounts]
-        theirs = [(accounts or {}).get(user, _NO_ACCOUNT) for user in user_ids] if of_accounts else []
-        # Nobody has one: that is known without a join.
-        asked = views if any(theirs) else [view for view in views if not view.of_accounts]
-        keys = {v.key: [v.only if v.only is not None else user for user in user_ids] for v in asked}
-        keys |= {view.key: theirs for view in of_accounts if view in asked}
+        keys = {
+            v.key: theirs if v.of_accounts else [v.only if v.only is not None else user for user in user_ids]
+            for v in asked
+        }
         entities = pd.DataFrame({**keys, "_order": range(len(user_ids))})
         entities[EVENT_TIMESTAMP] = pd.Timestamp(as_of)
         features = [f"{view.name}:{feature.name}" for view in asked for feature in view.features]
@@ -295,13 +296,14 @@ class FeatureRepository:
             # ibis 12 calls a method that DuckDB 2 has renamed.
             warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
             joined = self.feast.get_historical_features(entity_df=entities, features=features).to_arrow()
-        for view in of_accounts if asked is not views else ():
-            for feature in view.features:
-                nothing = pa.nulls(joined.num_rows, ARROW_TYPES[feature.type])
-                joined = joined.append_column(feature.name, nothing)
+        for feature in (feature for view in views if view not in asked for feature in view.features):
+            joined = joined.append_column(feature.name, pa.nulls(len(user_ids), ARROW_TYPES[feature.type]))
         names = [feature.name for view in views for feature in view.features]
         user_key = next((view.key for view in views if view.of_users), views[0].key)
         return joined.sort_by("_order").select([user_key, *names])
+
+    def _was_computed(self, view: ViewSpec) -> bool:
+        return any((self.snapshots.root / view.name).glob("*.parquet"))
 
     def close(self) -> None:
         """Let go of the stores; they are opened again when they are used."""

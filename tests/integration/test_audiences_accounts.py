@@ -113,6 +113,14 @@ def test_nobody_has_an_account(business: Business) -> None:
         assert table[name].type.equals(joined[name].type)
 
 
+def test_snapshots_from_before_there_were_accounts_serve_until_the_next_batch(business: Business) -> None:
+    business.compute(T1)
+    business.features.snapshots.path("account_rfm", T1).unlink()
+    assert business.audiences.evaluate(T1) == {"account_buys": 0}
+    business.compute(T1 + QUARTER)
+    assert business.audiences.evaluate(T1 + QUARTER) == {"account_buys": 2}
+
+
 def test_a_user_who_moves_takes_the_events_along(business: Business) -> None:
     business.compute(T1)
     business.audiences.evaluate(T1)
