@@ -281,7 +281,8 @@ class FeatureRepository:
         views = self.specs.views_of(service)
         theirs = [(accounts or {}).get(user, _NO_ACCOUNT) for user in user_ids]
         # Nobody has an account, or none was computed since the view is there: known without a join.
-        asked = [v for v in views if not v.of_accounts or (any(theirs) and self._was_computed(v))]
+        known = [v for v in views if not v.of_accounts or (any(theirs) and self._was_computed(v))]
+        asked = known or views
         for view in asked:
             if not self._was_computed(view):
                 raise SnapshotMissing(f"view '{view.name}' has no snapshot yet; take one first")

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from audiences.accounts import api
+from audiences.accounts.primary import PrimaryAccounts
 from audiences.events import Event
 from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
@@ -82,6 +83,31 @@ def test_the_primary_account_is_the_latest_or_the_chosen_one(group: Group, http:
     group("bolt", "ann", day=3)
     shown = http.get("/v1/users/ann/accounts").json()
     assert [one["account_id"] for one in shown["accounts"]] == ["core", "bolt", "acme"]
+
+
+def test_who_selects_is_told_the_primary_account_of_each_person(
+    database: Database, clock: SimulatedClock, group: Group, http: TestClient, identity: IdentityService
+) -> None:
+    accounts = PrimaryAccounts(database, identity.people)
+    assert (accounts.everyone(), accounts.of(["ann"]), accounts.colleagues(["ann"])) == ({}, {}, set())
+    group("acme", anonymous="x", day=4)
+    group("bolt", "ann", "x", day=3)
+    group("bolt", "bob", day=1)
+    group("acme", "eve", day=1)
+    identity.refresh()
+    # A profile that has not logged in yet is of the person who did: acme was named last.
+    primary = {"ann": "acme", "bob": "bolt", "eve": "acme"}
+    assert accounts.everyone() == primary
+    assert accounts.of(["ann", "bob", "zoe"]) == {"ann": "acme", "bob": "bolt"}
+    many = [*primary, *(f"user-{index}" for index in range(6_000))]
+    assert accounts.of(many) == primary
+    assert accounts.colleagues(["eve", "zoe"]) == {"ann", "eve"}
+    assert accounts.moved_since(START) == set()
+    clock.move_to(clock.now() + timedelta(hours=1))
+    http.put("/v1/users/ann/accounts/primary", json={"account_id": "bolt"})
+    assert accounts.moved_since(clock.now()) == {"ann"}
+    assert accounts.moved_since(clock.now() + timedelta(seconds=1)) == set()
+    assert accounts.colleagues(["bob"]) == {"ann", "bob"}
 
 
 def test_users_of_an_account_are_paged(group: Group, http: TestClient) -> None:

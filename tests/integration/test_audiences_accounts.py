@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -111,6 +112,19 @@ def test_nobody_has_an_account(business: Business) -> None:
     for name in (name for name in table.column_names if name.startswith("account_")):
         assert table[name].null_count == joined[name].null_count == 2
         assert table[name].type.equals(joined[name].type)
+
+
+def test_a_service_may_have_features_of_accounts_only(business: Business, tmp_path: Path) -> None:
+    specs = replace(load_specs(), services={"companies": ("account_rfm",)})
+    features = FeatureRepository(tmp_path / "features", specs)
+    features.apply()
+    business.compute(T1)
+    alone = features.historical("companies", ["ann", "zoe"], T1)
+    assert alone["account_orders_12w"].to_pylist() == [None, None]
+    found = features.historical("companies", ["ann", "zoe"], T1, business.accounts.everyone())
+    assert found["account_orders_12w"].to_pylist() == [3, None]
+    assert features.online("companies", ["ann"], T1)[0].values == {}
+    features.close()
 
 
 def test_snapshots_from_before_there_were_accounts_serve_until_the_next_batch(business: Business) -> None:

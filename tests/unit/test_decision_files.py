@@ -106,6 +106,12 @@ def test_a_library_has_events_features_and_rules_of_its_own(own: Path) -> None:
         ),
         ("aggregates.yaml", "- 3d", "- 3days", "'3days' is no window: write a number of weeks"),
         ("aggregates.yaml", "  decide:", "  decisions:", "no feature service 'decide'; declared are"),
+        (
+            "aggregates.yaml",
+            "  decide:\n",
+            "  decide:\n  - account_rfm\n",
+            "service 'decide': view 'account_rfm' is of accounts, which decisions don't read",
+        ),
         ("aggregates.yaml", "entities:", "entities: [", "aggregates.yaml: not YAML"),
     ],
 )
