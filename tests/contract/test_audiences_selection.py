@@ -117,7 +117,7 @@ def test_lists_tags_and_sets_in_one_evaluation(shop: Shop) -> None:
     assert shop.of("nobody") == set()
     assert not shop.audiences.due(T1, timedelta(hours=1))
     with shop.database.read() as connection:
-        assert set(users_repository.tags_of(connection, "bob", T1)) == {"buys"}
+        assert set(users_repository.tags_of(connection, ["bob"], T1)) == {"buys"}
     shown = {one["id"]: one for one in shop.looking.all()}
     assert shown["picked"]["uploaded"] == {"at": T1, "by": "olga", "unknown": 1}
     assert (shown["target"]["size"], shown["target"]["as_of"], shown["target"]["current"]) == (1, T1, True)
