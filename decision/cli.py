@@ -172,6 +172,8 @@ def demo(
 
 def main() -> None:
     """Run the command line; an error of ours is one message on standard error and exit code 1."""
+    # What a command prints is for whoever reads it, a program perhaps: its log goes to standard error.
+    configure("warning")
     try:
         app(standalone_mode=True)
     except (NextplayError, FeatureRepositoryError) as error:

@@ -139,13 +139,17 @@ class FeatureRepository:
 
     @cached_property
     def online_access(self) -> OnlineAccess:
-        """The way into the online store: its tables directly, or Feast's SDK if that is not proven equal."""
+        """The way into the online store: its tables directly, or Feast's SDK if that is not proven equal.
+
+        The first use of a process proves it, which writes. Raises StoreUnavailable, OnlineStoreUnreachable.
+        """
         direct = self._direct
         if isinstance(direct, ValkeyAccess):
             direct.ping()
         sdk = SdkAccess(self.feast, self.specs)
         try:
-            prove(direct, sdk, self.specs)
+            with using(self.root):
+                prove(direct, sdk, self.specs)
         except LayoutMismatch as mismatch:
             _log.warning("online store is read through the SDK, ten times slower", reason=str(mismatch))
             return sdk

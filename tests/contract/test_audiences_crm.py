@@ -394,12 +394,12 @@ payloads = st.fixed_dictionaries(
 
 
 def test_whatever_a_crm_sends_is_answered(sales: Sales) -> None:
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(payloads)
     def signed_payload(payload: Any) -> None:
         assert sales.send(payload).status_code < 500
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.binary(max_size=60), st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"])))
     def forged(body: bytes, header: str) -> None:
         headers = {"webhook-id": "w", "webhook-timestamp": "1", "webhook-signature": header}

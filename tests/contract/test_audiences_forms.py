@@ -125,8 +125,8 @@ def test_a_submission_is_identity_event_consent_and_tag(site: Site) -> None:
     assert identify.user_id == user
     with site.database.read() as connection:
         said = of_users(connection, [user])
-        tags = tags_of(connection, user, START)
-        later = tags_of(connection, user, START + timedelta(days=31))
+        tags = tags_of(connection, [user], START)
+        later = tags_of(connection, [user], START + timedelta(days=31))
         assert allowed(said, "marketing", Channel.SMS)
     assert {one.wording and one.wording.version for one in said} == {"3"}
     assert {one.source for one in said} == {"form.white_paper"}
@@ -347,7 +347,7 @@ bodies = st.binary(max_size=200) | st.sampled_from(
 
 
 def test_whatever_is_sent_is_answered(site: Site) -> None:
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.dictionaries(names, values, max_size=6))
     def as_json(sent: dict[str, Any]) -> None:
         import json
@@ -356,7 +356,7 @@ def test_whatever_is_sent_is_answered(site: Site) -> None:
         headers = {"content-type": "application/json"}
         assert site.http.post("/v1/forms/white_paper", content=body, headers=headers).status_code < 500
 
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
     @given(kinds, bodies)
     def as_bytes(kind: str, body: bytes) -> None:
         answer = site.http.post("/v1/forms/white_paper", content=body, headers={"content-type": kind})

@@ -256,7 +256,7 @@ ON_ONE_SERVER = settings(
 
 
 @given(st.sampled_from(PATHS), MESSAGE | BATCH | VALUE | st.binary(max_size=50), st.booleans())
-@settings(ON_ONE_SERVER, max_examples=400)
+@settings(ON_ONE_SERVER, max_examples=150)
 def test_whatever_is_sent_is_never_a_server_error(
     tracked: Tracked, path: str, body: bytes, zipped: bool
 ) -> None:
@@ -270,7 +270,7 @@ def test_whatever_is_sent_is_never_a_server_error(
 
 
 @given(message_of(READABLE))
-@settings(ON_ONE_SERVER, max_examples=200)
+@settings(ON_ONE_SERVER, max_examples=80)
 def test_a_good_message_is_kept_whatever_lies_beside_it(tracked: Tracked, message: bytes) -> None:
     good_id = f"good-{time.perf_counter_ns()}"
     good = text_of({**USUAL, "messageId": f'"{good_id}"'.encode()})

@@ -106,8 +106,8 @@ def test_browsed_and_not_bought_for_three_days(world: World) -> None:
     assert len(world.fired("browsed")) == 1
     assert len(world.fired("browsed")) == 1
     with world.database.read() as connection:
-        assert set(tags_of(connection, "ann", world.clock.now())) == {"browsed_a_no_order"}
-        assert tags_of(connection, "ann", world.clock.now() + 30 * DAY) == {}
+        assert set(tags_of(connection, ["ann"], world.clock.now())) == {"browsed_a_no_order"}
+        assert tags_of(connection, ["ann"], world.clock.now() + 30 * DAY) == {}
 
 
 @pytest.mark.parametrize("name", ["product_viewed", "other"])
