@@ -60,6 +60,11 @@ def record(connection: Connection, said: Sequence[Said]) -> None:
         _record_member(connection, account_id, profile, min(moments), max(moments))
 
 
+def record_traits(connection: Connection, account_id: str, traits: Mapping[str, Any], at: datetime) -> None:
+    """Keep traits of an account that no message of a user told."""
+    _record_account(connection, account_id, [Said(account_id, "", traits, at)])
+
+
 def account(connection: Connection, account_id: str) -> Account | None:
     """Return an account, or None."""
     row = connection.execute(select(accounts).where(accounts.c.account_id == account_id)).first()

@@ -79,7 +79,7 @@ class EventNames(Document):
 
 
 class ObjectMap(Document):
-    """How one type of the CRM's objects is read."""
+    """How one type of the CRM's objects is read: of a user, or of an account alone, such as its tier."""
 
     when: Label
     id: JsonPath
@@ -94,8 +94,11 @@ class ObjectMap(Document):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.user_id is None and not self.identities:
-            raise ValueError("name whose it is: `user_id`, or `identities` of the user")
+        of_user = self.event is not None or self.traits
+        if self.user_id is None and not self.identities and (of_user or self.account_id is None):
+            raise ValueError(
+                "name whose it is: `user_id`, or `identities` of the user, or only an `account_id`"
+            )
         if self.event is None and not (self.traits or self.account_traits):
             raise ValueError("nothing would be kept: name an `event`, `traits` or `account_traits`")
         if self.properties and self.event is None:

@@ -53,6 +53,11 @@ class CrmObject(msgspec.Struct, frozen=True):
         return {name: value for name, value in told.items() if value is not None}
 
     @property
+    def is_of_account(self) -> bool:
+        """Whether it is an account's alone, not a user's."""
+        return not self.user_id and not self.claims
+
+    @property
     def digest(self) -> str:
         """What tells two versions of one moment apart."""
         claims = sorted((one.kind, one.value) for one in self.claims)
@@ -79,7 +84,11 @@ def read_object(source: CrmSource, payload: Mapping[str, Any], now: datetime) ->
         if (value := _text(payload, one.path)) is not None
     ]
     user_id = (_text(payload, mapped.user_id, 255) if mapped.user_id is not None else None) or ""
-    if not user_id and not claims:
+    account_id = _text(payload, mapped.account_id, 255) if mapped.account_id is not None else None
+    of_account = mapped.user_id is None and not mapped.identities
+    if of_account and account_id is None:
+        raise MappingFailed(f"no account is named: `{mapped.account_id}` is missing")
+    if not of_account and not user_id and not claims:
         paths = [mapped.user_id, *(one.path for one in mapped.identities)]
         raise MappingFailed(
             f"nobody is named: {' and '.join(f'`{path}`' for path in paths if path)} is missing"
@@ -91,7 +100,7 @@ def read_object(source: CrmSource, payload: Mapping[str, Any], now: datetime) ->
         _updated_at(payload, mapped.updated_at, now),
         user_id,
         tuple(claims),
-        _text(payload, mapped.account_id, 255) if mapped.account_id is not None else None,
+        account_id,
         _event(payload, mapped),
         _values(payload, mapped.properties),
         _values(payload, mapped.traits),
@@ -101,6 +110,8 @@ def read_object(source: CrmSource, payload: Mapping[str, Any], now: datetime) ->
 
 def events_of(told: CrmObject, source: str, now: datetime) -> list[Event]:
     """Return the events that an object makes: who the user is, which account, what happened."""
+    if told.is_of_account:
+        return []
     # One version of one object makes each of them once, in whatever order and how often it is told.
     version = f"{source}:{told.type}:{told.id}:{to_micros(told.updated_at)}:{told.digest}"
     base = Event(

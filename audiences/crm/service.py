@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
+from audiences.accounts import repository as accounts
 from audiences.crm import repository
 from audiences.crm.definitions import CrmSource
 from audiences.crm.mapping import CrmObject, events_of, read_object
@@ -21,7 +22,8 @@ from audiences.intake.ports import Judged
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
-from storage.ledger import Kind
+from storage.ledger import Kind, NewFact
+from storage.times import to_micros
 from storage.writer import Lane
 
 # CRMs send again for days under the same id; after this what was told is known by its own version.
@@ -155,6 +157,8 @@ class Crm:
     def _record(self, connection: Connection, told: CrmObject | None, judged: list[Judged]) -> Became:
         if told is None:
             return Became.IGNORED
+        if told.is_of_account:
+            return _record_account(connection, told, self._clock.now())
         taken = self._intake.record(connection, judged)
         ids = [one.event_id for one in taken]
         facts = ledger.known(connection, [Kind.EVENT, Kind.PAST_EVENT], ids)
@@ -163,6 +167,21 @@ class Crm:
         if taken and all(one.outcome is Outcome.DUPLICATE for one in taken):
             return Became.DUPLICATE
         return Became.RECORDED if latest else Became.OLDER
+
+
+def _record_account(connection: Connection, told: CrmObject, now: datetime) -> Became:
+    """Keep what is told of an account alone: its traits, and a fact that says where they are from."""
+    fact_id = f"{told.source}:{told.type}:{told.id}:{to_micros(told.updated_at)}:{told.digest}"
+    if not repository.keep(connection, told, ""):
+        return Became.DUPLICATE if ledger.get(connection, Kind.CHANGE, fact_id) else Became.OLDER
+    if ledger.get(connection, Kind.CHANGE, fact_id) is not None:
+        return Became.DUPLICATE
+    account_id = told.account_id or ""
+    accounts.record_traits(connection, account_id, told.account_traits, told.updated_at)
+    body = {"account_id": account_id, "traits": told.account_traits, "source": told.source}
+    change = NewFact(Kind.CHANGE, fact_id, "account_told", None, told.updated_at, body)
+    ledger.append(connection, [change], now)
+    return Became.RECORDED
 
 
 def _decoded(body: bytes) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from standardwebhooks import Webhook
 
+from audiences.accounts import repository as accounts
 from audiences.crm.api import add_crm_routes
 from audiences.crm.definitions import owners_in, read_crm
 from audiences.crm.reconcile import Report, reconcile
@@ -78,6 +79,11 @@ sources:
         updated_at: contact.at
         identities: [{kind: email, path: contact.email}, {kind: phone, path: contact.phone}]
         traits: {tier: contact.tier, city: contact.city}
+      - when: company
+        id: company.id
+        updated_at: company.at
+        account_id: company.id
+        account_traits: {tier: company.tier, industry: company.industry}
 """
 AT = "2026-03-02T08:00:00Z"
 DEAL: dict[str, Any] = {
@@ -87,6 +93,12 @@ DEAL: dict[str, Any] = {
     "company": {"id": "acme-gmbh", "tier": "gold"},
     "deal": {"id": 7, "at": AT, "stage": "offer", "amount": "1200.50", "currency": "EUR", "probability": 0.5},
 }
+
+
+def company(tier: str, at: str = AT, **more: Any) -> dict[str, Any]:
+    return {"kind": "company", "company": {"id": "acme-gmbh", "tier": tier, "at": at, **more}}
+
+
 REFUSAL = "the webhook is not signed as it must be, or was signed too long ago"
 
 
@@ -501,3 +513,29 @@ def test_a_wrong_definition_is_refused_with_its_place(tmp_path: Path, definition
         read_crm(path)
     assert what in str(refused.value)
     assert str(path) in str(refused.value)
+
+
+def test_an_account_alone_is_told_of_in_any_order_and_once(sales: Sales) -> None:
+    later = "2026-03-02T08:30:00Z"
+    assert sales.send(company("gold", later)).json()["outcome"] == "recorded"
+    assert sales.send(company("gold", later)).json()["outcome"] == "duplicate"
+    assert sales.send(company("silver", AT)).json()["outcome"] == "older"
+    with sales.database.read() as connection:
+        held = accounts.account(connection, "acme-gmbh")
+        changes = ledger.read_after(connection, 0, kind=Kind.CHANGE, labels=["account_told"])
+    assert held is not None
+    assert held.traits == {"tier": "gold"}
+    assert [one.decode(dict)["traits"] for one in changes] == [{"tier": "gold"}]
+
+
+def test_an_account_alone_must_be_named(sales: Sales) -> None:
+    nameless = sales.send({"kind": "company", "company": {"at": AT, "tier": "gold"}}).json()
+    assert nameless["outcome"] == "quarantined"
+    assert "no account is named: `company.id` is missing" in nameless["reason"]
+
+
+def test_a_mapping_of_nobody_is_refused(tmp_path: Path) -> None:
+    of_nobody = CRM.replace("      - when: company\n", "      - when: company\n        event: told\n", 1)
+    (tmp_path / "crm.yaml").write_text(of_nobody)
+    with pytest.raises(CrmDefinitionError, match="name whose it is"):
+        read_crm(tmp_path / "crm.yaml")
