@@ -15,6 +15,7 @@ from audiences.quality.service import report_of
 from decision.observe.looking import looking
 from decision.settings import load_settings
 from storage.errors import ConfigurationError
+from storage.migrate import check_schema
 
 
 def quality(
@@ -33,6 +34,7 @@ def quality(
     used = used_properties(read_files(settings.library_folder))
     now = settings.clock or datetime.now(UTC)
     with looking(settings.url) as connection:
+        check_schema(connection)
         report = report_of(connection, used, now, hours=hours)
     console = Console()
     console.print(_arrivals(report))
