@@ -42,12 +42,15 @@ def quality(
 
 
 def _arrivals(report: dict[str, Any]) -> Table:
+    total = report["total"]
+    # A column of zeros tells nothing, and all of them would not fit a terminal.
+    figures = [name for name in FIGURES if name == FIGURES[0] or total[name]]
     table = Table(title=f"Events of the last {report['hours']} hours")
-    for column in ("source", "event", *FIGURES):
+    for column in ("source", "event", *figures):
         table.add_column(column, justify="left" if column in ("source", "event") else "right")
     for row in report["sources"]:
-        table.add_row(row["source"], row["name"], *(str(row[name]) for name in FIGURES))
-    table.add_row("all", "", *(str(report["total"][name]) for name in FIGURES), style="bold")
+        table.add_row(row["source"], row["name"], *(str(row[name]) for name in figures))
+    table.add_row("all", "", *(str(total[name]) for name in figures), style="bold")
     return table
 
 

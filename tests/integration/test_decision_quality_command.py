@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Path:
     database = Database(settings.url)
     identity = IdentityService(database)
     incoming = Incoming(database, SimulatedClock(START), settings, read_files(tmp_path / "library"), identity)
-    orders = [{"value": 5.0}, {"value": "much"}]
+    orders: list[dict[str, object]] = [{"value": 5.0}, {"value": "much"}]
     incoming.intake.take(
         [
             Event(f"e{number}", "ann", "order_completed", order, START, START, source="shop")
@@ -57,6 +57,13 @@ def test_what_came_in_and_what_was_set_aside(data: Path) -> None:
     assert "e1" in listed
     assert "e0" not in listed
     assert "value" in run("quarantine", "show", "e1", "--data", str(data))
+
+
+def test_figures_that_are_zero_everywhere_take_no_room(data: Path) -> None:
+    printed = run("quality", "--data", str(data), "--hours", "100000")
+    assert "shop" in printed
+    assert "quarantined" in printed
+    assert "duplicate" not in printed
 
 
 def test_a_database_behind_the_code_is_said(tmp_path: Path) -> None:
