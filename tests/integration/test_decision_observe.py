@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -194,8 +195,12 @@ def test_the_log_names_routes_and_requests(seen: Seen) -> None:
     assert {line["route"] for line in requests} >= {"/v1/decide", "/v1/users/{user_id}", "none"}
     ids = [line["request_id"] for line in requests]
     assert len(ids) == len(set(ids))
-    refused = seen.http.get("/v1/decisions/nothing")
-    assert refused.headers["x-request-id"] in seen.log.read_text()
+    refused = seen.http.get("/v1/decisions/nothing").headers["x-request-id"]
+    # The line is written once the answer is out, so it may come a moment after it.
+    until = time.monotonic() + 10
+    while refused not in seen.log.read_text() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert refused in seen.log.read_text()
 
 
 def test_metrics_tell_what_happened(seen: Seen) -> None:
