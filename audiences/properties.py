@@ -54,12 +54,13 @@ def parse_property_rule(
         audiences.rules.RuleError: it is no rule, or names a property that neither knows.
     """
     columns = schemas.events.get(event, {})
-    names = {PREFIX + name: kind for name, column in columns.items() if (kind := _type(column))}
+    names = {PREFIX + name: kind for name, column in columns.items() if (kind := type_of(column))}
     names.update({PREFIX + name: _TYPES[kind] for name, kind in said.items()})
     return PropertyRule(parse(text, Schema(names, tags=False, audiences=False)))
 
 
-def _type(column: Column) -> Type | None:
+def type_of(column: Column) -> Type | None:
+    """Return the type of a column in rules, None for a list of what is no text or number."""
     if isinstance(column, str):
         return _TYPES[column]
     element = column[0]

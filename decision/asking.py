@@ -74,8 +74,11 @@ def remote(url: str, data: Path | None, key: str | None) -> Iterator[Remote]:
 
 
 @contextmanager
-def at_hand(data: Path | None) -> Iterator[tuple[Settings, Database, Clock]]:
+def at_hand(data: Path | None, scope: str = "operate") -> Iterator[tuple[Settings, Database, Clock]]:
     """Open the database of a service that does not run, or runs on Postgres.
+
+    Args:
+        scope: that a key needs to ask a running service instead.
 
     Raises:
         ConfigurationError: there is none.
@@ -93,7 +96,7 @@ def at_hand(data: Path | None) -> Iterator[tuple[Settings, Database, Clock]]:
     except DatabaseInUse as error:
         raise DatabaseInUse(
             f"a service runs on {file} and nobody else may write there: ask it, with --url "
-            f"http://{settings.host}:{settings.port} and a key with the scope operate in NEXTPLAY_KEY"
+            f"http://{settings.host}:{settings.port} and a key with the scope {scope} in NEXTPLAY_KEY"
         ) from error
     with closing(database):
         yield settings, database, SimulatedClock(settings.clock) if settings.clock else SystemClock()

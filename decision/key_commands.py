@@ -7,7 +7,7 @@ open the database themselves (`--data`) on Postgres, and on SQLite while no serv
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -15,24 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from decision.asking import Data, Url, at_hand
 from decision.auth.errors import KeyServiceRefused
 from decision.auth.models import Scope, mint
 from decision.auth.service import GRACE, Keys
 from decision.auth.views import KeyView, NewKey, view, view_new
-from decision.settings import load_settings
-from storage.clock import SimulatedClock, SystemClock
-from storage.engine import Database
-from storage.errors import ConfigurationError, DatabaseInUse
+from storage.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import httpx2
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
-Data = Annotated[
-    Path | None, typer.Option(help="Folder of a service that does not run, or runs on Postgres.")
-]
-Url = Annotated[str | None, typer.Option(help="Address of a running service, http://127.0.0.1:8321.")]
 AdminKey = Annotated[
     str | None, typer.Option(envvar="NEXTPLAY_KEY", help="A key with the scope admin, with --url.")
 ]
@@ -186,22 +180,7 @@ def _place(data: Path | None, url: str | None, key: str | None) -> Iterator[_Pla
         with httpx2.Client(base_url=url, headers=headers, timeout=_REQUEST_SECONDS) as http:
             yield _Remote(http)
         return
-    settings = load_settings(data=data)
-    file = settings.data / "nextplay.db"
-    if not settings.database_url and not file.exists():
-        raise ConfigurationError(
-            f"there is no database {file}; name the service's folder with --data, or a running service "
-            "with --url"
-        )
-    try:
-        database = Database(settings.url, create=False)
-    except DatabaseInUse as error:
-        raise DatabaseInUse(
-            f"a service runs on {file} and nobody else may write there: ask it, with --url "
-            f"http://{settings.host}:{settings.port} and a key with the scope admin in NEXTPLAY_KEY"
-        ) from error
-    with closing(database):
-        clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
+    with at_hand(data, "admin") as (_settings, database, clock):
         yield _Direct(Keys(database, clock))
 
 

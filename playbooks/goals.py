@@ -10,19 +10,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from audiences.properties import type_of
 from audiences.rules import Rule, Schema, Type, parse
 from feature_repo.schema import Column
 from feature_repo.specs import load_specs
 from playbooks.models import Arm
-
-_TYPES = {
-    "text": Type.TEXT,
-    "float": Type.NUMBER,
-    "int": Type.NUMBER,
-    "bool": Type.BOOL,
-    "time": Type.TIMESTAMP,
-}
-_LISTS = {"text": Type.TEXTS, "float": Type.NUMBERS, "int": Type.NUMBERS}
 
 
 def parse_where(where: str, event: str, attributes: Iterable[str]) -> Rule:
@@ -44,7 +36,7 @@ def matches(rule: Rule, properties: Mapping[str, Any], arm: Arm) -> bool:
 @lru_cache(maxsize=1024)
 def _parse(where: str, event: str, attributes: frozenset[str]) -> Rule:
     columns = _event_columns().get(event, {})
-    names = {f"event.{name}": type_ for name, column in columns.items() if (type_ := _type(column))}
+    names = {f"event.{name}": type_ for name, column in columns.items() if (type_ := type_of(column))}
     names.update({f"arm.{name}": Type.TEXT for name in attributes})
     return parse(where, Schema(names, tags=False, audiences=False))
 
@@ -65,10 +57,3 @@ def _event_columns() -> Mapping[str, Mapping[str, Column]]:
     if _Events.columns is None:
         _Events.columns = load_specs().events.events
     return _Events.columns
-
-
-def _type(column: Column) -> Type | None:
-    if isinstance(column, str):
-        return _TYPES[column]
-    element = column[0]
-    return _LISTS.get(element) if isinstance(element, str) else None
