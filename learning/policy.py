@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from learning.features import FeatureSet
 from learning.models import ValueModel
 from learning.spec import PolicySpec
+from playbooks.decision import Decision
+from playbooks.matching import stakes_of
 from playbooks.models import Arm
+from playbooks.policy import Stakes
 
 FloatArray = NDArray[np.float64]
 
@@ -51,8 +54,20 @@ class LearnedPolicy:
             return np.zeros(0)
         return self._model.predict(self._features.matrix(features, arms))
 
-    def explore(self, scores: FloatArray) -> FloatArray:
-        return self._spec.exploration.vector(scores, self._trained)
+    def deviations(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray | None:
+        return None
+
+    def explore(self, stakes: Stakes) -> FloatArray:
+        return self._spec.exploration.vector(stakes, self._trained)
+
+    def vector_at(self, decision: Decision, arms: Sequence[Arm]) -> FloatArray:
+        """Return the vector this policy would have made for a recorded decision, "do nothing" last.
+
+        Args:
+            arms: those of the decision, in its order, without "do nothing".
+        """
+        scores, deviations = self.score(decision.features, arms), self.deviations(decision.features, arms)
+        return self.explore(stakes_of(decision, scores, deviations))
 
     def explain(self, features: Mapping[str, Any], arm: Arm) -> dict[str, float]:
         """Return what each column adds to one arm's score, the intercept under ""."""

@@ -160,8 +160,7 @@ class _View:
     def look(self, decision: Decision, model: LinearGaussian) -> tuple[FloatArray, FloatArray]:
         """Return the candidate's vector and the predicted rewards of a decision's arms, "do nothing" last."""
         arms = self._plans.eligible(decision)
-        net = self._policy.score(decision.features, arms) * np.array(decision.weights)
-        vector = self._policy.explore(np.append(net, 0.0))
+        vector = self._policy.vector_at(decision, arms)
         predicted = model.predict(self._policy.matrix(decision.features, arms))
         # Doing nothing earns 0 by definition.
         return vector, np.append(predicted, 0.0)

@@ -28,6 +28,7 @@ from learning.learner import GaussianLearner, Learner, Task
 from learning.models.linear import Link
 from learning.vw_learner import Loss, VwLearner
 from playbooks.models import Name
+from playbooks.policy import Stakes
 
 FloatArray = NDArray[np.float64]
 
@@ -109,8 +110,8 @@ class EpsilonGreedy(_Document):
     kind: Literal["epsilon_greedy"]
     epsilon: Decay
 
-    def vector(self, scores: FloatArray, trained: int) -> FloatArray:
-        return epsilon_greedy(scores, self.epsilon.at(trained))
+    def vector(self, stakes: Stakes, trained: int) -> FloatArray:
+        return epsilon_greedy(stakes.values, self.epsilon.at(trained))
 
 
 class Softmax(_Document):
@@ -118,8 +119,8 @@ class Softmax(_Document):
     temperature: float = Field(gt=0, allow_inf_nan=False)
     floor: Decay
 
-    def vector(self, scores: FloatArray, trained: int) -> FloatArray:
-        return softmax(scores, self.temperature, self.floor.at(trained))
+    def vector(self, stakes: Stakes, trained: int) -> FloatArray:
+        return softmax(stakes.values, self.temperature, self.floor.at(trained))
 
 
 class InverseGap(_Document):
@@ -127,8 +128,8 @@ class InverseGap(_Document):
     gamma: float = Field(gt=0, allow_inf_nan=False)
     floor: Decay
 
-    def vector(self, scores: FloatArray, trained: int) -> FloatArray:
-        return inverse_gap_weighting(scores, self.gamma, self.floor.at(trained))
+    def vector(self, stakes: Stakes, trained: int) -> FloatArray:
+        return inverse_gap_weighting(stakes.values, self.gamma, self.floor.at(trained))
 
 
 class PolicySpec(_Document):

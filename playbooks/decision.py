@@ -15,7 +15,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answer of `decide`.
 
     `arms` are the eligible ones, "do nothing" last. `scores[i]` is the policy's expected reward of arm i;
-    "do nothing" scores 0 because rewards are counted on top of it. `levers` are the operator's weights of
+    "do nothing" scores 0 because rewards are counted on top of it. `deviations[i]` is how uncertain score i
+    is, where the policy draws from its posterior. `levers` are the operator's weights of
     playbooks that are not 1.
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
     `refused_by` names the cap that had no room left when the drawn arm was to be reserved; the answer was
@@ -43,6 +44,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     playbook: str | None
     playbook_version: int | None
     levers: Mapping[str, float] = {}
+    deviations: Sequence[float] = ()
     refused_by: str | None = None
     fallback: str | None = None
 

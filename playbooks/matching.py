@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -18,10 +17,11 @@ import numpy as np
 
 from playbooks.constraints import Uses, suppressing_cap
 from playbooks.decision import Decision
+from playbooks.draws import draw_of, pick
 from playbooks.errors import PolicyBroken, UnknownPlacement
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.models import DO_NOTHING, Arm
-from playbooks.policy import FloatArray, Policy
+from playbooks.policy import FloatArray, Policy, Stakes
 
 # A lower priority waits until no playbook of a higher one is left; the rule that says so in the log.
 PRIORITY_RULE = "priority"
@@ -98,9 +98,13 @@ def decide(
     read = {name: _recorded(features.get(name)) for name in sorted(snapshot.policy.inputs)}
     scores = snapshot.policy.score(read, contest.arms)
     _check_scores(snapshot.policy, scores, len(contest.arms))
-    probabilities = snapshot.policy.explore(_net(scores, contest.weights))
+    deviations = snapshot.policy.deviations(read, contest.arms)
+    if deviations is not None:
+        _check_scores(snapshot.policy, deviations, len(contest.arms))
+    asked = snapshot.seed, request.user_id, request.placement, request.request_key
+    probabilities = snapshot.policy.explore(_stakes(contest.ids, scores, deviations, contest.weights, asked))
     _check_vector(snapshot.policy, probabilities, len(contest.ids))
-    draw = draw_of(snapshot.seed, request.user_id, request.placement, request.request_key)
+    draw = draw_of(*asked)
     chosen = pick(probabilities, draw)
     owner = contest.owners[chosen] if chosen < len(contest.owners) else None
     return Decision(
@@ -118,6 +122,7 @@ def decide(
         suppressed=suppressed,
         arms=contest.ids,
         scores=scores.tolist(),
+        deviations=() if deviations is None else deviations.tolist(),
         levers=contest.levers,
         probabilities=probabilities.tolist(),
         draw=draw,
@@ -166,8 +171,8 @@ def replay(decision: Decision, policy: Policy) -> Decision:
     `policy` is the version named in the record; of it only the exploration is used, the scores are the
     recorded ones. The result equals `decision` unless something in the record was changed.
     """
-    net = _net(np.array(decision.scores), np.array(decision.weights))
-    probabilities = policy.explore(net)
+    deviations = np.array(decision.deviations) if decision.deviations else None
+    probabilities = policy.explore(stakes_of(decision, np.array(decision.scores), deviations))
     draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
     chosen = pick(probabilities, draw)
     return msgspec.structs.replace(
@@ -179,24 +184,10 @@ def replay(decision: Decision, policy: Policy) -> Decision:
     )
 
 
-def draw_of(seed: str, user_id: str, placement: str, request_key: str) -> float:
-    """Return the draw in [0, 1) that belongs to a request: BLAKE2b of its parts, 53 bits of it.
-
-    A hash instead of a generator's state, so that the draw of any logged decision can be found again.
-    """
-    digest = blake2b(digest_size=8)
-    for part in (seed, user_id, placement, request_key):
-        encoded = part.encode()
-        # The length keeps ("ab", "c") apart from ("a", "bc").
-        digest.update(len(encoded).to_bytes(4) + encoded)
-    return (int.from_bytes(digest.digest()) >> 11) * 2.0**-53
-
-
-def pick(probabilities: FloatArray, draw: float) -> int:
-    """Return the index whose share of [0, 1) contains `draw`; one of probability 0 is never picked."""
-    index = int(np.searchsorted(np.cumsum(probabilities), draw, side="right"))
-    # The sum may end a rounding error below 1, and then a draw above it belongs to the last possible arm.
-    return min(index, int(np.flatnonzero(probabilities)[-1]))
+def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | None) -> Stakes:
+    """Return what exploration starts from in a recorded decision, had its scores been these."""
+    asked = decision.seed, decision.user_id, decision.placement, decision.request_key
+    return _stakes(decision.arms, scores, deviations, np.array(decision.weights), asked)
 
 
 def _eligible(
@@ -242,9 +233,16 @@ def _recorded(value: Any) -> Any:
     return np.where(np.isfinite(rounded), rounded, exact).tolist()
 
 
-def _net(scores: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the value of each arm after the operator's levers, "do nothing" (0) last."""
-    return np.append(scores * weights, 0.0)
+def _stakes(
+    arms: Sequence[str],
+    scores: FloatArray,
+    deviations: FloatArray | None,
+    weights: FloatArray,
+    request: tuple[str, str, str, str],
+) -> Stakes:
+    """Return what each arm is worth after the operator's levers, "do nothing" (surely 0) last."""
+    spread = None if deviations is None else np.append(deviations * weights, 0.0)
+    return Stakes(arms, np.append(scores * weights, 0.0), spread, request)
 
 
 def _check_scores(policy: Policy, scores: FloatArray, arms: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,20 @@ from numpy.typing import NDArray
 from playbooks.models import Arm
 
 FloatArray = NDArray[np.float64]
+
+
+class Stakes(NamedTuple):
+    """What exploration makes a probability vector of, "do nothing" last everywhere.
+
+    `arms` are k ids, `values` (k,) what each is worth after weights and costs. `deviations` (k,) say how
+    uncertain each value is, None when the policy does not use it. `request` names the request (seed, user,
+    placement, request key): a policy that draws at random derives its draws from it and from nothing else.
+    """
+
+    arms: Sequence[str]
+    values: FloatArray
+    deviations: FloatArray | None
+    request: tuple[str, str, str, str]
 
 
 class Policy(Protocol):
@@ -30,6 +44,13 @@ class Policy(Protocol):
         """Return each arm's expected reward for a user with these features, shape (len(arms),), finite."""
         ...
 
-    def explore(self, scores: FloatArray) -> FloatArray:
-        """Turn net scores, shape (k,), into probabilities, shape (k,), that sum to 1, always the same."""
+    def deviations(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray | None:
+        """Return the standard deviation of each arm's score, shape (len(arms),), finite and not negative.
+
+        None when the exploration has no use for it; then nothing of it is recorded.
+        """
+        ...
+
+    def explore(self, stakes: Stakes) -> FloatArray:
+        """Turn k values into probabilities, shape (k,), that sum to 1; equal stakes give equal vectors."""
         ...

@@ -128,8 +128,7 @@ def _true_value(database: Database, journey: CompleteJourney, candidate: PolicyV
         if week is None or decision.fallback is not None:
             continue
         arms = plans.eligible(decision)
-        net = policy.score(decision.features, arms) * np.array(decision.weights)
-        vector = policy.explore(np.append(net, 0.0))[:-1]
+        vector = policy.vector_at(decision, arms)[:-1]
         places = [category_at[arm.attributes["category"]] for arm in arms]
         values.append(float(vector @ truths[week][household_at[decision.user_id], places]))
     return float(np.mean(values))

@@ -28,7 +28,7 @@ from playbooks.flow import Flow
 from playbooks.library import Draft
 from playbooks.matching import Snapshot
 from playbooks.models import Arm, Cap, Content, Goal, Offer, Playbook, VariantSet
-from playbooks.policy import FloatArray
+from playbooks.policy import FloatArray, Stakes
 from playbooks.repository import publish
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -47,10 +47,13 @@ class Even:
     def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
         return np.ones(len(arms))
 
-    def explore(self, scores: FloatArray) -> FloatArray:
-        vector = np.zeros(len(scores))
+    def deviations(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray | None:
+        return None
+
+    def explore(self, stakes: Stakes) -> FloatArray:
+        vector = np.zeros(len(stakes.values))
         # "Do nothing" is last and never drawn while there is another.
-        vector[: max(1, len(scores) - 1)] = 1 / max(1, len(scores) - 1)
+        vector[: max(1, len(vector) - 1)] = 1 / max(1, len(vector) - 1)
         return vector
 
 

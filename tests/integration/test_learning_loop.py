@@ -33,7 +33,7 @@ from playbooks.flow import End, Flow
 from playbooks.library import Draft, Library
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
 from playbooks.models import DO_NOTHING, Content, Goal, Offer, Playbook, VariantSet
-from playbooks.policy import Policy
+from playbooks.policy import Policy, Stakes
 from playbooks.repository import publish
 from storage import ledger
 from storage.engine import Database
@@ -178,7 +178,11 @@ class Fixed:
     def score(self, features: Any, arms: Any) -> Any:
         return np.array([1.0 if arm.attributes["category"] == self._category else -1.0 for arm in arms])
 
-    def explore(self, scores: Any) -> Any:
+    def deviations(self, features: Any, arms: Any) -> Any:
+        return None
+
+    def explore(self, stakes: Any) -> Any:
+        scores = stakes.values
         return (scores == scores.max()).astype(float) / (scores == scores.max()).sum()
 
 
@@ -553,6 +557,7 @@ def _true_value(world: World, version: PolicyVersion) -> float:
     policy, arms = version.serve(), list(world.library.arms.values())
     value = 0.0
     for user in USERS:
-        vector = policy.explore(np.append(policy.score(world.features(user), arms), 0.0))
+        values = np.append(policy.score(world.features(user), arms), 0.0)
+        vector = policy.explore(Stakes([*world.library.arms, DO_NOTHING], values, None, ("", user, "", "")))
         value += float(vector[:-1] @ world.chances[user])
     return value / len(USERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from learning.errors import BrokenWeights, PolicySpecError
 from learning.models import Linear
 from learning.spec import Decay, PolicySpec, read_spec
 from learning.versions import PolicyVersion, child, cold_start
-from playbooks.models import Arm
+from playbooks.models import DO_NOTHING, Arm
+from playbooks.policy import Stakes
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 VOCABULARIES = {"category": ["MILK", "BACON", "APPLES"]}
@@ -30,6 +32,12 @@ prior: {intercept: 0.05, weights: {rate: 0.5}}
 learner: {kind: vw}
 exploration: {kind: epsilon_greedy, epsilon: {start: 1.0, floor: 0.02, half_life: 2000}}
 """
+
+
+def stakes(*values: float, request: str = "r", deviations: Sequence[float] | None = None) -> Stakes:
+    arms = [f"p/{place}" for place in range(len(values) - 1)] + [DO_NOTHING]
+    spread = None if deviations is None else np.array(deviations)
+    return Stakes(arms, np.array(values), spread, ("seed", "user", "home", request))
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -103,7 +111,7 @@ def test_a_cold_version_serves_the_prior_and_explores(spec: PolicySpec) -> None:
     np.testing.assert_allclose(scores, [0.15, 0.25, 0.05])
     assert policy.version == "next_category@1"
     assert policy.inputs == {"category_rate", "orders_4w"}
-    np.testing.assert_allclose(policy.explore(np.append(scores, 0.0)), np.full(4, 0.25))
+    np.testing.assert_allclose(policy.explore(stakes(*scores, 0.0)), np.full(4, 0.25))
     assert policy.explain(features, ARMS[1]) == {
         "": 0.05,
         "rate": pytest.approx(0.2),
@@ -135,7 +143,7 @@ def test_a_cold_version_serves_the_prior_and_explores(spec: PolicySpec) -> None:
 def test_every_kind_of_exploration_is_served(spec: PolicySpec, changes: dict[str, Any]) -> None:
     other = PolicySpec.model_validate(spec.model_dump(by_alias=True) | changes)
     version = msgspec.structs.replace(cold_start(other, VOCABULARIES, NOW, after=None), trained=100)
-    vector = version.serve().explore(np.array([0.1, 0.5, 0.0]))
+    vector = version.serve().explore(stakes(0.1, 0.5, 0.0))
     assert vector.sum() == pytest.approx(1.0, abs=1e-12)
     assert vector.argmax() == 1
     assert vector.min() >= 0.1 / 3
@@ -159,7 +167,7 @@ def test_a_child_goes_on_from_its_parent(spec: PolicySpec) -> None:
     model = Linear(("rate", "rate.sqrt", "orders_4w.log1p"), np.array([1.0, 0.0, 0.0]), 0.0, 0.0, 1.0)
     second = child(first, Learnt(model, b"state"), rows=2000, through=77, metrics={"rows": 2000.0}, now=NOW)
     assert (second.version, second.parent, second.trained) == ("next_category@2", "next_category@1", 2000)
-    vector = second.serve().explore(np.array([0.9, 0.1]))
+    vector = second.serve().explore(stakes(0.9, 0.1))
     np.testing.assert_allclose(vector, [0.75, 0.25])
     foreign = Linear(("other",), np.array([1.0]), 0.0, 0.0, 1.0)
     with pytest.raises(BrokenWeights, match="other columns"):

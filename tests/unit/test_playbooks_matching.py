@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playbooks.decision import Decision
+from playbooks.draws import draw_of, pick
 from playbooks.errors import PolicyBroken, UnknownPlacement
 from playbooks.flow import Flow
 from playbooks.library import Library, PublishedPlaybook, expand
-from playbooks.matching import PRIORITY_RULE, Request, Snapshot, decide, draw_of, fall_back, pick, replay
+from playbooks.matching import PRIORITY_RULE, Request, Snapshot, decide, fall_back, replay
 from playbooks.models import DO_NOTHING, Arm, Cap, Goal, Offer, Playbook, VariantSet
-from playbooks.policy import FloatArray
+from playbooks.policy import FloatArray, Stakes
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OFFERS = {
@@ -43,11 +44,14 @@ class Favourite:
             return np.array(self._scores)
         return np.array([1.0 if arm.offer == features["likes"] else 0.1 for arm in arms])
 
-    def explore(self, scores: FloatArray) -> FloatArray:
+    def deviations(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray | None:
+        return None
+
+    def explore(self, stakes: Stakes) -> FloatArray:
         if self._vector is not None:
             return np.array(self._vector)
-        vector = np.full(len(scores), 0.2 / len(scores))
-        vector[int(scores.argmax())] += 0.8
+        vector = np.full(len(stakes.values), 0.2 / len(stakes.values))
+        vector[int(stakes.values.argmax())] += 0.8
         return vector
 
 
