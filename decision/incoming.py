@@ -50,6 +50,7 @@ class Incoming:
         """
         self._database = database
         self._clock = clock
+        self._identity = identity
         addresses, profiles = open_address_hash(settings), PersonsProfiles()
         region = settings.phone_region or None
         self.traits = Traits(database, files.owners, profiles)
@@ -68,7 +69,9 @@ class Incoming:
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes of what stands before the ledger, of consent, traits, forms and CRMs."""
         self.events.add_routes(app)
-        app.include_router(consent_api.router(self._database, self._clock, self.consents))
-        app.include_router(traits_api.router(self.traits))
+        app.include_router(
+            consent_api.router(self._database, self._clock, self.consents, self._identity.people.canonical)
+        )
+        app.include_router(traits_api.router(self.traits, self._identity.lookup))
         crm_api.add_crm_routes(app, self.crm, self._signatures, self.reconcile)
         forms_api.add_form_routes(app, self.forms, problems.of_error)

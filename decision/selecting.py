@@ -8,7 +8,7 @@ from typing import Any
 
 from audiences import repository
 from audiences.accounts.primary import PrimaryAccounts
-from audiences.identity.people import People
+from audiences.identity.people import People, canonical_only
 from audiences.placing import place_users
 from audiences.scores.service import Scores
 from audiences.selection.repository import members_of
@@ -44,12 +44,15 @@ class Selecting:
         self._database, self._clock, self._files = database, clock, files
         self._features, self._audiences = features, audiences
         self.scores = Scores(database, clock, files.scores, people)
-        self.stages = Stages(database, files.lifecycles)
+        self.stages = Stages(database, files.lifecycles, people)
         self.triggers = self._triggers(database)
         self._scores_job = Scores(fences["scores"].database, clock, files.scores, people)
         self._triggers_job = self._triggers(fences["triggers"].database)
         placing = fences["audiences"].database
-        self._placed = Scores(placing, clock, files.scores, people), Stages(placing, files.lifecycles)
+        self._placed = (
+            Scores(placing, clock, files.scores, people),
+            Stages(placing, files.lifecycles, people),
+        )
 
     def score(self) -> int:
         """Take new events into the scores; return how many grades changed."""
@@ -82,9 +85,9 @@ class Selecting:
             return members_of(connection, audience)
 
     def _values(self, features: Sequence[str]) -> tuple[Sequence[str], Mapping[str, Sequence[Any]]]:
-        """Return all users, and their values of features as of now; nobody before features were computed."""
+        """Return all persons, and their values of features as of now; nobody before there are features."""
         with self._database.read() as connection:
-            users = repository.user_ids(connection)
+            users = canonical_only(self._people, repository.user_ids(connection))
         try:
             table = read_values(self._features, users, self._clock.now(), self._accounts.of(users))
         except SnapshotMissing:

@@ -135,7 +135,7 @@ class Service:
                 sources=[
                     Standing(
                         Scores(self.database, self.clock, files.scores, self.identity.people),
-                        Stages(self.database, files.lifecycles),
+                        Stages(self.database, files.lifecycles, self.identity.people),
                     )
                 ],
                 canonical=self.identity.people.canonical,

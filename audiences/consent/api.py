@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -95,8 +96,10 @@ class Suppressions(BaseModel):
     addresses: list[Suppressed] = Field(min_length=1, max_length=_MAX_WORDS)
 
 
-def router(database: Database, clock: Clock, consents: Consents) -> APIRouter:
-    """Return the routes."""
+def router(
+    database: Database, clock: Clock, consents: Consents, canonical: Callable[[str], str] = str
+) -> APIRouter:
+    """Return the routes; `canonical` says under which id a user's person goes."""
     routes = APIRouter(prefix="/v1", tags=["consent"])
 
     @routes.get("/users/{user_id}/consents")
@@ -104,7 +107,7 @@ def router(database: Database, clock: Clock, consents: Consents) -> APIRouter:
         """What a user agreed to and refused, what counts now, and the latest of all that was ever said."""
         said, facts = consents.of(fit(user_id, "the user's id"))
         return {
-            "user_id": user_id,
+            "user_id": canonical(user_id),
             "consents": [msgspec.to_builtins(one) for one in said],
             "history": [
                 {

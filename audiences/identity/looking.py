@@ -8,7 +8,11 @@ from audiences.identity.errors import UnknownIdentity
 from audiences.identity.ids import normalise
 from audiences.identity.models import ANONYMOUS_ID, USER_ID, Identity
 from audiences.identity.people import People
+from audiences.texts import fit
 from storage.engine import Database
+
+# `kind:value` of the longest kind and value, and an anonymous profile of the longest id.
+_MAX_TEXT = 400
 
 
 class Lookup:
@@ -47,8 +51,10 @@ class Lookup:
         """Return the profile that a text names: its id, or `kind:value` of an identity of one person.
 
         Raises:
+            TextUnfit: it can name nobody.
             UnknownUser: there is none, or the identity is of several.
         """
+        text = fit(text, "the user's id", _MAX_TEXT)
         with self._database.read() as connection:
             if repository.first_seen_of(connection, [text]):
                 return text

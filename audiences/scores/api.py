@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from audiences.identity.looking import Lookup
 from audiences.scores.report import answers_of, predictors
 from audiences.scores.service import Scores
 from storage.engine import Database
@@ -22,7 +23,7 @@ class SalesAnswer(BaseModel):
     reason: Annotated[str, Field(max_length=2_000)] = ""
 
 
-def router(database: Database, scores: Scores) -> APIRouter:
+def router(database: Database, scores: Scores, lookup: Lookup) -> APIRouter:
     """Return the routes of scores."""
     routes = APIRouter(prefix="/v1", tags=["audiences"])
 
@@ -33,14 +34,15 @@ def router(database: Database, scores: Scores) -> APIRouter:
 
     @routes.get("/users/{user_id}/scores/{score}")
     def explain(user_id: str, score: str, limit: int = 200) -> dict[str, Any]:
-        """Where a user stands in a score, and every point that counts."""
-        return scores.explain(user_id, score, limit=min(max(limit, 1), 1_000))
+        """Where a person stands in a score, and every point that counts."""
+        return scores.explain(lookup.canonical(user_id), score, limit=min(max(limit, 1), 1_000))
 
     @routes.post("/users/{user_id}/scores/{score}/answer")
     def answer(user_id: str, score: str, answer: SalesAnswer) -> dict[str, Any]:
         """Take sales' answer to a hand-over: accepted, or rejected with the reason."""
-        scores.answer(user_id, score, accepted=answer.accepted, by=answer.by, reason=answer.reason)
-        return scores.explain(user_id, score)
+        person = lookup.canonical(user_id)
+        scores.answer(person, score, accepted=answer.accepted, by=answer.by, reason=answer.reason)
+        return scores.explain(person, score)
 
     @routes.get("/scores/{score}/predictors")
     def report(score: str) -> dict[str, Any]:

@@ -7,11 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from audiences.errors import UnknownUser
-from audiences.repository import is_known
+from audiences.identity.looking import Lookup
 from audiences.stages.service import Stages
 from storage.clock import Clock
-from storage.engine import Database
 
 
 class ByHand(BaseModel):
@@ -24,7 +22,7 @@ class ByHand(BaseModel):
     reason: Annotated[str, Field(max_length=2_000)] = ""
 
 
-def router(database: Database, clock: Clock, stages: Stages) -> APIRouter:
+def router(clock: Clock, stages: Stages, lookup: Lookup) -> APIRouter:
     """Return the routes of lifecycles."""
     routes = APIRouter(prefix="/v1", tags=["audiences"])
 
@@ -40,20 +38,14 @@ def router(database: Database, clock: Clock, stages: Stages) -> APIRouter:
 
     @routes.get("/users/{user_id}/stages")
     def show_stages(user_id: str) -> dict[str, Any]:
-        """A user's stage in each lifecycle, and since when."""
-        _known(user_id)
-        return stages.of(user_id)
+        """A person's stage in each lifecycle, and since when."""
+        return stages.of(lookup.canonical(user_id))
 
     @routes.put("/users/{user_id}/stages/{lifecycle}")
     def put_stage(user_id: str, lifecycle: str, by_hand: ByHand) -> dict[str, Any]:
-        """Put a user into a stage by hand."""
-        _known(user_id)
-        stages.put(user_id, lifecycle, by_hand.stage, by=by_hand.by, reason=by_hand.reason, now=clock.now())
-        return stages.of(user_id)
-
-    def _known(user_id: str) -> None:
-        with database.read() as connection:
-            if not is_known(connection, user_id):
-                raise UnknownUser(f"no event of a user {user_id!r} was ever recorded; check the id")
+        """Put a person into a stage by hand."""
+        person = lookup.canonical(user_id)
+        stages.put(person, lifecycle, by_hand.stage, by=by_hand.by, reason=by_hand.reason, now=clock.now())
+        return stages.of(person)
 
     return routes

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection
 
 from audiences.errors import StageError, UnknownLifecycle
+from audiences.identity.people import EveryoneAlone, People
 from audiences.stages import repository
 from audiences.stages.definitions import Lifecycle
 from audiences.stages.moves import Move, moves
@@ -45,8 +46,11 @@ class StageChange(msgspec.Struct, frozen=True, omit_defaults=True):
 class Stages:
     """The lifecycles of one service."""
 
-    def __init__(self, database: Database, lifecycles: Sequence[Lifecycle]) -> None:
+    def __init__(
+        self, database: Database, lifecycles: Sequence[Lifecycle], people: People | None = None
+    ) -> None:
         self._database = database
+        self._people = people or EveryoneAlone()
         self._lifecycles = {one.spec.id: one for one in lifecycles}
 
     @property
@@ -111,9 +115,7 @@ class Stages:
     def by_user(self, lifecycle: str) -> dict[str, str]:
         """Return the stage of everybody in a lifecycle. Raises UnknownLifecycle."""
         self._known(lifecycle)
-        with self._database.read() as connection:
-            standing = repository.standing(connection, lifecycle)
-        return {user: stage for user, (stage, _) in standing.items()}
+        return {user: stage for user, (stage, _) in self._standing(lifecycle).items()}
 
     def describe(self, lifecycle: str, now: datetime) -> dict[str, Any]:
         """Return a lifecycle with its sizes, and for how long (days) its users have stood in each stage.
@@ -122,8 +124,7 @@ class Stages:
             UnknownLifecycle: there is no such lifecycle.
         """
         known = self._known(lifecycle)
-        with self._database.read() as connection:
-            standing = repository.standing(connection, lifecycle)
+        standing = self._standing(lifecycle)
         days: dict[str, list[float]] = {stage: [] for stage in known.stages}
         for stage, since in standing.values():
             days.setdefault(stage, []).append((now - since).total_seconds() / 86_400)
@@ -139,6 +140,12 @@ class Stages:
                 for stage, values in days.items()
             },
         }
+
+    def _standing(self, lifecycle: str) -> dict[str, tuple[str, datetime]]:
+        """Where persons stand; a profile that was joined to another keeps its place for when they part."""
+        with self._database.read() as connection:
+            standing = repository.standing(connection, lifecycle)
+        return {user: where for user, where in standing.items() if self._people.canonical(user) == user}
 
     def _known(self, lifecycle: str) -> Lifecycle:
         known = self._lifecycles.get(lifecycle)

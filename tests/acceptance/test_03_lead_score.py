@@ -88,10 +88,11 @@ def test_a_lead_is_scored_graded_handed_over_and_answered(sales: Running, user: 
 
 
 def test_a_score_that_is_not_there_is_said(sales: Running, user: str) -> None:
+    track(sales, user, "logged_in")
     unknown = sales.http.get(f"/v1/users/{user}/scores/leads")
     assert (unknown.status_code, unknown.json()["detail"]) == (
         404,
         "there is no score 'leads'; there are lead",
     )
-    nobody = sales.http.get(f"/v1/users/{user}/scores/lead")
-    assert nobody.status_code == 404
+    without = sales.http.get(f"/v1/users/{user}/scores/lead")
+    assert (without.status_code, "nothing was ever counted" in without.json()["detail"]) == (404, True)
