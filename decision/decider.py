@@ -298,7 +298,7 @@ def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:
 
 
 def _answer(decision: Decision, library: Library, arm: Arm | None) -> DecideAnswer:
-    offer = library.offers[arm.offer] if arm else None
+    offer = library.get(arm.playbook).offers[arm.offer] if arm else None
     return DecideAnswer(
         decision_id=decision.decision_id,
         playbook=arm.playbook if arm else None,

@@ -160,11 +160,12 @@ def _unknown_audiences(draft: Draft, definitions: Definitions) -> list[str]:
 
 def _unknown_channels(draft: Draft) -> list[str]:
     return [
-        f"playbooks/{one.id}: variants.channel: there is no channel {variants.channel!r}; "
+        f"playbooks/{one.id}: variants.channel: there is no channel {channel!r}; "
         f"there are {', '.join(sorted(CHANNELS))}"
         for one in draft.playbooks
         for variants in one.variants
-        if variants.channel not in CHANNELS
+        for channel in variants.all_channels
+        if channel not in CHANNELS
     ]
 
 

@@ -19,7 +19,7 @@ from decision.health import unavailable
 from learning import repository as learning_repository
 from learning.tables import policies
 from playbooks import repository as playbooks_repository
-from playbooks.library import Library, PublishedPlaybook, VersionBody, expand
+from playbooks.library import Library, VersionBody
 from playbooks.matching import Snapshot
 from playbooks.policy import Policy
 from playbooks.tables import playbook_versions
@@ -139,13 +139,8 @@ class Follower:
 def with_published(library: Library, published: Mapping[str, tuple[int, VersionBody]]) -> Library:
     """Return a library with these versions of playbooks, by id, in the place of its own or beside them."""
     playbooks = {playbook.id: playbook for playbook in library.playbooks}
-    offers, contents = dict(library.offers), dict(library.contents)
-    for name, (number, body) in published.items():
-        used = {offer.id: offer for offer in body.offers}
-        offers |= used
-        contents |= {content.id: content for content in body.contents}
-        playbooks[name] = PublishedPlaybook(body.playbook, number, expand(body.playbook, used))
-    return Library(tuple(playbooks[name] for name in sorted(playbooks)), offers, contents)
+    playbooks |= {name: body.published(number) for name, (number, body) in published.items()}
+    return Library(tuple(playbooks[name] for name in sorted(playbooks)))
 
 
 def _playbook_numbers(connection: Connection) -> dict[str, int]:

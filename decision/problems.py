@@ -49,10 +49,15 @@ def problem(
     *,
     retry: bool = False,
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> Problem:
-    """Return a problem document; `code` is stable, `detail` says what was wrong, where and what to do."""
+    """Return a problem document; `code` is stable, `detail` says what was wrong, where and what to do.
+
+    `members` are what it says beside that (RFC 9457, section 3.2).
+    """
     return Problem(
         {
+            **(members or {}),
             "type": f"urn:nextplay:problem:{code}",
             "title": code.replace("-", " "),
             "status": status,
@@ -64,7 +69,7 @@ def problem(
 
 def of_error(error: NextplayError) -> Problem:
     """Return the problem document of one of our own errors."""
-    return problem(error.status, error.code, str(error), retry=error.retry)
+    return problem(error.status, error.code, str(error), retry=error.retry, members=error.members)
 
 
 def unrouted(method: str, path: str, allowed: tuple[str, ...]) -> Problem:

@@ -57,6 +57,7 @@ from storage.engine import Database
 from storage.leases import Fence, Leases
 from storage.retention import Retention, purge, retention_of
 from storage.turns import Borrower
+from storage.writer import TURN_ROWS
 
 _log = structlog.get_logger(__name__)
 
@@ -317,7 +318,7 @@ class Service:
                 connection.execute(select(func.pg_advisory_xact_lock(_PUBLISHING)))
             return publish(connection, draft, now)
 
-        library = self.database.write(publish_in_turn, rows=2 * len(draft.playbooks))
+        library = self.database.write(publish_in_turn, rows=min(2 * len(draft.playbooks), TURN_ROWS))
         return Snapshot(library, self._policy_in_charge().serve(), self.settings.seed)
 
     def _policy_in_charge(self) -> PolicyVersion:

@@ -35,7 +35,7 @@ class Plan:
         Raises:
             FlowBroken: a `where` names an event property that is not declared any more.
         """
-        attributes = {name for offer in body.offers for name in offer.attributes}
+        attributes = {name for arm in body.arms for name in arm.attributes}
         try:
             flow = compile_flow(body.playbook.flow, lambda state: condition(state, attributes))
         except RuleError as error:
@@ -46,7 +46,7 @@ class Plan:
             body.playbook.id,
             version,
             flow,
-            {offer.id: offer for offer in body.offers},
+            body.offers_by_id,
             {content.id: content for content in body.contents},
         )
 

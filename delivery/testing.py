@@ -14,7 +14,7 @@ from delivery.models import Message
 from delivery.plans import Plan
 from delivery.retry import Retry
 from playbooks.decision import Decision
-from playbooks.library import VersionBody, expand
+from playbooks.library import VersionBody
 from playbooks.models import Arm, Content, Offer, Playbook
 
 # Issue a coupon, say so, and see within two weeks whether the category is bought.
@@ -71,7 +71,7 @@ def version_body(
 
 def arms_of(body: VersionBody) -> dict[str, Arm]:
     """Return the arms of a version by their offers."""
-    return {arm.offer: arm for arm in expand(body.playbook, {offer.id: offer for offer in body.offers})}
+    return {arm.offer: arm for arm in body.arms}
 
 
 def decision_for(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from learning import repository
 from learning.errors import UnknownPlan
 from playbooks.decision import Decision
-from playbooks.library import expand
 from playbooks.models import DO_NOTHING, Arm, Goal
 from playbooks.repository import version_body
 from storage.engine import Database
@@ -84,6 +83,6 @@ class Plans:
                 body = version_body(connection, playbook, version)
             if body is None:
                 raise UnknownPlan(f"version {version} of playbook {playbook!r} was never published")
-            arms = expand(body.playbook, {offer.id: offer for offer in body.offers})
-            plan = self._plans[playbook, version] = _Plan(body.playbook.goal, {arm.id: arm for arm in arms})
+            arms = {arm.id: arm for arm in body.arms}
+            plan = self._plans[playbook, version] = _Plan(body.playbook.goal, arms)
         return plan

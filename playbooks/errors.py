@@ -12,7 +12,15 @@ NextplayError
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
 from storage.errors import NextplayError
+
+if TYPE_CHECKING:
+    from playbooks.library.problems import Problem
 
 
 class PlaybooksError(NextplayError):
@@ -21,7 +29,17 @@ class PlaybooksError(NextplayError):
 
 
 class LibraryError(PlaybooksError):
+    """`problems` are those that the message lists, each with its place."""
+
     code = "library"
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        return {"problems": msgspec.to_builtins(self.problems)} if self.problems else {}
 
 
 class UnknownPlacement(PlaybooksError):

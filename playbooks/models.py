@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from playbooks.flow import Flow
 
@@ -15,6 +15,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 
 # "Do nothing" takes part in every draw under this id.
 DO_NOTHING = "do_nothing"
+# Attributes that every arm has, beside those of its offer.
+ARM_ATTRIBUTES = ("kind", "channel", "content")
 
 
 class Document(BaseModel):
@@ -59,31 +61,136 @@ class Cap(Document):
 
 
 class VariantSet(Document):
-    """One variant for every offer that has this `group` attribute, all on one channel with one content."""
+    """Variants that are alike: one arm for each offer, on each channel, with each content.
 
-    group: str
-    channel: Name
-    content: Name
+    Offers are either those of a `group`, or named. What is a list becomes part of the arms' names, so that
+    an arm keeps its name when a list grows: `playbook/id_channel_content` (see `playbooks.library.grid`).
+    """
+
+    id: Name | None = None
+    group: str | None = None
+    offer: Name | None = None
+    offers: Annotated[list[Name], Field(min_length=1)] | None = None
+    channel: Name | None = None
+    channels: Annotated[list[Name], Field(min_length=1)] | None = None
+    content: Name | None = None
+    contents: Annotated[list[Name], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _said_once(self) -> VariantSet:
+        for names in (("group", "offer", "offers"), ("channel", "channels"), ("content", "contents")):
+            given = [name for name in names if getattr(self, name) is not None]
+            if len(given) != 1:
+                said = " and ".join(given) or "none of them"
+                raise ValueError(f"just one of {', '.join(names)} is to be given, not {said}")
+        for name in ("offers", "channels", "contents"):
+            listed = getattr(self, name) or []
+            if doubles := sorted({one for one in listed if listed.count(one) > 1}):
+                raise ValueError(f"{name} lists {', '.join(doubles)} more than once")
+        return self
+
+    @property
+    def all_channels(self) -> list[Name]:
+        """The channel or channels."""
+        return self.channels or [self.channel or ""]
+
+    @property
+    def all_contents(self) -> list[Name]:
+        """The content or contents."""
+        return self.contents or [self.content or ""]
+
+
+class Rules(Document):
+    """Who may get a playbook at all, to whom it applies now, for whom it is suitable: SQL rules.
+
+    They speak of the user's features, tags and audiences, and stop a playbook as
+    `eligibility.<playbook>`, `applicability.<playbook>` and `suitability.<playbook>`.
+    """
+
+    eligibility: str | None = None
+    applicability: str | None = None
+    suitability: str | None = None
+
+
+class PilotTest(Document):
+    """How a pilot is judged by what its decisions earned.
+
+    `always_valid` looks at any time, by a confidence sequence; `fixed` once, when `decisions` have their
+    rewards. `alpha` is how often a pilot at its floor may be called better, or worse, by chance.
+    """
+
+    kind: Literal["always_valid", "fixed"] = "always_valid"
+    decisions: int = Field(default=10_000, ge=10, le=10_000_000)
+    alpha: float = Field(default=0.05, ge=0.0001, le=0.2)
+
+
+class Pilot(Document):
+    """For whom a playbook is tried first, and what is expected of it.
+
+    `users` and the members of the audience `audience` are the hand list; `share` of all others take part
+    too, fixed by a salted hash. `floor` and `ceiling` are the mean reward of a decision: proven above the
+    floor the pilot graduates, proven below it ends; proven above the ceiling it is too good to be true, and
+    is paused for a person to look.
+    """
+
+    users: Annotated[list[str], Field(max_length=10_000)] = []
+    audience: Name | None = None
+    share: float = Field(default=0.0, ge=0.0, le=0.5)
+    floor: float
+    ceiling: float
+    test: PilotTest = PilotTest()
+
+    @model_validator(mode="after")
+    def _of_somebody(self) -> Pilot:
+        if not self.users and self.audience is None and self.share == 0:
+            raise ValueError("a pilot needs users, an audience or a share of the traffic")
+        if not self.floor < self.ceiling:
+            raise ValueError(f"the floor {self.floor:g} must be below the ceiling {self.ceiling:g}")
+        return self
+
+
+Evidence = Annotated[str, Field(min_length=1, max_length=2000)]
+Parent = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}@[1-9][0-9]{0,8}$")]
 
 
 class Playbook(Document):
-    """A plan. `version` is given by the library: it grows whenever the content changes."""
+    """A plan. Its version is given by the library: it grows whenever the content changes.
+
+    `parent` is the `playbook@version` it was made from, `evidence` what speaks for it: sentences or links.
+    Service messages and transactional ones are no promotion, and exempt from what holds for promotions.
+    """
 
     id: Name
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=200)]
     notes: str = ""
+    owner: Annotated[str, Field(max_length=200)] = ""
+    labels: list[Name] = []
+    origin: Literal["person", "template", "generated"] = "person"
+    parent: Parent | None = None
+    evidence: list[Evidence] = []
+    purpose: Literal["promotional", "service", "transactional"] = "promotional"
+    trigger: Name | None = None
     placement: Name
     audience: Name | None = None
-    priority: int = 0
+    rules: Rules = Rules()
+    priority: int = Field(default=0, ge=-1000, le=1000)
     weight: float = Field(default=1.0, ge=0.0, le=1000.0)
+    exclusive_group: Name | None = None
+    languages: list[Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]] = []
     goal: Goal
     variants: list[VariantSet] = Field(min_length=1)
     constraints: list[Cap] = []
+    pilot: Pilot | None = None
     flow: Flow
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """One variant of one playbook as it competes in a draw; `id` is `playbook/offer`."""
+    """One variant of one playbook as it competes in a draw; `id` is `playbook/name`.
+
+    `value` is what the user is promised, `cost` what giving it once is expected to cost, `liability` what it
+    may cost at worst: minor units of `currency`, 0 where the offer carries no money. `attributes` are what
+    the value model and rules see as `arm.<attribute>`: those of the offer, and its channel, content and kind.
+    """
 
     id: str
     playbook: str
@@ -91,3 +198,12 @@ class Arm(msgspec.Struct, frozen=True):
     channel: str
     content: str
     attributes: Mapping[str, str]
+    value: int = 0
+    cost: int = 0
+    liability: int = 0
+    currency: str = ""
+
+    @property
+    def name(self) -> str:
+        """The arm's name within its playbook."""
+        return self.id.partition("/")[2]

@@ -62,9 +62,15 @@ def publish(connection: Connection, draft: Draft, now: datetime) -> Library:
     """Record a new version of each playbook whose content changed, and return the library to serve."""
     latest = latest_versions(connection)
     versions: dict[str, int] = {}
-    for playbook_id, body in draft.bodies().items():
+    for playbook in draft.playbooks:
+        playbook_id, body = playbook.id, draft.body(playbook)
         previous, recorded = latest.get(playbook_id, (None, None))
-        if previous is not None and recorded == body:
+        # What a version says, not how: fields that were added since are at their defaults in it.
+        if (
+            recorded is not None
+            and previous is not None
+            and VersionBody.model_validate_json(recorded) == body
+        ):
             versions[playbook_id] = previous
             continue
         versions[playbook_id] = number = (previous or 0) + 1
@@ -72,7 +78,7 @@ def publish(connection: Connection, draft: Draft, now: datetime) -> Library:
             "playbook": playbook_id,
             "version": number,
             "published_at": now,
-            "body": body,
+            "body": body.model_dump_json(),
         }
         connection.execute(insert(playbook_versions), row)
         change = PlaybookChange(playbook_id, number, previous)

@@ -11,19 +11,24 @@ NextplayError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class NextplayError(Exception):
     """A failure whose text may be shown: what was wrong, where, and what to do.
 
     `status` is the HTTP status it maps to, `code` the stable name in a problem document,
-    `retry` whether the same request may succeed later.
+    `retry` whether the same request may succeed later, `members` what the document says beside the text.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
     retry: ClassVar[bool] = False
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        return {}
 
 
 class ConfigurationError(NextplayError):

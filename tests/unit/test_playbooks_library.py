@@ -72,7 +72,7 @@ def too_many_offers(folder: Path) -> None:
     [
         (
             replaced("playbooks/welcome.yaml", "priority: 30", "priority: 30\ncolour: red"),
-            "colour: Extra inputs",
+            "line 7, column 9: colour: there is no such field",
         ),
         (replaced("playbooks/welcome.yaml", "priority: 30", "priority: high"), "priority: Input should be"),
         (replaced("playbooks/welcome.yaml", "window: P56D", "window: soon"), "constraints.0.window"),
@@ -96,7 +96,7 @@ def too_many_offers(folder: Path) -> None:
         (lambda folder: shutil.rmtree(folder / "playbooks"), "no playbook"),
         (lambda folder: (folder / "offers.yaml").write_text("a: 1"), "must be a list of offers"),
         (lambda folder: (folder / "offers.yaml").write_bytes(b"\xff\xfe\x00"), "UTF-8"),
-        (too_many_offers, "at most 64 can be told apart"),
+        (too_many_offers, "at most 64 can be told apart by one playbook's traffic (variants.0 has 65)"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_place(folder: Path, edit: Edit, what: str) -> None:

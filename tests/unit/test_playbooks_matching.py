@@ -69,7 +69,7 @@ def playbook(name: str, **given: Any) -> PublishedPlaybook:
 
 
 def snapshot(*playbooks: PublishedPlaybook, policy: Favourite | None = None) -> Snapshot:
-    return Snapshot(Library(playbooks, OFFERS, {}), policy or Favourite(), "seed")
+    return Snapshot(Library(playbooks), policy or Favourite(), "seed")
 
 
 def ask(

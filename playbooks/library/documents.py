@@ -1,0 +1,55 @@
+"""A library as it is written: playbooks with the offers and contents they speak of, before versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from playbooks.library.grid import expand, used_offers
+from playbooks.library.serving import Library, PublishedPlaybook
+from playbooks.models import Arm, Content, Document, Offer, Playbook
+
+
+class VersionBody(Document):
+    """What is kept of a version: the playbook with the offers and contents it used."""
+
+    playbook: Playbook
+    offers: list[Offer]
+    contents: list[Content]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms, expanded."""
+        return expand(self.playbook, self.offers_by_id)
+
+    @property
+    def offers_by_id(self) -> dict[str, Offer]:
+        """The offers by id."""
+        return {offer.id: offer for offer in self.offers}
+
+    def published(self, version: int) -> PublishedPlaybook:
+        """Return it as it is served under a version number."""
+        contents = {content.id: content for content in self.contents}
+        return PublishedPlaybook(self.playbook, version, self.arms, self.offers_by_id, contents)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A library as read from files, before its playbooks were given versions."""
+
+    playbooks: tuple[Playbook, ...]
+    offers: Mapping[str, Offer]
+    contents: Mapping[str, Content]
+
+    def body(self, playbook: Playbook) -> VersionBody:
+        """Return what a version of a playbook consists of."""
+        wanted = {content for variants in playbook.variants for content in variants.all_contents}
+        return VersionBody(
+            playbook=playbook,
+            offers=used_offers(playbook, self.offers),
+            contents=[content for content in self.contents.values() if content.id in wanted],
+        )
+
+    def publish(self, versions: Mapping[str, int]) -> Library:
+        """Return the library in which each playbook carries the version given for its id."""
+        return Library(tuple(self.body(one).published(versions[one.id]) for one in self.playbooks))

@@ -1,0 +1,89 @@
+"""From the variants of a playbook to its arms: a grid of offers, channels and contents, each arm with a name.
+
+The name is the offer's id, or the `id` of the variant set; what the set lists (`offers` under an `id`,
+`channels`, `contents`) is added to it, joined by `_`. A list of one is a list, so an arm keeps its
+name, and what was learned of it, when the list grows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from playbooks.models import Arm, Offer, Playbook, VariantSet
+
+# More arms than this can't be told apart by the traffic one playbook gets (DESIGN.md, section 5).
+MAX_ARMS = 64
+
+
+def expand(playbook: Playbook, offers: Mapping[str, Offer]) -> tuple[Arm, ...]:
+    """Return the arms of a playbook, set by set; offers that are not there have none."""
+    return tuple(arm for variants in playbook.variants for arm in _arms(playbook.id, variants, offers))
+
+
+def offers_named(playbook: Playbook) -> set[str]:
+    """Return the ids of the offers that a playbook names; those of its groups are not among them."""
+    return {name for variants in playbook.variants for name in _named(variants)}
+
+
+def used_offers(playbook: Playbook, offers: Mapping[str, Offer]) -> list[Offer]:
+    """Return the offers of a playbook's groups and those it names, in the order of `offers`."""
+    groups = {variants.group for variants in playbook.variants} - {None}
+    named = offers_named(playbook)
+    return [one for one in offers.values() if one.id in named or one.attributes.get("group") in groups]
+
+
+def wrong_arms(playbook: Playbook, offers: Mapping[str, Offer]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the arms of a playbook as (field, problem): too many, or names used twice."""
+    arms = expand(playbook, offers)
+    if len(arms) > MAX_ARMS:
+        sizes = ", ".join(
+            f"variants.{index} has {_size(playbook.id, variants, offers)}"
+            for index, variants in enumerate(playbook.variants)
+        )
+        yield (
+            "variants",
+            f"{len(arms)} arms, at most {MAX_ARMS} can be told apart by one playbook's traffic ({sizes}): "
+            "list fewer values, channels or contents, or split the playbook by audience",
+        )
+    for name, times in Counter(arm.name for arm in arms).items():
+        if times > 1:
+            yield "variants", f"{times} arms are named {name!r}: give one of the variant sets an `id`"
+
+
+def _arms(playbook: str, variants: VariantSet, offers: Mapping[str, Offer]) -> Iterator[Arm]:
+    for offer, channel, content in product(
+        _offers(variants, offers), variants.all_channels, variants.all_contents
+    ):
+        parts = _base(variants, offer)
+        parts += [channel] if variants.channels else []
+        parts += [content] if variants.contents else []
+        yield Arm(
+            f"{playbook}/{'_'.join(parts)}",
+            playbook,
+            offer.id,
+            channel,
+            content,
+            {"kind": offer.kind, "channel": channel, "content": content, **offer.attributes},
+        )
+
+
+def _base(variants: VariantSet, offer: Offer) -> list[str]:
+    if variants.id is None:
+        return [offer.id]
+    return [variants.id] if variants.offer is not None else [variants.id, offer.id]
+
+
+def _offers(variants: VariantSet, offers: Mapping[str, Offer]) -> list[Offer]:
+    if variants.group is not None:
+        return [one for one in offers.values() if one.attributes.get("group") == variants.group]
+    return [offers[name] for name in _named(variants) if name in offers]
+
+
+def _named(variants: VariantSet) -> list[str]:
+    return variants.offers or ([variants.offer] if variants.offer is not None else [])
+
+
+def _size(playbook: str, variants: VariantSet, offers: Mapping[str, Offer]) -> int:
+    return sum(1 for _ in _arms(playbook, variants, offers))

@@ -1,0 +1,128 @@
+"""What is wrong with a document of a library, and where: file, line and column, field."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from playbooks.errors import LibraryError
+
+Location = Sequence[int | str]
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong. `line` and `column` count from 1, 0 where there is no text to point into."""
+
+    file: str
+    message: str
+    field: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = f"line {self.line}, column {self.column}: " if self.line else ""
+        field = f"{self.field}: " if self.field else ""
+        return f"{self.file}: {place}{field}{self.message}"
+
+
+def refuse(problems: Sequence[Problem], what: str = "the library was not read") -> None:
+    """Raise LibraryError with every problem, if there is one."""
+    if problems:
+        told = "\n".join(f"  {problem}" for problem in problems)
+        raise LibraryError(f"{what}:\n{told}", problems)
+
+
+def found_in(
+    error: ValidationError, model: type[BaseModel], file: str, text: str = "", at: Location = ()
+) -> Iterator[Problem]:
+    """Yield what pydantic found, in the words of a library.
+
+    Args:
+        text: of the file, to point into.
+        at: where in the file the document stands.
+    """
+    for one in error.errors(include_url=False, include_input=False):
+        loc = one["loc"]
+        message = one["msg"].removeprefix("Value error, ")
+        if one["type"] == "extra_forbidden":
+            message = _unknown(str(loc[-1]), _fields_at(model, loc[:-1]))
+        line, column = _place(text, [*at, *loc]) if text else (0, 0)
+        yield Problem(file, message, ".".join(map(str, [*at, *loc])) or "document", line, column)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return `, did you mean …?` for the known name that is most like this one, or what there is."""
+    names = sorted(known)
+    if near := get_close_matches(name, names, n=1):
+        return f", did you mean {near[0]!r}?"
+    return f"; there are {', '.join(names) or 'none'}" if len(names) <= 20 else ""
+
+
+def _unknown(name: str, fields: Iterable[str]) -> str:
+    return f"there is no such field{closest(name, fields)}"
+
+
+def _fields_at(model: type[BaseModel], loc: Location) -> set[str]:
+    """Return the names of the fields that a document has at a place of pydantic's."""
+    found: list[Any] = [model]
+    for step in loc:
+        found = [inner for outer in found for inner in _inside(outer, step)]
+    return {name for one in found for part in _parts(one) if _is_model(part) for name in part.model_fields}
+
+
+def _inside(outer: Any, step: int | str) -> Iterator[Any]:
+    for part in _parts(outer):
+        if _is_model(part):
+            if step in part.model_fields:
+                yield part.model_fields[str(step)].annotation
+            # The name of a union's branch, or the value of its discriminator.
+            elif step == part.__name__ or any(
+                step in get_args(field.annotation) for field in part.model_fields.values()
+            ):
+                yield part
+        elif arguments := get_args(part):
+            yield arguments[-1]
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """Yield the branches of a union, without what annotates them."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _parts(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for branch in get_args(annotation):
+            yield from _parts(branch)
+    else:
+        yield annotation
+
+
+def _is_model(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, BaseModel)
+
+
+def _place(text: str, loc: Location) -> tuple[int, int]:
+    """Return line and column of the deepest part of a place that the text has."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    for step in loc:
+        inner = None
+        if isinstance(node, yaml.MappingNode):
+            inner = next((value for key, value in node.value if key.value == str(step)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            inner = node.value[step]
+        # A step that is not in the text names a branch of a union, or a field that is missing.
+        node = inner or node
+    return (node.start_mark.line + 1, node.start_mark.column + 1) if node is not None else (0, 0)
+
+
+def grouped(problems: Iterable[Problem]) -> Mapping[str, list[Problem]]:
+    """Return problems by file."""
+    result: dict[str, list[Problem]] = {}
+    for problem in problems:
+        result.setdefault(problem.file, []).append(problem)
+    return result

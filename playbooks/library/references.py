@@ -1,0 +1,52 @@
+"""What a playbook says of others: its offers, contents and the attributes in its rules are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from audiences.rules import RuleError
+from playbooks.flow import WaitForEvent
+from playbooks.goals import parse_where
+from playbooks.library.grid import wrong_arms
+from playbooks.library.problems import closest
+from playbooks.models import ARM_ATTRIBUTES, Content, Offer, Playbook
+
+
+class References:
+    """Checks playbooks against the offers and contents there are."""
+
+    def __init__(self, offers: Mapping[str, Offer], contents: Mapping[str, Content]) -> None:
+        self._offers, self._contents = offers, contents
+        self._groups = {group for offer in offers.values() if (group := offer.attributes.get("group"))}
+        self._attributes = {name for offer in offers.values() for name in offer.attributes}
+        self._attributes.update(ARM_ATTRIBUTES)
+
+    def wrong(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong, as (field, problem)."""
+        for index, variants in enumerate(playbook.variants):
+            place = f"variants.{index}"
+            if variants.group is not None and variants.group not in self._groups:
+                hint = closest(variants.group, self._groups)
+                yield f"{place}.group", f"no offer has the group {variants.group!r}{hint}"
+            for name in variants.offers or ([variants.offer] if variants.offer else []):
+                if name not in self._offers:
+                    field = "offers" if variants.offers else "offer"
+                    yield f"{place}.{field}", f"there is no offer {name!r}{closest(name, self._offers)}"
+            for name in variants.all_contents:
+                if name not in self._contents:
+                    field = "contents" if variants.contents else "content"
+                    yield f"{place}.{field}", f"there is no content {name!r}{closest(name, self._contents)}"
+        yield from wrong_arms(playbook, self._offers)
+        for place, event, where in _wheres(playbook):
+            try:
+                parse_where(where, event, self._attributes)
+            except RuleError as error:
+                yield place, str(error)
+
+
+def _wheres(playbook: Playbook) -> Iterator[tuple[str, str, str]]:
+    if playbook.goal.where is not None:
+        yield "goal.where", playbook.goal.event, playbook.goal.where
+    for name, state in playbook.flow.states.items():
+        if isinstance(state, WaitForEvent) and state.where is not None:
+            yield f"flow.states.{name}.where", state.event, state.where

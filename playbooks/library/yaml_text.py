@@ -1,0 +1,94 @@
+"""Reads YAML that somebody else wrote: with the place of every mistake, and without what hurts the reader.
+
+libyaml composes documents by recursion and takes the whole process down where they are nested too deep, and
+aliases make a few lines as large as one likes; so both are counted on the stream of events first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from playbooks.library.problems import Problem
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_NESTING = 60
+# Values of a document, those that aliases repeat counted each time.
+MAX_VALUES = 500_000
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Refused(Exception):
+    """The text is not taken; `problem` says where and why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """Refuses a key that is given twice, of which plain YAML keeps the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys: set[Hashable] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the field {key.value!r} is given twice", key.start_mark
+                )
+            if isinstance(key, yaml.ScalarNode):
+                keys.add(key.value)
+        result: dict[Any, Any] = super().construct_mapping(node, deep)
+        return result
+
+
+def parse(file: str, text: str) -> Any:
+    """Return what a YAML text says.
+
+    Raises:
+        Refused: it is no YAML, or too much of it.
+    """
+    if len(text) > MAX_BYTES:
+        raise Refused(Problem(file, f"the file has more than {MAX_BYTES} characters; split it"))
+    try:
+        _count(file, text)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise Refused(Problem(file, f"not YAML: {error.problem}", line=line, column=column)) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise Refused(Problem(file, f"not YAML: {' '.join(str(error).split())}")) from error
+
+
+def _count(file: str, text: str) -> None:
+    """Refuse what is nested too deep, refers to itself, or grows too large by its aliases."""
+    sizes: dict[str, int] = {}
+    open_: list[tuple[str | None, int]] = []
+    total = 0
+    for event in yaml.parse(text, Loader=_Base):
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append((event.anchor, total))
+            if len(open_) > MAX_NESTING:
+                raise _refused(file, event, f"nested deeper than {MAX_NESTING} levels")
+            total += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_.pop()
+            if anchor is not None:
+                sizes[anchor] = total - before
+        elif isinstance(event, yaml.AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in open_):
+                raise _refused(file, event, f"&{event.anchor} contains itself")
+            total += sizes.get(event.anchor or "", 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            total += 1
+        if total > MAX_VALUES:
+            raise _refused(file, event, f"more than {MAX_VALUES} values, those of aliases counted each time")
+
+
+def _refused(file: str, event: Any, message: str) -> Refused:
+    mark = event.start_mark
+    return Refused(Problem(file, message, line=mark.line + 1, column=mark.column + 1))
