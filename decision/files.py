@@ -21,11 +21,12 @@ from delivery.errors import TemplateFailed
 from delivery.render import check_content
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.specs import Specs, specs_in
+from learning.exploration_kinds import FixedSplit, Single
 from learning.features import FeatureSet
 from learning.spec import PolicySpec, read_spec
 from playbooks.errors import LibraryError
 from playbooks.goals import know_events
-from playbooks.library import Draft, read_library
+from playbooks.library import Draft, expand, read_library
 from storage.errors import ConfigurationError
 
 # The feature service that decisions read from.
@@ -117,6 +118,7 @@ def read_files(folder: Path) -> LibraryFiles:
         *_unknown_channels(draft),
         *_unreadable_contents(draft),
         *_placements_without_policy(draft, policy),
+        *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
     ]
     if problems:
@@ -185,6 +187,18 @@ def _placements_without_policy(draft: Draft, policy: PolicySpec) -> list[str]:
         f"not {one.placement!r}"
         for one in draft.playbooks
         if one.placement not in policy.placements
+    ]
+
+
+def _unknown_arms(draft: Draft, policy: PolicySpec) -> list[str]:
+    """Arms that the policy names and their playbooks, as far as the folder has them, do not make."""
+    if not isinstance(policy.exploration, FixedSplit | Single):
+        return []
+    arms = {one.id: [arm.id for arm in expand(one, draft.offers)] for one in draft.playbooks}
+    return [
+        f"policy.yaml: exploration: playbook {playbook!r} has no arm {name!r}; it has {', '.join(has)}"
+        for name in policy.exploration.names
+        if (has := arms.get(playbook := name.partition("/")[0])) is not None and name not in has
     ]
 
 

@@ -29,9 +29,9 @@ def epsilon_greedy(scores: FloatArray, epsilon: float) -> FloatArray:
     >>> epsilon_greedy(np.array([0.3, 0.3, 0.0]), 0.0).tolist()
     [0.5, 0.5, 0.0]
     """
-    scores = _checked(scores)
+    scores = checked_scores(scores)
     best = scores == scores.max()
-    return _with_floor(best / best.sum(), epsilon)
+    return with_floor(best / best.sum(), epsilon)
 
 
 def softmax(scores: FloatArray, temperature: float, floor: float = 0.0) -> FloatArray:
@@ -50,12 +50,12 @@ def softmax(scores: FloatArray, temperature: float, floor: float = 0.0) -> Float
     >>> softmax(np.array([0.2, 0.1]), 0.1).round(6).tolist()
     [0.731059, 0.268941]
     """
-    scores = _checked(scores)
+    scores = checked_scores(scores)
     _check_positive("temperature", temperature)
     # A gap beyond the range of doubles becomes -inf, whose share is rightly 0.
     with np.errstate(over="ignore"):
         shares = np.exp((scores - scores.max()) / temperature)
-    return _with_floor(shares / shares.sum(), floor)
+    return with_floor(shares / shares.sum(), floor)
 
 
 def inverse_gap_weighting(scores: FloatArray, gamma: float, floor: float = 0.0) -> FloatArray:
@@ -75,17 +75,22 @@ def inverse_gap_weighting(scores: FloatArray, gamma: float, floor: float = 0.0) 
     >>> inverse_gap_weighting(np.array([0.5, 0.4]), 80.0).round(6).tolist()
     [0.9, 0.1]
     """
-    scores = _checked(scores)
+    scores = checked_scores(scores)
     _check_positive("gamma", gamma)
     best = scores == scores.max()
     with np.errstate(over="ignore"):
         vector = 1.0 / (len(scores) + gamma * (scores.max() - scores))
     vector[best] = 0.0
     vector[best] = (1.0 - vector.sum()) / best.sum()
-    return _with_floor(vector, floor)
+    return with_floor(vector, floor)
 
 
-def _with_floor(vector: FloatArray, floor: float) -> FloatArray:
+def with_floor(vector: FloatArray, floor: float) -> FloatArray:
+    """Return (1 - floor) of a vector, and `floor` spread over all its arms; the sum is 1.
+
+    Raises:
+        InvalidScores: the floor is out of range.
+    """
     if not 0.0 <= floor <= 1.0:
         raise InvalidScores(f"the mass to explore with must lie in [0, 1], not be {floor}")
     mixed: FloatArray = (1.0 - floor) * vector + floor / len(vector)
@@ -93,7 +98,12 @@ def _with_floor(vector: FloatArray, floor: float) -> FloatArray:
     return vector
 
 
-def _checked(scores: FloatArray) -> FloatArray:
+def checked_scores(scores: FloatArray) -> FloatArray:
+    """Return the scores as doubles.
+
+    Raises:
+        InvalidScores: they are none, not in one row, or not finite.
+    """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1 or scores.size == 0:
         raise InvalidScores(f"scores must be one row of at least one number, not of shape {scores.shape}")

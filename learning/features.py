@@ -110,7 +110,7 @@ class FeatureSet:
 
         Raises:
             PolicySpecError: two columns of one name, a product of an unknown column, an attribute without
-                a vocabulary, or no features at all.
+                a vocabulary.
         """
         self._vocabularies = {key: tuple(names) for key, names in vocabularies.items()}
         self._names: list[str] = []
@@ -124,8 +124,6 @@ class FeatureSet:
         self._products: list[tuple[int, int, int]] = []
         for feature in features:
             self._declare(feature)
-        if not self._names:
-            raise PolicySpecError("features: a policy needs at least one feature")
         if doubles := sorted({name for name in self._names if self._names.count(name) > 1}):
             raise PolicySpecError(f"features: two columns are named {doubles[0]!r}; give one another `name`")
         self._freeze()

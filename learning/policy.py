@@ -55,7 +55,11 @@ class LearnedPolicy:
         return self._model.predict(self._features.matrix(features, arms))
 
     def deviations(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray | None:
-        return None
+        if not self._spec.exploration.uncertain:
+            return None
+        if not arms:
+            return np.zeros(0)
+        return self._model.deviation(self._features.matrix(features, arms))
 
     def explore(self, stakes: Stakes) -> FloatArray:
         return self._spec.exploration.vector(stakes, self._trained)

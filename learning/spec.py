@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from learning.errors import PolicySpecError
-from learning.exploration import epsilon_greedy, inverse_gap_weighting, softmax
+from learning.exploration_kinds import ExplorationKind
 from learning.features import Feature
-from learning.learner import GaussianLearner, Learner, Task
+from learning.learner import GaussianLearner, Learner, Task, gaussian_prior
+from learning.models import Linear, LinearGaussian, ValueModel
 from learning.models.linear import Link
 from learning.vw_learner import Loss, VwLearner
 from playbooks.models import Name
-from playbooks.policy import Stakes
 
 FloatArray = NDArray[np.float64]
 
@@ -66,9 +66,9 @@ class Vw(_Document):
     passes: int = Field(default=1, ge=1, le=20)
     loss: Loss = "squared"
 
-    @property
-    def link(self) -> Link:
-        return "logistic" if self.loss == "logistic" else "identity"
+    def prior(self, task: Task) -> Linear:
+        link: Link = "logistic" if self.loss == "logistic" else "identity"
+        return Linear(task.names, task.weights, task.intercept, task.low, task.high, link)
 
     def start(self, task: Task) -> Learner:
         return VwLearner(
@@ -81,72 +81,71 @@ class Vw(_Document):
 
 
 class Gaussian(_Document):
-    """Ridge regression that keeps its sums."""
+    """Bayesian ridge regression that keeps its sums; a row counts half after `half_life` later ones."""
 
     kind: Literal["linear_gaussian"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
-    @property
-    def link(self) -> Link:
-        return "identity"
+    def prior(self, task: Task) -> LinearGaussian:
+        return gaussian_prior(task, self.ridge)
 
     def start(self, task: Task) -> Learner:
-        return GaussianLearner(task, ridge=self.ridge)
-
-
-class Decay(_Document):
-    """max(floor, start × 2^(−trained / half_life)), `trained` being the decisions learnt from so far."""
-
-    start: float = Field(ge=0, le=1)
-    floor: float = Field(ge=0, le=1)
-    half_life: float = Field(gt=0)
-
-    def at(self, trained: int) -> float:
-        decayed: float = self.start * 2.0 ** (-trained / self.half_life)
-        return max(self.floor, decayed)
-
-
-class EpsilonGreedy(_Document):
-    kind: Literal["epsilon_greedy"]
-    epsilon: Decay
-
-    def vector(self, stakes: Stakes, trained: int) -> FloatArray:
-        return epsilon_greedy(stakes.values, self.epsilon.at(trained))
-
-
-class Softmax(_Document):
-    kind: Literal["softmax"]
-    temperature: float = Field(gt=0, allow_inf_nan=False)
-    floor: Decay
-
-    def vector(self, stakes: Stakes, trained: int) -> FloatArray:
-        return softmax(stakes.values, self.temperature, self.floor.at(trained))
-
-
-class InverseGap(_Document):
-    kind: Literal["inverse_gap"]
-    gamma: float = Field(gt=0, allow_inf_nan=False)
-    floor: Decay
-
-    def vector(self, stakes: Stakes, trained: int) -> FloatArray:
-        return inverse_gap_weighting(stakes.values, self.gamma, self.floor.at(trained))
+        return GaussianLearner(task, ridge=self.ridge, half_life=self.half_life)
 
 
 class PolicySpec(_Document):
-    """Everything that makes a policy but its weights."""
+    """Everything that makes a policy but its weights.
+
+    A policy whose exploration does not learn (a fixed split, a single variant) has no features, prior and
+    learner; every other has a learner and features.
+    """
 
     id: Name
     placements: list[str] = Field(min_length=1)
     reward: Bounds = Bounds()
-    features: list[Feature] = Field(min_length=1)
+    features: list[Feature] = []
     prior: Prior = Prior()
-    learner: Annotated[Vw | Gaussian, Field(discriminator="kind")]
-    exploration: Annotated[EpsilonGreedy | Softmax | InverseGap, Field(discriminator="kind")]
+    learner: Annotated[Vw | Gaussian, Field(discriminator="kind")] | None = None
+    exploration: ExplorationKind
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> PolicySpec:
+        kind = self.exploration.kind
+        if not self.exploration.learns:
+            if self.features or self.learner is not None or self.prior != Prior():
+                raise ValueError(
+                    f"exploration.kind {kind} draws by what is written there and learns nothing: leave out "
+                    "features, prior and learner"
+                )
+            return self
+        if not self.features:
+            raise ValueError(f"features: exploration.kind {kind} needs at least one feature to score arms by")
+        if self.learner is None:
+            raise ValueError(
+                f"learner: exploration.kind {kind} needs one: {{kind: vw}} or {{kind: linear_gaussian}}"
+            )
+        if self.exploration.uncertain and not isinstance(self.learner, Gaussian):
+            raise ValueError(
+                f"learner: exploration.kind {kind} draws from a posterior, which {self.learner.kind} has "
+                "not: write {kind: linear_gaussian}"
+            )
+        return self
 
     @property
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
         return blake2b(self.model_dump_json(by_alias=True).encode(), digest_size=8).hexdigest()
+
+    def untrained(self, names: tuple[str, ...]) -> ValueModel:
+        """Return the model before anything was learnt; of a policy that never learns, one that scores 0.
+
+        Raises:
+            PolicySpecError: as `task`.
+        """
+        if self.learner is None:
+            return Linear((), np.zeros(0), 0.0, self.reward.low, self.reward.high)
+        return self.learner.prior(self.task(names))
 
     def task(self, names: tuple[str, ...]) -> Task:
         """Return what a learner has to know, given the columns' names.

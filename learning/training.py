@@ -75,7 +75,9 @@ class Training:
         self._spec = spec
         self._vocabularies = vocabularies
         self._features = FeatureSet(spec.features, vocabularies)
-        self.learner: Learner = spec.learner.start(spec.task(self._features.names))
+        task = spec.task(self._features.names)
+        # None: the policy draws by fixed shares and has nothing to learn.
+        self.learner: Learner | None = spec.learner.start(task) if spec.learner is not None else None
         self._plans = Plans(database)
 
     def in_charge(self, now: datetime) -> PolicyVersion:
@@ -99,7 +101,7 @@ class Training:
         charge stays and the rewards are learnt at the next call.
 
         Returns:
-            The version in charge now: the last one before when nothing new matured.
+            The version in charge now: the last one before when nothing new matured or the policy is fixed.
 
         Raises:
             InvalidRows: a reward lies outside the bounds of the specification.
@@ -108,6 +110,8 @@ class Training:
             VersionTaken: somebody else published meanwhile.
         """
         version = self.in_charge(now)
+        if self.learner is None:
+            return version
         before = model_from_bytes(version.model)
         position, state, learnt, tally = version.through, version.state, None, _Tally()
         while matured := self._matured(position):
@@ -132,7 +136,8 @@ class Training:
 
     def close(self) -> None:
         """Let go of the learner's process."""
-        self.learner.close()
+        if self.learner is not None:
+            self.learner.close()
 
     def _continues(self, version: PolicyVersion) -> bool:
         vocabularies = {key: list(names) for key, names in self._vocabularies.items()}

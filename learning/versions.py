@@ -10,7 +10,7 @@ import msgspec
 from learning.errors import BrokenWeights
 from learning.features import FeatureSet
 from learning.learner import Learnt, Task
-from learning.models import Linear, model_from_bytes
+from learning.models import model_from_bytes
 from learning.policy import LearnedPolicy
 from learning.spec import PolicySpec
 
@@ -87,8 +87,7 @@ def cold_start(
     Raises:
         PolicySpecError: features and vocabularies or prior do not fit together.
     """
-    task = spec.task(FeatureSet(spec.features, vocabularies).names)
-    model = Linear(task.names, task.weights, task.intercept, task.low, task.high, spec.learner.link)
+    model = spec.untrained(FeatureSet(spec.features, vocabularies).names)
     number = after.number + 1 if after else 1
     return PolicyVersion(
         version=version_name(spec.id, number),

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from decision.demo.data import DECISION_WEEKS, LAST_QUARTER, CompleteJourney, start_of_week
 from learning import repository
 from learning.evaluation import Estimate
+from learning.exploration_kinds import Decay, EpsilonGreedy
 from learning.plans import Plans
 from learning.rounds import evaluate
-from learning.spec import Decay, EpsilonGreedy
 from learning.versions import PolicyVersion
 from playbooks.decision import Decision
 from storage import ledger

@@ -56,6 +56,9 @@ class Linear:
             return self.low + (self.high - self.low) * expit(raw)
         return np.clip(raw, self.low, self.high)
 
+    def deviation(self, matrix: FloatArray) -> FloatArray | None:
+        return None
+
     def explain(self, row: FloatArray) -> dict[str, float]:
         parts = dict(zip(self.names, (row * self.weights).tolist(), strict=True))
         return {"": self.intercept, **parts}

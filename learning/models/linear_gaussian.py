@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from learning.errors import BrokenWeights
 from learning.models.value_model import FloatArray, check_finite, decode, pack, unpack
@@ -29,7 +30,8 @@ class LinearGaussian:
     """Posterior of weights w, the last one the intercept, under y = [x, 1] · w + noise.
 
     precision = ridge · I + Σ c [x, 1][x, 1]ᵀ and moment = ridge · prior + Σ c y [x, 1] with importances c;
-    the mean solves precision · w = moment. Bishop, "Pattern Recognition and Machine Learning" (2006), 3.3.
+    the mean solves precision · w = moment. `squares` is ridge · |prior|² + Σ c y², `count` Σ c.
+    Bishop, "Pattern Recognition and Machine Learning" (2006), 3.3.
 
     Raises:
         BrokenWeights: sums that are not finite or of the wrong shape, or low >= high.
@@ -75,7 +77,8 @@ class LinearGaussian:
             raise BrokenWeights(f"the ridge must be above 0, not {ridge}")
         start = np.zeros(len(names)) if weights is None else weights
         precision = ridge * np.eye(len(names) + 1)
-        return cls(names, precision, ridge * np.append(start, intercept), 0.0, 0.0, low, high)
+        mean = np.append(start, intercept)
+        return cls(names, precision, ridge * mean, ridge * float(mean @ mean), 0.0, low, high)
 
     def learn(
         self, matrix: FloatArray, targets: FloatArray, importance: FloatArray | None = None
@@ -94,6 +97,18 @@ class LinearGaussian:
             self.high,
         )
 
+    def faded(self, keep: float, prior: LinearGaussian) -> LinearGaussian:
+        """Return the model with all it learnt on top of `prior` counting `keep` in [0, 1] as much."""
+        return LinearGaussian(
+            self.names,
+            prior.precision + keep * (self.precision - prior.precision),
+            prior.moment + keep * (self.moment - prior.moment),
+            prior.squares + keep * (self.squares - prior.squares),
+            keep * self.count,
+            self.low,
+            self.high,
+        )
+
     @property
     def weights(self) -> FloatArray:
         """Posterior mean of the weights, shape (len(names),)."""
@@ -108,11 +123,28 @@ class LinearGaussian:
         predictions: FloatArray = matrix @ self._mean[:-1] + self._mean[-1]
         return np.clip(predictions, self.low, self.high)
 
-    def deviation(self, matrix: FloatArray, noise: float) -> FloatArray:
-        """Return the posterior standard deviation of each row's expectation; `noise` is a variance."""
-        rows = np.column_stack([matrix, np.ones(len(matrix))])
-        spread: FloatArray = np.einsum("ij,ji->i", rows, cho_solve(self._factor, rows.T))
-        return np.sqrt(noise * spread)
+    @property
+    def noise(self) -> float:
+        """Variance of a reward about its expectation, above 0.
+
+        The expectation of an inverse-gamma posterior whose prior is one row of the largest variance that
+        rewards in [low, high] can have, (high - low)² / 4 (Popoviciu, 1935).
+        """
+        # The residuals and the pull of the prior; rounding may leave less than nothing.
+        unexplained = max(0.0, self.squares - float(self._mean @ self.moment))
+        return ((self.high - self.low) ** 2 / 4 + unexplained) / (1 + self.count)
+
+    def deviation(self, matrix: FloatArray) -> FloatArray:
+        spread = matrix @ self._root[:, :-1].T + self._root[:, -1]
+        deviations: FloatArray = np.sqrt(self.noise * np.einsum("ij,ij->i", spread, spread))
+        return deviations
+
+    @cached_property
+    def _root(self) -> FloatArray:
+        """R with RᵀR the inverse of the precision, so that |R x|² is the variance of x · w over the noise."""
+        size = len(self.moment)
+        root: FloatArray = solve_triangular(np.tril(self._factor[0]), np.eye(size), lower=True)
+        return root
 
     def explain(self, row: FloatArray) -> dict[str, float]:
         parts = dict(zip(self.names, (row * self.weights).tolist(), strict=True))

@@ -27,6 +27,13 @@ class ValueModel(Protocol):
         """Return the expected reward of each row of `matrix`, shape (n, len(names)) → (n,), within bounds."""
         ...
 
+    def deviation(self, matrix: FloatArray) -> FloatArray | None:
+        """Return the posterior standard deviation of each row's expectation, shape (n, len(names)) → (n,).
+
+        None when the model knows no posterior.
+        """
+        ...
+
     def explain(self, row: FloatArray) -> dict[str, float]:
         """Return what each column adds to the prediction of one row, before bounds or link are applied.
 

@@ -16,7 +16,7 @@ import pytest
 
 from learning.errors import BrokenWeights, InvalidRows, LearnerLost, LearnerRefused
 from learning.learner import GaussianLearner, Learner, Task
-from learning.models import Linear
+from learning.models import Linear, LinearGaussian
 from learning.rows import Rows
 from learning.vw_format import escaped
 from learning.vw_learner import Loss, VwLearner
@@ -50,11 +50,13 @@ def make(kind: str, what: Task) -> Learner:
             return VwLearner(what)
         case "vw_logistic":
             return VwLearner(what, loss="logistic")
+        case "fading":
+            return GaussianLearner(what, ridge=1.0, half_life=2_000)
         case _:
             return GaussianLearner(what, ridge=1.0)
 
 
-@pytest.fixture(params=["vw", "vw_logistic", "linear_gaussian"])
+@pytest.fixture(params=["vw", "vw_logistic", "linear_gaussian", "fading"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -147,6 +149,26 @@ def test_a_damaged_state_is_an_error_and_not_the_end(learner: Learner) -> None:
     with pytest.raises((BrokenWeights, LearnerRefused)):
         learner.fold(b"rubbish", rows(10))
     learner.fold(None, rows(10))
+
+
+def test_what_fades_is_forgotten_by_half_and_the_prior_is_not() -> None:
+    prior = task(intercept=0.25)
+    learner = GaussianLearner(prior, ridge=1.0, half_life=1_000)
+    old = rows(4_000)
+    turned = Rows(old.matrix, 1 - old.targets, old.propensities, old.importance)
+    state = learner.fold(learner.fold(None, old).state, turned).state
+    fresh = learner.fold(None, turned).model
+    faded = LinearGaussian.from_bytes(state)
+    # Four half-lives later the old rows weigh a sixteenth of the new ones.
+    assert faded.count == pytest.approx(sum(0.5 ** (age / 1_000) for age in range(8_000)))
+    np.testing.assert_allclose(faded.predict(old.matrix), fresh.predict(old.matrix), atol=0.1)
+    kept = GaussianLearner(prior, ridge=1.0)
+    both = kept.fold(kept.fold(None, old).state, turned).model
+    assert np.abs(both.predict(old.matrix) - fresh.predict(old.matrix)).max() > 0.2
+    nothing = Rows(np.zeros((100_000, COLUMNS)), np.full(100_000, 0.75), np.ones(100_000), np.ones(100_000))
+    after = learner.fold(state, nothing).model.explain(np.ones(COLUMNS))
+    assert after["rate"] == pytest.approx(0.0, abs=1e-6)
+    assert after[""] == pytest.approx(0.75, abs=0.01)
 
 
 ASK_VW = """

@@ -98,4 +98,44 @@ def test_an_importance_of_two_is_the_row_twice_and_the_deviation_shrinks() -> No
     twice = prior.learn(np.vstack([matrix, matrix]), np.concatenate([targets, targets]))
     np.testing.assert_allclose(once.weights, twice.weights, rtol=1e-9)
     few = prior.learn(matrix[:10], targets[:10])
-    assert (once.deviation(matrix, 1.0) < few.deviation(matrix, 1.0)).all()
+    assert (once.deviation(matrix) / once.noise**0.5 < few.deviation(matrix) / few.noise**0.5).all()
+
+
+def test_the_noise_is_what_the_rewards_scatter_by() -> None:
+    rng = np.random.default_rng(11)
+    matrix = rng.normal(size=(20_000, 7))
+    targets = np.clip(matrix @ np.linspace(-0.02, 0.02, 7) + 0.5 + rng.normal(scale=0.1, size=20_000), 0, 1)
+    prior = LinearGaussian.prior(NAMES, low=0.0, high=1.0, ridge=1.0, weights=np.full(7, 0.5), intercept=0.1)
+    assert prior.noise == 0.25
+    assert prior.learn(matrix, targets).noise == pytest.approx(0.01, rel=0.1)
+
+
+def test_the_deviation_is_how_far_the_expectation_scatters() -> None:
+    """Over data sets drawn from the prior, the truth lies in the posterior's interval as often as said."""
+    rng = np.random.default_rng(12)
+    matrix, asked, hits = rng.normal(size=(60, 7)), rng.normal(size=(40, 7)), []
+    prior = LinearGaussian.prior(NAMES, low=-1e3, high=1e3, ridge=1.0)
+    for _ in range(200):
+        truth = rng.normal(size=8)
+        targets = matrix @ truth[:7] + truth[7] + rng.normal(size=60)
+        # With bounds this wide the prior row of noise would drown the 60 there are.
+        learnt = msgspec.msgpack.decode(prior.learn(matrix, targets).to_bytes())
+        model = model_from_bytes(msgspec.msgpack.encode(learnt | {"low": -1.0, "high": 1.0}))
+        deviation = model.deviation(asked)
+        assert deviation is not None
+        expected = asked @ truth[:7] + truth[7]
+        raw = np.array([sum(model.explain(row).values()) for row in asked])
+        hits.append(np.abs(raw - expected) < 1.96 * deviation)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.02)
+
+
+def test_only_a_posterior_has_deviations(model: ValueModel) -> None:
+    rows = np.random.default_rng(13).normal(size=(5, 7))
+    deviation = model.deviation(rows)
+    if isinstance(model, Linear):
+        assert deviation is None
+    else:
+        assert deviation is not None
+        assert deviation.shape == (5,)
+        assert (deviation > 0).all()
+        assert model.deviation(np.empty((0, 7))).shape == (0,)  # type: ignore[union-attr]

@@ -425,7 +425,13 @@ def test_the_loop_learns_and_publishes_a_version_each_time(world: World) -> None
 
 
 @pytest.mark.parametrize(
-    "learner", [{"kind": "vw"}, {"kind": "vw", "loss": "logistic"}, {"kind": "linear_gaussian"}]
+    "learner",
+    [
+        {"kind": "vw"},
+        {"kind": "vw", "loss": "logistic"},
+        {"kind": "linear_gaussian"},
+        {"kind": "linear_gaussian", "half_life": 100},
+    ],
 )
 def test_two_runs_on_the_same_data_give_the_same_weights(tmp_path: Path, learner: dict[str, Any]) -> None:
     models = []
@@ -487,6 +493,63 @@ def test_logged_decisions_replay_and_score_again_from_the_record(world: World) -
     for decision in recorded.values():
         assert replay(decision, again) == decision
         np.testing.assert_allclose(again.score(decision.features, arms), decision.scores, rtol=0, atol=1e-12)
+
+
+def test_a_posterior_is_learnt_drawn_from_and_replayed(world: World) -> None:
+    drawing = {"kind": "thompson", "draws": 200, "floor": {"start": 0.1, "floor": 0.02, "half_life": 100}}
+    with training(world.database, spec(learner={"kind": "linear_gaussian"}, exploration=drawing)) as made:
+        cold = made.in_charge(START)
+        version = run(world, made, 6)
+    assert version.version == "next_category@7"
+    values = [one for one in world.rewards().values() if one.arm != DO_NOTHING]
+    first = [one.value for one in values if one.decided_at == START]
+    last = [one.value for one in values if one.decided_at > START + 3 * WINDOW]
+    assert np.mean(last) > np.mean(first) + 0.1
+    spreads = []
+    for one in (cold, version):
+        ids = world.decide(one.serve(), START + 7 * WINDOW, key=one.version)
+        with world.database.read() as connection:
+            recorded = repository.decisions(connection, ids)
+        # Whatever became of the weights, record and exploration are enough.
+        bare = msgspec.structs.replace(one, model=cold.model).serve()
+        for decision in recorded.values():
+            assert len(decision.deviations) == len(decision.scores)
+            assert replay(decision, bare) == decision
+            other = [decision.deviations[0] * 2 + 0.5, *decision.deviations[1:]]
+            assert replay(msgspec.structs.replace(decision, deviations=other), bare) != decision
+        spreads.append(np.mean([decision.deviations for decision in recorded.values()]))
+    assert spreads[1] < spreads[0] / 3
+    assert evaluate(world.database, cold, after=version.through - 50).doubts is not None
+
+
+@pytest.mark.parametrize(
+    ("exploration", "expected"),
+    [
+        ({"kind": "fixed_split", "shares": {"everyone/o0": 3, "everyone/o2": 1}}, [0.75, 0.25]),
+        ({"kind": "single", "variant": "everyone/o2"}, [0.0, 1.0]),
+    ],
+)
+def test_a_fixed_policy_is_served_replayed_and_judged_but_never_learns(
+    world: World, exploration: dict[str, Any], expected: list[float]
+) -> None:
+    fixed = PolicySpec.model_validate(
+        {"id": "fixed", "placements": ["outbound"], "exploration": exploration, "reward": {"high": 1}}
+    )
+    with training(world.database, fixed) as made:
+        version = run(world, made, 2)
+        assert version == made.in_charge(START)
+    assert (version.version, version.trained) == ("fixed@1", 0)
+    ids = world.decide(version.serve(), START + 3 * WINDOW)
+    with world.database.read() as connection:
+        recorded = repository.decisions(connection, ids)
+    for decision in recorded.values():
+        assert replay(decision, version.serve()) == decision
+        shares = dict(zip(decision.arms, decision.probabilities, strict=True))
+        assert [shares["everyone/o0"], shares["everyone/o2"]] == pytest.approx(expected)
+    result = evaluate(world.database, version)
+    earned = np.mean([one.value for one in world.rewards().values()])
+    assert result.value == pytest.approx(earned, abs=0.02)
+    assert result.mean_weight == pytest.approx(1.0)
 
 
 def test_a_changed_specification_starts_anew_and_learns_from_all_rewards(world: World) -> None:

@@ -14,6 +14,7 @@ from decision.files import read_files
 from feature_repo.specs import AGGREGATES, EVENTS, load_specs
 from playbooks.errors import LibraryError
 from playbooks.goals import know_events
+from playbooks.library import expand
 from storage.errors import ConfigurationError
 
 
@@ -137,3 +138,19 @@ def test_events_that_the_shipped_features_do_not_fit_say_what_is_missing(tmp_pat
         ConfigurationError, match=r"unknown event(.|\n)*put one that goes with yours at .*aggregates.yaml"
     ):
         read_files(folder)
+
+
+def test_a_policy_that_names_an_arm_its_playbook_has_not_is_said(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(LIBRARY, tmp_path / "library"))
+    text = "id: one\nplacements: [outbound]\nexploration: {kind: single, variant: welcome/%s}\n"
+    draft = read_files(folder).draft
+    welcome = next(playbook for playbook in draft.playbooks if playbook.id == "welcome")
+    first = expand(welcome, draft.offers)[0]
+    (folder / "policy.yaml").write_text(text % "no_such_offer")
+    with pytest.raises(LibraryError) as failure:
+        read_files(folder)
+    assert "exploration: playbook 'welcome' has no arm 'welcome/no_such_offer'; it has welcome/" in str(
+        failure.value
+    )
+    (folder / "policy.yaml").write_text(text % first.offer)
+    assert read_files(folder).policy.learner is None

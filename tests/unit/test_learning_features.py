@@ -120,7 +120,6 @@ def test_a_scalar_that_is_no_number_is_refused() -> None:
         ([RATE, RATE], "two columns are named 'rate'"),
         ([{"product": ["rate", "orders"]}], "'rate', which is not declared above"),
         ([{"one_hot": "arm.colour"}], "arm.colour has no vocabulary"),
-        ([], "at least one feature"),
     ],
 )
 def test_a_specification_that_makes_no_sense_is_refused(features: list[Any], complaint: str) -> None:

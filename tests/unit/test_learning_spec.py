@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from learning.errors import BrokenWeights, PolicySpecError
+from learning.exploration_kinds import Decay
 from learning.models import Linear
-from learning.spec import Decay, PolicySpec, read_spec
+from learning.spec import PolicySpec, read_spec
 from learning.versions import PolicyVersion, child, cold_start
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.policy import Stakes
@@ -76,6 +77,10 @@ def test_a_specification_is_read_and_its_fingerprint_follows_its_content(
         ("intercept: 0.05", "intercept: .nan", "prior.intercept"),
         ("features:", "reward: {low: 1, high: 1}\nfeatures:", "must lie below"),
         ("id: next_category", "id: [", "can't be read"),
+        ("learner: {kind: vw}", "", "learner: exploration.kind epsilon_greedy needs one"),
+        ("kind: epsilon_greedy, epsilon", "kind: thompson, floor", "has not: write {kind: linear_gaussian}"),
+        ("kind: epsilon_greedy, epsilon", "kind: thompson, draws: 5, floor", "exploration.thompson.draws"),
+        ("{kind: vw}", "{kind: linear_gaussian, half_life: 0}", "learner.linear_gaussian.half_life"),
     ],
 )
 def test_a_wrong_specification_is_refused_with_the_place(
@@ -86,6 +91,117 @@ def test_a_wrong_specification_is_refused_with_the_place(
         read_spec(written(tmp_path, TEXT.replace(before, after)))
     assert complaint in str(refused.value)
     assert "policy.yaml" in str(refused.value)
+
+
+SPLIT = """
+id: coffee_or_tea
+placements: [home]
+exploration: {kind: fixed_split, shares: {p/coffee: 0.45, p/tea: 0.45, do_nothing: 0.1}}
+"""
+SCORING = """learner: {kind: vw}
+exploration: {kind: softmax, temperature: 1, floor: {start: 0, floor: 0, half_life: 1}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "complaint"),
+    [
+        ("p/coffee: 0.45", "p/coffee: 0", "exploration.fixed_split.shares.p/coffee: Input should be greater"),
+        ("p/coffee: 0.45", "p/coffee: .inf", "exploration.fixed_split.shares.p/coffee"),
+        ("p/coffee: 0.45", "coffee: 0.45", "exploration.fixed_split.shares.coffee"),
+        ("shares:", "share:", "exploration.fixed_split.shares: Field required"),
+        ("exploration:", "learner: {kind: vw}\nexploration:", "learns nothing: leave out"),
+        ("exploration:", "prior: {intercept: 1}\nexploration:", "learns nothing: leave out"),
+        ("exploration:", "features: [{scalar: age}]\nexploration:", "learns nothing: leave out"),
+        ("{kind: fixed_split, shares:", "{kind: single, variant:", "exploration.single.variant"),
+        (SPLIT[SPLIT.index("exploration:") :], SCORING, "needs at least one feature"),
+    ],
+)
+def test_a_wrong_fixed_policy_is_refused_with_the_place(
+    tmp_path: Path, before: str, after: str, complaint: str
+) -> None:
+    assert before in SPLIT
+    with pytest.raises(PolicySpecError) as refused:
+        read_spec(written(tmp_path, SPLIT.replace(before, after)))
+    assert complaint in str(refused.value)
+
+
+def test_a_fixed_split_draws_by_its_shares_among_the_eligible(tmp_path: Path) -> None:
+    policy = cold_start(read_spec(written(tmp_path, SPLIT)), {}, NOW, after=None).serve()
+    arms = [Arm(f"p/{name}", "p", name, "mailbox", "notice", {}) for name in ("tea", "milk", "coffee")]
+    assert policy.inputs == frozenset()
+    assert policy.score({}, arms).tolist() == [0.0, 0.0, 0.0]
+    request = ("seed", "user", "home", "r")
+
+    def vector(*ids: str) -> list[float]:
+        return list(policy.explore(Stakes(ids, np.zeros(len(ids)), None, request)))
+
+    np.testing.assert_allclose(vector("p/tea", "p/milk", "p/coffee", DO_NOTHING), [0.45, 0, 0.45, 0.1])
+    np.testing.assert_allclose(vector("p/milk", "p/coffee", DO_NOTHING), [0, 0.45 / 0.55, 0.1 / 0.55])
+    assert vector("p/milk", DO_NOTHING) == [0.0, 1.0]
+    assert vector(DO_NOTHING) == [1.0]
+
+
+def test_shares_of_any_size_make_a_distribution(tmp_path: Path) -> None:
+    huge = read_spec(written(tmp_path, SPLIT.replace("0.45", "1.0e+308")))
+    policy = cold_start(huge, {}, NOW, after=None).serve()
+    vector = policy.explore(Stakes(["p/tea", "p/coffee", DO_NOTHING], np.zeros(3), None, ("", "", "", "")))
+    np.testing.assert_allclose(vector, [0.5, 0.5, 0.0], atol=1e-15)
+
+
+def test_a_single_variant_is_shown_where_it_is_eligible_and_nothing_elsewhere(tmp_path: Path) -> None:
+    text = "id: only_tea\nplacements: [home]\nexploration: {kind: single, variant: p/tea}\n"
+    policy = cold_start(read_spec(written(tmp_path, text)), {}, NOW, after=None).serve()
+    for ids, expected in (
+        (["p/coffee", "p/tea", DO_NOTHING], [0, 1, 0]),
+        (["p/coffee", DO_NOTHING], [0, 1]),
+    ):
+        vector = policy.explore(Stakes(ids, np.zeros(len(ids)), None, ("s", "u", "home", "r")))
+        assert vector.tolist() == expected
+
+
+def test_thompson_draws_from_the_posterior_of_the_model(spec: PolicySpec) -> None:
+    drawing = {
+        "learner": {"kind": "linear_gaussian", "ridge": 4.0},
+        "exploration": {
+            "kind": "thompson",
+            "draws": 1000,
+            "floor": {"start": 0.1, "floor": 0.1, "half_life": 1},
+        },
+    }
+    other = PolicySpec.model_validate(spec.model_dump(by_alias=True) | drawing)
+    policy = cold_start(other, VOCABULARIES, NOW, after=None).serve()
+    features = {"category_rate": [0.2, 0.4, None], "orders_4w": 3}
+    scores, deviations = policy.score(features, ARMS), policy.deviations(features, ARMS)
+    np.testing.assert_allclose(scores, [0.15, 0.25, 0.05])
+    assert deviations is not None
+    # One row of the largest variance, 1/4, is all that is known of the noise; the ridge is the precision.
+    rows = np.column_stack([policy.matrix(features, ARMS), np.ones(3)])
+    np.testing.assert_allclose(deviations, np.sqrt((rows**2).sum(axis=1) / 4.0 / 4.0))
+    asked = stakes(*scores, 0.0, deviations=[*deviations, 0.0])
+    vector = policy.explore(asked)
+    assert vector.sum() == pytest.approx(1.0, abs=1e-12)
+    assert vector.min() >= 0.1 / 4
+    assert (policy.explore(asked) == vector).all()
+    again = policy.explore(stakes(*scores, 0.0, deviations=[*deviations, 0.0], request="another"))
+    assert 0 < np.abs(again - vector).max() < 0.1
+
+
+def test_a_model_without_a_posterior_has_no_deviations(spec: PolicySpec) -> None:
+    policy = cold_start(spec, VOCABULARIES, NOW, after=None).serve()
+    assert policy.deviations({"category_rate": [0.2, 0.4, None], "orders_4w": 3}, ARMS) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("{kind: vw}", "{kind: linear_gaussian, half_life: 5000}"),
+        ("{kind: vw}", "{kind: linear_gaussian}"),
+    ],
+)
+def test_learners_are_read(tmp_path: Path, before: str, after: str) -> None:
+    read = read_spec(written(tmp_path, TEXT.replace(before, after)))
+    assert PolicySpec.model_validate_json(read.model_dump_json(by_alias=True)) == read
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
