@@ -10,6 +10,7 @@ NextplayError
     ├── RowsRefused   some rows of a file were not imported
     ├── JobsLost      the process of the jobs is not there (retry can help)
     ├── PortInUse     the service can't listen where it should
+    ├── NoRoom        a disk is full (retry can help)
     ├── FeaturesDiffer  features kept event by event are not those of the history
     └── FeatureStoreUnavailable  the files of the features can't be read or written (retry can help)
 """
@@ -69,6 +70,12 @@ class FeaturesDiffer(DecisionError):
 class FeatureStoreUnavailable(DecisionError):
     status = 503
     code = "feature-store-unavailable"
+    retry = True
+
+
+class NoRoom(DecisionError):
+    status = 503
+    code = "no-room"
     retry = True
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import sqlite3
 from typing import TYPE_CHECKING
 
+import duckdb
 import structlog
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
@@ -14,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from decision import problems
-from decision.errors import FeatureStoreUnavailable
+from decision.errors import FeatureStoreUnavailable, NoRoom
+from feature_repo.disk import is_trouble
 from feature_repo.errors import StoreUnavailable
 from storage.errors import DatabaseUnavailable, NextplayError
 
@@ -25,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 # Whoever asks for readiness wants to know soon; a database that is slower than this does not serve anybody.
 PATIENCE_SECONDS = 2.0
+# What any file may say when there is no room: the disk is full, a quota or a limit of the process is reached.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OK = "ok"
 _NOT_READY = {"type": "urn:nextplay:problem:not-ready", "title": "not ready", "status": 503}
 # What SQLite says when the file, not the statement, is the trouble.
@@ -105,19 +111,27 @@ def add_routes(app: FastAPI, service: Service) -> None:
     app.add_exception_handler(PoolTimeout, lost)
     app.add_exception_handler(PendingRollbackError, lost)
     app.add_exception_handler(StoreUnavailable, lost)
+    app.add_exception_handler(OSError, lost)
+    app.add_exception_handler(sqlite3.Error, lost)
+    app.add_exception_handler(duckdb.IOException, lost)
 
 
-def unavailable(error: BaseException) -> DatabaseUnavailable | FeatureStoreUnavailable | None:
-    """Return what an error means if it means that the database or the features' files are away, else None."""
+Away = DatabaseUnavailable | FeatureStoreUnavailable | NoRoom
+
+
+def unavailable(error: BaseException) -> Away | None:
+    """Return what an error means if the database, a file of the features or room is missing, else None."""
     if isinstance(error, DatabaseUnavailable):
         return error
-    if isinstance(error, StoreUnavailable):
-        return FeatureStoreUnavailable(str(error))
-    if isinstance(error, PoolTimeout):
-        return DatabaseUnavailable("the database is too slow: every connection is in use; try again")
     if isinstance(error, PendingRollbackError) and error.__context__ is not None:
         # The connection was lost in the middle of a transaction, and something else was tried on it.
         return unavailable(error.__context__)
+    return _of_the_database(error) or _of_a_file(error)
+
+
+def _of_the_database(error: BaseException) -> DatabaseUnavailable | None:
+    if isinstance(error, PoolTimeout):
+        return DatabaseUnavailable("the database is too slow: every connection is in use; try again")
     if not isinstance(error, DBAPIError):
         return None
     said = " ".join(str(error.orig).split())
@@ -126,3 +140,18 @@ def unavailable(error: BaseException) -> DatabaseUnavailable | FeatureStoreUnava
     else:
         away = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
     return DatabaseUnavailable(f"the database does not answer ({said}); try again") if away else None
+
+
+def _of_a_file(error: BaseException) -> FeatureStoreUnavailable | NoRoom | None:
+    if isinstance(error, StoreUnavailable):
+        return FeatureStoreUnavailable(str(error))
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return NoRoom(
+            f"there is no room for a file ({error.strerror}); nothing was written: free some, then try again"
+        )
+    # Whoever opens such files elsewhere than in the database's engine keeps features in them.
+    if isinstance(error, sqlite3.Error | duckdb.IOException) and is_trouble(error):
+        return FeatureStoreUnavailable(
+            f"a file of the features can't be used ({error}): free some room or set its permissions right"
+        )
+    return None

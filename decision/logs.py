@@ -6,6 +6,8 @@ same processors, from `warning` on: what other packages say at lower levels may 
 What keeps personal data out: a field named for something personal loses its value, a value that is not plain
 text or a number is reduced to its type, and an exception that is not one of ours is logged by its type and
 the places in the code it went through, never by its message, which may quote a request or a row.
+
+A log that takes no lines (it lies on the disk that is full, its reader is gone) stops nothing else.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 from opentelemetry import trace
@@ -64,11 +67,40 @@ def configure(level: Level = "info") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=Lines(sys.stderr),
     )
     logging.getLogger(NAME).setLevel(number)
     logging.basicConfig(handlers=[_Others()], level=max(number, logging.WARNING), force=True)
     logging.captureWarnings(True)
+
+
+class Lines:
+    """Writes lines to a stream, for structlog; a stream that refuses them must not fail what they tell of."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._refused = 0
+
+    def __call__(self, *_names: Any) -> Lines:
+        """Be the logger of every name."""
+        return self
+
+    def msg(self, line: str) -> None:
+        """Write a line; after some that were refused, first how many (their stream may still hold a few)."""
+        with self._lock:
+            refused = self._refused
+            if refused:
+                line = f'{{"event": "the log took no lines for a while", "refused": {refused}}}\n{line}'
+            try:
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+            except OSError:
+                self._refused += 1
+            else:
+                self._refused = 0
+
+    log = debug = info = warning = error = critical = exception = msg
 
 
 def where_it_belongs(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:

@@ -16,6 +16,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import structlog
@@ -137,5 +138,7 @@ def _reap(_number: int, _frame: object) -> None:
 
 def _flush() -> None:
     """Write what is buffered, or every copy of this process would."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # On a full disk it stays there: better twice in the log than no process.
+        with suppress(OSError):
+            stream.flush()

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,15 @@ def _start(request: Request) -> int:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - the last thing this process does is to tell of it
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
         code = 1
     else:
         code = 0
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # The log may lie on a disk that is full.
+        with suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from decision.demo.run import LIBRARY
+from decision.jobs import INTERVALS
 from tests.faults.harness import Harness, Launcher
 from tests.faults.stores import PostgresServer, Store
 
@@ -74,17 +75,19 @@ def test_jobs_say_so_and_go_on_when_there_is_room(launcher: Launcher, disk: Smal
     with harness.connect() as http, harness.outage():
         disk.fill()
         harness.load.pause()
-        for job in ("features", "push", "audiences", "deliver", "reward", "learn", "ledger"):
+        for job in ("features", *sorted(INTERVALS.keys() - {"features"})):
             answers[job] = http.post(f"/v1/jobs/{job}")
         disk.clear()
     assert answers["features"].status_code == 503, answers["features"].text
-    assert {answer.status_code for answer in answers.values()} <= {200, 503}, answers
+    said = [f"{job}: {answer.status_code} {answer.text}" for job, answer in answers.items()]
+    assert {answer.status_code for answer in answers.values()} <= {200, 503}, "\n".join(said)
     for answer in answers.values():
         if answer.status_code == 503:
             problem = answer.json()
             assert problem["type"].removeprefix("urn:nextplay:problem:") in {
                 "feature-store-unavailable",
                 "database-unavailable",
+                "no-room",
             }
             assert "room" in problem["detail"] or "full" in problem["detail"], problem
             assert answer.headers["Retry-After"] == "1"

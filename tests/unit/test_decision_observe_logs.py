@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import sqlite3
@@ -9,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -122,6 +125,46 @@ def test_the_level(level: logs.Level, told: int, capsys: pytest.CaptureFixture[s
     for tell in (log.debug, log.info, log.warning, log.error):
         tell("something")
     assert len(lines(capsys)) == told
+
+
+class FullDisk(io.TextIOBase):
+    """Takes nothing while it is full."""
+
+    def __init__(self) -> None:
+        self.full = True
+        self.taken = ""
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.taken += text
+        return len(text)
+
+
+def test_a_log_that_takes_no_lines_stops_nothing_and_says_so_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FullDisk()
+    monkeypatch.setattr(sys, "stderr", disk)
+    logs.configure()
+    log = structlog.get_logger("one")
+    log.warning("lost")
+    logging.getLogger("uvicorn.error").error("lost too")
+    disk.full = False
+    structlog.get_logger("another").info("seen")
+    log.info("seen as well")
+    told = [json.loads(line) for line in disk.taken.splitlines()]
+    assert [one["event"] for one in told] == ["the log took no lines for a while", "seen", "seen as well"]
+    assert told[0]["refused"] == 2
+
+
+def test_a_log_on_a_device_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whole buffers of it, and the interpreter's own way of writing to standard error.
+    full = Path("/dev/full").open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 - it can't be closed
+    monkeypatch.setattr(sys, "stderr", full)
+    logs.configure()
+    for _ in range(200):
+        structlog.get_logger().warning("lost", why="x" * 500)
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
 
 
 def app() -> FastAPI:
