@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiences import repository
-from audiences.accounts.primary import PrimaryAccounts
+from audiences.accounts.primary import Accounts
 from audiences.identity.people import People, canonical_only, together
 from audiences.rules import Columns, Rule, compile_columns, members
 from audiences.selection.repository import memberships
@@ -31,7 +31,12 @@ class Census(NamedTuple):
 
 
 def take_census(
-    database: Database, features: FeatureRepository, rules: Sequence[Rule], people: People, as_of: datetime
+    database: Database,
+    features: FeatureRepository,
+    rules: Sequence[Rule],
+    people: People,
+    accounts: Accounts,
+    as_of: datetime,
 ) -> Census:
     """Evaluate rules for all users, with features and tags as of a moment.
 
@@ -42,7 +47,7 @@ def take_census(
         users = canonical_only(people, repository.user_ids(connection))
         carried = together(people, repository.tags_by_user(connection, as_of))
         inside = together(people, memberships(connection))
-    table = read_values(features, users, as_of, PrimaryAccounts(database, people).of(users))
+    table = read_values(features, users, as_of, accounts)
     tags = {
         tag: np.array([tag in carried.get(user, ()) for user in users], bool)
         for tag in {tag for rule in rules for tag in rule.tags}

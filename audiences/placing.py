@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from audiences.accounts.primary import Accounts
 from audiences.census import take_census
 from audiences.identity.people import People
 from audiences.scores.service import Scores
@@ -18,6 +19,7 @@ def place_users(
     scores: Scores,
     stages: Stages,
     people: People,
+    accounts: Accounts,
     as_of: datetime,
 ) -> dict[str, int]:
     """Evaluate the rules of scores and lifecycles as of a moment; return how many users changed in each.
@@ -30,7 +32,7 @@ def place_users(
     rules = [rule for _, _, rule in lines] + [rule for one in lifecycles for rule in one.rules]
     if not rules:
         return {}
-    census = take_census(database, features, rules, people, as_of)
+    census = take_census(database, features, rules, people, accounts, as_of)
     changed: dict[str, int] = {}
     for place, (score, line, _) in enumerate(lines):
         changed[score] = changed.get(score, 0) + scores.hold(score, line, census.holders(place))

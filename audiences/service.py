@@ -10,8 +10,10 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from audiences import repository
+from audiences.accounts.primary import Accounts
 from audiences.rules import Schema, Type
 from feature_repo.aggregates import ACCOUNT_PREFIX, FeatureType
+from feature_repo.schema import Scalar
 from feature_repo.specs import Specs
 from feature_repo.store import FeatureRepository
 from storage import ledger
@@ -74,39 +76,58 @@ def take_off(connection: Connection, user_ids: Sequence[str], tag: str, source: 
     return len(facts)
 
 
-# What names of an account's features begin with in rules.
+# What names of an account's features and traits begin with in rules.
 OF_ACCOUNT = "account."
 
 
-def rule_schema(specs: Specs) -> Schema:
+def rule_schema(specs: Specs, traits: Mapping[str, Scalar] | None = None) -> Schema:
     """Return what rules over users may speak of: the features of the service `audience_rules`, and tags.
 
-    Features of a view of accounts are those of the user's primary account: `account.orders_12w`.
+    Features of a view of accounts are those of the user's primary account, `account.orders_12w`; `traits`
+    are traits of accounts by name, `account.tier`.
     """
-    names = {name: _TYPES[type_] for name, type_ in rule_features(specs).items()}
+    names = {name: _TYPES[type_] for name, type_ in rule_features(specs, traits).items()}
     return Schema(names, tags=True, audiences=False)
 
 
-def rule_features(specs: Specs) -> dict[str, FeatureType]:
-    """Return the features that rules may name, by the names they use, and their types."""
+def rule_features(specs: Specs, traits: Mapping[str, Scalar] | None = None) -> dict[str, FeatureType]:
+    """Return the features and traits that rules may name, by the names they use, and their types."""
     said = _said(specs)
-    return {said[name]: spec.type for name, spec in specs.features_of(SERVICE).items()}
+    features = {said[name]: spec.type for name, spec in specs.features_of(SERVICE).items()}
+    return features | {OF_ACCOUNT + name: type_ for name, type_ in (traits or {}).items()}
 
 
 def read_values(
-    features: FeatureRepository, users: Sequence[str], as_of: datetime, accounts: Mapping[str, str]
+    features: FeatureRepository, users: Sequence[str], as_of: datetime, accounts: Accounts
 ) -> pa.Table:
     """Return what rules may speak of, tags aside: a row a user in their order, by the names rules use.
 
-    Args:
-        accounts: the primary account of those users who have one.
+    Traits of accounts are as they are now, features as of `as_of`.
 
     Raises:
         feature_repo.errors.SnapshotMissing: no features were computed yet.
     """
-    table = features.historical(SERVICE, users, as_of, accounts)
+    of_users = accounts.of(users)
+    table = features.historical(SERVICE, users, as_of, of_users)
+    return _as_said(features, table, accounts, [of_users.get(user) for user in users])
+
+
+def read_account_values(
+    features: FeatureRepository, account_ids: Sequence[str], as_of: datetime, accounts: Accounts
+) -> pa.Table:
+    """Return what rules may speak of accounts: a row an account in their order, by the names rules use."""
+    table = features.historical_of_accounts(SERVICE, account_ids, as_of)
+    return _as_said(features, table, accounts, account_ids)
+
+
+def _as_said(
+    features: FeatureRepository, table: pa.Table, accounts: Accounts, of_rows: Sequence[str | None]
+) -> pa.Table:
     said = _said(features.specs)
-    return table.rename_columns([said.get(name, name) for name in table.column_names])
+    table = table.rename_columns([said.get(name, name) for name in table.column_names])
+    for name, column in accounts.traits(of_rows).items():
+        table = table.append_column(OF_ACCOUNT + name, column)
+    return table
 
 
 def _said(specs: Specs) -> dict[str, str]:

@@ -14,12 +14,13 @@ from audiences.scores.definitions import Score, read_scores
 from audiences.selection.standing import options_of, schema_with
 from audiences.service import SERVICE, rule_features, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
-from audiences.traits.definitions import read_owners
+from audiences.traits.definitions import read_account_traits, read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
 from delivery.channels.registry import CHANNELS
 from delivery.errors import TemplateFailed
 from delivery.render import check_content
 from feature_repo.errors import FeatureRepositoryError
+from feature_repo.schema import Scalar
 from feature_repo.specs import Specs, specs_in
 from learning.exploration_kinds import FixedSplit, Single
 from learning.features import FeatureSet
@@ -51,6 +52,7 @@ class LibraryFiles:
     forms: Mapping[str, FormSpec]
     crm: Mapping[str, CrmSource]
     owners: Mapping[str, str]
+    account_traits: Mapping[str, Scalar]
     policy: PolicySpec
     vocabularies: Mapping[str, Sequence[str]]
 
@@ -96,13 +98,14 @@ def read_files(folder: Path) -> LibraryFiles:
     specs = read_specs(folder)
     know_events(specs.events.events)
     draft = read_library(folder)
-    schema = rule_schema(specs)
+    account_traits = read_account_traits(folder / "traits.yaml", rule_features(specs))
+    schema = rule_schema(specs, account_traits)
     scores = read_scores(folder / "scores.yaml", schema, specs.events)
     lifecycles = read_lifecycles(folder / "stages.yaml", schema)
     placed = schema_with(schema, options_of(lifecycles, scores))
     definitions = read_definitions(folder / "audiences.yaml", placed)
     known = Known(
-        features=rule_features(specs),
+        features=rule_features(specs, account_traits),
         audiences=[audience.id for audience in definitions.audiences],
         grades={score.spec.id: [one.grade for one in score.spec.grades] for score in scores},
         stages={lifecycle.spec.id: lifecycle.stages for lifecycle in lifecycles},
@@ -136,6 +139,7 @@ def read_files(folder: Path) -> LibraryFiles:
         forms=forms,
         crm=crm,
         owners=owners,
+        account_traits=account_traits,
         policy=policy,
         vocabularies=vocabularies,
     )

@@ -38,9 +38,10 @@ class Selecting:
         features: FeatureRepository,
         audiences: Audiences,
         people: People,
+        accounts: PrimaryAccounts,
         fences: Mapping[str, Fence],
     ) -> None:
-        self._people, self._accounts = people, PrimaryAccounts(database, people)
+        self._people, self._accounts = people, accounts
         self._database, self._clock, self._files = database, clock, files
         self._features, self._audiences = features, audiences
         self.scores = Scores(database, clock, files.scores, people)
@@ -64,7 +65,7 @@ class Selecting:
 
     def place(self, as_of: datetime) -> dict[str, int]:
         """Place users by the rules of scores and lifecycles; return how many changed in each."""
-        return place_users(self._database, self._features, *self._placed, self._people, as_of)
+        return place_users(self._database, self._features, *self._placed, self._people, self._accounts, as_of)
 
     def _triggers(self, database: Database) -> TriggerService:
         return TriggerService(
@@ -89,7 +90,7 @@ class Selecting:
         with self._database.read() as connection:
             users = canonical_only(self._people, repository.user_ids(connection))
         try:
-            table = read_values(self._features, users, self._clock.now(), self._accounts.of(users))
+            table = read_values(self._features, users, self._clock.now(), self._accounts)
         except SnapshotMissing:
             return (), dict.fromkeys(features, ())
         return users, {name: table[name].to_pylist() for name in features}

@@ -127,7 +127,7 @@ class Service:
             if self.process.roles & _READ_FEATURES and turns is None:
                 self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
-            accounts = PrimaryAccounts(self.database, self.identity.people)
+            accounts = PrimaryAccounts(self.database, self.identity.people, files.account_traits)
             self.audiences = Audiences(
                 self.database,
                 self.features,
@@ -151,6 +151,7 @@ class Service:
                 self.features,
                 self.audiences,
                 self.identity.people,
+                accounts,
                 fences,
             )
             counters = open_counters(self.database, settings.counters_url, self.identity.people)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import structlog
 
 from feature_repo import definitions
-from feature_repo.aggregates import ACCOUNT_PREFIX, ViewSpec
+from feature_repo.aggregates import ACCOUNT_KEY, ACCOUNT_PREFIX, ViewSpec
 from feature_repo.disk import using
 from feature_repo.errors import LayoutMismatch, OnlineStoreUnreachable, SnapshotMissing
 from feature_repo.history import History
@@ -280,8 +280,6 @@ class FeatureRepository:
         the features of accounts are null. Raises UnknownService, StoreUnavailable, and SnapshotMissing if
         there is none at all.
         """
-        import pandas as pd  # noqa: PLC0415
-
         views = self.specs.views_of(service)
         theirs = [(accounts or {}).get(user, _NO_ACCOUNT) for user in user_ids]
         # Nobody has an account, or none was computed since the view is there: known without a join.
@@ -294,18 +292,45 @@ class FeatureRepository:
             v.key: theirs if v.of_accounts else [v.only if v.only is not None else user for user in user_ids]
             for v in asked
         }
-        entities = pd.DataFrame({**keys, "_order": range(len(user_ids))})
-        entities[EVENT_TIMESTAMP] = pd.Timestamp(as_of)
-        features = [f"{view.name}:{feature.name}" for view in asked for feature in view.features]
-        with self._joining, using(self.root), warnings.catch_warnings():
-            # ibis 12 calls a method that DuckDB 2 has renamed.
-            warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
-            joined = self.feast.get_historical_features(entity_df=entities, features=features).to_arrow()
-        for feature in (feature for view in views if view not in asked for feature in view.features):
-            joined = joined.append_column(feature.name, pa.nulls(len(user_ids), ARROW_TYPES[feature.type]))
-        names = [feature.name for view in views for feature in view.features]
         user_key = next((view.key for view in views if view.of_users), views[0].key)
-        return joined.sort_by("_order").select([user_key, *names])
+        return self._joined(views, asked, keys, as_of, user_key)
+
+    def historical_of_accounts(self, service: str, account_ids: Sequence[str], as_of: datetime) -> pa.Table:
+        """Features of accounts that a service has, as of T, from the snapshots at or before T, by Feast.
+
+        One row an account in their order: `account_id`, then features by name; null where nothing was
+        computed of the account. Raises UnknownService, StoreUnavailable.
+        """
+        views = [view for view in self.specs.views_of(service) if view.of_accounts]
+        asked = [view for view in views if self._was_computed(view)]
+        return self._joined(views, asked, {ACCOUNT_KEY: account_ids}, as_of, ACCOUNT_KEY)
+
+    def _joined(
+        self,
+        views: Sequence[ViewSpec],
+        asked: Sequence[ViewSpec],
+        keys: Mapping[str, Sequence[str]],
+        as_of: datetime,
+        key: str,
+    ) -> pa.Table:
+        """Let Feast join the views that are asked; features of the others are null."""
+        import pandas as pd  # noqa: PLC0415
+
+        rows = len(keys[key])
+        if asked:
+            entities = pd.DataFrame({**keys, "_order": range(rows)})
+            entities[EVENT_TIMESTAMP] = pd.Timestamp(as_of)
+            features = [f"{view.name}:{feature.name}" for view in asked for feature in view.features]
+            with self._joining, using(self.root), warnings.catch_warnings():
+                # ibis 12 calls a method that DuckDB 2 has renamed.
+                warnings.filterwarnings("ignore", r"fetch_arrow_table\(\) is deprecated", DeprecationWarning)
+                joined = self.feast.get_historical_features(entity_df=entities, features=features).to_arrow()
+            joined = joined.sort_by("_order")
+        else:
+            joined = pa.table({key: pa.array(keys[key], pa.string())})
+        for feature in (feature for view in views if view not in asked for feature in view.features):
+            joined = joined.append_column(feature.name, pa.nulls(rows, ARROW_TYPES[feature.type]))
+        return joined.select([key, *(feature.name for view in views for feature in view.features)])
 
     def _was_computed(self, view: ViewSpec) -> bool:
         return any((self.snapshots.root / view.name).glob("*.parquet"))

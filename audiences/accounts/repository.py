@@ -7,11 +7,18 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, case, select, update
+from sqlalchemy import Connection, Row, and_, case, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.accounts.tables import account_members, accounts
+from storage import ledger
+from storage.ledger import Kind
+from storage.order import settled
+from storage.schema import facts
+
+# The label of the fact that something was told of an account alone, and of events that tell of one.
+TOLD, _GROUP = "account_told", "group"
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -30,6 +37,12 @@ class Account(msgspec.Struct, frozen=True):
     traits: dict[str, Any]
     first_seen: datetime
     updated_at: datetime
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What bodies of facts about accounts have in common."""
+
+    account_id: str = ""
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -98,6 +111,34 @@ def precedence(one: Membership) -> tuple[bool, datetime, str]:
 def memberships(connection: Connection) -> list[Membership]:
     """Return who belongs to which account, everybody, in no order."""
     return [Membership(*row) for row in connection.execute(select(account_members))]
+
+
+def ids(connection: Connection) -> list[str]:
+    """Return all accounts, in the order of their ids."""
+    return list(connection.execute(select(accounts.c.account_id).order_by(accounts.c.account_id)).scalars())
+
+
+def traits_of(connection: Connection, account_ids: Collection[str] | None) -> dict[str, dict[str, Any]]:
+    """Return the traits of these accounts, or of all."""
+    query = select(accounts.c.account_id, accounts.c.traits)
+    if account_ids is not None:
+        query = query.where(accounts.c.account_id.in_(account_ids))
+    return {account_id: msgspec.json.decode(traits) for account_id, traits in connection.execute(query)}
+
+
+def told_after(connection: Connection, position: int) -> set[str]:
+    """Return the accounts of which something was told, or a stage changed, after a place in the ledger."""
+    query = ledger.columns().where(
+        facts.c.seq > position,
+        or_(
+            and_(facts.c.kind == Kind.CHANGE.value, facts.c.label == TOLD),
+            and_(facts.c.kind.in_([Kind.EVENT.value, Kind.PAST_EVENT.value]), facts.c.label == _GROUP),
+            and_(facts.c.kind == Kind.STAGE.value, facts.c.user_id.is_(None)),
+        ),
+        settled(connection),
+    )
+    told: list[_Told] = [ledger.fact_of(row).decode(_Told) for row in connection.execute(query)]
+    return {one.account_id for one in told if one.account_id}
 
 
 def profiles_in(connection: Connection, account_ids: Collection[str]) -> list[str]:

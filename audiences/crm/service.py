@@ -179,7 +179,7 @@ def _record_account(connection: Connection, told: CrmObject, now: datetime) -> B
     account_id = told.account_id or ""
     accounts.record_traits(connection, account_id, told.account_traits, told.updated_at)
     body = {"account_id": account_id, "traits": told.account_traits, "source": told.source}
-    change = NewFact(Kind.CHANGE, fact_id, "account_told", None, told.updated_at, body)
+    change = NewFact(Kind.CHANGE, fact_id, accounts.TOLD, None, told.updated_at, body)
     ledger.append(connection, [change], now)
     return Became.RECORDED
 

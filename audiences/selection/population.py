@@ -86,7 +86,7 @@ class Population:
         self, users: Sequence[str], tags: Collection[str], as_of: datetime
     ) -> list[tuple[dict[str, object], set[str]]]:
         """The same of few users as plain values, each with the tags that the user carries."""
-        table = read_values(self._features, users, as_of, self._accounts.of(users))
+        table = read_values(self._features, users, as_of, self._accounts)
         carried = self._carried(tags, as_of)
         known = {name: of for source in self._sources for name, of in source.texts(users).items()}
         rows = table.to_pylist()
@@ -106,7 +106,7 @@ class Population:
             return Columns(
                 0, {name: Nothing(0) for name in self._schema.names}, tags=dict.fromkeys(tags, _NO_ROWS)
             )
-        table = read_values(self._features, ids, as_of, self._accounts.of(ids))
+        table = read_values(self._features, ids, as_of, self._accounts)
         read = Columns.from_arrow(table.select([n for n in table.column_names if n in self._schema.names]))
         columns: dict[str, Column] = {
             **{name: Nothing(len(ids)) for name in self._schema.names},

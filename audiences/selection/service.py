@@ -238,7 +238,7 @@ class Audiences:
         changed = {self.canonical(user) for user in found}
         if any(name.startswith(OF_ACCOUNT) for rule in _rules(catalog) for name in rule.names):
             # What one does changes the features of all who share the account.
-            changed |= self._accounts.moved_since(last)
+            changed |= self._accounts.moved_since(last) | self._accounts.told_after(since[0])
             changed |= self._accounts.colleagues(changed)
         with self._database.read() as connection:
             numbers = repository.numbers_of(connection, changed)

@@ -94,6 +94,7 @@ def test_all_users_of_an_account_are_selected_by_what_they_did_together(business
         business.features,
         [parse(RULE, business.schema)],
         business.identity.people,
+        business.accounts,
         T1,
     )
     assert census.holders(0) == {"ann", "bob"}

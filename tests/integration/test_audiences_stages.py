@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from audiences.accounts.primary import NoAccounts
 from audiences.errors import StageError, UnknownLifecycle
 from audiences.events import Event
 from audiences.feeds import FeatureFeed
@@ -47,7 +48,9 @@ class Shop:
         FeatureFeed(self.database, self.features).fill_history()
         self.features.snapshot(as_of)
         scores = Scores(self.database, SystemClock(), ())
-        return place_users(self.database, self.features, scores, self.stages, EveryoneAlone(), as_of)
+        return place_users(
+            self.database, self.features, scores, self.stages, EveryoneAlone(), NoAccounts(), as_of
+        )
 
     def path(self, user: str) -> list[tuple[str, bool]]:
         with self.database.read() as connection:

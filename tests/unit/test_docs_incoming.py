@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audiences.crm.definitions import owners_in, read_crm
 from audiences.forms.definitions import read_forms
-from audiences.traits.definitions import read_owners
+from audiences.traits.definitions import read_account_traits, read_owners
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "incoming.md"
 
@@ -20,4 +20,5 @@ def test_the_examples_are_read(tmp_path: Path) -> None:
     assert list(read_forms(tmp_path / "forms.yaml")) == ["white_paper"]
     sources = read_crm(tmp_path / "crm.yaml")
     owners = read_owners(tmp_path / "traits.yaml", owners_in(tmp_path / "crm.yaml", sources))
+    assert read_account_traits(tmp_path / "traits.yaml", ()) == {"tier": "text", "renews_at": "time"}
     assert owners == {"deal_stage": "crm.acme", "plan": "product"}
