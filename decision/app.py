@@ -23,6 +23,7 @@ from decision import body_limit, erasure, health, problems
 from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.opening import open_keys
+from decision.foresight import api as foresight_api
 from decision.observe import api as observe_api
 from decision.observe import metrics, traces
 from decision.wiring import Service
@@ -68,6 +69,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(erasure.router(service.erasure))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
+    app.include_router(foresight_api.router(service))
     app.include_router(
         decision_api.router(service.database, service.clock, service.decider, service.jobs, service.policy_of)
     )

@@ -30,6 +30,7 @@ from decision import (
     key_commands,
     ledger_commands,
     plan_commands,
+    playbook_commands,
     quarantine_commands,
     user_commands,
 )
@@ -67,6 +68,7 @@ app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(user_commands.app, name="users")
 app.add_typer(feature_commands.app, name="features")
 app.add_typer(crm_commands.app, name="crm")
+app.add_typer(playbook_commands.app, name="playbooks")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

@@ -102,7 +102,7 @@ class Service:
         self.apart = apart
         self.clock: Clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
         # All files are read before anything is opened or written.
-        files = files or read_files(settings.library_folder)
+        self.files = files = files or read_files(settings.library_folder)
         draft, definitions, policy_spec = files.draft, files.definitions, files.policy
         self._policy_spec, self._vocabularies = policy_spec, files.vocabularies
         with ExitStack() as opened:

@@ -111,6 +111,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/import/{kind}"): _OPERATE,
     ("DELETE", "/v1/users/{user_id}"): _ADMIN,
     ("GET", "/v1/playbooks"): _OPERATE,
+    ("GET", "/v1/library/lint"): _OPERATE,
     ("GET", "/v1/summary"): _OPERATE,
     ("POST", "/v1/jobs/{name}"): _OPERATE,
     ("GET", "/v1/clock"): _OPERATE,

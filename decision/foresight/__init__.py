@@ -1,0 +1,1 @@
+"""What is seen of playbooks before they run: lint, rehearsals, the calendar."""
