@@ -33,6 +33,7 @@ from playbooks.errors import CountersUnreachable, DecisionErased, UnknownDecisio
 from playbooks.library import Library
 from playbooks.matching import Request, Snapshot, decide, fall_back
 from playbooks.models import DO_NOTHING, Arm
+from playbooks.offers import Terms, terms_of
 from playbooks.repository import Answer
 from storage import ledger
 from storage.clock import Clock
@@ -70,11 +71,12 @@ class DecideRequest(
 
 
 class OfferShown(msgspec.Struct, frozen=True):
-    """The offer of an answer, as the backend shows it."""
+    """The offer of an answer, as the backend shows it, with what it is worth under which conditions."""
 
     id: str
     name: str
     attributes: Mapping[str, str]
+    terms: Terms = Terms()
 
 
 class DecideAnswer(msgspec.Struct, frozen=True):
@@ -303,7 +305,7 @@ def _answer(decision: Decision, library: Library, arm: Arm | None) -> DecideAnsw
         decision_id=decision.decision_id,
         playbook=arm.playbook if arm else None,
         variant=arm.id if arm else DO_NOTHING,
-        offer=OfferShown(offer.id, offer.name, offer.attributes) if offer else None,
+        offer=OfferShown(offer.id, offer.name, offer.attributes, terms_of(offer)) if offer else None,
         content=arm.content if arm else None,
         propensity=decision.propensity,
         policy=decision.policy,

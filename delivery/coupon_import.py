@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from audiences.importing.port import choice, moment, text
 from delivery import coupon_import_repository as repository
 from delivery.coupons import coupon_fact
 from delivery.models import Coupon
+from playbooks.offers import Offer, terms_of, worth_of
 from storage import ledger
 from storage.ids import new_id
 
@@ -34,9 +35,13 @@ class CouponImporter:
 
     columns = ("code", "user_id", "offer", "issued_at", "expires_at", "state")
 
-    def __init__(self, offers: Collection[str]) -> None:
-        """Import coupons of these offers; others could not be honoured."""
+    def __init__(self, offers: Mapping[str, Offer]) -> None:
+        """Import coupons of these offers; others could not be honoured.
+
+        A coupon is good under the terms that its offer has now: those of the time of its issue are not known.
+        """
         self._offers = offers
+        self._terms = {name: (terms_of(offer), worth_of(offer).liability) for name, offer in offers.items()}
 
     def read(self, values: Mapping[str, Any], now: datetime) -> ImportedCoupon:
         offer = text(values, "offer", most=64)
@@ -51,7 +56,9 @@ class CouponImporter:
             state = "expired"
         code = text(values, "code", most=_MAX_CODE)
         # Neither an enrolment nor a decision stands behind it.
-        one = Coupon(new_id(issued_at), code, text(values, "user_id"), "", "", offer, issued_at, expires_at)
+        terms, liability = self._terms[offer]
+        user = text(values, "user_id")
+        one = Coupon(new_id(issued_at), code, user, "", "", offer, issued_at, expires_at, terms, liability)
         return ImportedCoupon(one, state)
 
     def size(self, row: ImportedCoupon) -> int:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from delivery.coupon_repository import coupon_of, encoded
 from delivery.models import Coupon
 from delivery.tables import coupons
 
@@ -20,6 +21,7 @@ def add(connection: Connection, new: Sequence[tuple[Coupon, str]]) -> set[str]:
     rows = [
         {
             **msgspec.structs.asdict(one),
+            "terms": encoded(one.terms),
             "state": state,
             "closes_at": one.expires_at if state == "issued" else None,
         }
@@ -33,4 +35,4 @@ def add(connection: Connection, new: Sequence[tuple[Coupon, str]]) -> set[str]:
 def of_codes(connection: Connection, codes: Sequence[str]) -> dict[str, Coupon]:
     """Return those coupons that have one of these codes, by code."""
     query = select(*(coupons.c[name] for name in Coupon.__struct_fields__)).where(coupons.c.code.in_(codes))
-    return {one.code: one for one in (Coupon(*row) for row in connection.execute(query))}
+    return {one.code: one for one in (coupon_of(row) for row in connection.execute(query))}

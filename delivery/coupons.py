@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, tzinfo
 from functools import partial
 
 from sqlalchemy import Connection
 
-from delivery import repository
+from delivery import coupon_repository as repository
+from delivery.errors import OfferOver
 from delivery.models import Coupon, CouponFact, Enrolment, Report
+from playbooks.offers import Offer, ends, terms_of, worth_of
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
 from storage.pace import Pace
-from storage.times import EPOCH
 from storage.writer import TURN_ROWS
 
 # Digits and letters that nobody mistakes for one another (Crockford's base 32), 16 of them: 80 random bits.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 16
-
-# A coupon that never expires in practice, where `valid_for` leads beyond the calendar.
-_NEVER = datetime.max.replace(tzinfo=EPOCH.tzinfo)
 
 
 def new_code() -> str:
@@ -33,21 +31,28 @@ def new_code() -> str:
     return "".join(_ALPHABET[bits >> 5 * place & 31] for place in range(_LENGTH))
 
 
-def coupon(effect_key: str, enrolment: Enrolment, valid_for: timedelta, at: datetime) -> Coupon:
-    """Return a fresh coupon of an enrolment's offer, good in [at, at + valid_for)."""
-    try:
-        expires_at = at + valid_for
-    except OverflowError:
-        expires_at = _NEVER
+def coupon(effect_key: str, enrolment: Enrolment, offer: Offer, at: datetime, zone: tzinfo) -> Coupon:
+    """Return a fresh coupon of an enrolment's offer, good from `at` until the offer's validity ends.
+
+    Args:
+        zone: the user's own, in which a day ends.
+
+    Raises:
+        OfferOver: the offer ended at a fixed moment that is past.
+    """
+    if offer.validity.over(at):
+        raise OfferOver(f"the offer {offer.id!r} ended at {offer.validity.until}; no coupon of it was issued")
     return Coupon(
         id=effect_key,
         code=new_code(),
         user_id=enrolment.user_id,
         enrolment_id=enrolment.id,
         decision_id=enrolment.decision_id,
-        offer=enrolment.arm.offer,
+        offer=offer.id,
         issued_at=at,
-        expires_at=expires_at,
+        expires_at=ends(offer.validity, at, zone),
+        terms=terms_of(offer),
+        liability=worth_of(offer).liability,
     )
 
 
@@ -109,5 +114,5 @@ class Wallet:
 
 def coupon_fact(one: Coupon, label: str, at: datetime) -> NewFact:
     """Return the fact of what became of a coupon at a moment."""
-    body = CouponFact(one.decision_id, one.enrolment_id, one.offer)
+    body = CouponFact(one.decision_id, one.enrolment_id, one.offer, one.liability, one.terms.currency)
     return NewFact(Kind.COUPON, f"{one.id}:{label}", label, one.user_id, at, body)

@@ -6,7 +6,7 @@ Effects on rows of our own database (coupons, tags) are done at once; messages g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -14,7 +14,9 @@ from sqlalchemy import Connection
 
 from delivery import repository
 from delivery.coupons import Wallet, coupon
+from delivery.errors import OfferOver
 from delivery.models import (
+    Coupon,
     Effect,
     Enrolment,
     EnrolmentFact,
@@ -29,6 +31,7 @@ from delivery.models import (
 )
 from delivery.plans import Plan
 from delivery.repository import Queued
+from delivery.zones import Greenwich, UserZones
 from storage import ledger
 from storage.ledger import Kind, NewFact
 
@@ -65,13 +68,14 @@ def stuck(enrolment: Enrolment, reason: str) -> Enrolment:
 class Effects:
     """Keeps steps: writes the new states, does the effects, records the facts."""
 
-    def __init__(self, wallet: Wallet, tags: TagWriter) -> None:
+    def __init__(self, wallet: Wallet, tags: TagWriter, zones: UserZones | None = None) -> None:
         self._wallet = wallet
         self._tags = tags
+        self._zones = zones or Greenwich()
 
     def keep(self, connection: Connection, steps: Sequence[Step], now: datetime) -> Report:
         """Keep steps of enrolments that were claimed in this transaction."""
-        issued = self._issue(connection, steps, now)
+        steps, issued = self._issue(connection, steps, now)
         steps, tagged = self._tag(connection, steps)
         used = self._wallet.mark_used(connection, _uses(steps), now)
         sends = [(step, one) for step in steps for one in step.effects if isinstance(one, SendMessage)]
@@ -96,23 +100,27 @@ class Effects:
             queued=len(sends),
         )
 
-    def _issue(self, connection: Connection, steps: Sequence[Step], now: datetime) -> int:
-        return self._wallet.issue(
-            connection,
-            [
-                coupon(
-                    one.key,
-                    step.enrolment,
-                    step.plan.offers[step.enrolment.arm.offer].valid_for,
-                    one.at,
-                )
-                for step in steps
-                if step.plan is not None
-                for one in step.effects
-                if isinstance(one, IssueCoupon)
-            ],
-            now,
-        )
+    def _issue(self, connection: Connection, steps: Sequence[Step], now: datetime) -> tuple[list[Step], int]:
+        kept: list[Step] = []
+        new: list[Coupon] = []
+        for step in steps:
+            for place, one in enumerate(step.effects):
+                if not isinstance(one, IssueCoupon) or step.plan is None:
+                    continue
+                try:
+                    new.append(self._coupon(one, step.enrolment, step.plan))
+                except OfferOver as error:
+                    # Nothing after it is done either: a message would promise what was not given.
+                    kept.append(Step(stuck(step.enrolment, str(error)), step.plan, step.effects[:place]))
+                    break
+            else:
+                kept.append(step)
+        return kept, self._wallet.issue(connection, new, now)
+
+    def _coupon(self, wish: IssueCoupon, enrolment: Enrolment, plan: Plan) -> Coupon:
+        offer = plan.offers[enrolment.arm.offer]
+        zone = UTC if offer.validity.end_of_day is None else self._zones.of(enrolment.user_id)
+        return coupon(wish.key, enrolment, offer, wish.at, zone)
 
     def _tag(self, connection: Connection, steps: Sequence[Step]) -> tuple[list[Step], int]:
         kept: list[Step] = []

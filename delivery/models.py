@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from playbooks.models import Arm
+from playbooks.offers import Terms
 
 
 class Status(StrEnum):
@@ -105,7 +106,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class Coupon(msgspec.Struct, frozen=True, gc=False):
-    """An issued instance of an offer. `id` is the key of the effect that issued it."""
+    """An issued instance of an offer. `id` is the key of the effect that issued it.
+
+    It is good in [issued_at, expires_at) under the `terms` that the offer had when it was issued. `liability`
+    is what it may cost at worst, in minor units of the terms' currency.
+    """
 
     id: str
     code: str
@@ -115,6 +120,8 @@ class Coupon(msgspec.Struct, frozen=True, gc=False):
     offer: str
     issued_at: datetime
     expires_at: datetime
+    terms: Terms = Terms()
+    liability: int = 0
 
 
 class EnrolmentFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -127,12 +134,17 @@ class EnrolmentFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     result: str | None = None
 
 
-class CouponFact(msgspec.Struct, frozen=True, gc=False):
-    """Body of the facts `issued`, `used` and `expired`; the code is a secret and stays in the wallet."""
+class CouponFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Body of the facts `issued`, `used` and `expired`; the code is a secret and stays in the wallet.
+
+    `liability` is what the coupon may cost at worst, in minor units of `currency`.
+    """
 
     decision: str
     enrolment: str
     offer: str
+    liability: int = 0
+    currency: str = ""
 
 
 class MessageFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""SQL of delivery: enrolments, the outbox and the wallet. Every function works in its caller's transaction.
+"""SQL of delivery: enrolments and the outbox. Every function works in its caller's transaction.
 
 A claim locks what it returns: on Postgres rows that another claim holds are skipped, on SQLite there is one
 writer. All writes are of many rows at a time.
@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Select, bindparam, func, insert, null, select, update
 
-from delivery.models import Coupon, Enrolment, MessageState, Status
-from delivery.tables import coupons, enrolments, outbox
+from delivery.models import Enrolment, MessageState, Status
+from delivery.tables import enrolments, outbox
 from playbooks.models import Arm
 from storage import ledger
 from storage.statements import Statement, defer
@@ -193,68 +193,6 @@ def give_back(connection: Connection, holder: str, now: datetime) -> int:
     return connection.execute(statement).rowcount
 
 
-# the wallet
-
-
-def add_coupons(connection: Connection, new: Sequence[Coupon]) -> None:
-    """Record issued coupons whose ids and codes are fresh."""
-    rows = [
-        {
-            "id": one.id,
-            "code": one.code,
-            "user_id": one.user_id,
-            "enrolment_id": one.enrolment_id,
-            "decision_id": one.decision_id,
-            "offer": one.offer,
-            "state": "issued",
-            "issued_at": to_micros(one.issued_at),
-            "expires_at": (expires_at := to_micros(one.expires_at)),
-            "closes_at": expires_at,
-        }
-        for one in new
-    ]
-    _ADD_COUPON.run_many(connection, rows)
-
-
-def open_coupons_of(connection: Connection, enrolment_ids: Sequence[str]) -> list[Coupon]:
-    """Return and lock the coupons of these enrolments that were neither used nor expired."""
-    query = (
-        _coupons()
-        .where(coupons.c.enrolment_id.in_(enrolment_ids), coupons.c.closes_at.is_not(None))
-        .order_by(coupons.c.id)
-        .with_for_update()
-    )
-    return [Coupon(*row) for row in connection.execute(query)]
-
-
-def claim_expiring(connection: Connection, now: datetime, limit: int) -> list[Coupon]:
-    """Return and lock the open coupons whose time is over, longest first."""
-    query = (
-        _coupons()
-        .where(coupons.c.closes_at <= now)
-        .order_by(coupons.c.closes_at, coupons.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [Coupon(*row) for row in connection.execute(query)]
-
-
-def close_coupons(connection: Connection, closed: Sequence[Coupon], state: str) -> None:
-    """Mark coupons claimed in this transaction as `used` or `expired`."""
-    _CLOSE_COUPON.run_many(connection, [{"this": one.id, "to_state": state} for one in closed])
-
-
-def coupons_of_user(connection: Connection, user_id: str) -> list[tuple[Coupon, str]]:
-    """Return a user's coupons with their states, oldest first."""
-    query = (
-        _coupons()
-        .add_columns(coupons.c.state)
-        .where(coupons.c.user_id == user_id)
-        .order_by(coupons.c.issued_at, coupons.c.id)
-    )
-    return [(Coupon(*row[:-1]), row[-1]) for row in connection.execute(query)]
-
-
 _STATE = ("state", "entered_at", "due_at", "waiting_for", "revision", "status", "result")
 _ADD_ENROLMENT = Statement(insert(enrolments).values({one.name: bindparam(one.name) for one in enrolments.c}))
 _SAVE_ENROLMENT = Statement(
@@ -282,12 +220,6 @@ _SETTLE = Statement(
         state=bindparam("to_state"), available_at=bindparam("next_at"), reason=bindparam("why"), holder=null()
     )
 )
-_ADD_COUPON = Statement(insert(coupons).values({one.name: bindparam(one.name) for one in coupons.c}))
-_CLOSE_COUPON = Statement(
-    update(coupons)
-    .where(coupons.c.id == bindparam("this"))
-    .values(state=bindparam("to_state"), closes_at=null())
-)
 
 
 def _state_of(one: Enrolment) -> dict[str, Any]:
@@ -308,10 +240,6 @@ def _micros(moment: datetime | None) -> int | None:
 
 def _queued() -> Select[Any]:
     return select(outbox.c.key, outbox.c.enrolment_id, outbox.c.queued_at, outbox.c.attempts, outbox.c.holder)
-
-
-def _coupons() -> Select[Any]:
-    return select(*(coupons.c[name] for name in Coupon.__struct_fields__))
 
 
 @lru_cache(maxsize=4_096)

@@ -18,6 +18,7 @@ from delivery.gate import OpenGate, SendGate
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
 from delivery.plans import Plans
+from delivery.zones import UserZones
 from playbooks.decision import Decision
 from playbooks.models import Arm
 from storage.clock import Clock
@@ -38,6 +39,7 @@ class Delivery:
         people: People | None = None,
         *,
         gate: SendGate | None = None,
+        zones: UserZones | None = None,
         holder: str = "delivery",
         batch: int = TURN_ROWS,
         lease: timedelta = LEASE,
@@ -46,13 +48,16 @@ class Delivery:
 
         Args:
             people: who is one person (see `Executor`).
+            zones: where users live; without it their days end by UTC.
             holder: the name under which messages are leased; different for every process that delivers.
             batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
             lease: how long an attempt may take before another relay takes the message over.
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch)
-        self.executor = Executor(database, clock, plans, Effects(self.wallet, tags), people, batch=batch)
+        self.executor = Executor(
+            database, clock, plans, Effects(self.wallet, tags, zones), people, batch=batch
+        )
         self._relay = Relay(
             database, clock, plans, channels, gate or OpenGate(), holder=holder, batch=batch, lease=lease
         )

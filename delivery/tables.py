@@ -5,7 +5,7 @@ Each queue has a partial index that equals the ORDER BY of its claim: a claim re
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, text
 
 from storage.schema import metadata
 from storage.times import Instant
@@ -65,6 +65,7 @@ outbox = Table(
 )
 
 # The wallet. `closes_at` is when an unused coupon expires; it is null once the coupon is used or expired.
+# `terms` is JSON, null where it came from elsewhere without any; `liability` minor units of their currency.
 coupons = Table(
     "coupons",
     metadata,
@@ -78,6 +79,8 @@ coupons = Table(
     Column("issued_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("closes_at", Instant),
+    Column("terms", Text),
+    Column("liability", BigInteger, nullable=False, server_default=text("0")),
     Index("uq_coupons_code", "code", unique=True),
     Index("ix_coupons_enrolment_id", "enrolment_id"),
     Index("ix_coupons_user_id", "user_id"),

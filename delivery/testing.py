@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,7 +15,8 @@ from delivery.plans import Plan
 from delivery.retry import Retry
 from playbooks.decision import Decision
 from playbooks.library import VersionBody
-from playbooks.models import Arm, Content, Offer, Playbook
+from playbooks.models import Arm, Content, Playbook
+from playbooks.offers import Offer
 
 # Issue a coupon, say so, and see within two weeks whether the category is bought.
 COUPON_FLOW: Mapping[str, Any] = {
@@ -43,15 +44,21 @@ def version_body(
     *,
     playbook: str = "coupons",
     body: str = "Hello {{ user_id }}: {{ offer.name }}",
-    valid_for: timedelta = timedelta(days=14),
+    terms: Mapping[str, Any] | None = None,
 ) -> VersionBody:
-    """Return a playbook version with the offers `milk` and `bread` on the channel `memory`."""
+    """Return a playbook version with the offers `milk` and `bread` on the channel `memory`.
+
+    Args:
+        terms: fields of both offers, beside their names.
+    """
     offers = [
-        Offer(
-            id=category,
-            name=f"10 % off {category}",
-            attributes={"group": "food", "category": category},
-            valid_for=valid_for,
+        Offer.model_validate(
+            {
+                "id": category,
+                "name": f"10 % off {category}",
+                "attributes": {"group": "food", "category": category},
+            }
+            | dict(terms or {})
         )
         for category in ("milk", "bread")
     ]

@@ -28,7 +28,7 @@ from learning.learner import GaussianLearner, Learner, Task, gaussian_prior
 from learning.models import Linear, LinearGaussian, ValueModel
 from learning.models.linear import Link
 from learning.vw_learner import Loss, VwLearner
-from playbooks.models import Name
+from playbooks.document import Name
 
 FloatArray = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""What the library is made of: offers, content, goals, constraints, variants, playbooks."""
+"""What the library is made of: content, goals, constraints, variants, playbooks."""
 
 from __future__ import annotations
 
@@ -7,32 +7,15 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from playbooks.document import Document, Name
 from playbooks.flow import Flow
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 
 # "Do nothing" takes part in every draw under this id.
 DO_NOTHING = "do_nothing"
-# Attributes that every arm has, beside those of its offer.
-ARM_ATTRIBUTES = ("kind", "channel", "content")
-
-
-class Document(BaseModel):
-    """A part of a library file: unknown fields are refused, values never change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Offer(Document):
-    """What is given. `attributes` describe it to the value model and to rules (`arm.<attribute>`)."""
-
-    id: Name
-    name: str
-    kind: Literal["content_only"] = "content_only"
-    attributes: dict[str, str] = {}
-    valid_for: timedelta = timedelta(days=14)
+# Attributes that arms have beside those of their offers; `value`, in minor units, where it carries money.
+ARM_ATTRIBUTES = ("kind", "channel", "content", "value")
 
 
 class Content(Document):

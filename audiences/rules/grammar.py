@@ -21,10 +21,10 @@ _E = TypeVar("_E", bound=exp.Expr)
 
 class _Conditions(DuckDBParser):
     # With no function known, every call stays a call by its written name and position.
-    FUNCTIONS = {}  # noqa: RUF012 - sqlglot declares them as class attributes
-    FUNCTION_PARSERS = {}  # noqa: RUF012
-    NO_PAREN_FUNCTIONS = {}  # noqa: RUF012
-    NO_PAREN_FUNCTION_PARSERS = {}  # noqa: RUF012
+    FUNCTIONS = {}
+    FUNCTION_PARSERS = {}
+    NO_PAREN_FUNCTIONS = {}
+    NO_PAREN_FUNCTION_PARSERS = {}
 
     def __init__(self, source: Source) -> None:
         super().__init__(dialect=DIALECT)

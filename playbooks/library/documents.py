@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from playbooks.document import Document
 from playbooks.library.grid import expand, used_offers
 from playbooks.library.serving import Library, PublishedPlaybook
-from playbooks.models import Arm, Content, Document, Offer, Playbook
+from playbooks.models import Arm, Content, Playbook
+from playbooks.offers import Offer
 
 
 class VersionBody(Document):

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from playbooks.models import Arm, Offer, Playbook, VariantSet
+from playbooks.models import Arm, Playbook, VariantSet
+from playbooks.offers import Offer, Worth, worth_of
 
 # More arms than this can't be told apart by the traffic one playbook gets (DESIGN.md, section 5).
 MAX_ARMS = 64
@@ -59,14 +60,27 @@ def _arms(playbook: str, variants: VariantSet, offers: Mapping[str, Offer]) -> I
         parts = _base(variants, offer)
         parts += [channel] if variants.channels else []
         parts += [content] if variants.contents else []
+        worth = worth_of(offer)
         yield Arm(
-            f"{playbook}/{'_'.join(parts)}",
-            playbook,
-            offer.id,
-            channel,
-            content,
-            {"kind": offer.kind, "channel": channel, "content": content, **offer.attributes},
+            id=f"{playbook}/{'_'.join(parts)}",
+            playbook=playbook,
+            offer=offer.id,
+            channel=channel,
+            content=content,
+            attributes=_attributes(offer, worth, channel, content),
+            value=worth.value,
+            cost=worth.cost,
+            liability=worth.liability,
+            currency=worth.currency,
         )
+
+
+def _attributes(offer: Offer, worth: Worth, channel: str, content: str) -> dict[str, str]:
+    """Return what the value model and rules see of an arm; what costs nothing has no value there."""
+    said = {"kind": offer.kind, "channel": channel, "content": content}
+    if worth.currency:
+        said["value"] = str(worth.value)
+    return said | offer.attributes
 
 
 def _base(variants: VariantSet, offer: Offer) -> list[str]:

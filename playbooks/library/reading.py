@@ -21,7 +21,8 @@ from playbooks.library.documents import Draft
 from playbooks.library.problems import Problem, found_in, refuse
 from playbooks.library.references import References
 from playbooks.library.yaml_text import Refused, parse
-from playbooks.models import Content, Offer, Playbook
+from playbooks.models import Content, Playbook
+from playbooks.offers import Offer
 
 D = TypeVar("D", bound=BaseModel)
 

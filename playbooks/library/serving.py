@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 
-from playbooks.models import Arm, Content, Offer, Playbook
+from playbooks.models import Arm, Content, Playbook
+from playbooks.offers import Offer
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from liquid.exceptions import LiquidError
 from playbooks.lint.conditions import arms_of
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
-from playbooks.models import Arm, Content, Offer, Playbook
+from playbooks.models import Arm, Content, Playbook
+from playbooks.offers import Offer
 
 UNFILLED = Code(
     "unfilled-variable",

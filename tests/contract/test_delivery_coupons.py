@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -11,18 +11,29 @@ from sqlalchemy.exc import DBAPIError
 from delivery.coupons import Wallet, coupon, new_code
 from delivery.models import Coupon, CouponFact, Enrolment
 from delivery.testing import arms_of, version_body
+from playbooks.offers import Validity
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ledger import Kind
 
 DAY = timedelta(days=1)
-ARM = arms_of(version_body())["milk"]
+TERMS = {
+    "kind": "percentage",
+    "percent": 10,
+    "ceiling": "15.00 EUR",
+    "minimum_spend": "40.00 EUR",
+    "scope": {"categories": ["MILK"]},
+    "stacking": {"group": "basket", "with": ["shipping"]},
+}
+BODY = version_body(terms=TERMS)
+ARM = arms_of(BODY)["milk"]
+OFFER = BODY.offers_by_id["milk"]
 
 
 def issue(database: Database, wallet: Wallet, at: datetime, *users: str) -> list[Coupon]:
     new = [
-        coupon(f"{user}:1:0", Enrolment(user, user, "coupons", 1, user, ARM, "issue", at, at), 14 * DAY, at)
+        coupon(f"{user}:1:0", Enrolment(user, user, "coupons", 1, user, ARM, "issue", at, at), OFFER, at, UTC)
         for user in users
     ]
     assert database.write(lambda c: wallet.issue(c, new, at), rows=len(new)) == len(new)
@@ -43,6 +54,9 @@ def test_issue_use_expire(database: Database, clock: SimulatedClock) -> None:
     ann, bob = issue(database, wallet, begun, "ann", "bob")
     assert ann.expires_at == begun + 14 * DAY
     assert wallet.of_user("ann") == [(ann, "issued")]
+    assert (ann.terms.percent, ann.terms.ceiling, ann.terms.currency) == (10, 1500, "EUR")
+    assert (ann.terms.minimum_spend, ann.terms.categories) == (4000, ("MILK",))
+    assert (ann.terms.stacking_group, ann.terms.stacks_with) == ("basket", ("shipping",))
     assert use(database, wallet, "ann", begun + DAY) == 1
     clock.move_to(begun + 14 * DAY - timedelta(microseconds=1))
     assert not wallet.expire_due()
@@ -58,7 +72,7 @@ def test_issue_use_expire(database: Database, clock: SimulatedClock) -> None:
         ("expired", begun + 14 * DAY),
         ("issued", begun),
     ]
-    assert facts[0].decode(CouponFact) == CouponFact("bob", "bob", "milk")
+    assert facts[0].decode(CouponFact) == CouponFact("bob", "bob", "milk", 1500, "EUR")
 
 
 def test_using_twice_counts_once(database: Database, clock: SimulatedClock) -> None:
@@ -109,5 +123,6 @@ def test_codes_can_not_be_guessed() -> None:
 
 def test_a_coupon_good_for_ever_stays_within_the_calendar(clock: SimulatedClock) -> None:
     at = clock.now()
-    one = coupon("k", Enrolment("e", "u", "p", 1, "e", ARM, "s", at, at), timedelta(days=999_999_999), at)
+    offer = OFFER.model_copy(update={"validity": Validity(for_=timedelta(days=999_999_999))})
+    one = coupon("k", Enrolment("e", "u", "p", 1, "e", ARM, "s", at, at), offer, at, UTC)
     assert one.expires_at.year == 9999

@@ -27,7 +27,8 @@ from playbooks.decision import Decision
 from playbooks.flow import Flow
 from playbooks.library import Draft
 from playbooks.matching import Snapshot
-from playbooks.models import Arm, Cap, Content, Goal, Offer, Playbook, VariantSet
+from playbooks.models import Arm, Cap, Content, Goal, Playbook, VariantSet
+from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
 from playbooks.repository import publish
 from storage.clock import SimulatedClock

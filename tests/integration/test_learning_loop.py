@@ -32,7 +32,8 @@ from learning.versions import PolicyVersion, cold_start
 from playbooks.flow import End, Flow
 from playbooks.library import Draft, Library
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
-from playbooks.models import DO_NOTHING, Content, Goal, Offer, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Content, Goal, Playbook, VariantSet
+from playbooks.offers import Offer
 from playbooks.policy import Policy, Stakes
 from playbooks.repository import publish
 from storage import ledger

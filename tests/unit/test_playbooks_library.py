@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from decision.demo.run import LIBRARY
 from playbooks.errors import LibraryError
 from playbooks.library import MAX_ARMS, read_library
-from playbooks.models import Offer
+from playbooks.offers import Offer
 
 Edit = Callable[[Path], None]
 
@@ -117,4 +118,4 @@ def test_all_problems_are_told_at_once(folder: Path) -> None:
 
 
 def test_an_offer_is_good_for_two_weeks_unless_it_says_otherwise() -> None:
-    assert Offer(id="x", name="X").valid_for.days == 14
+    assert Offer(id="x", name="X").validity.for_ == timedelta(days=14)

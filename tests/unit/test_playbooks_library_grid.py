@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from playbooks.library import MAX_ARMS, expand
 from playbooks.library.grid import wrong_arms
-from playbooks.models import Offer, Playbook
+from playbooks.models import Playbook
+from playbooks.offers import Offer
 
 OFFERS = {
     name: Offer(id=name, name=name, attributes={"group": "fruit", "category": name.upper()})

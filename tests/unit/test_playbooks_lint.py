@@ -16,7 +16,8 @@ from feature_repo.specs import load_specs
 from playbooks.goals import know_events
 from playbooks.library import Draft
 from playbooks.lint import CODES, Events, Finding, Severity, Subject, lint
-from playbooks.models import Content, Offer, Playbook
+from playbooks.models import Content, Playbook
+from playbooks.offers import Offer
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 SCHEMA = Schema({"orders": Type.NUMBER, "city": Type.TEXT}, tags=True, audiences=False)

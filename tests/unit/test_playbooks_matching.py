@@ -18,7 +18,8 @@ from playbooks.errors import PolicyBroken, UnknownPlacement
 from playbooks.flow import Flow
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.matching import PRIORITY_RULE, Request, Snapshot, decide, fall_back, replay
-from playbooks.models import DO_NOTHING, Arm, Cap, Goal, Offer, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Arm, Cap, Goal, Playbook, VariantSet
+from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

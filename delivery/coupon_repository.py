@@ -1,0 +1,110 @@
+"""SQL of the wallet. Every function works in its caller's transaction; a claim locks what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, bindparam, insert, null, select, update
+
+from delivery.models import Coupon
+from delivery.tables import coupons
+from playbooks.offers import Terms
+from storage.statements import Statement
+from storage.times import to_micros
+
+# Where in a row, as in a coupon, the terms stand.
+_TERMS = Coupon.__struct_fields__.index("terms")
+
+
+def add_coupons(connection: Connection, new: Sequence[Coupon]) -> None:
+    """Record issued coupons whose ids and codes are fresh."""
+    rows = [
+        {
+            "id": one.id,
+            "code": one.code,
+            "user_id": one.user_id,
+            "enrolment_id": one.enrolment_id,
+            "decision_id": one.decision_id,
+            "offer": one.offer,
+            "state": "issued",
+            "issued_at": to_micros(one.issued_at),
+            "expires_at": (expires_at := to_micros(one.expires_at)),
+            "closes_at": expires_at,
+            "terms": encoded(one.terms),
+            "liability": one.liability,
+        }
+        for one in new
+    ]
+    _ADD_COUPON.run_many(connection, rows)
+
+
+def open_coupons_of(connection: Connection, enrolment_ids: Sequence[str]) -> list[Coupon]:
+    """Return and lock the coupons of these enrolments that were neither used nor expired."""
+    query = (
+        _coupons()
+        .where(coupons.c.enrolment_id.in_(enrolment_ids), coupons.c.closes_at.is_not(None))
+        .order_by(coupons.c.id)
+        .with_for_update()
+    )
+    return [coupon_of(row) for row in connection.execute(query)]
+
+
+def claim_expiring(connection: Connection, now: datetime, limit: int) -> list[Coupon]:
+    """Return and lock the open coupons whose time is over, longest first."""
+    query = (
+        _coupons()
+        .where(coupons.c.closes_at <= now)
+        .order_by(coupons.c.closes_at, coupons.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [coupon_of(row) for row in connection.execute(query)]
+
+
+def close_coupons(connection: Connection, closed: Sequence[Coupon], state: str) -> None:
+    """Mark coupons claimed in this transaction as `used` or `expired`."""
+    _CLOSE_COUPON.run_many(connection, [{"this": one.id, "to_state": state} for one in closed])
+
+
+def coupons_of_user(connection: Connection, user_id: str) -> list[tuple[Coupon, str]]:
+    """Return a user's coupons with their states, oldest first."""
+    query = (
+        _coupons()
+        .add_columns(coupons.c.state)
+        .where(coupons.c.user_id == user_id)
+        .order_by(coupons.c.issued_at, coupons.c.id)
+    )
+    return [(coupon_of(row[:-1]), row[-1]) for row in connection.execute(query)]
+
+
+def _coupons() -> Select[Any]:
+    return select(*(coupons.c[name] for name in Coupon.__struct_fields__))
+
+
+def coupon_of(row: Sequence[Any]) -> Coupon:
+    """Return the coupon of a row of the wallet whose columns are those of `Coupon`, in their order."""
+    values = list(row)
+    values[_TERMS] = Terms() if values[_TERMS] is None else _terms(values[_TERMS])
+    return Coupon(*values)
+
+
+def encoded(terms: Terms) -> str:
+    """Return terms as the wallet keeps them."""
+    return msgspec.json.encode(terms).decode()
+
+
+@lru_cache(maxsize=4_096)
+def _terms(body: str) -> Terms:
+    return msgspec.json.decode(body, type=Terms)
+
+
+_ADD_COUPON = Statement(insert(coupons).values({one.name: bindparam(one.name) for one in coupons.c}))
+_CLOSE_COUPON = Statement(
+    update(coupons)
+    .where(coupons.c.id == bindparam("this"))
+    .values(state=bindparam("to_state"), closes_at=null())
+)
