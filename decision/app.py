@@ -65,7 +65,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(scores_api.router(service.database, service.selecting.scores, lookup))
     import_api.add_import_route(app, service.imports)
-    app.include_router(stages_api.router(service.clock, service.selecting.stages, lookup))
+    app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages, lookup))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(erasure.router(service.erasure))
     app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))

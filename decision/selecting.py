@@ -74,6 +74,7 @@ class Selecting:
             self._files.triggers,
             inside=self._inside,
             members=self._members,
+            of_account=lambda account: self._accounts.users_of({account}),
             values=self._values,
             people=self._people,
         )

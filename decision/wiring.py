@@ -137,6 +137,7 @@ class Service:
                     Standing(
                         Scores(self.database, self.clock, files.scores, self.identity.people),
                         Stages(self.database, files.lifecycles, self.identity.people),
+                        accounts,
                     )
                 ],
                 canonical=self.identity.people.canonical,

@@ -47,10 +47,8 @@ def router(database: Database, clock: Clock, identity: IdentityService, features
         """An account's traits, its features as of the last batch, and its users by their canonical ids."""
         wanted = fit(account_id, "the account's id")
         with database.read() as connection:
-            account = repository.account(connection, wanted)
+            account = repository.known(connection, wanted)
             page = repository.members_of(connection, wanted, after=cursor, limit=limit + 1)
-        if account is None:
-            raise UnknownAccount(f"no message ever named an account {wanted!r}; check the id")
         values, computed_at = features(wanted, clock.now())
         return {
             "account_id": account.id,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, and_, case, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from audiences.accounts.errors import UnknownAccount
 from audiences.accounts.tables import account_members, accounts
 from storage import ledger
 from storage.ledger import Kind
@@ -82,6 +83,14 @@ def account(connection: Connection, account_id: str) -> Account | None:
     """Return an account, or None."""
     row = connection.execute(select(accounts).where(accounts.c.account_id == account_id)).first()
     return None if row is None else _account(row)
+
+
+def known(connection: Connection, account_id: str) -> Account:
+    """Return an account. Raises UnknownAccount."""
+    found = account(connection, account_id)
+    if found is None:
+        raise UnknownAccount(f"no message ever named an account {account_id!r}; check the id")
+    return found
 
 
 def members_of(connection: Connection, account_id: str, *, after: str = "", limit: int) -> list[Membership]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audiences.definitions import Name
 from audiences.errors import StageError
 from audiences.rules import Rule, RuleError, Schema, parse
+from audiences.service import OF_ACCOUNT
 
 SHIPPED = Path(__file__).with_name("shipped.yaml")
+# How many names an error lists.
+_NAMED = 5
 
 
 class _Document(BaseModel):
@@ -39,10 +43,14 @@ class StageSpec(_Document):
 
 
 class LifecycleSpec(_Document):
-    """A lifecycle: its stages, and the one in which everybody starts."""
+    """A lifecycle: its stages, and the one in which everybody starts.
+
+    One of accounts is about companies: its rules ask for nothing but what is known of the account.
+    """
 
     id: Name
     name: str
+    of: Literal["user", "account"] = "user"
     start: Name
     stages: list[StageSpec] = Field(min_length=1)
 
@@ -58,6 +66,11 @@ class Lifecycle:
     spec: LifecycleSpec
     rules: tuple[Rule, ...]
     ways: Mapping[str, tuple[tuple[int, str], ...]]
+
+    @property
+    def of_accounts(self) -> bool:
+        """Whether accounts stand in it, not users."""
+        return self.spec.of == "account"
 
     @property
     def stages(self) -> list[str]:
@@ -109,9 +122,31 @@ def _ready(spec: LifecycleSpec, schema: Schema, problems: list[str]) -> Lifecycl
             except RuleError as error:
                 problems.append(f"{spec.id}.{stage.id} → {way.stage}: {error}")
                 continue
+            if spec.of == "account" and (of_users := _of_users(rule)):
+                problems.append(
+                    f"{spec.id}.{stage.id} → {way.stage}: the lifecycle is of accounts, and {of_users} tells "
+                    f"of a user; ask for what is known of the account: {_some(schema)}"
+                )
+                continue
             found.append((rules.setdefault(rule, len(rules)), way.stage))
         ways[stage.id] = tuple(found)
     return Lifecycle(spec, tuple(rules), ways)
+
+
+def _of_users(rule: Rule) -> str:
+    """What of a rule tells of a user, not of an account."""
+    names = sorted(name for name in rule.names if not name.startswith(OF_ACCOUNT))
+    if names:
+        return f'"{names[0]}"'
+    if rule.tags:
+        return f"tag('{min(rule.tags)}')"
+    return f"in_audience('{min(rule.audiences)}')" if rule.audiences else ""
+
+
+def _some(schema: Schema) -> str:
+    """The first names that rules over accounts may use."""
+    names = sorted(name for name in schema.names if name.startswith(OF_ACCOUNT))
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "") if names else "there is nothing"
 
 
 def _misshapen(spec: LifecycleSpec) -> list[str]:

@@ -1,4 +1,4 @@
-"""Lifecycles of one service: moves users by rules or by hand, and knows where each stands."""
+"""Lifecycles of one service: moves users and accounts by rules or by hand, and knows where each stands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
@@ -16,31 +15,15 @@ from audiences.errors import StageError, UnknownLifecycle
 from audiences.identity.people import EveryoneAlone, People
 from audiences.stages import repository
 from audiences.stages.definitions import Lifecycle
+from audiences.stages.facts import StageChange, came
 from audiences.stages.moves import Move, moves
 from storage import ledger
 from storage.engine import Database
-from storage.ids import new_id
-from storage.ledger import Kind, NewFact
+from storage.ledger import NewFact
 from storage.writer import TURN_ROWS
 
-# Users of a turn: each writes where it stands, and a fact for every move.
-_TURN_USERS = TURN_ROWS // 4
-
-
-class StageChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Body of the fact that a user came to a stage: from where, after how long, by which rule or whom.
-
-    `quiet` says that the user was placed for the first time, so nothing is to be started by it.
-    """
-
-    lifecycle: str
-    before: str | None
-    after: str
-    seconds_before: float | None = None
-    rule: str = ""
-    by: str = ""
-    reason: str = ""
-    quiet: bool = False
+# Users or accounts of a turn: each writes where it stands, and a fact for every move.
+_TURN_IDS = TURN_ROWS // 4
 
 
 class Stages:
@@ -61,79 +44,93 @@ class Stages:
     def move(
         self,
         lifecycle: str,
-        users: Sequence[str],
+        ids: Sequence[str],
         holds: Sequence[npt.NDArray[np.bool_]],
         as_of: datetime,
     ) -> int:
-        """Move users as the rules say; return how many changed their stage.
+        """Move users, or accounts, as the rules say; return how many changed their stage.
 
         Who is there for the first time is placed: that is recorded too, but quietly.
 
         Args:
-            users: whom the rules were evaluated for.
-            holds: for each rule of the lifecycle, for which of `users` it is true.
+            ids: whom the rules were evaluated for.
+            holds: for each rule of the lifecycle, for which of `ids` it is true.
         """
         known = self._lifecycles[lifecycle]
         with self._database.read() as connection:
-            standing = repository.standing(connection, lifecycle)
+            standing = repository.standing(connection, lifecycle, of_accounts=known.of_accounts)
         start = known.spec.start
-        made: dict[str, list[Move]] = {user: [] for user in users if user not in standing}
-        for move in moves(known, [standing.get(user, (start, as_of))[0] for user in users], holds):
-            made.setdefault(users[move.row], []).append(move)
+        made: dict[str, list[Move]] = {one: [] for one in ids if one not in standing}
+        for move in moves(known, [standing.get(one, (start, as_of))[0] for one in ids], holds):
+            made.setdefault(ids[move.row], []).append(move)
         changed = sorted(made)
-        for at in range(0, len(changed), _TURN_USERS):
-            share = {user: made[user] for user in changed[at : at + _TURN_USERS]}
+        for at in range(0, len(changed), _TURN_IDS):
+            share = {one: made[one] for one in changed[at : at + _TURN_IDS]}
             work = partial(_keep, lifecycle=known, made=share, standing=standing, as_of=as_of)
             self._database.write(work, rows=4 * len(share))
-        return sum(bool(of_user) for of_user in made.values())
+        return sum(bool(of_one) for of_one in made.values())
 
-    def put(self, user_id: str, lifecycle: str, stage: str, *, by: str, reason: str, now: datetime) -> None:
-        """Put a user into a stage by hand. Rules go on from there.
+    def put(
+        self,
+        whom: str,
+        lifecycle: str,
+        stage: str,
+        *,
+        by: str,
+        reason: str,
+        now: datetime,
+        of_accounts: bool = False,
+    ) -> None:
+        """Put a user, or an account, into a stage by hand. Rules go on from there.
 
         Raises:
-            UnknownLifecycle: there is no such lifecycle.
-            StageError: it has no such stage, or the user is in it.
+            UnknownLifecycle: there is no such lifecycle of users, or of accounts.
+            StageError: it has no such stage, or the user or account is in it.
         """
         known = self._known(lifecycle)
+        if known.of_accounts is not of_accounts:
+            raise UnknownLifecycle(
+                f"the lifecycle {lifecycle!r} is of {known.spec.of}s: name one of them, with "
+                f"/v1/{known.spec.of}s/…/stages/{lifecycle}"
+            )
         if stage not in known.stages:
             raise StageError(
                 f"the lifecycle {lifecycle!r} has no stage {stage!r}; there are {', '.join(known.stages)}"
             )
-        work = partial(_put, lifecycle=lifecycle, user_id=user_id, stage=stage, by=by, reason=reason, now=now)
+        work = partial(_put, lifecycle=known, whom=whom, stage=stage, by=by, reason=reason, now=now)
         self._database.write(work, rows=2)
 
-    def of(self, user_id: str) -> dict[str, dict[str, Any]]:
-        """Return a user's stage in each lifecycle, and since when."""
+    def of(self, whom: str, *, of_accounts: bool = False) -> dict[str, dict[str, Any]]:
+        """Return the stage of a user, or of an account, in each lifecycle of its kind, and since when."""
         with self._database.read() as connection:
-            found = repository.standing_of(connection, user_id)
+            found = repository.standing_of(connection, whom, of_accounts=of_accounts)
         return {
             lifecycle: {"stage": stage, "since": since}
             for lifecycle, (stage, since) in found.items()
-            if lifecycle in self._lifecycles
+            if lifecycle in self._lifecycles and self._lifecycles[lifecycle].of_accounts is of_accounts
         }
 
-    def by_user(self, lifecycle: str) -> dict[str, str]:
-        """Return the stage of everybody in a lifecycle. Raises UnknownLifecycle."""
-        self._known(lifecycle)
-        return {user: stage for user, (stage, _) in self._standing(lifecycle).items()}
+    def standing_in(self, lifecycle: str) -> dict[str, str]:
+        """Return the stage of every user, or account, in a lifecycle. Raises UnknownLifecycle."""
+        return {one: stage for one, (stage, _) in self._standing(self._known(lifecycle)).items()}
 
     def describe(self, lifecycle: str, now: datetime) -> dict[str, Any]:
-        """Return a lifecycle with its sizes, and for how long (days) its users have stood in each stage.
+        """Return a lifecycle with its sizes, and for how long (days) users or accounts stand in each stage.
 
         Raises:
             UnknownLifecycle: there is no such lifecycle.
         """
         known = self._known(lifecycle)
-        standing = self._standing(lifecycle)
+        standing, counted = self._standing(known), f"{known.spec.of}s"
         days: dict[str, list[float]] = {stage: [] for stage in known.stages}
         for stage, since in standing.values():
             days.setdefault(stage, []).append((now - since).total_seconds() / 86_400)
         return {
             **known.spec.model_dump(),
-            "users": len(standing),
+            counted: len(standing),
             "standing": {
                 stage: {
-                    "users": len(values),
+                    counted: len(values),
                     "median_days": round(float(np.median(values)), 2) if values else None,
                     "p90_days": round(float(np.quantile(values, 0.9)), 2) if values else None,
                 }
@@ -141,10 +138,16 @@ class Stages:
             },
         }
 
-    def _standing(self, lifecycle: str) -> dict[str, tuple[str, datetime]]:
-        """Where persons stand; a profile that was joined to another keeps its place for when they part."""
+    def _standing(self, lifecycle: Lifecycle) -> dict[str, tuple[str, datetime]]:
+        """Where persons stand, or accounts.
+
+        A profile that was joined to another keeps its place for when they part.
+        """
+        of_accounts = lifecycle.of_accounts
         with self._database.read() as connection:
-            standing = repository.standing(connection, lifecycle)
+            standing = repository.standing(connection, lifecycle.spec.id, of_accounts=of_accounts)
+        if of_accounts:
+            return standing
         return {user: where for user, where in standing.items() if self._people.canonical(user) == user}
 
     def _known(self, lifecycle: str) -> Lifecycle:
@@ -162,15 +165,16 @@ def _keep(
     standing: Mapping[str, tuple[str, datetime]],
     as_of: datetime,
 ) -> None:
-    name, start = lifecycle.spec.id, lifecycle.spec.start
+    name, start, of_accounts = lifecycle.spec.id, lifecycle.spec.start, lifecycle.of_accounts
     facts: list[NewFact] = []
     after: dict[str, tuple[str, datetime]] = {}
-    for user, of_user in made.items():
-        first = user not in standing
-        since = as_of if first else standing[user][1]
+    for one, of_one in made.items():
+        first = one not in standing
+        since = as_of if first else standing[one][1]
         if first:
-            facts.append(_fact(user, StageChange(name, None, start, quiet=True), as_of))
-        for move in of_user:
+            placed = StageChange(name, None, start, quiet=True)
+            facts.append(came(one, placed, as_of, of_accounts=of_accounts))
+        for move in of_one:
             change = StageChange(
                 name,
                 move.before,
@@ -179,30 +183,27 @@ def _keep(
                 rule=str(lifecycle.rules[move.rule]),
                 quiet=first,
             )
-            facts.append(_fact(user, change, as_of))
+            facts.append(came(one, change, as_of, of_accounts=of_accounts))
             since = as_of
-        after[user] = (of_user[-1].after if of_user else start, as_of)
-    repository.keep(connection, name, after)
+        after[one] = (of_one[-1].after if of_one else start, as_of)
+    repository.keep(connection, name, after, of_accounts=of_accounts)
     ledger.append(connection, facts, as_of)
 
 
 def _put(
-    connection: Connection, lifecycle: str, user_id: str, stage: str, by: str, reason: str, now: datetime
+    connection: Connection, lifecycle: Lifecycle, whom: str, stage: str, by: str, reason: str, now: datetime
 ) -> None:
-    before = repository.standing_of(connection, user_id).get(lifecycle)
+    name, of_accounts = lifecycle.spec.id, lifecycle.of_accounts
+    before = repository.standing_of(connection, whom, of_accounts=of_accounts).get(name)
     if before is not None and before[0] == stage:
-        raise StageError(f"user {user_id!r} is in the stage {stage!r} of {lifecycle!r} already")
-    repository.keep(connection, lifecycle, {user_id: (stage, now)})
+        raise StageError(f"{lifecycle.spec.of} {whom!r} is in the stage {stage!r} of {name!r} already")
+    repository.keep(connection, name, {whom: (stage, now)}, of_accounts=of_accounts)
     change = StageChange(
-        lifecycle,
+        name,
         before[0] if before else None,
         stage,
         (now - before[1]).total_seconds() if before else None,
         by=by,
         reason=reason,
     )
-    ledger.append(connection, [_fact(user_id, change, now)], now)
-
-
-def _fact(user: str, change: StageChange, at: datetime) -> NewFact:
-    return NewFact(Kind.STAGE, new_id(at), f"{change.lifecycle}.{change.after}", user, at, change)
+    ledger.append(connection, [came(whom, change, now, of_accounts=of_accounts)], now)

@@ -104,16 +104,19 @@ class OnGrade(_Document):
 
 
 class OnStage(_Document):
-    """A user comes to a stage of a lifecycle."""
+    """A user comes to a stage of a lifecycle, or the user's account to one of accounts."""
 
     lifecycle: Name
     stage: Name
 
 
 class OnDate(_Document):
-    """A date of the user, a feature that is a time or ISO text, comes, or is so far off."""
+    """A date of the user, a feature that is a time or ISO text, comes, or is so far off.
 
-    date: Name
+    It may be one of the user's account: `account.renews_at`.
+    """
+
+    date: Annotated[str, Field(pattern=r"^(account\.)?[a-z0-9][a-z0-9_]{0,63}$")]
     every: Literal["year", "once"] = "year"
     offset: timedelta = timedelta(0)
     at: time = time(9)

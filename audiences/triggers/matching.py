@@ -11,7 +11,7 @@ from audiences.events import EventBody
 from audiences.properties import PropertyRule
 from audiences.scores.facts import GradeChange
 from audiences.selection.service import Membership
-from audiences.stages.service import StageChange
+from audiences.stages.facts import StageChange
 from audiences.triggers import repository
 from audiences.triggers.definitions import OnAudience, OnEvent, OnGrade, OnStage, Trigger
 from audiences.triggers.firing import Cause

@@ -11,18 +11,29 @@ from sqlalchemy import Connection
 
 from audiences.errors import TriggerError, UnknownTrigger
 from audiences.identity.people import EveryoneAlone, People
+from audiences.stages.facts import StageChange
 from audiences.triggers import repository
 from audiences.triggers.calls import calls, calls_of, causes_of_date
-from audiences.triggers.definitions import EACH_USERS_OWN, OnDate, OnEvent, OnSchedule, Trigger, Triggers
+from audiences.triggers.definitions import (
+    EACH_USERS_OWN,
+    OnDate,
+    OnEvent,
+    OnSchedule,
+    OnStage,
+    Trigger,
+    Triggers,
+)
 from audiences.triggers.firing import Cause, fire
 from audiences.triggers.matching import KINDS, cause_of, counted, is_cause, stayed_away
 from audiences.triggers.repository import Wait
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
-from storage.ledger import Fact
+from storage.ledger import Fact, Kind
 
 READER = "triggers"
+# Stages of accounts concern many users each, so they are followed by themselves.
+ACCOUNTS_READER = "triggers.accounts"
 _TURN_FACTS = 100
 _TURN_USERS = 100
 # How often calendars are looked at, and whatever needs a look at every user.
@@ -47,6 +58,7 @@ class TriggerService:
         inside: Inside,
         members: Members,
         values: Values,
+        of_account: Members | None = None,
         people: People | None = None,
     ) -> None:
         """Wire the triggers.
@@ -54,6 +66,7 @@ class TriggerService:
         Args:
             inside: says which audiences users are in now.
             members: says who is in an audience now.
+            of_account: says whose account one is; without it nobody belongs to any.
             values: returns all users, and their values of the features asked for, in the same order.
         """
         self._database = database
@@ -61,6 +74,7 @@ class TriggerService:
         self._zones = triggers.zones
         self._triggers = {one.spec.id: one for one in triggers.triggers}
         self._inside, self._members, self._values = inside, members, values
+        self._of_account = of_account or (lambda _: ())
         self._people = people or EveryoneAlone()
 
     def run(self) -> int:
@@ -73,6 +87,7 @@ class TriggerService:
             fired += more
             if taken < _TURN_FACTS:
                 break
+        fired += self._follow_accounts()
         for trigger in self._triggers.values():
             match trigger.spec.when:
                 case OnEvent(unless=unless) if unless is not None:
@@ -134,6 +149,29 @@ class TriggerService:
                 causes = self._causes(connection, trigger, found, persons)
                 fired += fire(connection, trigger, causes, inside, self._clock.now())
         return len(facts), fired
+
+    def _follow_accounts(self) -> int:
+        """Fire for everybody of the accounts that came to a stage; what is interrupted goes on, once each."""
+        on_stages = [
+            (one, one.spec.when) for one in self._triggers.values() if isinstance(one.spec.when, OnStage)
+        ]
+        labels = sorted({f"{on.lifecycle}.{on.stage}" for _, on in on_stages})
+        fired = 0
+        while labels:
+            with self._database.read() as connection:
+                position = ledger.position_of(connection, ACCOUNTS_READER)
+                facts = ledger.read_after(connection, position, kind=Kind.STAGE, labels=labels)
+            if not facts:
+                break
+            for fact in (one for one in facts if one.user_id is None):
+                triggers = [trigger for trigger, _ in on_stages if is_cause(trigger, fact)]
+                users = sorted(self._of_account(fact.decode(StageChange).account_id)) if triggers else []
+                causes = [cause_of(user, fact) for user in users]
+                fired += sum(self._fire_in_turns(trigger, causes) for trigger in triggers)
+            self._database.write(
+                partial(ledger.advance, reader=ACCOUNTS_READER, position=facts[-1].seq, kinds=[Kind.STAGE])
+            )
+        return fired
 
     def _causes(
         self,
@@ -225,11 +263,14 @@ class TriggerService:
 
     def _fire_all(self, trigger: Trigger, causes: Sequence[Cause], now: datetime) -> int:
         """Fire in turns, then note how far this trigger was followed: what is repeated fires once."""
-        fired = sum(
-            self._fire(trigger, causes[at : at + _TURN_USERS]) for at in range(0, len(causes), _TURN_USERS)
-        )
+        fired = self._fire_in_turns(trigger, causes)
         self._database.write(lambda connection: repository.follow(connection, trigger.spec.id, now))
         return fired
+
+    def _fire_in_turns(self, trigger: Trigger, causes: Sequence[Cause]) -> int:
+        return sum(
+            self._fire(trigger, causes[at : at + _TURN_USERS]) for at in range(0, len(causes), _TURN_USERS)
+        )
 
     def _fire(
         self,

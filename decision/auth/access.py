@@ -67,6 +67,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/users/{user_id}/identities"): _OPERATE,
     ("POST", "/v1/users/merge"): _OPERATE,
     ("GET", "/v1/accounts/{account_id}"): _OPERATE,
+    ("GET", "/v1/accounts/{account_id}/stages"): _OPERATE,
+    ("PUT", "/v1/accounts/{account_id}/stages/{lifecycle}"): _OPERATE,
     ("GET", "/v1/users/{user_id}/accounts"): _OPERATE,
     ("PUT", "/v1/users/{user_id}/accounts/primary"): _OPERATE,
     ("GET", "/v1/merges"): _OPERATE,

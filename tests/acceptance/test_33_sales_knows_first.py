@@ -1,6 +1,7 @@
 """Story 33, in part: a note, a deal's stage and a ticket arrive by signed webhook and are known at once.
 
-What the lead then no longer gets, and what a ticket holds back, comes with the playbooks that ask for it.
+A gold account's users get the gold plan, and are called when their account comes to a stage. What the lead
+then no longer gets, and what a ticket holds back, comes with the playbooks that ask for it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,27 @@ sources:
         identities: [{kind: email, path: contact}]
         event: {path: status, names: {open: ticket_opened, solved: ticket_resolved}}
         properties: {priority: priority}
+      - {when: company, id: id, updated_at: at, account_id: id, account_traits: {tier: tier}}
 """
+TRAITS = "account_traits: [{name: tier, type: text}]\n"
+STAGES = """
+lifecycles:
+  - id: company
+    of: account
+    name: Companies
+    start: prospect
+    stages:
+      - {id: prospect, to: [{stage: customer, when: account.orders_12w >= 1}]}
+      - {id: customer, to: [{stage: partner, when: account.tier = 'gold'}]}
+      - {id: partner, end: true}
+"""
+TRIGGERS = """
+triggers:
+  - {id: call_partner, name: Call a new partner, when: {lifecycle: company, stage: partner}, tag: {tag: call}}
+"""
+AUDIENCES = """  - {id: gold, name: Of a gold account, rule: account.tier = 'gold'}
+  - {id: partner, name: Of a partner, rule: account.stage = 'partner'}
+tags:"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +82,14 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service whose library knows a CRM, and whose settings know the CRM's secret."""
     data = tmp_path_factory.mktemp("sales")
     shutil.copytree(LIBRARY, data / "library")
-    (data / "library" / "crm.yaml").write_text(CRM)
+    library = data / "library"
+    for name, text in (("crm", CRM), ("traits", TRAITS), ("stages", STAGES), ("triggers", TRIGGERS)):
+        (library / f"{name}.yaml").write_text(text)
+    audiences = library / "audiences.yaml"
+    audiences.write_text(audiences.read_text().replace("tags:", AUDIENCES, 1))
+    welcome = (library / "playbooks" / "welcome.yaml").read_text()
+    plan = welcome.replace("welcome", "gold_plan").replace("new_shopper", "gold").replace(": 30", ": 50")
+    (library / "playbooks" / "gold_plan.yaml").write_text(plan)
     (data / "settings.env").write_text(f'NEXTPLAY_WEBHOOK_SECRETS={{"acme": ["{SECRET}"]}}\n')
     with running_service(data, clock=START, seed="test", log=data / "service.log") as client:
         yield Running(client.http, data, START)
@@ -138,3 +166,41 @@ def test_what_the_crm_and_we_hold_can_be_compared(service: Running, lead: str, t
         assert len(differing) == (text == "second call"), result.output
     assert "field=properties.text\there=first call\tthere=second call" in result.output
     assert result.exit_code == 1
+
+
+def test_a_gold_account_gets_the_gold_plan_and_is_called_when_it_becomes_a_partner(
+    service: Running, user: str
+) -> None:
+    other, account = f"{user}-two", f"acme-{user}"
+    for one in (user, other):
+        group = {"messageId": str(uuid4()), "userId": one, "groupId": account}
+        assert service.http.post("/v1/group", json=group).json()["accepted"] == 1
+        service.order(one, "COFFEE", days_ago=1)
+    service.run("features", "audiences", "triggers")
+    assert service.acting_decision(other)["playbook"] == "welcome"
+    url = f"/v1/accounts/{account}/stages"
+    assert service.http.get(url).json()["company"]["stage"] == "customer"
+
+    at = START.isoformat()
+    gold = {"object": "company", "id": account, "at": at, "tier": "gold"}
+    assert tell(service, gold).json() == {"outcome": "recorded"}
+    # Places by rules first; who is in the audiences of stages is found by the next evaluation.
+    service.run("audiences", "audiences", "triggers")
+    for one in (user, other):
+        shown = service.http.get(f"/v1/users/{one}").json()
+        assert {"gold", "partner"} <= set(shown["audiences"])
+        assert list(shown["tags"]) == ["call"]
+        fired = [fact for fact in shown["history"] if fact["kind"] == "trigger"]
+        assert [fact["label"] for fact in fired] == ["call_partner"]
+        assert service.acting_decision(one)["playbook"] == "gold_plan"
+
+    by_hand = {"stage": "customer", "by": "sam", "reason": "the contract ended"}
+    put = service.http.put(f"{url}/company", json=by_hand)
+    assert put.json()["company"]["stage"] == "customer"
+    again = service.http.put(f"{url}/company", json=by_hand)
+    assert (again.status_code, "already" in again.json()["detail"]) == (422, True)
+    of_user = service.http.put(f"/v1/users/{user}/stages/company", json=by_hand)
+    assert (of_user.status_code, "is of accounts" in of_user.json()["detail"]) == (404, True)
+    assert service.http.get("/v1/accounts/nobody/stages").status_code == 404
+    page = service.http.get("/v1/lifecycles/company").json()
+    assert (page["of"], page["accounts"], page["standing"]["customer"]["accounts"]) == ("account", 1, 1)

@@ -18,7 +18,8 @@ from audiences.intake.intake import Intake
 from audiences.repository import tags_of
 from audiences.scores.facts import GradeChange
 from audiences.selection.service import Membership
-from audiences.stages.service import StageChange
+from audiences.stages.facts import StageChange
+from audiences.triggers import service
 from audiences.triggers.definitions import read_triggers
 from audiences.triggers.firing import Firing
 from audiences.triggers.service import TriggerService
@@ -43,6 +44,7 @@ class World:
         self.database, self.clock = database, clock
         self.buyers: set[str] = {"ann"}
         self.renewals: dict[str, Any] = {}
+        self.companies: dict[str, list[str]] = {}
         self._sent = 0
         self.people: People = EveryoneAlone()
         self.triggers = self.again()
@@ -55,6 +57,7 @@ class World:
             self._definitions,
             inside=self._inside,
             members=lambda _audience: self.buyers,
+            of_account=lambda account: self.companies.get(account, ()),
             values=self._values,
             people=self.people,
         )
@@ -66,7 +69,7 @@ class World:
         now = self.clock.now()
         Intake(self.database).take([Event(f"e{self._sent}", user, name, dict(properties), now - ago, now)])
 
-    def records(self, kind: Kind, label: str, body: Any, user: str = "ann") -> None:
+    def records(self, kind: Kind, label: str, body: Any, user: str | None = "ann") -> None:
         now = self.clock.now()
         fact = NewFact(kind, new_id(now), label, user, now, body)
         self.database.write(partial(ledger.append, new=[fact], now=now))
@@ -196,6 +199,34 @@ def test_a_grade(world: World, up: bool, quiet: bool, times: int) -> None:
 def test_a_stage(world: World, quiet: bool, times: int) -> None:
     world.records(Kind.STAGE, "customer.lapsing", StageChange("customer", "new", "lapsing", quiet=quiet))
     assert len(world.fired("lapsed")) == times
+
+
+def test_a_stage_of_an_account_fires_once_for_each_of_its_users(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_TURN_USERS", 2)
+    world.companies = {"acme": ["ann", "bob", "carl"], "bolt": ["eve"]}
+    came = StageChange("customer", "new", "lapsing", account_id="acme")
+    world.records(Kind.STAGE, "customer.lapsing", came, user=None)
+    quiet = StageChange("customer", "new", "lapsing", account_id="bolt", quiet=True)
+    world.records(Kind.STAGE, "customer.lapsing", quiet, user=None)
+    # Stopped after the first users; the next run goes on with the others.
+    first = world.triggers._fire
+    with monkeypatch.context() as patched:
+        times: list[int] = []
+
+        def once(*args: Any, **more: Any) -> int:
+            times.append(1)
+            if len(times) > 1:
+                raise RuntimeError("stopped")
+            return first(*args, **more)
+
+        patched.setattr(world.triggers, "_fire", once)
+        with pytest.raises(RuntimeError):
+            world.triggers.run()
+    world.triggers = world.again()
+    for _ in range(2):
+        assert [len(world.fired("lapsed", user)) for user in ("ann", "bob", "carl", "eve")] == [1, 1, 1, 0]
 
 
 def test_thirty_days_before_the_renewal_in_local_time(world: World) -> None:

@@ -85,7 +85,7 @@ def desk(database: Database, clock: SimulatedClock, tmp_path: Path) -> Iterator[
     scores = Scores(database, clock, read_scores(tmp_path / "scores.yaml", schema, events), people)
     app = FastAPI()
     problems.install(app)
-    app.include_router(stages_api.router(clock, stages, lookup))
+    app.include_router(stages_api.router(database, clock, stages, lookup))
     app.include_router(scores_api.router(database, scores, lookup))
     app.include_router(traits_api.router(traits, lookup))
     app.include_router(tags_api.router(database, clock, people, lookup))
@@ -121,7 +121,7 @@ def test_a_person_is_the_same_under_every_id(desk: Desk) -> None:
     answered = desk.http.post("/v1/users/till-7/scores/lead/answer", json={"accepted": True, "by": "sam"})
     assert (answered.status_code, answered.json()["user_id"]) == (200, "ann")
     # Two profiles, one person: counted once.
-    assert desk.stages.by_user("buyer") == {"ann": "new"}
+    assert desk.stages.standing_in("buyer") == {"ann": "new"}
     assert desk.stages.describe("buyer", desk.clock.now())["users"] == 1
 
 

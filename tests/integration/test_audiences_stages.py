@@ -18,7 +18,8 @@ from audiences.placing import place_users
 from audiences.scores.service import Scores
 from audiences.service import rule_schema, set_tag
 from audiences.stages.definitions import read_lifecycles
-from audiences.stages.service import StageChange, Stages
+from audiences.stages.facts import StageChange
+from audiences.stages.service import Stages
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from storage import ledger
@@ -78,7 +79,7 @@ def test_a_customer_comes_lapses_and_comes_back(shop: Shop) -> None:
     assert shop.place(T0 + timedelta(days=3)) == {"customer": 0}
     assert shop.stages.of("ann")["customer"] == {"stage": "customer", "since": T0 + timedelta(days=2)}
     assert shop.place(T0 + timedelta(days=70)) == {"customer": 1}
-    assert shop.stages.by_user("customer") == {"ann": "lapsing"}
+    assert shop.stages.standing_in("customer") == {"ann": "lapsing"}
     shop.happens("ann", "order_completed", T0 + timedelta(days=80))
     shop.place(T0 + timedelta(days=81))
     with shop.database.read() as connection:
@@ -102,17 +103,17 @@ def test_tags_move_users_too(shop: Shop) -> None:
     shop.place(T0)
     shop.database.write(lambda connection: set_tag(connection, "ann", "considering", "form", T0, None))
     shop.place(T0 + timedelta(hours=1))
-    assert shop.stages.by_user("customer") == {"ann": "consideration"}
+    assert shop.stages.standing_in("customer") == {"ann": "consideration"}
 
 
 def test_a_stage_is_set_by_hand_and_rules_go_on_from_there(shop: Shop) -> None:
     shop.happens("ann", "identify", T0 - timedelta(days=1))
     shop.place(T0)
     shop.stages.put("ann", "customer", "decision", by="sam", reason="called", now=T0)
-    assert shop.stages.by_user("customer") == {"ann": "decision"}
+    assert shop.stages.standing_in("customer") == {"ann": "decision"}
     shop.happens("ann", "order_completed", T0 + timedelta(hours=1))
     shop.place(T0 + timedelta(hours=2))
-    assert shop.stages.by_user("customer") == {"ann": "customer"}
+    assert shop.stages.standing_in("customer") == {"ann": "customer"}
     with pytest.raises(StageError, match="has no stage 'decided'"):
         shop.stages.put("ann", "customer", "decided", by="sam", reason="", now=T0)
     with pytest.raises(StageError, match="is in the stage 'customer'"):

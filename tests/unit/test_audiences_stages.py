@@ -93,6 +93,38 @@ def test_a_wrong_lifecycle_is_told_where_and_why(tmp_path: Path, change: tuple[s
     assert said in str(refused.value)
 
 
+ACCOUNTS = """
+lifecycles:
+  - id: company
+    of: account
+    name: Companies
+    start: prospect
+    stages:
+      - {id: prospect, to: [{stage: customer, when: account.orders > 0}]}
+      - {id: customer, end: true}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("orders > 0", '"orders" tells of a user; ask for what is known of the account: account.orders'),
+        ("account.orders > 0 AND tag('vip')", "tag('vip') tells of a user"),
+        ("account.orders > 0 AND in_audience('buyers')", "in_audience('buyers') tells of a user"),
+        ("account.order > 0", 'did you mean "account.orders"?'),
+    ],
+)
+def test_a_lifecycle_of_accounts_asks_for_accounts_only(tmp_path: Path, rule: str, said: str) -> None:
+    schema = Schema({"orders": Type.NUMBER, "account.orders": Type.NUMBER})
+    (tmp_path / "stages.yaml").write_text(ACCOUNTS)
+    assert [one.of_accounts for one in read_lifecycles(tmp_path / "stages.yaml", schema)] == [True]
+    (tmp_path / "stages.yaml").write_text(ACCOUNTS.replace("account.orders > 0", rule))
+    with pytest.raises(StageError) as refused:
+        read_lifecycles(tmp_path / "stages.yaml", schema)
+    assert said in str(refused.value)
+    assert "company.prospect → customer" in str(refused.value)
+
+
 def test_the_shipped_lifecycle_is_used_where_its_features_exist(tmp_path: Path) -> None:
     (shipped,) = read_lifecycles(tmp_path / "stages.yaml", rule_schema(load_specs()))
     assert shipped.stages == [

@@ -15,5 +15,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stages.md"
 def test_the_example_is_a_lifecycle(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
     (tmp_path / "stages.yaml").write_text(block)
-    (lifecycle,) = read_lifecycles(tmp_path / "stages.yaml", rule_schema(load_specs()))
-    assert lifecycle.stages == ["new", "active", "sleeping", "gone"]
+    buyer, company = read_lifecycles(tmp_path / "stages.yaml", rule_schema(load_specs()))
+    assert buyer.stages == ["new", "active", "sleeping", "gone"]
+    assert (company.of_accounts, company.stages) == (True, ["prospect", "customer", "quiet"])
