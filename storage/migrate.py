@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -29,6 +30,8 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     """
     with _alone(connection):
         _refuse_newer(connection)
+        if revision == "head" and current_revision(connection) == _scripts().get_current_head():
+            return
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
@@ -91,5 +94,6 @@ def _config() -> Config:
     return config
 
 
+@cache
 def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())

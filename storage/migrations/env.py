@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transaction_per_migration=False)
+# SQLite too keeps what creates tables in a transaction; Alembic would commit after each migration there.
+context.configure(
+    connection=context.config.attributes["connection"],
+    transaction_per_migration=False,
+    transactional_ddl=True,
+)
 
 with context.begin_transaction():
     context.run_migrations()

@@ -13,7 +13,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import Connection, create_engine, inspect, make_url
 
 import storage
 from storage import ledger, projection
@@ -37,6 +37,18 @@ def config(connection: Connection | None = None) -> Config:
 REVISIONS = [
     script.revision for script in reversed(list(ScriptDirectory.from_config(config()).walk_revisions()))
 ]
+
+
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    """Nothing is migrated yet."""
+    return empty_database_url
+
+
+@pytest.fixture
+def postgres_url(empty_postgres_url: str) -> str:
+    """Nothing is migrated yet."""
+    return empty_postgres_url
 
 
 @contextmanager
@@ -93,6 +105,30 @@ def test_every_step_up_and_down_and_up_again(database_url: str) -> None:
             assert current_revision(connection) == (None if revision == "base" else revision)
         upgrade(connection)
         assert current_revision(connection) == REVISIONS[-1]
+
+
+def test_what_fails_on_the_way_changes_nothing(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failed(Exception):
+        pass
+
+    def fail(*_: object, **__: object) -> None:
+        raise Failed
+
+    def tables() -> tuple[str | None, set[str]]:
+        with bare(database_url) as connection:
+            return current_revision(connection), set(inspect(connection).get_table_names())
+
+    with bare(database_url) as connection:
+        upgrade(connection, "0003")
+    before = tables()
+    # One of many migrations fails in its middle, after others have made tables.
+    with monkeypatch.context() as patched:
+        patched.setattr("alembic.operations.Operations.create_index", fail)
+        with pytest.raises(Failed):
+            Database(database_url)
+    assert tables() == before
+    Database(database_url).close()
+    assert tables()[0] == REVISIONS[-1]
 
 
 def test_old_facts_keep_their_order_and_new_ones_come_above(database_url: str) -> None:

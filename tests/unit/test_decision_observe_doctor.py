@@ -172,16 +172,16 @@ def test_old_features(subject: Subject) -> None:
     assert stores.snapshots(subject).verdict == "ok"
 
 
-def test_postgres(postgres_url: str, subject: Subject) -> None:
+def test_postgres(empty_postgres_url: str, subject: Subject) -> None:
     def settings(url: str) -> Subject:
         return Subject(load_settings(data=subject.settings.data, database_url=url))
 
-    (empty,) = doctor.examine(settings(postgres_url), {"database": stores.database})
+    (empty,) = doctor.examine(settings(empty_postgres_url), {"database": stores.database})
     assert "schema none" in empty.said
-    Database(postgres_url).close()
+    Database(empty_postgres_url).close()
     asked = {"database": stores.database, "owner": stores.owner, "integrity": stores.integrity}
     more = {"readers": stores.readers, "deliveries": stores.deliveries}
-    assert {one.verdict for one in doctor.examine(settings(postgres_url), asked | more)} == {Verdict.OK}
+    assert {one.verdict for one in doctor.examine(settings(empty_postgres_url), asked | more)} == {Verdict.OK}
     away = settings(f"postgresql://u:secret@127.0.0.1:{_free_port()}/x")
     finding = stores.database(away)
     _wrong(finding, "fail", "does not answer", "NEXTPLAY_DATABASE_URL")
