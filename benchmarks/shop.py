@@ -134,7 +134,7 @@ def pile_up(service: Service, backlog: Backlog, decided_for: Sequence[str]) -> N
     copies = []
     for number in range(total):
         original = acting[number % len(acting)]
-        window = library.get(original.playbook or "").document.goal.window
+        window = library.newest(original.playbook or "").document.goal.window
         closes_at = NOW + STEP * (number // backlog.decisions_a_step + 1)
         copies.append(_copied(original, number, closes_at - window))
     for start in range(0, total, _COPIES_PER_WRITE):
@@ -145,7 +145,7 @@ def pile_up(service: Service, backlog: Backlog, decided_for: Sequence[str]) -> N
 
 
 def _waiting(service: Service, number: int) -> list[Enrolment]:
-    watch = service.decider.snapshot.library.get("watch")
+    watch = service.decider.snapshot.library.newest("watch")
     return [
         Enrolment(
             id=(enrolment_id := new_id(NOW)),

@@ -27,7 +27,9 @@ from decision.foresight import api as foresight_api
 from decision.observe import api as observe_api
 from decision.observe import metrics, traces
 from decision.wiring import Service
+from learning.pilots import RewardedDecisions
 from playbooks import api as playbooks_api
+from playbooks.library.pilots import Pilots
 
 
 def create_app(service: Service) -> FastAPI:
@@ -68,8 +70,16 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages, lookup))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(erasure.router(service.erasure))
-    app.include_router(playbooks_api.router(lambda: service.decider.snapshot.library))
     app.include_router(foresight_api.router(service))
+    app.include_router(
+        playbooks_api.router(
+            service.library,
+            Pilots(service.library, RewardedDecisions(service.database)),
+            lambda: service.decider.snapshot.library,
+            guard.name_of,
+            service.follow,
+        )
+    )
     app.include_router(
         decision_api.router(service.database, service.clock, service.decider, service.jobs, service.policy_of)
     )

@@ -17,11 +17,14 @@ from audiences.selection.lists import MAX_BYTES as MAX_LIST_BYTES
 from audiences.tracking.limits import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from decision import problems
 from decision.api import MAX_DECIDE_BYTES
+from playbooks.api import MAX_LIBRARY_BYTES
 
 LIMITS: Mapping[str, int] = {
     "/v1/decide": MAX_DECIDE_BYTES,
     **{f"/v1/{type_}": MAX_MESSAGE_BYTES for type_ in get_args(MessageType)},
     "/v1/batch": MAX_BATCH_BYTES,
+    "/v1/library/validate": MAX_LIBRARY_BYTES,
+    "/v1/library/import": MAX_LIBRARY_BYTES,
 }
 # Of paths that begin so; what follows is a name.
 PREFIXES: Mapping[str, int] = {

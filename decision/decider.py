@@ -174,7 +174,7 @@ class Decider:
                 return _same(earlier, fingerprint, key)
             refused = reservation.keep(connection) if reservation is not None else None
             final = decision if refused is None else msgspec.structs.replace(decision, refused_by=refused)
-            arm = library.arms[final.arm] if final.acts else None
+            arm = _arm_of(final, library) if final.acts else None
             user_id = final.user_id or None
             fact = NewFact(
                 Kind.DECISION, final.decision_id, final.placement, user_id, final.decided_at, final
@@ -276,7 +276,7 @@ class Decider:
     def _reserve(self, library: Library, decision: Decision) -> Reservation | None:
         if not decision.acts or decision.playbook is None:
             return None
-        playbook = library.get(decision.playbook).document
+        playbook = library.get(decision.playbook, decision.playbook_version or 0).document
         wanted = wanted_by(playbook, decision.user_id, decision.decision_id)
         return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 
@@ -291,6 +291,10 @@ def _drop_unless_recorded(decision_id: str, reservation: Reservation, done: Futu
         reservation.drop()
 
 
+def _arm_of(decision: Decision, library: Library) -> Arm:
+    return library.get(decision.playbook or "", decision.playbook_version or 0).arm(decision.arm)
+
+
 def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:
     if earlier.fingerprint != fingerprint:
         raise KeyReused(
@@ -300,7 +304,8 @@ def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:
 
 
 def _answer(decision: Decision, library: Library, arm: Arm | None) -> DecideAnswer:
-    offer = library.get(arm.playbook).offers[arm.offer] if arm else None
+    version = decision.playbook_version or 0
+    offer = library.get(arm.playbook, version).offers[arm.offer] if arm else None
     return DecideAnswer(
         decision_id=decision.decision_id,
         playbook=arm.playbook if arm else None,

@@ -16,18 +16,18 @@ from audiences.service import SERVICE, rule_features, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
 from audiences.traits.definitions import read_account_traits, read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
-from delivery.channels.registry import CHANNELS
-from delivery.errors import TemplateFailed
-from delivery.render import check_content
+from decision.fitting import Fitting
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.schema import Scalar
 from feature_repo.specs import Specs, specs_in
 from learning.exploration_kinds import FixedSplit, Single
 from learning.features import FeatureSet
 from learning.spec import PolicySpec, read_spec
-from playbooks.errors import LibraryError
 from playbooks.goals import know_events
 from playbooks.library import Draft, expand, read_library
+from playbooks.library.approval import Approval
+from playbooks.library.problems import Problem, refuse
+from playbooks.library.reading import read_approval
 from storage.errors import ConfigurationError
 
 # The feature service that decisions read from.
@@ -54,6 +54,7 @@ class LibraryFiles:
     owners: Mapping[str, str]
     account_traits: Mapping[str, Scalar]
     policy: PolicySpec
+    approval: Approval
     vocabularies: Mapping[str, Sequence[str]]
 
 
@@ -117,17 +118,11 @@ def read_files(folder: Path) -> LibraryFiles:
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     problems = [
-        *_unknown_audiences(draft, definitions),
-        *_unknown_channels(draft),
-        *_unreadable_contents(draft),
-        *_placements_without_policy(draft, policy),
+        *Fitting(lambda: known.audiences, triggers.names, policy).around(draft),
         *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
     ]
-    if problems:
-        raise LibraryError(
-            f"the library {folder} does not fit together:\n" + "\n".join(f"  {p}" for p in problems)
-        )
+    refuse(problems, f"the library {folder} does not fit together")
     return LibraryFiles(
         specs=specs,
         schema=placed,
@@ -141,6 +136,7 @@ def read_files(folder: Path) -> LibraryFiles:
         owners=owners,
         account_traits=account_traits,
         policy=policy,
+        approval=read_approval(folder),
         vocabularies=vocabularies,
     )
 
@@ -154,53 +150,17 @@ def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:
     }
 
 
-def _unknown_audiences(draft: Draft, definitions: Definitions) -> list[str]:
-    known = {audience.id for audience in definitions.audiences}
-    return [
-        f"playbooks/{one.id}: audience: there is no audience {one.audience!r} in audiences.yaml; "
-        f"there are {', '.join(sorted(known))}"
-        for one in draft.playbooks
-        if one.audience is not None and one.audience not in known
-    ]
-
-
-def _unknown_channels(draft: Draft) -> list[str]:
-    return [
-        f"playbooks/{one.id}: variants.channel: there is no channel {channel!r}; "
-        f"there are {', '.join(sorted(CHANNELS))}"
-        for one in draft.playbooks
-        for variants in one.variants
-        for channel in variants.all_channels
-        if channel not in CHANNELS
-    ]
-
-
-def _unreadable_contents(draft: Draft) -> list[str]:
-    problems = []
-    for content in draft.contents.values():
-        try:
-            check_content(content)
-        except TemplateFailed as error:
-            problems.append(f"contents.yaml: {error}")
-    return problems
-
-
-def _placements_without_policy(draft: Draft, policy: PolicySpec) -> list[str]:
-    return [
-        f"playbooks/{one.id}: placement: the policy {policy.id} serves {', '.join(policy.placements)}, "
-        f"not {one.placement!r}"
-        for one in draft.playbooks
-        if one.placement not in policy.placements
-    ]
-
-
-def _unknown_arms(draft: Draft, policy: PolicySpec) -> list[str]:
+def _unknown_arms(draft: Draft, policy: PolicySpec) -> list[Problem]:
     """Arms that the policy names and their playbooks, as far as the folder has them, do not make."""
     if not isinstance(policy.exploration, FixedSplit | Single):
         return []
     arms = {one.id: [arm.id for arm in expand(one, draft.offers)] for one in draft.playbooks}
     return [
-        f"policy.yaml: exploration: playbook {playbook!r} has no arm {name!r}; it has {', '.join(has)}"
+        Problem(
+            "policy.yaml",
+            f"playbook {playbook!r} has no arm {name!r}; it has {', '.join(has)}",
+            "exploration",
+        )
         for name in policy.exploration.names
         if (has := arms.get(playbook := name.partition("/")[0])) is not None and name not in has
     ]
@@ -208,11 +168,14 @@ def _unknown_arms(draft: Draft, policy: PolicySpec) -> list[str]:
 
 def _missing_features(
     policy: PolicySpec, vocabularies: Mapping[str, Sequence[str]], specs: Specs
-) -> list[str]:
+) -> list[Problem]:
     known = specs.features_of(DECIDE)
     missing = sorted(FeatureSet(policy.features, vocabularies).inputs - known.keys())
     return [
-        f"policy.yaml: features: decisions do not read {name!r}; "
-        f"add its view to the service {DECIDE!r} of aggregates.yaml"
+        Problem(
+            "policy.yaml",
+            f"decisions do not read {name!r}; add its view to the service {DECIDE!r} of aggregates.yaml",
+            "features",
+        )
         for name in missing
     ]

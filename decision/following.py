@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from audiences.identity.service import IdentityService
 from audiences.selection.memberships import Memberships
@@ -18,11 +17,10 @@ from decision.decider import Decider
 from decision.health import unavailable
 from learning import repository as learning_repository
 from learning.tables import policies
-from playbooks import repository as playbooks_repository
-from playbooks.library import Library, VersionBody
+from playbooks.library import Library
+from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
 from playbooks.policy import Policy
-from playbooks.tables import playbook_versions
 from storage.engine import Database
 from storage.errors import NextplayError
 
@@ -45,20 +43,22 @@ class Follower:
         *,
         policy: str,
         identity: IdentityService,
+        loader: Loader,
     ) -> None:
         """Begin from what is being served.
 
         Args:
             policy: id of the policy whose newest version is in charge.
+            loader: of the library, which loaded what is being served.
         """
         self._database = database
         self._decider = decider
         self._memberships = memberships
         self._identity = identity
+        self._loader = loader
         self._policy = policy
         self._lock = threading.Lock()
         with database.read() as connection:
-            self._playbooks = _playbook_numbers(connection)
             memberships.load(connection)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
@@ -101,22 +101,9 @@ class Follower:
             pause = max(INTERVAL, (time.monotonic() - started) / _SHARE)
 
     def _follow_library(self, connection: Connection) -> None:
-        numbers = _playbook_numbers(connection)
-        if numbers == self._playbooks:
-            return
-        library = self._decider.snapshot.library
-        newer = {name for name, number in numbers.items() if number > self._playbooks.get(name, 0)}
-        for playbook in library.playbooks:
-            if playbook.version == numbers.get(playbook.id):
-                newer.discard(playbook.id)
-        if newer:
-            published = {
-                name: (number, VersionBody.model_validate_json(body))
-                for name, (number, body) in playbooks_repository.latest_versions(connection).items()
-                if name in newer
-            }
-            self._serve(with_published(library, published), self._decider.snapshot.policy)
-        self._playbooks = numbers
+        library = self._loader.newer(connection)
+        if library is not None and library.version != self._decider.snapshot.library.version:
+            self._serve(library, self._decider.snapshot.policy)
 
     def _follow_policy(self, connection: Connection) -> None:
         serving = self._decider.snapshot.policy
@@ -134,17 +121,3 @@ class Follower:
     def _serve(self, library: Library, policy: Policy) -> None:
         self._decider.serve(Snapshot(library, policy, self._decider.snapshot.seed))
         _log.info("serving what was published", library=library.version, policy=policy.version)
-
-
-def with_published(library: Library, published: Mapping[str, tuple[int, VersionBody]]) -> Library:
-    """Return a library with these versions of playbooks, by id, in the place of its own or beside them."""
-    playbooks = {playbook.id: playbook for playbook in library.playbooks}
-    playbooks |= {name: body.published(number) for name, (number, body) in published.items()}
-    return Library(tuple(playbooks[name] for name in sorted(playbooks)))
-
-
-def _playbook_numbers(connection: Connection) -> dict[str, int]:
-    query = select(
-        playbook_versions.c.playbook, func.max(playbook_versions.c.version).label("number")
-    ).group_by(playbook_versions.c.playbook)
-    return {row.playbook: row.number for row in connection.execute(query)}

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from delivery.models import Enrolment
 from delivery.outbox import LEASE
 from playbooks.counters import Counters, wanted_by
+from playbooks.library.repository import version_body
 from playbooks.models import Playbook
-from playbooks.repository import version_body
 
 
 class CapGate:

@@ -28,6 +28,7 @@ from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
 from learning.reward_service import RewardService
 from learning.training import Training
+from playbooks.library.pilots import Pilots
 from storage.clock import Clock
 from storage.errors import NextplayError
 from storage.leases import Fence, LeaseHeld
@@ -46,6 +47,7 @@ INTERVALS: Mapping[str, float] = {
     "quality": 10.0,
     "liveness": 60.0,
     "reward": 10.0,
+    "pilots": 60.0,
     "learn": 60.0,
     "ledger": 60.0,
     "features": 900.0,
@@ -103,6 +105,7 @@ class Jobs:
         liveness: Liveness,
         delivery: Delivery,
         rewards: RewardService,
+        pilots: Pilots,
         training: Training,
         keep_ledger: Callable[[datetime], int],
         published: Callable[[], None],
@@ -131,6 +134,7 @@ class Jobs:
         self._liveness = liveness
         self._delivery = delivery
         self._rewards = rewards
+        self._pilots = pilots
         self._training = training
         self._keep_ledger = keep_ledger
         self._published = published
@@ -147,6 +151,7 @@ class Jobs:
             "liveness": self._watch_sources,
             "deliver": self._deliver,
             "reward": self._reward,
+            "pilots": self._settle_pilots,
             "learn": self._learn,
             "ledger": self._keep,
         }
@@ -255,6 +260,12 @@ class Jobs:
 
     def _reward(self) -> Report:
         return {"matured": self._rewards.mature(self._clock.now())}
+
+    def _settle_pilots(self) -> Report:
+        settled: list[Any] = msgspec.to_builtins(self._pilots.settle())
+        if settled:
+            self._published()
+        return {"settled": settled}
 
     def _learn(self) -> Report:
         version = self._training.learn(self._clock.now())

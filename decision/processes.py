@@ -37,6 +37,7 @@ SINGLETONS = (
     "quality",
     "liveness",
     "reward",
+    "pilots",
     "learn",
     "ledger",
 )

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection, func, make_url, select
+from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from audiences.accounts.primary import PrimaryAccounts
@@ -28,12 +28,14 @@ from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
 from decision.erasure import Erasure
 from decision.files import DECIDE, LibraryFiles, read_files
+from decision.fitting import Fitting
 from decision.following import Follower
 from decision.gate import CapGate
 from decision.importing import open_imports
 from decision.incoming import Incoming
 from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
+from decision.reach import AudienceReach
 from decision.selecting import Selecting
 from decision.settings import Settings
 from delivery.channels.registry import ChannelSettings, open_channels
@@ -43,21 +45,24 @@ from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
 from learning import repository as learning_repository
 from learning.errors import VersionTaken
+from learning.pilots import RewardedDecisions
 from learning.policy import LearnedPolicy
 from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
 from playbooks.counters import open_counters
-from playbooks.library import Draft, Library
+from playbooks.library import Library
+from playbooks.library.changes import FOLDER
+from playbooks.library.loading import Loader
+from playbooks.library.pilots import Pilots
+from playbooks.library.service import LibraryService
 from playbooks.matching import Snapshot
-from playbooks.repository import publish
 from storage import projection
 from storage.clock import Clock, SimulatedClock, SystemClock
 from storage.engine import Database
 from storage.leases import Fence, Leases
 from storage.retention import Retention, purge, retention_of
 from storage.turns import Borrower
-from storage.writer import TURN_ROWS
 
 _log = structlog.get_logger(__name__)
 
@@ -68,8 +73,6 @@ _READ_FEATURES = frozenset((API, "push", "features", "audiences"))
 ONLINE_SERVICES = (DECIDE,)
 # Of the time to stop, the share kept for queued writes and leases when jobs take long.
 _RESERVE = 0.2
-# Any number that nobody else uses for an advisory lock.
-_PUBLISHING = 0x6E706C79
 # Unless the URL says otherwise; without them an unreachable machine is waited for for minutes.
 _PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
 
@@ -103,8 +106,7 @@ class Service:
         self.clock: Clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
         # All files are read before anything is opened or written.
         self.files = files = files or read_files(settings.library_folder)
-        draft, definitions, policy_spec = files.draft, files.definitions, files.policy
-        self._policy_spec, self._vocabularies = policy_spec, files.vocabularies
+        self._policy_spec, self._vocabularies = files.policy, files.vocabularies
         with ExitStack() as opened:
             self.database = open_database(settings, turns)
             opened.callback(self.database.close)
@@ -131,7 +133,7 @@ class Service:
             self.audiences = Audiences(
                 self.database,
                 self.features,
-                definitions,
+                files.definitions,
                 files.schema,
                 sources=[
                     Standing(
@@ -158,7 +160,7 @@ class Service:
             counters = open_counters(self.database, settings.counters_url, self.identity.people)
             opened.callback(counters.close)
             self.imports = open_imports(
-                self.database, self.clock, self.intake, self.incoming.consents, counters, draft
+                self.database, self.clock, self.intake, self.incoming.consents, counters, files.draft
             )
             channels = open_channels(ChannelSettings(settings.data))
             self.erasure = Erasure(
@@ -180,6 +182,7 @@ class Service:
                 holder=name,
             )
             self._follower: Follower | None = None
+            self.library = open_library(self.database, self.clock, files, self.audiences)
             if API in self.process.roles:
                 self.decider = Decider(
                     self.database,
@@ -188,7 +191,7 @@ class Service:
                     self.audiences.memberships,
                     delivery,
                     counters,
-                    self._snapshot(draft),
+                    self._snapshot(files),
                     self.identity.people,
                     self.identity.lookup,
                 )
@@ -196,8 +199,9 @@ class Service:
                     self.database,
                     self.decider,
                     self.audiences.memberships,
-                    policy=policy_spec.id,
+                    policy=files.policy.id,
                     identity=self.identity,
+                    loader=self._loader,
                 )
             self.training: Training | None = None
             self.jobs: JobRunner
@@ -207,7 +211,7 @@ class Service:
                 self.jobs = self._schedule = apart
             else:
                 delivery.recover()
-                self.training = Training(fences["learn"].database, policy_spec, self._vocabularies)
+                self.training = Training(fences["learn"].database, files.policy, self._vocabularies)
                 opened.callback(self.training.close)
                 self.jobs = jobs = Jobs(
                     clock=self.clock,
@@ -223,6 +227,10 @@ class Service:
                     liveness=Liveness(fences["liveness"].database),
                     delivery=delivery,
                     rewards=RewardService(fences["reward"].database, self.identity.people),
+                    pilots=Pilots(
+                        open_library(fences["pilots"].database, self.clock, files, self.audiences),
+                        RewardedDecisions(self.database),
+                    ),
                     training=self.training,
                     keep_ledger=partial(
                         _keep_ledger, fences["ledger"].database, retention_of(settings.retention)
@@ -280,14 +288,18 @@ class Service:
         with self.database.read() as connection:
             return learning_repository.version(connection, version).serve()
 
+    def follow(self) -> None:
+        """Serve at once what was just published here."""
+        if self._follower is not None:
+            self._follower.refresh()
+
     def _published(self, job: str) -> None:
         """Serve what a job in another process has published."""
         if job == "audiences":
             # A second evaluation as of the same moment looks to the follower like the first.
             with self.database.read() as connection:
                 self.audiences.memberships.load(connection)
-        if self._follower is not None:
-            self._follower.refresh()
+        self.follow()
 
     def _life(self, opened: ExitStack) -> tuple[str, LeaseKeeper | None]:
         """Return the name of this process, and what keeps its leases if there may be other processes.
@@ -311,16 +323,13 @@ class Service:
         now = self.clock.now()
         return self.database.write(lambda connection: give_back(connection, process, now))
 
-    def _snapshot(self, draft: Draft) -> Snapshot:
-        now = self.clock.now()
-
-        def publish_in_turn(connection: Connection) -> Library:
-            if connection.dialect.name == "postgresql":
-                # Two processes that start together would both publish the same new version.
-                connection.execute(select(func.pg_advisory_xact_lock(_PUBLISHING)))
-            return publish(connection, draft, now)
-
-        library = self.database.write(publish_in_turn, rows=min(2 * len(draft.playbooks), TURN_ROWS))
+    def _snapshot(self, files: LibraryFiles) -> Snapshot:
+        self._loader = Loader(self.settings.seed, self.identity.people.canonical)
+        self.library.import_(
+            files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval
+        )
+        with self.database.read() as connection:
+            library = self._loader.newer(connection) or Library(())
         return Snapshot(library, self._policy_in_charge().serve(), self.settings.seed)
 
     def _policy_in_charge(self) -> PolicyVersion:
@@ -353,6 +362,14 @@ def open_database(settings: Settings, turns: Borrower | None = None) -> Database
         return database
     # A machine that does not answer at all would be waited for by the operating system, for minutes.
     return Database(_patient(url), create=False)
+
+
+def open_library(
+    database: Database, clock: Clock, files: LibraryFiles, audiences: Audiences
+) -> LibraryService:
+    """Return the library as people work on it, checked against everything else there is."""
+    check = Fitting(lambda: audiences.catalogs.read().specs, files.triggers.names, files.policy)
+    return LibraryService(database, clock, check, AudienceReach(database))
 
 
 def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:

@@ -14,9 +14,9 @@ from delivery.flow import CompiledFlow, Condition, compile_flow
 from playbooks.flow import WaitForEvent
 from playbooks.goals import matches, parse_where
 from playbooks.library import VersionBody
+from playbooks.library.repository import version_body
 from playbooks.models import Arm, Content
 from playbooks.offers import Offer
-from playbooks.repository import version_body
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from learning import repository
 from learning.errors import UnknownPlan
 from playbooks.decision import Decision
+from playbooks.library.repository import version_body
 from playbooks.models import DO_NOTHING, Arm, Goal
-from playbooks.repository import version_body
 from storage.engine import Database
 
 
@@ -61,7 +61,8 @@ class Plans:
         Raises:
             UnknownPlan: one of them was never published.
         """
-        versions = {decision.playbook: decision.playbook_version}
+        versions: dict[str | None, int | None] = dict(decision.pilots.items())
+        versions[decision.playbook] = decision.playbook_version
         arms = []
         for arm in decision.arms:
             if arm == DO_NOTHING:

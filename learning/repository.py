@@ -7,7 +7,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from audiences.events import EventBody
@@ -17,7 +29,7 @@ from learning.tables import policies, reward_windows
 from learning.versions import PolicyVersion
 from playbooks.decision import Decision
 from playbooks.models import DO_NOTHING
-from playbooks.tables import playbook_versions
+from playbooks.tables import playbook_states
 from storage import ledger
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
@@ -169,6 +181,40 @@ def outcomes_of_users(
             yield Outcome(event_id, user_id, name, from_micros(occurred_at), decoder.decode(body).properties)
 
 
+def values_of_version(
+    connection: Connection, playbook: str, version: int, since: datetime
+) -> Iterator[float]:
+    """Yield what each matured decision from `since` on earned that drew an arm of a playbook version."""
+    decoder = msgspec.json.Decoder(Reward)
+    query = (
+        select(facts.c.body)
+        .join(reward_windows, reward_windows.c.decision_id == facts.c.id)
+        .where(
+            facts.c.kind == Kind.REWARD,
+            facts.c.label == REWARD_LABEL,
+            _of_version(playbook, version, since),
+            reward_windows.c.matured.is_(True),
+        )
+    )
+    for body in connection.execute(query).scalars():
+        yield decoder.decode(body).value
+
+
+def waiting_of_version(connection: Connection, playbook: str, version: int, since: datetime) -> int:
+    """Return how many such decisions wait for their window to close."""
+    query = select(func.count()).select_from(reward_windows)
+    waiting = query.where(_of_version(playbook, version, since), reward_windows.c.matured.is_(False))
+    return connection.execute(waiting).scalar() or 0
+
+
+def _of_version(playbook: str, version: int, since: datetime) -> ColumnElement[bool]:
+    return and_(
+        reward_windows.c.playbook == playbook,
+        reward_windows.c.playbook_version == version,
+        reward_windows.c.decided_at >= since,
+    )
+
+
 def record_rewards(connection: Connection, rewards: Sequence[NewFact], now: datetime) -> int:
     """Record rewards and mark their windows, leaving out decisions that were credited before.
 
@@ -203,9 +249,12 @@ def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decisio
 
 
 def playbook_version_at(connection: Connection, playbook: str, moment: datetime) -> int | None:
-    """Return the version of a playbook that was live at a moment, None when it was not published yet."""
-    query = select(func.max(playbook_versions.c.version)).where(
-        playbook_versions.c.playbook == playbook, playbook_versions.c.published_at <= moment
+    """Return the version of a playbook that came last to be served by a moment, None before the first."""
+    query = (
+        select(playbook_states.c.version)
+        .where(playbook_states.c.playbook == playbook, playbook_states.c.served_from <= moment)
+        .order_by(playbook_states.c.served_from.desc(), playbook_states.c.version.desc())
+        .limit(1)
     )
     return connection.execute(query).scalar()
 

@@ -18,6 +18,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     "do nothing" scores 0 because rewards are counted on top of it. `deviations[i]` is how uncertain score i
     is, where the policy draws from its posterior. `levers` are the operator's weights of
     playbooks that are not 1.
+    `pilots` are the versions of playbooks that took part as pilots.
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
     `refused_by` names the cap that had no room left when the drawn arm was to be reserved; the answer was
     then "do nothing". `fallback` names the reason when no policy was asked.
@@ -45,6 +46,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     playbook_version: int | None
     levers: Mapping[str, float] = {}
     deviations: Sequence[float] = ()
+    pilots: Mapping[str, int] = {}
     refused_by: str | None = None
     fallback: str | None = None
 

@@ -3,6 +3,12 @@
 NextplayError
 └── PlaybooksError
     ├── LibraryError         a library file is wrong; the message says which file, where and what to write
+    ├── UnknownPlaybook      there is no playbook, version or draft of that name
+    ├── UnknownTemplate      no template of that name is shipped
+    ├── DraftChanged         somebody else saved the draft meanwhile; the message says what differs
+    ├── RevisionMissing      a save does not say which revision of the draft it is of
+    ├── MoveRefused          a version's state does not allow the move
+    ├── SecondPersonNeeded   whoever made a version can't approve it
     ├── UnknownPlacement     a decision was asked for at a placement that no playbook serves
     ├── UnknownDecision      no decision has this id
     ├── DecisionErased       the user of this decision was erased: there is nothing to show or replay
@@ -20,6 +26,7 @@ import msgspec
 from storage.errors import NextplayError
 
 if TYPE_CHECKING:
+    from playbooks.library.diff import Change
     from playbooks.library.problems import Problem
 
 
@@ -40,6 +47,46 @@ class LibraryError(PlaybooksError):
     @property
     def members(self) -> Mapping[str, Any]:
         return {"problems": msgspec.to_builtins(self.problems)} if self.problems else {}
+
+
+class UnknownPlaybook(PlaybooksError):
+    status = 404
+    code = "unknown-playbook"
+
+
+class UnknownTemplate(PlaybooksError):
+    status = 404
+    code = "unknown-template"
+
+
+class DraftChanged(PlaybooksError):
+    """`etag` is the draft's now, `changes` what differs between it and what was to be saved."""
+
+    status = 412
+    code = "draft-changed"
+
+    def __init__(self, message: str, etag: str = "", changes: Sequence[Change] = ()) -> None:
+        super().__init__(message)
+        self.etag, self.changes = etag, tuple(changes)
+
+    @property
+    def members(self) -> Mapping[str, Any]:
+        return {"etag": self.etag, "changes": msgspec.to_builtins(self.changes)}
+
+
+class RevisionMissing(PlaybooksError):
+    status = 428
+    code = "revision-missing"
+
+
+class MoveRefused(PlaybooksError):
+    status = 409
+    code = "move-refused"
+
+
+class SecondPersonNeeded(PlaybooksError):
+    status = 403
+    code = "second-person-needed"
 
 
 class UnknownPlacement(PlaybooksError):

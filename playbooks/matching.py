@@ -20,6 +20,7 @@ from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.errors import PolicyBroken, UnknownPlacement
 from playbooks.library import Library, PublishedPlaybook
+from playbooks.library.trials import pilot_rule
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.policy import FloatArray, Policy, Stakes
 
@@ -44,7 +45,7 @@ class Snapshot:
 
     def contest(self, playbooks: Sequence[PublishedPlaybook]) -> _Contest:
         """Return the arms of these playbooks as they compete, made once for each combination."""
-        key = tuple(playbook.id for playbook in playbooks)
+        key = tuple(playbook.key for playbook in playbooks)
         contest = self._contests.get(key)
         if contest is None:
             contest = self._contests[key] = _Contest(playbooks)
@@ -93,7 +94,7 @@ def decide(
         UnknownPlacement: no playbook of the library serves the placement.
         PolicyBroken: the policy's scores are not finite or its vector is not a probability vector.
     """
-    playbooks, suppressed = _eligible(snapshot.library, request.placement, audiences, uses, now)
+    playbooks, suppressed = _eligible(snapshot.library, request, audiences, uses, now)
     contest = snapshot.contest(playbooks)
     read = {name: _recorded(features.get(name)) for name in sorted(snapshot.policy.inputs)}
     scores = snapshot.policy.score(read, contest.arms)
@@ -130,6 +131,7 @@ def decide(
         propensity=float(probabilities[chosen]),
         playbook=owner.id if owner else None,
         playbook_version=owner.version if owner else None,
+        pilots={one.id: one.version for one in playbooks if one.trial is not None},
     )
 
 
@@ -191,12 +193,16 @@ def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | N
 
 
 def _eligible(
-    library: Library, placement: str, audiences: Set[str], uses: Uses, now: datetime
+    library: Library, request: Request, audiences: Set[str], uses: Uses, now: datetime
 ) -> tuple[list[PublishedPlaybook], dict[str, list[str]]]:
     allowed: list[PublishedPlaybook] = []
     suppressed: dict[str, list[str]] = {}
-    for playbook in _serving(library, placement):
+    for playbook in _serving(library, request.placement):
         if playbook.document.audience is not None and playbook.document.audience not in audiences:
+            continue
+        if not playbook.serves(request.user_id, audiences):
+            if playbook.trial is not None and playbook.trial.alone:
+                suppressed.setdefault(pilot_rule(playbook.id), []).append(playbook.id)
             continue
         rule = suppressing_cap(playbook.document, uses, now)
         if rule is None:

@@ -17,6 +17,57 @@ playbook_versions = Table(
     Column("body", Text, nullable=False),
 )
 
+# Where each version stands. `number` orders all moves: whoever serves looks whether there is a new one.
+playbook_states = Table(
+    "playbook_states",
+    metadata,
+    Column("playbook", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    # Where a paused one goes back to.
+    Column("before", String(16)),
+    Column("number", BigInteger, nullable=False),
+    Column("moved_at", Instant, nullable=False),
+    Column("moved_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("approved_by", Text),
+    # Reasons why a second person has to approve it, one a line.
+    Column("needs", Text, nullable=False),
+    # `folder`: it came with the service's library folder, and goes with it.
+    Column("source", String(16), nullable=False),
+    # When it was first served; null: never.
+    Column("served_from", Instant),
+    # What its pilot came to, as JSON.
+    Column("report", Text),
+    Index("ix_playbook_states_number", "number"),
+    Index("ix_playbook_states_state", "state"),
+)
+
+# What is being edited; a row is replaced by its next revision.
+playbook_drafts = Table(
+    "playbook_drafts",
+    metadata,
+    Column("playbook", String(64), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    # The version it was made from.
+    Column("based_on", Integer),
+    Column("edited_at", Instant, nullable=False),
+    Column("edited_by", Text, nullable=False),
+)
+
+# Documents that playbooks share, as last imported: offers, contents, and above what a second person approves.
+library_documents = Table(
+    "library_documents",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
 # One row for each use that a cap counts; `reserved` ones stop counting when `expires_at` has passed.
 uses = Table(
     "uses",

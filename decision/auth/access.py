@@ -30,6 +30,9 @@ _OPERATE = _having(Scope.OPERATE)
 # What users told a backend: a preference page, a mail provider's complaint.
 _SAYS = _having(Scope.EVENTS, Scope.OPERATE)
 _ADMIN = _having(Scope.ADMIN)
+_APPROVE = _having(Scope.APPROVE)
+# Whoever approves a playbook has to see what it says.
+_REVIEW = _having(Scope.OPERATE, Scope.APPROVE)
 # A decision's record is what evaluations are made of, and what operators are asked about.
 _RECORDS = _having(Scope.EVALUATE, Scope.OPERATE)
 
@@ -112,8 +115,28 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("PUT", "/v1/users/{user_id}/stages/{lifecycle}"): _OPERATE,
     ("POST", "/v1/import/{kind}"): _OPERATE,
     ("DELETE", "/v1/users/{user_id}"): _ADMIN,
-    ("GET", "/v1/playbooks"): _OPERATE,
     ("GET", "/v1/library/lint"): _OPERATE,
+    ("GET", "/v1/playbooks"): _REVIEW,
+    ("GET", "/v1/playbooks/{playbook}"): _REVIEW,
+    ("GET", "/v1/playbooks/{playbook}/versions"): _REVIEW,
+    ("GET", "/v1/playbooks/{playbook}/versions/{version}"): _REVIEW,
+    ("GET", "/v1/playbooks/{playbook}/diff"): _REVIEW,
+    ("GET", "/v1/playbooks/{playbook}/pilot"): _REVIEW,
+    ("GET", "/v1/playbooks/{playbook}/draft"): _REVIEW,
+    ("PUT", "/v1/playbooks/{playbook}/draft"): _OPERATE,
+    ("DELETE", "/v1/playbooks/{playbook}/draft"): _OPERATE,
+    ("POST", "/v1/playbooks/{playbook}/submit"): _OPERATE,
+    ("POST", "/v1/playbooks/{playbook}/approve"): _APPROVE,
+    ("POST", "/v1/playbooks/{playbook}/reject"): _APPROVE,
+    ("POST", "/v1/playbooks/{playbook}/pilot"): _OPERATE,
+    ("POST", "/v1/playbooks/{playbook}/publish"): _OPERATE,
+    ("POST", "/v1/playbooks/{playbook}/pause"): _OPERATE,
+    ("POST", "/v1/playbooks/{playbook}/resume"): _OPERATE,
+    ("POST", "/v1/playbooks/{playbook}/retire"): _OPERATE,
+    ("GET", "/v1/library/schemas/{name}"): _REVIEW,
+    ("POST", "/v1/library/validate"): _OPERATE,
+    ("POST", "/v1/library/import"): _OPERATE,
+    ("GET", "/v1/library/export"): _OPERATE,
     ("GET", "/v1/summary"): _OPERATE,
     ("POST", "/v1/jobs/{name}"): _OPERATE,
     ("GET", "/v1/clock"): _OPERATE,

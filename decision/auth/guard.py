@@ -105,6 +105,12 @@ def source_of(request: Request) -> str:
     return key_of(request).id
 
 
+def name_of(request: Request) -> str:
+    """Return who does what a request asks for: the name of its key, which a rotated key goes on with."""
+    key = key_of(request)
+    return key.name or key.id
+
+
 def _header(scope: Scope) -> bytes | None:
     for name, value in scope["headers"]:
         if name == b"authorization":

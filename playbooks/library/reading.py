@@ -3,6 +3,7 @@
     offers.yaml      a list of offers
     contents.yaml    a list of contents
     playbooks/*.yaml one playbook each
+    approval.yaml    above what a second person approves (optional)
 
 Every problem of every file is told, with its place; a wrong file leaves what was live untouched.
 """
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from playbooks.library.approval import Approval
 from playbooks.library.documents import Draft
 from playbooks.library.problems import Problem, found_in, refuse
 from playbooks.library.references import References
@@ -58,6 +60,16 @@ def read_library(folder: Path) -> Draft:
     draft = assemble(read_sources(folder, problems), problems)
     refuse(problems)
     return draft
+
+
+def read_approval(folder: Path) -> Approval:
+    """Read `approval.yaml`; without the file there are no thresholds. Raises LibraryError."""
+    path, problems = folder / "approval.yaml", list[Problem]()
+    approval: Approval | None = Approval()
+    if path.exists():
+        approval = document_of(_source(path, problems), Approval, problems)
+    refuse(problems)
+    return approval or Approval()
 
 
 def read_sources(folder: Path, problems: list[Problem]) -> Sources:

@@ -1,34 +1,63 @@
-"""The library that decisions are made from: immutable, swapped as a whole."""
+"""The library that decisions are made from: immutable, swapped as a whole.
+
+While a playbook has a pilot beside its live version, both are in it; each user is served by one of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 
+from playbooks.library.trials import Trial
 from playbooks.models import Arm, Content, Playbook
 from playbooks.offers import Offer
 
 
 @dataclass(frozen=True)
 class PublishedPlaybook:
-    """One immutable version of a playbook with its arms expanded, and the offers and contents it used."""
+    """One immutable version of a playbook with its arms expanded, and the offers and contents it used.
+
+    `trial` is the pilot it runs as, `without` the pilot of a newer version, whose users it leaves to that.
+    """
 
     document: Playbook
     version: int
     arms: tuple[Arm, ...]
     offers: Mapping[str, Offer] = field(default_factory=dict)
     contents: Mapping[str, Content] = field(default_factory=dict)
+    trial: Trial | None = None
+    without: Trial | None = None
 
     @property
     def id(self) -> str:
         return self.document.id
 
+    @property
+    def key(self) -> str:
+        """The version by its name, `playbook@version`."""
+        return f"{self.document.id}@{self.version}"
+
+    def serves(self, user_id: str, audiences: Set[str]) -> bool:
+        """Whether this version is the one for a user, as far as pilots go."""
+        if self.trial is not None:
+            return self.trial.takes(user_id, audiences)
+        return self.without is None or not self.without.takes(user_id, audiences)
+
+    def arm(self, arm: str) -> Arm:
+        """Return an arm by its id; KeyError when this version has none of it."""
+        return self._by_arm[arm]
+
+    @cached_property
+    def _by_arm(self) -> Mapping[str, Arm]:
+        return {arm.id: arm for arm in self.arms}
+
     @cached_property
     def fingerprint(self) -> bytes:
         """Equal for equal content."""
         digest = blake2b(f"{self.id}:{self.version};".encode(), digest_size=8)
+        digest.update(repr((self.trial, self.without)).encode())
         digest.update(repr(self.arms).encode())
         for content in self.contents.values():
             digest.update(content.model_dump_json().encode())
@@ -37,7 +66,7 @@ class PublishedPlaybook:
 
 @dataclass(frozen=True)
 class Library:
-    """Everything that is live, of one version; playbooks in the order of their ids."""
+    """Everything that is served, of one version; playbooks in the order of their ids and versions."""
 
     playbooks: tuple[PublishedPlaybook, ...]
 
@@ -62,17 +91,25 @@ class Library:
         """Return the playbooks that serve a placement, in the order of their ids."""
         return self._by_placement.get(placement, ())
 
-    def get(self, playbook: str) -> PublishedPlaybook:
-        """Return a playbook by its id; KeyError when it is not live."""
-        return self._by_id[playbook]
+    def get(self, playbook: str, version: int) -> PublishedPlaybook:
+        """Return a version of a playbook; KeyError when it is not served."""
+        return self._by_key[playbook, version]
+
+    def newest(self, playbook: str) -> PublishedPlaybook:
+        """Return the newest version of a playbook that is served; KeyError when none is."""
+        return self._newest[playbook]
 
     @cached_property
-    def _by_id(self) -> Mapping[str, PublishedPlaybook]:
+    def _newest(self) -> Mapping[str, PublishedPlaybook]:
         return {playbook.id: playbook for playbook in self.playbooks}
 
     @cached_property
+    def _by_key(self) -> Mapping[tuple[str, int], PublishedPlaybook]:
+        return {(playbook.id, playbook.version): playbook for playbook in self.playbooks}
+
+    @cached_property
     def arms(self) -> Mapping[str, Arm]:
-        """All arms by id."""
+        """All arms by id; of two versions that are served, those of the newer one."""
         return {arm.id: arm for playbook in self.playbooks for arm in playbook.arms}
 
     @cached_property

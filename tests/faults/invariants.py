@@ -29,7 +29,7 @@ from playbooks.constraints import cap_rule
 from playbooks.counters import ValkeyCounters
 from playbooks.decision import Decision
 from playbooks.library import VersionBody
-from playbooks.repository import latest_versions
+from playbooks.library.repository import latest_versions
 from playbooks.tables import answers, uses
 from storage import ledger, projection
 from storage.engine import Database

@@ -34,7 +34,7 @@ from decision.demo.run import LIBRARY
 from delivery.tables import outbox
 from learning import repository as learning_repository
 from playbooks.library import read_library
-from playbooks.repository import publish
+from playbooks.library.loading import publish
 from storage.engine import Database
 from storage.leases_table import leases
 from storage.schema import facts

@@ -31,11 +31,11 @@ from learning.training import Training
 from learning.versions import PolicyVersion, cold_start
 from playbooks.flow import End, Flow
 from playbooks.library import Draft, Library
+from playbooks.library.loading import publish
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
 from playbooks.models import DO_NOTHING, Content, Goal, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import Policy, Stakes
-from playbooks.repository import publish
 from storage import ledger
 from storage.engine import Database
 from storage.ids import new_id

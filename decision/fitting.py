@@ -1,0 +1,74 @@
+"""Whether playbooks fit what else there is: audiences, triggers, channels, the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+from delivery.channels.registry import CHANNELS
+from delivery.errors import TemplateFailed
+from delivery.render import check_content
+from learning.spec import PolicySpec
+from playbooks.library import Draft
+from playbooks.library.problems import Problem, closest
+from playbooks.library.references import References
+from playbooks.models import Playbook
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Checks playbooks against the service that is to serve them; `audiences` are read at each check."""
+
+    audiences: Callable[[], Collection[str]]
+    triggers: Collection[str]
+    policy: PolicySpec
+
+    def __call__(self, draft: Draft) -> list[Problem]:
+        """Return everything that does not fit: in the draft itself, and around it."""
+        references = References(draft.offers, draft.contents)
+        problems = [
+            Problem(f"playbooks/{playbook.id}", message, field)
+            for playbook in draft.playbooks
+            for field, message in references.wrong(playbook)
+        ]
+        return [*problems, *self.around(draft)]
+
+    def around(self, draft: Draft) -> list[Problem]:
+        """Return what does not fit around a draft that was checked by itself."""
+        audiences = self.audiences()
+        problems = [
+            Problem(f"playbooks/{playbook.id}", message, field)
+            for playbook in draft.playbooks
+            for field, message in self._around(playbook, audiences)
+        ]
+        return [*problems, *_unreadable_contents(draft)]
+
+    def _around(self, playbook: Playbook, audiences: Collection[str]) -> Iterator[tuple[str, str]]:
+        pilots = playbook.pilot.audience if playbook.pilot else None
+        for field, name in (("audience", playbook.audience), ("pilot.audience", pilots)):
+            if name is not None and name not in audiences:
+                yield field, f"there is no audience {name!r}{closest(name, audiences)}"
+        name = playbook.trigger
+        if name is not None and name not in self.triggers:
+            yield "trigger", f"there is no trigger {name!r}{closest(name, self.triggers)}"
+        for index, variants in enumerate(playbook.variants):
+            for channel in variants.all_channels:
+                if channel not in CHANNELS:
+                    yield (
+                        f"variants.{index}.{'channels' if variants.channels else 'channel'}",
+                        f"there is no channel {channel!r}; there are {', '.join(sorted(CHANNELS))}",
+                    )
+        if playbook.placement not in self.policy.placements:
+            yield (
+                "placement",
+                f"the policy {self.policy.id} serves {', '.join(self.policy.placements)}, "
+                f"not {playbook.placement!r}",
+            )
+
+
+def _unreadable_contents(draft: Draft) -> Iterator[Problem]:
+    for content in draft.contents.values():
+        try:
+            check_content(content)
+        except TemplateFailed as error:
+            yield Problem("contents", str(error), content.id)

@@ -1,0 +1,42 @@
+"""The JSON Schemas of library files, made from the models that read them.
+
+They are kept as files in playbooks/schemas/, for editors and for checks elsewhere; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from playbooks.library.approval import Approval
+from playbooks.models import Content, Playbook
+from playbooks.offers import Offer
+
+FOLDER = Path(__file__).parents[1] / "schemas"
+SCHEMAS: Mapping[str, TypeAdapter[Any]] = {
+    "playbook": TypeAdapter(Playbook),
+    "offers": TypeAdapter(list[Offer]),
+    "contents": TypeAdapter(list[Content]),
+    "approval": TypeAdapter(Approval),
+}
+
+
+def schema_of(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a kind of file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **adapter.json_schema()}
+
+
+def write_schemas(folder: Path = FOLDER) -> None:
+    """Write the schema of every kind of file into a folder, as `<kind>.schema.json`."""
+    folder.mkdir(exist_ok=True)
+    for name, adapter in SCHEMAS.items():
+        (folder / f"{name}.schema.json").write_text(text_of(adapter), encoding="utf-8")
+
+
+def text_of(adapter: TypeAdapter[Any]) -> str:
+    """Return a schema as its file says it."""
+    return json.dumps(schema_of(adapter), indent=2, ensure_ascii=False) + "\n"
