@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from playbooks.document import Document, Name
 from playbooks.flow import Flow
+from playbooks.money import Money
 
 # "Do nothing" takes part in every draw under this id.
 DO_NOTHING = "do_nothing"
@@ -46,14 +47,18 @@ class Cap(Document):
 class VariantSet(Document):
     """Variants that are alike: one arm for each offer, on each channel, with each content.
 
-    Offers are either those of a `group`, or named. What is a list becomes part of the arms' names, so that
-    an arm keeps its name when a list grows: `playbook/id_channel_content` (see `playbooks.library.grid`).
+    Offers are either those of a `group`, or named; one that is a fixed amount may be given a `value` or
+    several `values`, each with the cost that its cost model then comes to. What is a list becomes part of
+    the arms' names, so that an arm keeps its name when a list grows: `playbook/id_value_channel_content`
+    (see `playbooks.library.grid`).
     """
 
     id: Name | None = None
     group: str | None = None
     offer: Name | None = None
     offers: Annotated[list[Name], Field(min_length=1)] | None = None
+    value: Money | None = None
+    values: Annotated[list[Money], Field(min_length=1)] | None = None
     channel: Name | None = None
     channels: Annotated[list[Name], Field(min_length=1)] | None = None
     content: Name | None = None
@@ -66,11 +71,20 @@ class VariantSet(Document):
             if len(given) != 1:
                 said = " and ".join(given) or "none of them"
                 raise ValueError(f"just one of {', '.join(names)} is to be given, not {said}")
-        for name in ("offers", "channels", "contents"):
-            listed = getattr(self, name) or []
+        for name in ("offers", "values", "channels", "contents"):
+            listed = [str(one) for one in getattr(self, name) or []]
             if doubles := sorted({one for one in listed if listed.count(one) > 1}):
                 raise ValueError(f"{name} lists {', '.join(doubles)} more than once")
+        if self.value is not None and self.values is not None:
+            raise ValueError("just one of value, values is to be given, not value and values")
+        if self.all_values and self.offer is None:
+            raise ValueError("values are given to one `offer`, not to a group or a list of offers")
         return self
+
+    @property
+    def all_values(self) -> list[Money]:
+        """The face value or values that the offer is given, none where it keeps its own."""
+        return self.values or ([] if self.value is None else [self.value])
 
     @property
     def all_channels(self) -> list[Name]:

@@ -57,7 +57,7 @@ def differences(before: VersionBody, after: VersionBody) -> list[Change]:
         *_by_id("variant", _arms(before.arms), _arms(after.arms)),
         *_by_id("constraint", _constraints(before.playbook), _constraints(after.playbook)),
         *_flow(before.playbook, after.playbook),
-        *_by_id("offer", _named(before.offers), _named(after.offers)),
+        *_by_id("offer", *_offers(before, after)),
         *_by_id("content", _named(before.contents), _named(after.contents)),
     ]
 
@@ -106,6 +106,8 @@ def _arms(arms: Sequence[Arm]) -> dict[str, dict[str, Any]]:
 
 def _word(arm: Arm, word: str) -> str:
     value = getattr(arm, word)
+    if word == "liability" and value == arm.value:
+        return ""
     if isinstance(value, int):
         return shown(value, arm.currency) if arm.currency else ""
     return str(value)
@@ -118,6 +120,16 @@ def _constraints(playbook: Playbook) -> dict[str, dict[str, Any]]:
 def _named(documents: Sequence[Any]) -> dict[str, dict[str, Any]]:
     dumped = (one.model_dump(mode="json") for one in documents)
     return {one.pop("id"): one for one in dumped}
+
+
+def _offers(before: VersionBody, after: VersionBody) -> list[dict[str, dict[str, Any]]]:
+    """Return the offers of both sides without what is told of the arms that give them."""
+    sides = [_named(before.offers), _named(after.offers)]
+    told = {arm.offer for arm in before.arms} & {arm.offer for arm in after.arms}
+    for side in sides:
+        for name in told & side.keys():
+            del side[name]["value"]
+    return sides
 
 
 def _flow(before: Playbook, after: Playbook) -> Iterator[Change]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from playbooks.document import Document
 from playbooks.library.grid import expand, used_offers
 from playbooks.library.serving import Library, PublishedPlaybook
+from playbooks.library.values import with_values
 from playbooks.models import Arm, Content, Playbook
 from playbooks.offers import Offer
 
@@ -25,9 +26,9 @@ class VersionBody(Document):
         return expand(self.playbook, self.offers_by_id)
 
     @property
-    def offers_by_id(self) -> dict[str, Offer]:
-        """The offers by id."""
-        return {offer.id: offer for offer in self.offers}
+    def offers_by_id(self) -> Mapping[str, Offer]:
+        """The offers by id, those among them that variants make by giving values."""
+        return with_values(self.playbook, {offer.id: offer for offer in self.offers})
 
     def published(self, version: int) -> PublishedPlaybook:
         """Return it as it is served under a version number."""

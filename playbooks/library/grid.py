@@ -1,7 +1,7 @@
 """From the variants of a playbook to its arms: a grid of offers, channels and contents, each arm with a name.
 
 The name is the offer's id, or the `id` of the variant set; what the set lists (`offers` under an `id`,
-`channels`, `contents`) is added to it, joined by `_`. A list of one is a list, so an arm keeps its
+`values`, `channels`, `contents`) is added to it, joined by `_`. A list of one is a list, so an arm keeps its
 name, and what was learned of it, when the list grows.
 """
 
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 
+from playbooks.library.values import offer_id, value_name, with_values, wrong_values
 from playbooks.models import Arm, Playbook, VariantSet
 from playbooks.offers import Offer, Worth, worth_of
 
@@ -20,6 +21,7 @@ MAX_ARMS = 64
 
 def expand(playbook: Playbook, offers: Mapping[str, Offer]) -> tuple[Arm, ...]:
     """Return the arms of a playbook, set by set; offers that are not there have none."""
+    offers = with_values(playbook, offers)
     return tuple(arm for variants in playbook.variants for arm in _arms(playbook.id, variants, offers))
 
 
@@ -37,10 +39,12 @@ def used_offers(playbook: Playbook, offers: Mapping[str, Offer]) -> list[Offer]:
 
 def wrong_arms(playbook: Playbook, offers: Mapping[str, Offer]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the arms of a playbook as (field, problem): too many, or names used twice."""
+    yield from wrong_values(playbook, offers)
     arms = expand(playbook, offers)
     if len(arms) > MAX_ARMS:
+        known = with_values(playbook, offers)
         sizes = ", ".join(
-            f"variants.{index} has {_size(playbook.id, variants, offers)}"
+            f"variants.{index} has {sum(1 for _ in _arms(playbook.id, variants, known))}"
             for index, variants in enumerate(playbook.variants)
         )
         yield (
@@ -54,12 +58,10 @@ def wrong_arms(playbook: Playbook, offers: Mapping[str, Offer]) -> Iterator[tupl
 
 
 def _arms(playbook: str, variants: VariantSet, offers: Mapping[str, Offer]) -> Iterator[Arm]:
-    for offer, channel, content in product(
+    for (base, offer), channel, content in product(
         _offers(variants, offers), variants.all_channels, variants.all_contents
     ):
-        parts = _base(variants, offer)
-        parts += [channel] if variants.channels else []
-        parts += [content] if variants.contents else []
+        parts = [*base, *([channel] if variants.channels else ()), *([content] if variants.contents else ())]
         worth = worth_of(offer)
         yield Arm(
             id=f"{playbook}/{'_'.join(parts)}",
@@ -83,21 +85,23 @@ def _attributes(offer: Offer, worth: Worth, channel: str, content: str) -> dict[
     return said | offer.attributes
 
 
-def _base(variants: VariantSet, offer: Offer) -> list[str]:
-    if variants.id is None:
-        return [offer.id]
-    return [variants.id] if variants.offer is not None else [variants.id, offer.id]
-
-
-def _offers(variants: VariantSet, offers: Mapping[str, Offer]) -> list[Offer]:
+def _offers(variants: VariantSet, offers: Mapping[str, Offer]) -> list[tuple[list[str], Offer]]:
+    """Return the offers of a set, each with what the names of its arms begin with."""
+    prefix = [] if variants.id is None else [variants.id]
     if variants.group is not None:
-        return [one for one in offers.values() if one.attributes.get("group") == variants.group]
-    return [offers[name] for name in _named(variants) if name in offers]
+        found = [one for one in offers.values() if one.attributes.get("group") == variants.group]
+        return [([*prefix, one.id], one) for one in found]
+    if variants.offer is None:
+        return [([*prefix, name], offers[name]) for name in variants.offers or () if name in offers]
+    base = prefix or [variants.offer]
+    if not variants.all_values:
+        return [(base, offers[variants.offer])] if variants.offer in offers else []
+    return [
+        ([*base, value_name(value)] if variants.values else base, offers[name])
+        for value in variants.all_values
+        if (name := offer_id(variants.offer, value)) in offers
+    ]
 
 
 def _named(variants: VariantSet) -> list[str]:
     return variants.offers or ([variants.offer] if variants.offer is not None else [])
-
-
-def _size(playbook: str, variants: VariantSet, offers: Mapping[str, Offer]) -> int:
-    return sum(1 for _ in _arms(playbook, variants, offers))

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from audiences.rules import RuleError
 from playbooks.flow import WaitForEvent
 from playbooks.goals import parse_where
-from playbooks.library.grid import used_offers, wrong_arms
+from playbooks.library.grid import expand, wrong_arms
 from playbooks.library.problems import closest
+from playbooks.library.values import with_values
 from playbooks.models import ARM_ATTRIBUTES, Content, Playbook
 from playbooks.offers import Offer, mixed_currencies
 
@@ -38,7 +39,8 @@ class References:
                     field = "contents" if variants.contents else "content"
                     yield f"{place}.{field}", f"there is no content {name!r}{closest(name, self._contents)}"
         yield from wrong_arms(playbook, self._offers)
-        if mixed := mixed_currencies(used_offers(playbook, self._offers)):
+        known = with_values(playbook, self._offers)
+        if mixed := mixed_currencies(known[arm.offer] for arm in expand(playbook, self._offers)):
             yield "variants", mixed
         for place, event, where in _wheres(playbook):
             try:
