@@ -1,13 +1,25 @@
-"""The command line of the library: `nextplay playbooks lint`."""
+"""The command line of the library: `nextplay playbooks`."""
 
 from __future__ import annotations
 
 import typer
 
 from decision.foresight.lint_command import lint
+from decision.librarian import beginning, folders, moving
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+app.command("list")(moving.list_)
+app.command()(moving.show)
+app.command()(folders.validate)
 app.command()(lint)
+app.command()(folders.diff)
+app.command("import")(folders.import_)
+app.command()(folders.export)
+app.command()(beginning.templates)
+app.command()(beginning.new)
+moving.add_moves(app)
+app.command("report")(moving.pilot_report)
+app.command()(folders.schema)
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""Reads YAML that somebody else wrote: with the place of every mistake, and without what hurts the reader.
+"""Reads YAML that somebody else wrote, with the place of every mistake and without what hurts the reader.
 
 libyaml composes documents by recursion and takes the whole process down where they are nested too deep, and
 aliases make a few lines as large as one likes; so both are counted on the stream of events first.
@@ -62,6 +62,11 @@ def parse(file: str, text: str) -> Any:
         raise Refused(Problem(file, f"not YAML: {error.problem}", line=line, column=column)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise Refused(Problem(file, f"not YAML: {' '.join(str(error).split())}")) from error
+
+
+def written(document: Any) -> str:
+    """Return a document as YAML that people read."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _count(file: str, text: str) -> None:
