@@ -30,6 +30,13 @@ class VersionBody(Document):
         """The offers by id, those among them that variants make by giving values."""
         return with_values(self.playbook, {offer.id: offer for offer in self.offers})
 
+    def means(self, other: VersionBody) -> bool:
+        """Whether another version says the same, in whatever order its offers and contents are listed."""
+        return self.playbook == other.playbook and all(
+            {one.id: one for one in mine} == {one.id: one for one in theirs}
+            for mine, theirs in ((self.offers, other.offers), (self.contents, other.contents))
+        )
+
     def published(self, version: int) -> PublishedPlaybook:
         """Return it as it is served under a version number."""
         contents = {content.id: content for content in self.contents}

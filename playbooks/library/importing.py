@@ -72,7 +72,7 @@ def import_library(
         versions = standing.get(playbook.id, [])
         number, recorded = latest.get(playbook.id, (0, None))
         # What a version says, not how: fields that were added since are at their defaults in it.
-        if recorded is not None and VersionBody.model_validate_json(recorded) == body:
+        if recorded is not None and VersionBody.model_validate_json(recorded).means(body):
             newest = versions[-1]
             if publish and newest.state is State.RETIRED and newest.moved_by == FOLDER and by == FOLDER:
                 moves.enter(newest, first_state(body), versions, "it is in the library folder again")
