@@ -55,7 +55,8 @@ def _reasons(approval: Approval, body: VersionBody, reach: Reach) -> Iterator[st
     if approval.liability is not None:
         yield from _liability(approval.liability, body, users, whom)
     if approval.discount_depth is not None:
-        for offer in body.offers:
+        given = {arm.offer for arm in body.arms}
+        for offer in (one for name, one in body.offers_by_id.items() if name in given):
             depth = discount_depth(offer)
             if depth > approval.discount_depth:
                 yield (
