@@ -13,6 +13,7 @@ from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
 from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
+from benchmarks.library_import import LIBRARY_IMPORT
 from benchmarks.load_generator import LOAD_GENERATOR
 from benchmarks.online_store import FEATURE_READ_SQLITE, FEATURE_READ_VALKEY, MATERIALISE_VALKEY
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
@@ -35,6 +36,7 @@ _ALL = (
     RULES_MEMORY,
     AUDIENCE_BITMAPS,
     AUDIENCE_CHANGES,
+    LIBRARY_IMPORT,
     FEATURE_READ_SQLITE,
     FEATURE_READ_VALKEY,
     MATERIALISE_VALKEY,
