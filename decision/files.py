@@ -118,7 +118,7 @@ def read_files(folder: Path) -> LibraryFiles:
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     problems = [
-        *Fitting(lambda: known.audiences, triggers.names, policy).around(draft),
+        *Fitting(lambda: known.audiences, policy).around(draft),
         *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
     ]

@@ -1,4 +1,4 @@
-"""Whether playbooks fit what else there is: audiences, triggers, channels, the policy."""
+"""Whether playbooks fit what else there is: audiences, channels, the policy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ class Fitting:
     """Checks playbooks against the service that is to serve them; `audiences` are read at each check."""
 
     audiences: Callable[[], Collection[str]]
-    triggers: Collection[str]
     policy: PolicySpec
 
     def __call__(self, draft: Draft) -> list[Problem]:
@@ -48,9 +47,6 @@ class Fitting:
         for field, name in (("audience", playbook.audience), ("pilot.audience", pilots)):
             if name is not None and name not in audiences:
                 yield field, f"there is no audience {name!r}{closest(name, audiences)}"
-        name = playbook.trigger
-        if name is not None and name not in self.triggers:
-            yield "trigger", f"there is no trigger {name!r}{closest(name, self.triggers)}"
         for index, variants in enumerate(playbook.variants):
             for channel in variants.all_channels:
                 if channel not in CHANNELS:

@@ -324,7 +324,7 @@ class Service:
         return self.database.write(lambda connection: give_back(connection, process, now))
 
     def _snapshot(self, files: LibraryFiles) -> Snapshot:
-        self._loader = Loader(self.settings.seed, self.identity.people.canonical)
+        self._loader = Loader(self.settings.seed, self.identity.people.canonical, files.policy.placements)
         self.library.import_(
             files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval
         )
@@ -368,7 +368,7 @@ def open_library(
     database: Database, clock: Clock, files: LibraryFiles, audiences: Audiences
 ) -> LibraryService:
     """Return the library as people work on it, checked against everything else there is."""
-    check = Fitting(lambda: audiences.catalogs.read().specs, files.triggers.names, files.policy)
+    check = Fitting(lambda: audiences.catalogs.read().specs, files.policy)
     return LibraryService(database, clock, check, AudienceReach(database))
 
 

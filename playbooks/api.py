@@ -32,7 +32,7 @@ class MoveBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: int | None = Field(default=None, ge=1)
-    why: str = Field(default="", max_length=2000)
+    why: str = Field(default="", max_length=2000, pattern=r"^[^\x00]*$")
 
 
 class LibraryBody(BaseModel):

@@ -10,6 +10,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}$")]
 
 
 class Document(BaseModel):
-    """A part of a library file: unknown fields are refused, values never change after reading."""
+    """A part of a library file: unknown fields are refused, values never change after reading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Numbers are finite: JSON, in which versions are kept, knows no others.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -217,7 +217,8 @@ def _eligible(
 
 def _serving(library: Library, placement: str) -> Sequence[PublishedPlaybook]:
     serving = library.at(placement)
-    if not serving:
+    # Where all is paused there is nothing to give, which is an answer.
+    if not serving and placement not in library.placements:
         raise UnknownPlacement(
             f"no playbook serves the placement {placement!r}; the library's placements are "
             f"{', '.join(library.placements) or 'none'}"

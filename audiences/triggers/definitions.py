@@ -238,11 +238,6 @@ class Triggers:
     zones: ZonesSpec
     triggers: tuple[Trigger, ...]
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The ids of all triggers."""
-        return frozenset(one.spec.id for one in self.triggers)
-
 
 def read_triggers(path: Path, events: EventSchemas, known: Known) -> Triggers:
     """Read and check `triggers.yaml`; without the file there are none.

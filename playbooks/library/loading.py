@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,9 +21,17 @@ from playbooks.library.trials import Trial
 class Loader:
     """Loads the library, and knows whether there is a newer one. Versions never change: each is read once."""
 
-    def __init__(self, seed: str = "", canonical: Callable[[str], str] = str) -> None:
-        """`seed` salts the shares of pilots; `canonical` says as whom a listed user is known."""
-        self._seed, self._canonical = seed, canonical
+    def __init__(
+        self, seed: str = "", canonical: Callable[[str], str] = str, placements: Iterable[str] = ()
+    ) -> None:
+        """Begin with nothing loaded.
+
+        Args:
+            seed: salts the shares of pilots.
+            canonical: says as whom a listed user is known.
+            placements: that are asked about also while nothing is served there.
+        """
+        self._seed, self._canonical, self._placements = seed, canonical, frozenset(placements)
         self._number = -1
         self._known: dict[tuple[str, int], PublishedPlaybook] = {}
 
@@ -51,7 +59,8 @@ class Loader:
             if state is State.PILOT and key in self._known
         }
         return Library(
-            tuple(self._as(one, states[key], trials.get(one.id)) for key, one in sorted(self._known.items()))
+            tuple(self._as(one, states[key], trials.get(one.id)) for key, one in sorted(self._known.items())),
+            self._placements,
         )
 
     def _trial(self, playbook: PublishedPlaybook, *, alone: bool) -> Trial | None:

@@ -66,9 +66,13 @@ class PublishedPlaybook:
 
 @dataclass(frozen=True)
 class Library:
-    """Everything that is served, of one version; playbooks in the order of their ids and versions."""
+    """Everything that is served, of one version; playbooks in the order of their ids and versions.
+
+    `idle` are placements that are asked about also while nothing is served there.
+    """
 
     playbooks: tuple[PublishedPlaybook, ...]
+    idle: frozenset[str] = frozenset()
 
     @cached_property
     def version(self) -> str:
@@ -84,8 +88,8 @@ class Library:
 
     @property
     def placements(self) -> list[str]:
-        """Names of all placements that some playbook serves."""
-        return sorted(self._by_placement)
+        """Names of all placements that may be asked about."""
+        return sorted(self._by_placement.keys() | self.idle)
 
     def at(self, placement: str) -> Sequence[PublishedPlaybook]:
         """Return the playbooks that serve a placement, in the order of their ids."""

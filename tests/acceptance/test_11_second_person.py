@@ -140,6 +140,7 @@ def test_two_people_edit_one_draft(people: dict[str, httpx2.Client]) -> None:
         ({"goal": {"event": "order_completed", "window": "P7D", "vlaue": 1}}, "goal.vlaue", "'value'"),
         ({"variants": []}, "variants", "at least 1 item"),
         ({"priority": 10**9}, "priority", "less than or equal to 1000"),
+        ({"goal": {"event": "order_completed", "window": "P7D", "value": "inf"}}, "goal.value", "finite"),
         ({"variants": [worth("-5.00 EUR")]}, "variants.0.value", "must not be negative"),
         ({"variants": [worth("5.001 EUR")]}, "variants.0.value", "3 decimals"),
         ({"pilot": {"share": 0.9, "floor": 0, "ceiling": 1}}, "pilot.share", "less than or equal to 0.5"),
@@ -195,6 +196,7 @@ def test_what_has_the_wrong_shape_is_a_problem_and_not_a_failure(
     assert ann.get("/v1/playbooks/ten_off/diff?from=x").status_code == 422
     assert ann.get(f"/v1/playbooks/ten_off/versions/{10**30}").status_code in (404, 422)
     assert ann.post("/v1/playbooks/ten_off/pause", json={"version": 10**30}).status_code in (404, 422)
+    assert ann.post("/v1/playbooks/ten_off/pause", json={"why": "a\x00b"}).status_code == 422
     assert ann.put("/v1/playbooks/UPPER/draft", json=plan()).status_code == 422
     assert ann.put("/v1/playbooks/x/draft", json=plan(id="y")).status_code == 422
 

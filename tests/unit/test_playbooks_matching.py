@@ -69,6 +69,13 @@ def playbook(name: str, **given: Any) -> PublishedPlaybook:
     return PublishedPlaybook(document, 1, expand(document, OFFERS))
 
 
+def test_a_placement_where_all_is_paused_has_nothing_to_give() -> None:
+    what = Snapshot(Library((), frozenset({"home"})), Favourite(), "seed")
+    assert ask(what).arm == DO_NOTHING
+    with pytest.raises(UnknownPlacement):
+        ask(Snapshot(Library(()), Favourite(), "seed"))
+
+
 def snapshot(*playbooks: PublishedPlaybook, policy: Favourite | None = None) -> Snapshot:
     return Snapshot(Library(playbooks), policy or Favourite(), "seed")
 
