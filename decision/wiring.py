@@ -244,6 +244,8 @@ class Service:
 
     def start(self) -> None:
         """Follow what others publish, and start the jobs unless the settings leave them to be asked for."""
+        # Before anything comes in: what comes from now on is no history to a new score.
+        self.selecting.scores.begin()
         self.incoming.events.start()
         if self._follower is not None:
             self._follower.start()

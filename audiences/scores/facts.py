@@ -18,8 +18,8 @@ from storage.ledger import Kind, NewFact
 class GradeChange(msgspec.Struct, frozen=True):
     """Body of the fact that a user's grade changed: the score, and what each line of points was worth.
 
-    `up` says that it is a higher grade than before. `quiet` says that imported history did it, so nothing
-    is to be started by it.
+    `up` says that it is a higher grade than before. `quiet` says that history did it, imported or
+    older than the score, so nothing is to be started by it.
     """
 
     score: str

@@ -4,19 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.scores.grading import Standing, Status
 from audiences.scores.points import Grant
-from audiences.scores.tables import grants, holding, standings
+from audiences.scores.tables import beginnings, grants, holding, standings
 
 # Ids of one IN (…), well below every database's limit.
 _SOME = 400
+
+
+# The place of a line in beginnings that the score itself has.
+_ITSELF = ""
+
+
+class Beginning(NamedTuple):
+    """Facts up to `quiet_through` were there before the score; up to `until` they are taken separately."""
+
+    quiet_through: int
+    until: int
+    taken: int
+
+
+def beginnings_of(connection: Connection) -> dict[str, Beginning]:
+    """Return how each score began."""
+    query = select(beginnings).where(beginnings.c.line == _ITSELF)
+    return {
+        row.score: Beginning(row.quiet_through, row.until, row.taken) for row in connection.execute(query)
+    }
+
+
+def begin(connection: Connection, scores: Collection[str], quiet_through: int, until: int) -> None:
+    """Keep how scores begin; one that has begun stays as it is."""
+    rows = [
+        {"score": score, "line": _ITSELF, "quiet_through": quiet_through, "until": until, "taken": 0}
+        for score in sorted(scores)
+    ]
+    connection.execute(_insert(connection, beginnings).on_conflict_do_nothing(), rows)
+
+
+def take_up_to(connection: Connection, score: str, position: int) -> None:
+    """Note up to where a score has taken what was there before it."""
+    this = update(beginnings).where(beginnings.c.score == score, beginnings.c.line == _ITSELF)
+    connection.execute(this.values(taken=position))
+
+
+def has_begun(connection: Connection, score: str, line: str) -> bool:
+    """Say whether the rule of a line was evaluated before."""
+    query = select(beginnings.c.line).where(beginnings.c.score == score, beginnings.c.line == line)
+    return connection.execute(query).first() is not None
+
+
+def begin_line(connection: Connection, score: str, line: str) -> None:
+    """Note that the rule of a line was evaluated."""
+    row = {"score": score, "line": line, "quiet_through": 0, "until": 0, "taken": 0}
+    connection.execute(_insert(connection, beginnings).values(row).on_conflict_do_nothing())
 
 
 def add_grants(connection: Connection, score: str, new: Sequence[tuple[str, Grant]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,11 +47,19 @@ class Scores:
         """The scores there are."""
         return list(self._scores.values())
 
+    def begin(self) -> None:
+        """Let new scores begin: what is in the ledger by now is history to them, counted but quietly."""
+        with self._database.read() as connection:
+            new = self._scores.keys() - repository.beginnings_of(connection).keys()
+        if new:
+            self._database.write(partial(_begin, scores=new), rows=len(new))
+
     def run(self) -> int:
         """Take in new events, then change the grades whose time has come; return how many grades changed."""
         if not self._scores:
             return 0
-        changed = 0
+        self.begin()
+        changed = sum(self._catch_up(score) for score in self._scores.values())
         while True:
             taken, moved = self._database.write(self._take_events, rows=3 * _TURN_EVENTS)
             changed += moved
@@ -63,12 +71,18 @@ class Scores:
         """Replace for whom the rule of a line of points holds; return how many grades changed."""
         with self._database.read() as connection:
             before = repository.holders_of(connection, score, line)
+            # For whom the rule of a new line holds, it has held before.
+            quiet = not repository.has_begun(connection, score, line)
         changed = 0
         for holds, some in ((True, sorted(users - before)), (False, sorted(before - users))):
             for at in range(0, len(some), _TURN_HOLDERS):
                 share = some[at : at + _TURN_HOLDERS]
-                work = partial(self._hold, score=self._scores[score], line=line, users=share, holds=holds)
+                work = partial(
+                    self._hold, score=self._scores[score], line=line, users=share, holds=holds, quiet=quiet
+                )
                 changed += self._database.write(work, rows=2 * len(share))
+        if quiet:
+            self._database.write(partial(repository.begin_line, score=score, line=line))
         return changed
 
     def answer(self, user_id: str, score: str, *, accepted: bool, by: str, reason: str = "") -> Standing:
@@ -154,10 +168,38 @@ class Scores:
         if not facts:
             return 0, 0
         ledger.advance(connection, READER, facts[-1].seq, _FOLLOWED)
-        return len(facts), sum(self._take(connection, score, facts) for score in self._scores.values())
+        began = repository.beginnings_of(connection)
+        return len(facts), sum(
+            self._take(connection, score, facts, began[name].quiet_through)
+            for name, score in self._scores.items()
+        )
 
-    def _take(self, connection: Connection, score: Score, facts: Sequence[Fact]) -> int:
-        taken = take(score, facts, self._people)
+    def _catch_up(self, score: Score) -> int:
+        """Let a new score take the events that other scores had taken before it began."""
+        changed = 0
+        while True:
+            with self._database.read() as connection:
+                began = repository.beginnings_of(connection)[score.spec.id]
+            if began.taken >= began.until:
+                return changed
+            changed += self._database.write(partial(self._take_before, score=score), rows=3 * _TURN_EVENTS)
+
+    def _take_before(self, connection: Connection, score: Score) -> int:
+        began = repository.beginnings_of(connection)[score.spec.id]
+        facts = ledger.read_after(
+            connection,
+            began.taken,
+            kind=(Kind.EVENT, Kind.PAST_EVENT),
+            labels=sorted({*score.by_event, *score.at_once}),
+            limit=_TURN_EVENTS,
+        )
+        before = [fact for fact in facts if fact.seq <= began.until]
+        ended = len(before) < _TURN_EVENTS
+        repository.take_up_to(connection, score.spec.id, began.until if ended else before[-1].seq)
+        return self._take(connection, score, before, began.quiet_through)
+
+    def _take(self, connection: Connection, score: Score, facts: Sequence[Fact], quiet_through: int) -> int:
+        taken = take(score, facts, self._people, quiet_through)
         repository.add_grants(connection, score.spec.id, taken.grants)
         return self._stand(connection, score, taken.touched, taken.at_once)
 
@@ -174,16 +216,24 @@ class Scores:
             changed += self._database.write(work, rows=2 * len(users))
 
     def _hold(
-        self, connection: Connection, score: Score, line: str, users: Sequence[str], holds: bool
+        self,
+        connection: Connection,
+        score: Score,
+        line: str,
+        users: Sequence[str],
+        holds: bool,
+        quiet: bool,
     ) -> int:
         if holds:
             repository.hold(connection, score.spec.id, line, users, self._clock.now())
         else:
             repository.let_go(connection, score.spec.id, line, users)
-        return self._stand_anew(connection, score, set(users))
+        return self._stand_anew(connection, score, set(users), quiet=quiet)
 
-    def _stand_anew(self, connection: Connection, score: Score, users: set[str]) -> int:
-        return self._stand(connection, score, dict.fromkeys(sorted(users), False), {})
+    def _stand_anew(
+        self, connection: Connection, score: Score, users: set[str], *, quiet: bool = False
+    ) -> int:
+        return self._stand(connection, score, dict.fromkeys(sorted(users), quiet), {})
 
     def _stand(
         self,
@@ -192,7 +242,7 @@ class Scores:
         touched: Mapping[str, bool],
         at_once: Mapping[str, AtOnce],
     ) -> int:
-        """Work out where users stand; `touched` says whether only imported history touched each."""
+        """Work out where users stand; `touched` says whether only history touched each."""
         if not touched:
             return 0
         now = self._clock.now()
@@ -249,6 +299,11 @@ class Scores:
         label = f"{score.spec.id}.{'accepted' if accepted else 'rejected'}"
         ledger.append(connection, [NewFact(Kind.SCORE, new_id(now), label, user, now, body)], now)
         return after
+
+
+def _begin(connection: Connection, scores: Collection[str]) -> None:
+    head, passed = ledger.head(connection), ledger.position_of(connection, READER)
+    repository.begin(connection, scores, quiet_through=head, until=passed)
 
 
 def _counted(grants: Sequence[Grant], standing: Standing) -> list[Grant]:

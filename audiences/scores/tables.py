@@ -1,8 +1,8 @@
-"""Tables of scores: what gave points, which rules hold, where each user stands."""
+"""Tables of scores: what gave points, which rules hold, where each user stands, when each score began."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, text
 
 from storage.schema import metadata
 from storage.times import Instant
@@ -47,4 +47,17 @@ standings = Table(
     Column("due_at", Instant),
     Index("ix_score_standings_due_at", "due_at", sqlite_where=_DUE, postgresql_where=_DUE),
     Index("ix_score_standings_user_id", "user_id"),
+)
+
+# What was there when a score began is counted quietly: facts up to `quiet_through`. Those up to `until` had
+# been passed by the reader of all scores; they are taken separately, and are so up to `taken`. A line whose
+# rule was evaluated at least once is here too, under its id; a score itself under the empty one.
+beginnings = Table(
+    "score_beginnings",
+    metadata,
+    Column("score", String(64), primary_key=True),
+    Column("line", String(64), primary_key=True),
+    Column("quiet_through", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),
 )

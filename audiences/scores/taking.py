@@ -17,7 +17,7 @@ from storage.ledger import Fact, Kind
 class Taken(NamedTuple):
     """Grants by profile, grades made at once by person, and each person concerned.
 
-    `touched` says of a person whether nothing but imported history concerned it.
+    `touched` says of a person whether nothing but history concerned it.
     """
 
     grants: list[tuple[str, Grant]]
@@ -25,8 +25,8 @@ class Taken(NamedTuple):
     touched: Mapping[str, bool]
 
 
-def take(score: Score, facts: Sequence[Fact], people: People) -> Taken:
-    """Return what facts about events give in one score."""
+def take(score: Score, facts: Sequence[Fact], people: People, quiet_through: int) -> Taken:
+    """Return what facts about events give in one score; those up to `quiet_through` are history to it."""
     grants: list[tuple[str, Grant]] = []
     at_once: dict[str, AtOnce] = {}
     touched: dict[str, bool] = {}
@@ -35,7 +35,8 @@ def take(score: Score, facts: Sequence[Fact], people: People) -> Taken:
             # Profiles were joined or parted: each of them may stand elsewhere now.
             body: JoinBody = fact.decode(JoinBody)
             for profile in (body.profile, body.into):
-                touched |= {profile: False, people.canonical(profile): False}
+                for one in (profile, people.canonical(profile)):
+                    touched[one] = touched.get(one, True) and fact.seq <= quiet_through
             continue
         if fact.user_id is None or not (fact.label in score.by_event or fact.label in score.at_once):
             continue
@@ -57,5 +58,6 @@ def take(score: Score, facts: Sequence[Fact], people: People) -> Taken:
         for rank in ranks:
             if person not in at_once or rank >= at_once[person].rank:
                 at_once[person] = AtOnce(rank, fact.occurred_at)
-        touched[person] = touched.get(person, True) and fact.kind is Kind.PAST_EVENT
+        quiet = fact.kind is Kind.PAST_EVENT or fact.seq <= quiet_through
+        touched[person] = touched.get(person, True) and quiet
     return Taken(grants, at_once, touched)

@@ -17,6 +17,7 @@ from audiences.scores.definitions import read_scores
 from audiences.scores.facts import Answer, GradeChange
 from audiences.scores.report import answers_of
 from audiences.scores.service import Scores
+from audiences.scores.tables import beginnings
 from feature_repo.specs import load_specs
 from storage import ledger
 from storage.clock import SimulatedClock
@@ -42,6 +43,17 @@ scores:
 """
 
 
+LATE = """
+  - id: late
+    name: Late
+    points:
+      - {id: paper, event: paper_downloaded, points: 10}
+      - {id: large, rule: "employees >= 500", points: 20}
+    grades: [{grade: A, at: 20}, {grade: B, at: 100, at_once: [{event: trial_requested}]}]
+    hand_over: B
+"""
+
+
 class Sales:
     """A database with one score, and what happens in it."""
 
@@ -52,6 +64,7 @@ class Sales:
         )
         self.database, self.clock, self.identity = database, clock, IdentityService(database)
         self.scores = Scores(database, clock, self._definitions, self.identity.people)
+        self.scores.begin()
         self._intake = Intake(database, identities=self.identity)
         self._sent = 0
 
@@ -165,6 +178,49 @@ def test_imported_history_is_counted_quietly(sales: Sales) -> None:
     sales.happens("paper_downloaded", "paper_downloaded", past=True)
     assert sales.grade() == "MQL"
     assert [one.quiet for one in sales.changes()] == [True]
+
+
+def test_what_is_older_than_a_score_is_counted_quietly(sales: Sales, tmp_path: Path) -> None:
+    """The score `lead` is there; one more comes when the ledger is old, then a line of it over features."""
+    sales.happens("paper_downloaded", "paper_downloaded", "email_opened")
+    sales.happens("trial_requested", user="eve")
+    assert sales.grade() == "MQL"
+    (tmp_path / "scores.yaml").write_text(LEAD + LATE)
+    later = Scores(
+        sales.database,
+        sales.clock,
+        read_scores(tmp_path / "scores.yaml", Schema({"employees": Type.NUMBER}), load_specs().events),
+        sales.identity.people,
+    )
+    later.begin()
+    # Two of the old events of ann count, and one that came after the score; bob has new ones only.
+    sales.happens("paper_downloaded", "paper_downloaded", user="bob")
+    later.run()
+    grades = later.grades_by_user()
+    assert {user: of.get("late") for user, of in grades.items()} == {"ann": "A", "bob": "A", "eve": "B"}
+    told = [(one.after, one.handed_over, one.quiet) for one in sales.changes() if one.score == "late"]
+    assert sorted(told) == [("A", False, False), ("A", False, True), ("B", True, True)]
+    assert later.explain("ann", "late")["value"] == 20
+    # Nothing counts twice, and what comes now is told.
+    assert Scores(sales.database, sales.clock, later.definitions, sales.identity.people).run() == 0
+    sales.happens("trial_requested")
+    assert later.run() == 2
+    assert not sales.changes()[-1].quiet
+    # A rule is evaluated for the first time: for whom it holds then, it has held before.
+    later.hold("late", "large", {"carl"})
+    later.hold("late", "large", {"carl", "dora"})
+    assert [one.quiet for one in sales.changes()[-2:]] == [True, False]
+
+
+def test_a_first_score_counts_what_is_there_quietly_too(sales: Sales) -> None:
+    later = Scores(sales.database, sales.clock, [*sales.scores.definitions], sales.identity.people)
+    sales.database.write(lambda connection: connection.execute(beginnings.delete()))
+    sales.happens("trial_requested")
+    sales.happens("paper_downloaded", "email_opened", user="bob")
+    later.begin()
+    sales.happens("paper_downloaded", user="bob")
+    assert later.run() == 2
+    assert {one.after: one.quiet for one in sales.changes()} == {"SQL": True, "MQL": False}
 
 
 def test_a_person_of_two_profiles_has_one_score_until_they_part(sales: Sales) -> None:
