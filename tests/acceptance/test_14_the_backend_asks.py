@@ -22,7 +22,8 @@ def test_the_answer_says_what_to_show(service: Running, shopper: str) -> None:
     answer = service.acting_decision(shopper)
     assert answer["playbook"] == "welcome"
     assert answer["variant"].startswith("welcome/")
-    assert set(answer["offer"]) == {"id", "name", "attributes"}
+    assert set(answer["offer"]) == {"id", "name", "attributes", "terms"}
+    assert answer["offer"]["terms"] == {"validity": {"for": "P14D"}}
     assert 0 < answer["propensity"] <= 1
     assert answer["fallback"] is None
     assert answer["suppressed"] == {"priority": ["everyone"]}
