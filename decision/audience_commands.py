@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from audiences.errors import FileUnreadable
 from decision.errors import ServiceRefused
+from decision.printing import print_json
 from storage.errors import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
@@ -42,7 +42,7 @@ def judge(
         raise FileUnreadable(f"{labels} can't be read: {error.strerror}") from error
     report = _asked(url, key, audience, body)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+        print_json(report)
         return
     _tell(report)
 

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from decision.observe.findings import Check, Finding, Subject, Verdict, fail
+from decision.printing import print_json
 from decision.settings import load_settings
 from storage.errors import NextplayError
 
@@ -45,7 +46,7 @@ def doctor(
     worst = worst_of(found)
     if as_json:
         document = {"verdict": worst, "checks": found}
-        typer.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+        print_json(document)
     if worst is Verdict.FAIL:
         raise typer.Exit(1)
 

@@ -25,11 +25,7 @@ class Fitting:
     def __call__(self, draft: Draft) -> list[Problem]:
         """Return everything that does not fit: in the draft itself, and around it."""
         references = References(draft.offers, draft.contents)
-        problems = [
-            Problem(f"playbooks/{playbook.id}", message, field)
-            for playbook in draft.playbooks
-            for field, message in references.wrong(playbook)
-        ]
+        problems = [one for playbook in draft.playbooks for one in references.problems(playbook)]
         return [*problems, *self.around(draft)]
 
     def around(self, draft: Draft) -> list[Problem]:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from audiences.identity.service import IdentityService
 from audiences.quarantine.service import Quarantine
+from decision.printing import print_json
 from decision.settings import load_settings
 from storage.clock import SimulatedClock, SystemClock
 from storage.engine import Database
@@ -50,7 +50,7 @@ def show(
     """Print one event with everything that was sent, as JSON."""
     with _opened(data, library) as quarantine:
         shown = quarantine.show(event_id)
-    typer.echo(msgspec.json.format(msgspec.json.encode(shown)).decode())
+    print_json(shown)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,3 +16,7 @@ class Document(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def written(self) -> dict[str, Any]:
+        """Return it as one would write it: plain data, without what is as it would be anyway."""
+        return self.model_dump(mode="json", exclude_defaults=True)

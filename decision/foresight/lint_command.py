@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from decision.asking import Key, Url, at_hand, remote
+from decision.printing import print_json
 from decision.settings import load_settings
 from playbooks.lint import Finding, Severity
 
@@ -38,7 +39,7 @@ def lint(
     """
     findings = _findings(path, data, library, url, key)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode({"findings": findings})).decode())
+        print_json({"findings": findings})
     else:
         from decision.foresight.linting import told  # noqa: PLC0415 - as below
 

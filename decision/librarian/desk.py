@@ -134,10 +134,7 @@ def document_of(draft: Draft) -> dict[str, Any]:
         "contents": draft.contents.values(),
         "playbooks": draft.playbooks,
     }
-    return {
-        name: [one.model_dump(mode="json", exclude_defaults=True) for one in documents]
-        for name, documents in named.items()
-    }
+    return {name: [one.written() for one in documents] for name, documents in named.items()}
 
 
 def _check_of(settings: Settings, database: Database) -> Check:
@@ -156,11 +153,7 @@ def _check_of(settings: Settings, database: Database) -> Check:
 
 def _by_itself(draft: Draft) -> list[Problem]:
     references = References(draft.offers, draft.contents)
-    return [
-        Problem(f"playbooks/{playbook.id}", message, field)
-        for playbook in draft.playbooks
-        for field, message in references.wrong(playbook)
-    ]
+    return [one for playbook in draft.playbooks for one in references.problems(playbook)]
 
 
 def _path(playbook: str) -> str:

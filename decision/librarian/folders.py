@@ -12,6 +12,7 @@ import typer
 
 from decision.asking import Data, Key, Url
 from decision.librarian.desk import By, desk
+from decision.printing import print_json
 from playbooks.errors import LibraryError
 from playbooks.library.diff import Change, differences
 from playbooks.library.documents import Draft
@@ -32,7 +33,7 @@ def validate(folder: Folder, as_json: AsJson = False) -> None:
     problems = [problem for error in errors if isinstance(error, LibraryError) for problem in error.problems]
     if as_json:
         others = [str(error) for error in errors if not isinstance(error, LibraryError)]
-        _print_json({"valid": not errors, "problems": msgspec.to_builtins(problems), "others": others})
+        print_json({"valid": not errors, "problems": msgspec.to_builtins(problems), "others": others})
     else:
         for error in errors:
             typer.echo(str(error), err=True)
@@ -59,7 +60,7 @@ def diff(
         with desk(data, url, key, None) as here:
             told = _against(_library_of(here.export()), folder)
         if as_json:
-            _print_json(told)
+            print_json(told)
         else:
             for line in _lines(told):
                 typer.echo(line)
@@ -67,7 +68,7 @@ def diff(
     with desk(data, url, key, None) as here:
         found = here.diff(what, before, after)
     if as_json:
-        _print_json(found["changes"])
+        print_json(found["changes"])
     else:
         typer.echo("\n".join(found["text"]) or "nothing differs")
 
@@ -91,7 +92,7 @@ def import_(
     with desk(data, url, key, by) as here:
         done = here.import_(draft, approval, publish=publish)
     if as_json:
-        _print_json(done)
+        print_json(done)
         return
     for state in ("live", "pilot", "paused", "waiting", "retired"):
         if done[state]:
@@ -185,7 +186,3 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: {change}"
     if not any(told.values()):
         yield "nothing differs"
-
-
-def _print_json(found: Any) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from decision.asking import Data, Key, Url
 from decision.librarian.desk import By, desk
+from decision.printing import print_json
 from playbooks.library.lifecycle import MOVES, Move, State
 from playbooks.money import shown
 
@@ -28,7 +28,7 @@ def list_(
     with desk(data, url, key, None) as here:
         found = here.list(state)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for one in found:
         others = ", ".join(
@@ -53,7 +53,7 @@ def show(
     with desk(data, url, key, None) as here:
         found = here.show(playbook)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for one in found["versions"]:
         typer.echo(_line(one))
@@ -75,7 +75,7 @@ def pilot_report(
     with desk(data, url, key, None) as here:
         found = here.pilot(playbook)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     report = found["report"]
     typer.echo(_line(found))
@@ -107,7 +107,7 @@ def _command(move: Move) -> Callable[..., None]:
         with desk(data, url, key, by) as here:
             moved = here.move(playbook, move.name, version, why)
         if as_json:
-            _print_json(moved)
+            print_json(moved)
         else:
             typer.echo(_line(moved))
 
@@ -121,7 +121,3 @@ def _line(one: Mapping[str, Any]) -> str:
     line = f"{one['playbook']}@{one['version']} is {state} (by {one['moved_by']}{approved}){why}"
     needs = "".join(f"\n  a second person has to approve it: {need}" for need in one["needs"])
     return line + (needs if one["state"] == State.IN_REVIEW else "")
-
-
-def _print_json(found: Any) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())

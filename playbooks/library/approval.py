@@ -34,13 +34,6 @@ class Reach(Protocol):
         ...
 
 
-class NobodyKnows:
-    """The reach of everything where no audience was evaluated."""
-
-    def of(self, audience: str | None) -> int | None:
-        return None
-
-
 def above(approval: Approval, body: VersionBody, reach: Reach) -> list[str]:
     """Return why a second person has to approve a version; nothing where its author may publish it."""
     return list(_reasons(approval, body, reach))

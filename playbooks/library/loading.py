@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy import Connection
 
 from playbooks.library import repository
-from playbooks.library.approval import NobodyKnows
-from playbooks.library.changes import FOLDER
-from playbooks.library.documents import Draft
-from playbooks.library.importing import import_library
 from playbooks.library.lifecycle import State
 from playbooks.library.serving import Library, PublishedPlaybook
 from playbooks.library.trials import Trial
@@ -76,9 +71,3 @@ class Loader:
         if state is State.PILOT:
             return replace(playbook, trial=trial)
         return replace(playbook, without=trial)
-
-
-def publish(connection: Connection, draft: Draft, now: datetime) -> Library:
-    """Serve these playbooks, whatever else is served, without thresholds; return what is served then."""
-    import_library(connection, draft, NobodyKnows(), by=FOLDER, source=FOLDER, now=now, publish=True)
-    return Loader().load(connection)

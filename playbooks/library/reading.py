@@ -113,7 +113,7 @@ def assemble(sources: Sources, problems: list[Problem]) -> Draft:
     )
     references = References(draft.offers, draft.contents)
     for source, playbook in read:
-        problems += [Problem(source.file, text, field) for field, text in references.wrong(playbook)]
+        problems += references.problems(playbook, source.file)
     return draft
 
 

@@ -8,7 +8,7 @@ from audiences.rules import RuleError
 from playbooks.flow import WaitForEvent
 from playbooks.goals import parse_where
 from playbooks.library.grid import expand, wrong_arms
-from playbooks.library.problems import closest
+from playbooks.library.problems import Problem, closest
 from playbooks.library.values import with_values
 from playbooks.models import ARM_ATTRIBUTES, Content, Playbook
 from playbooks.offers import Offer, mixed_currencies
@@ -23,8 +23,13 @@ class References:
         self._attributes = {name for offer in offers.values() for name in offer.attributes}
         self._attributes.update(ARM_ATTRIBUTES)
 
-    def wrong(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
-        """Yield what is wrong, as (field, problem)."""
+    def problems(self, playbook: Playbook, file: str | None = None) -> list[Problem]:
+        """Return what is wrong with a playbook, placed in its file, else under its id."""
+        place = file or f"playbooks/{playbook.id}"
+        return [Problem(place, message, field) for field, message in self._wrong(playbook)]
+
+    def _wrong(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
+        """Yield (field, problem)."""
         for index, variants in enumerate(playbook.variants):
             place = f"variants.{index}"
             if variants.group is not None and variants.group not in self._groups:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Subquery, Table, delete, func, insert, select, tuple_, update
 
 from playbooks.library.documents import VersionBody
 from playbooks.library.lifecycle import SERVED, State
@@ -75,11 +75,7 @@ def standings(connection: Connection, playbook: str | None = None) -> list[Stand
 
 def current(connection: Connection) -> list[Standing]:
     """Return the versions that are not retired, and the newest of each playbook."""
-    newest = (
-        select(playbook_states.c.playbook, func.max(playbook_states.c.version).label("version"))
-        .group_by(playbook_states.c.playbook)
-        .subquery()
-    )
+    newest = _newest(playbook_states)
     query = (
         select(playbook_states)
         .join(newest, newest.c.playbook == playbook_states.c.playbook)
@@ -123,11 +119,7 @@ def move(connection: Connection, moved: Iterable[Standing]) -> None:
 
 def latest_versions(connection: Connection) -> dict[str, tuple[int, str]]:
     """Return number and body of the latest version of every playbook there ever was."""
-    newest = (
-        select(playbook_versions.c.playbook, func.max(playbook_versions.c.version).label("version"))
-        .group_by(playbook_versions.c.playbook)
-        .subquery()
-    )
+    newest = _newest(playbook_versions)
     query = select(playbook_versions).join(
         newest,
         (newest.c.playbook == playbook_versions.c.playbook)
@@ -204,6 +196,12 @@ def keep_documents(connection: Connection, kind: str, new: Mapping[str, str], by
     ]
     if rows:
         connection.execute(insert(library_documents), rows)
+
+
+def _newest(table: Table) -> Subquery:
+    """The newest version of every playbook in a table."""
+    version = func.max(table.c.version).label("version")
+    return select(table.c.playbook, version).group_by(table.c.playbook).subquery()
 
 
 def _standing(row: Row[Any]) -> Standing:

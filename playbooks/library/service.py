@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
 
-from playbooks.document import Document
 from playbooks.errors import MoveRefused, SecondPersonNeeded, UnknownPlaybook
 from playbooks.library import drafts, repository
 from playbooks.library.approval import Approval, Reach, above
@@ -143,6 +142,21 @@ class LibraryService:
             raise _unknown(playbook, version)
         return one, body
 
+    def documents(self, entries: Sequence[Entry]) -> dict[str, Playbook]:
+        """Return each playbook as in its newest version that is served, else its newest, else its draft."""
+        shown = {
+            one.id: next((v for v in reversed(one.versions) if v.state in SERVED), one.versions[-1])
+            for one in entries
+            if one.versions
+        }
+        with self._database.read() as connection:
+            bodies = repository.bodies(connection, [(name, one.version) for name, one in shown.items()])
+        found = {name: body.playbook for (name, _), body in bodies.items()}
+        for one in entries:
+            if one.id not in found and one.draft is not None:
+                found[one.id] = Playbook.model_validate_json(one.draft.body)
+        return found
+
     def export(self) -> dict[str, list[Any]]:
         """Return the newest version of every playbook that is not retired, as one document.
 
@@ -157,9 +171,9 @@ class LibraryService:
         offers = {one.id: one for _, body in in_order for one in body.offers}
         contents = {one.id: one for _, body in in_order for one in body.contents}
         return {
-            "offers": [_written(offers[name]) for name in sorted(offers)],
-            "contents": [_written(contents[name]) for name in sorted(contents)],
-            "playbooks": [_written(bodies[key].playbook) for key in sorted(bodies)],
+            "offers": [offers[name].written() for name in sorted(offers)],
+            "contents": [contents[name].written() for name in sorted(contents)],
+            "playbooks": [bodies[key].playbook.written() for key in sorted(bodies)],
         }
 
     def served(self) -> Library:
@@ -327,10 +341,6 @@ def _meant(playbook: str, standings: list[Standing], move: str, version: int | N
         f"no version of {playbook} can be moved by `{move}`; the newest, {newest.name}, is "
         f"{said(newest.state)}, and its moves are {allowed}"
     )
-
-
-def _written(document: Document) -> dict[str, Any]:
-    return document.model_dump(mode="json", exclude_defaults=True)
 
 
 def _unknown(playbook: str, version: int | None = None) -> UnknownPlaybook:

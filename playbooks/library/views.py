@@ -30,11 +30,11 @@ def listing(
     """
     now = {one.id: one for one in served.playbooks if one.trial is None or one.trial.alone}
     listed = []
-    for entry in library.entries():
-        if state is not None and state not in states(entry):
-            continue
+    entries = [one for one in library.entries() if state is None or state in states(one)]
+    documents = library.documents([one for one in entries if one.id not in now])
+    for entry in entries:
         shown = now.get(entry.id)
-        document = shown.document if shown else document_of(library, entry)
+        document = shown.document if shown else documents[entry.id]
         if (label is not None and label not in document.labels) or owner not in (None, document.owner):
             continue
         version = shown.version if shown else (entry.versions[-1].version if entry.versions else None)
@@ -56,13 +56,6 @@ def states(entry: Entry) -> set[State]:
     """Where versions of a playbook stand, its draft among them."""
     states = {one.state for one in entry.versions}
     return states | {State.DRAFT} if entry.draft is not None else states
-
-
-def document_of(library: LibraryService, entry: Entry) -> Playbook:
-    """The playbook as it is in its newest version, else its draft."""
-    if entry.versions:
-        return library.version(entry.id)[1].playbook
-    return library.draft(entry.id).playbook
 
 
 def summary(entry: Entry, document: Playbook, version: int | None, arms: int | None) -> dict[str, Any]:
@@ -121,9 +114,9 @@ def standing(one: Standing) -> dict[str, Any]:
 def body(content: VersionBody) -> dict[str, Any]:
     """What a version consists of."""
     return {
-        "document": content.playbook.model_dump(mode="json", exclude_defaults=True),
-        "offers": [one.model_dump(mode="json", exclude_defaults=True) for one in content.offers],
-        "contents": [one.model_dump(mode="json", exclude_defaults=True) for one in content.contents],
+        "document": content.playbook.written(),
+        "offers": [one.written() for one in content.offers],
+        "contents": [one.written() for one in content.contents],
         "arms": [msgspec.to_builtins(arm) for arm in content.arms],
     }
 
@@ -131,7 +124,7 @@ def body(content: VersionBody) -> dict[str, Any]:
 def open_draft(draft: OpenDraft) -> dict[str, Any]:
     """A draft as it was last saved."""
     return {
-        "document": draft.playbook.model_dump(mode="json", exclude_defaults=True),
+        "document": draft.playbook.written(),
         "revision": draft.revision,
         "based_on": draft.based_on,
         "edited_at": draft.edited_at,

@@ -26,13 +26,13 @@ from playbooks.counters import RESERVATION, Counters, SqlCounters, ValkeyCounter
 from playbooks.decision import Decision
 from playbooks.flow import Flow
 from playbooks.library import Draft
-from playbooks.library.loading import publish
 from playbooks.matching import Snapshot
 from playbooks.models import Arm, Cap, Content, Goal, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from tests.publishing import publish
 
 WEEK = timedelta(days=7)
 RULE = "cap.weekly.few"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner, Result
 
 from decision import import_commands
-from decision.demo.run import LIBRARY
 from decision.errors import RowsRefused
 from storage import ledger
 from storage.engine import Database
@@ -19,17 +16,6 @@ from storage.ledger import Kind
 
 HEAD = "user_id,purpose,channel,state,at\n"
 GOOD = "user-{0},marketing,email,granted,2026-02-20T09:00:00Z\n"
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a service that does not run."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    shutil.copytree(LIBRARY, folder / "library")
-    Database(f"sqlite:///{folder / 'nextplay.db'}").close()
-    monkeypatch.setenv("NEXTPLAY_CLOCK", "2026-03-02T09:00:00Z")
-    return folder
 
 
 def run(*arguments: object) -> Result:

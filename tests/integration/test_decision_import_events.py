@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typer.testing import CliRunner, Result
 from audiences.errors import FileUnreadable
 from audiences.events import EventBody
 from decision import import_commands
-from decision.demo.run import LIBRARY
 from decision.errors import RowsRefused
 from storage import ledger
 from storage.engine import Database
@@ -25,17 +23,6 @@ from storage.errors import ConfigurationError
 from storage.ledger import Fact, Kind
 
 LINE = {"userId": "ann", "event": "order_completed", "timestamp": "2025-03-01T09:00:00Z"}
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a service that does not run."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    shutil.copytree(LIBRARY, folder / "library")
-    Database(f"sqlite:///{folder / 'nextplay.db'}").close()
-    monkeypatch.setenv("NEXTPLAY_CLOCK", "2026-03-02T09:00:00Z")
-    return folder
 
 
 def run(data: Path, *arguments: object) -> Result:

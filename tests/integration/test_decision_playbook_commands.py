@@ -14,19 +14,7 @@ from typer.testing import CliRunner, Result
 from decision.demo.run import LIBRARY
 from decision.playbook_commands import app
 from playbooks.errors import LibraryError, MoveRefused, SecondPersonNeeded
-from storage.engine import Database
 from storage.errors import ConfigurationError
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a service that does not run and serves nothing yet."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    shutil.copytree(LIBRARY, folder / "library")
-    Database(f"sqlite:///{folder / 'nextplay.db'}").close()
-    monkeypatch.setenv("NEXTPLAY_CLOCK", "2026-03-02T09:00:00Z")
-    return folder
 
 
 @pytest.fixture

@@ -34,11 +34,11 @@ from decision.demo.run import LIBRARY
 from delivery.tables import outbox
 from learning import repository as learning_repository
 from playbooks.library import read_library
-from playbooks.library.loading import publish
 from storage.engine import Database
 from storage.leases_table import leases
 from storage.schema import facts
 from tests.acceptance.driver import Running
+from tests.publishing import publish
 
 PROBLEM = "application/problem+json"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

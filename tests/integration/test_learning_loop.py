@@ -31,7 +31,6 @@ from learning.training import Training
 from learning.versions import PolicyVersion, cold_start
 from playbooks.flow import End, Flow
 from playbooks.library import Draft, Library
-from playbooks.library.loading import publish
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
 from playbooks.models import DO_NOTHING, Content, Goal, Playbook, VariantSet
 from playbooks.offers import Offer
@@ -41,6 +40,7 @@ from storage.engine import Database
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 from storage.schema import metadata
+from tests.publishing import publish
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 WINDOW = timedelta(days=14)
