@@ -9,6 +9,7 @@ from pathlib import Path
 from audiences.crm.definitions import CrmSource, owners_in, read_crm
 from audiences.definitions import Definitions, read_definitions
 from audiences.forms.definitions import FormSpec, read_forms
+from audiences.plan.documents import FOLDER, read_plan
 from audiences.rules import Schema
 from audiences.scores.definitions import Score, read_scores
 from audiences.selection.standing import options_of, schema_with
@@ -17,12 +18,14 @@ from audiences.stages.definitions import Lifecycle, read_lifecycles
 from audiences.traits.definitions import read_account_traits, read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
 from decision.fitting import Fitting
+from decision.vocabulary import vocabulary_of
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.schema import Scalar
 from feature_repo.specs import Specs, specs_in
 from learning.exploration_kinds import FixedSplit, Single
 from learning.features import FeatureSet
 from learning.spec import PolicySpec, read_spec
+from playbooks.content.names import Vocabulary
 from playbooks.goals import know_events
 from playbooks.library import Draft, expand, read_library
 from playbooks.library.approval import Approval
@@ -39,7 +42,7 @@ _ARM_VOCABULARY = "arm_"
 class LibraryFiles:
     """A library folder, read and checked; `vocabularies` are names by arm attribute.
 
-    `schema` is what rules of audiences may speak of.
+    `schema` is what rules of audiences may speak of, `vocabulary` what contents may.
     """
 
     specs: Specs
@@ -56,6 +59,7 @@ class LibraryFiles:
     policy: PolicySpec
     approval: Approval
     vocabularies: Mapping[str, Sequence[str]]
+    vocabulary: Vocabulary
 
 
 def read_specs(folder: Path) -> Specs:
@@ -90,6 +94,7 @@ def read_files(folder: Path) -> LibraryFiles:
         StageError: the lifecycles are wrong.
         TriggerError: the triggers are wrong, or name what does not exist.
         FormDefinitionError, CrmDefinitionError, TraitError: forms, CRMs or the owners of traits are wrong.
+        PlanError: the tracking plan is wrong.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
     """
     if not folder.is_dir():
@@ -117,8 +122,10 @@ def read_files(folder: Path) -> LibraryFiles:
     owners = read_owners(folder / "traits.yaml", owners_in(folder / "crm.yaml", crm))
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
+    plan = read_plan(folder / FOLDER)
+    vocabulary = vocabulary_of(specs, DECIDE, account_traits, triggers, plan, owners)
     problems = [
-        *Fitting(lambda: known.audiences, policy).around(draft),
+        *Fitting(lambda: known.audiences, policy, vocabulary, folder / "contents.yaml").around(draft),
         *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
     ]
@@ -138,6 +145,7 @@ def read_files(folder: Path) -> LibraryFiles:
         policy=policy,
         approval=read_approval(folder),
         vocabularies=vocabularies,
+        vocabulary=vocabulary,
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from delivery.channels.registry import CHANNELS
-from delivery.errors import TemplateFailed
-from delivery.render import check_content
 from learning.spec import PolicySpec
+from playbooks.content.checking import Flaw, flaws
+from playbooks.content.names import Vocabulary
+from playbooks.content.places import place_in
 from playbooks.library import Draft
 from playbooks.library.problems import Problem, closest
 from playbooks.library.references import References
@@ -17,10 +19,15 @@ from playbooks.models import Playbook
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """Checks playbooks against the service that is to serve them; `audiences` are read at each check."""
+    """Checks playbooks against the service that is to serve them; `audiences` are read at each check.
+
+    `vocabulary` is what contents may speak of users, `contents` the file they were read from, if they were.
+    """
 
     audiences: Callable[[], Collection[str]]
     policy: PolicySpec
+    vocabulary: Vocabulary
+    contents: Path | None = None
 
     def __call__(self, draft: Draft) -> list[Problem]:
         """Return everything that does not fit: in the draft itself, and around it."""
@@ -36,7 +43,7 @@ class Fitting:
             for playbook in draft.playbooks
             for field, message in self._around(playbook, audiences)
         ]
-        return [*problems, *_unreadable_contents(draft)]
+        return [*problems, *self._contents(draft)]
 
     def _around(self, playbook: Playbook, audiences: Collection[str]) -> Iterator[tuple[str, str]]:
         pilots = playbook.pilot.audience if playbook.pilot else None
@@ -57,10 +64,20 @@ class Fitting:
                 f"not {playbook.placement!r}",
             )
 
+    def _contents(self, draft: Draft) -> Iterator[Problem]:
+        text = self.contents.read_text(encoding="utf-8") if self.contents is not None else ""
+        for flaw in (*flaws(draft.contents, draft.offers, self.vocabulary), *_channels(draft)):
+            at = place_in(text, flaw.content, flaw.field, flaw.line, flaw.column) if text else (0, 0)
+            where = (
+                f"line {flaw.line}, column {flaw.column} of the template: " if flaw.line and not at[0] else ""
+            )
+            field = f"{flaw.content}.{flaw.field}"
+            yield Problem(str(self.contents or "contents"), f"{where}{flaw.message}", field, *at)
 
-def _unreadable_contents(draft: Draft) -> Iterator[Problem]:
+
+def _channels(draft: Draft) -> Iterator[Flaw]:
     for content in draft.contents.values():
-        try:
-            check_content(content)
-        except TemplateFailed as error:
-            yield Problem("contents", str(error), content.id)
+        for index, wording in enumerate(content.texts):
+            if wording.channel is not None and wording.channel not in CHANNELS:
+                message = f"there is no channel {wording.channel!r}{closest(wording.channel, CHANNELS)}"
+                yield Flaw(content.id, f"texts.{index}.channel", message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -36,8 +36,10 @@ from decision.incoming import Incoming
 from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.reach import AudienceReach
+from decision.recipients import KnownUsers
 from decision.selecting import Selecting
 from decision.settings import Settings
+from delivery.channels.channel import Channel
 from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
 from delivery.repository import give_back
@@ -50,7 +52,7 @@ from learning.policy import LearnedPolicy
 from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
-from playbooks.counters import open_counters
+from playbooks.counters import Counters, open_counters
 from playbooks.library import Library
 from playbooks.library.changes import FOLDER
 from playbooks.library.loading import Loader
@@ -171,23 +173,14 @@ class Service:
                 counters=counters,
                 done=self._read_memberships,
             )
-            delivery = Delivery(
-                self.database,
-                self.clock,
-                PublishedPlans(),
-                channels,
-                set_tag,
-                self.identity.people,
-                gate=CapGate(counters),
-                holder=name,
-            )
+            delivery = self._open_delivery(accounts, counters, channels, name)
             self._follower: Follower | None = None
             self.library = open_library(self.database, self.clock, files, self.audiences)
             if API in self.process.roles:
                 self.decider = Decider(
                     self.database,
                     self.clock,
-                    FeastFeatureReader(self.features, "decide", self.clock),
+                    FeastFeatureReader(self.features, DECIDE, self.clock),
                     self.audiences.memberships,
                     delivery,
                     counters,
@@ -303,6 +296,30 @@ class Service:
                 self.audiences.memberships.load(connection)
         self.follow()
 
+    def _open_delivery(
+        self, accounts: PrimaryAccounts, counters: Counters, channels: Mapping[str, Channel], holder: str
+    ) -> Delivery:
+        self.recipients = KnownUsers(
+            self.database,
+            self.clock,
+            FeastFeatureReader(self.features, DECIDE, self.clock),
+            self.features,
+            self.incoming.traits,
+            accounts,
+            self.identity.people,
+        )
+        return Delivery(
+            self.database,
+            self.clock,
+            PublishedPlans(),
+            channels,
+            set_tag,
+            self.identity.people,
+            gate=CapGate(counters),
+            holder=holder,
+            recipients=self.recipients,
+        )
+
     def _life(self, opened: ExitStack) -> tuple[str, LeaseKeeper | None]:
         """Return the name of this process, and what keeps its leases if there may be other processes.
 
@@ -370,7 +387,7 @@ def open_library(
     database: Database, clock: Clock, files: LibraryFiles, audiences: Audiences
 ) -> LibraryService:
     """Return the library as people work on it, checked against everything else there is."""
-    check = Fitting(lambda: audiences.catalogs.read().specs, files.policy)
+    check = Fitting(lambda: audiences.catalogs.read().specs, files.policy, files.vocabulary)
     return LibraryService(database, clock, check, AudienceReach(database))
 
 

@@ -5,7 +5,6 @@ NextplayError
     ├── FlowBroken       a flow can't be interpreted: an unknown state, an endless loop, a date out of reach
     ├── UnknownVersion   an enrolment pins a playbook version that is not in the library
     ├── OfferOver        an offer ended before a coupon of it was issued
-    ├── TemplateFailed   a content's template is wrong, or can't be filled for this user
     ├── NotForgotten     a channel can't take away its copy of a message (retry can help)
     └── NotHandedOver    a channel did not take a message; says whether to try again
 """
@@ -34,11 +33,6 @@ class UnknownVersion(DeliveryError):
 class OfferOver(DeliveryError):
     status = 409
     code = "offer-over"
-
-
-class TemplateFailed(DeliveryError):
-    status = 422
-    code = "template-failed"
 
 
 class NotForgotten(DeliveryError):

@@ -23,6 +23,7 @@ from delivery.errors import NotHandedOver
 from delivery.gate import SendGate
 from delivery.models import Enrolment, Message, MessageState, Report, SuppressionFact
 from delivery.plans import Plan, Plans
+from delivery.recipients import Recipients
 from delivery.render import Renderer
 from delivery.repository import Queued, Settled
 from storage import ledger
@@ -67,6 +68,7 @@ class Relay:
         holder: str,
         batch: int = TURN_ROWS,
         lease: timedelta = LEASE,
+        recipients: Recipients | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -78,7 +80,7 @@ class Relay:
         self._claiming = Pace(batch)
         self._recording = Pace(batch)
         self._lease = lease
-        self._renderer = Renderer()
+        self._renderer = Renderer(recipients)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -179,9 +181,13 @@ class Relay:
             reason = f"there is no channel {enrolment.arm.channel!r}, only {sorted(self._channels)}"
             return _Outcome(attempt, now, reason=reason)
         try:
-            text = self._renderer.render(attempt.plan, enrolment.arm, enrolment.user_id)
+            text = self._renderer.render(
+                attempt.plan, enrolment.arm, enrolment.user_id, enrolment.decision_id
+            )
         except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
-            return _Outcome(attempt, now, reason=str(error))
+            again = isinstance(error, NextplayError) and error.retry
+            delay = channel.retry.delay(one.key, one.attempts) if again else None
+            return _Outcome(attempt, now, reason=str(error), retry_after=delay)
         try:
             receipt = channel.send(
                 Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at)

@@ -11,11 +11,12 @@ from sqlalchemy import Connection
 from audiences.rules import RuleError, RuleValueError
 from delivery.errors import FlowBroken, UnknownVersion
 from delivery.flow import CompiledFlow, Condition, compile_flow
+from playbooks.content.documents import Content
 from playbooks.flow import WaitForEvent
 from playbooks.goals import matches, parse_where
 from playbooks.library import VersionBody
 from playbooks.library.repository import version_body
-from playbooks.models import Arm, Content
+from playbooks.models import Arm
 from playbooks.offers import Offer
 
 
@@ -28,6 +29,7 @@ class Plan:
     flow: CompiledFlow
     offers: Mapping[str, Offer]
     contents: Mapping[str, Content]
+    trigger: str | None = None
 
     @classmethod
     def of(cls, body: VersionBody, version: int) -> Plan:
@@ -49,6 +51,7 @@ class Plan:
             flow,
             body.offers_by_id,
             {content.id: content for content in body.contents},
+            body.playbook.trigger,
         )
 
 

@@ -18,6 +18,7 @@ from delivery.gate import OpenGate, SendGate
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
 from delivery.plans import Plans
+from delivery.recipients import Recipients
 from delivery.zones import UserZones
 from playbooks.decision import Decision
 from playbooks.models import Arm
@@ -43,6 +44,7 @@ class Delivery:
         holder: str = "delivery",
         batch: int = TURN_ROWS,
         lease: timedelta = LEASE,
+        recipients: Recipients | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -52,6 +54,7 @@ class Delivery:
             holder: the name under which messages are leased; different for every process that delivers.
             batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
             lease: how long an attempt may take before another relay takes the message over.
+            recipients: tells of users what contents speak of; without it they see no more than ids.
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch)
@@ -59,7 +62,15 @@ class Delivery:
             database, clock, plans, Effects(self.wallet, tags, zones), people, batch=batch
         )
         self._relay = Relay(
-            database, clock, plans, channels, gate or OpenGate(), holder=holder, batch=batch, lease=lease
+            database,
+            clock,
+            plans,
+            channels,
+            gate or OpenGate(),
+            holder=holder,
+            batch=batch,
+            lease=lease,
+            recipients=recipients,
         )
 
     def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:

@@ -13,9 +13,10 @@ from delivery.errors import UnknownVersion
 from delivery.models import Message
 from delivery.plans import Plan
 from delivery.retry import Retry
+from playbooks.content.documents import Content
 from playbooks.decision import Decision
 from playbooks.library import VersionBody
-from playbooks.models import Arm, Content, Playbook
+from playbooks.models import Arm, Playbook
 from playbooks.offers import Offer
 
 # Issue a coupon, say so, and see within two weeks whether the category is bought.

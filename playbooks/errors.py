@@ -9,6 +9,7 @@ NextplayError
     ├── RevisionMissing      a save does not say which revision of the draft it is of
     ├── MoveRefused          a version's state does not allow the move
     ├── SecondPersonNeeded   whoever made a version can't approve it
+    ├── ContentFailed        a content can't be filled for a user; the message says where
     ├── UnknownPlacement     a decision was asked for at a placement that no playbook serves
     ├── UnknownDecision      no decision has this id
     ├── DecisionErased       the user of this decision was erased: there is nothing to show or replay
@@ -87,6 +88,16 @@ class MoveRefused(PlaybooksError):
 class SecondPersonNeeded(PlaybooksError):
     status = 403
     code = "second-person-needed"
+
+
+class ContentFailed(PlaybooksError):
+    """`limit`: it goes beyond what a template may take."""
+
+    code = "content-failed"
+
+    def __init__(self, message: str, *, limit: bool = False) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class UnknownPlacement(PlaybooksError):

@@ -1,4 +1,4 @@
-"""What the library is made of: content, goals, constraints, variants, playbooks."""
+"""What the library is made of: goals, constraints, variants, playbooks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from pydantic import Field, model_validator
 
+from playbooks.content.documents import Language
 from playbooks.document import Document, Name
 from playbooks.flow import Flow
 from playbooks.money import Money
@@ -17,14 +18,6 @@ from playbooks.money import Money
 DO_NOTHING = "do_nothing"
 # Attributes that arms have beside those of their offers; `value`, in minor units, where it carries money.
 ARM_ATTRIBUTES = ("kind", "channel", "content", "value")
-
-
-class Content(Document):
-    """What a message says; Liquid templates over `user_id`, `offer` and `arm`."""
-
-    id: Name
-    subject: str
-    body: str
 
 
 class Goal(Document):
@@ -173,7 +166,7 @@ class Playbook(Document):
     priority: int = Field(default=0, ge=-1000, le=1000)
     weight: float = Field(default=1.0, ge=0.0, le=1000.0)
     exclusive_group: Name | None = None
-    languages: list[Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]] = []
+    languages: list[Language] = []
     goal: Goal
     variants: list[VariantSet] = Field(min_length=1)
     constraints: list[Cap] = []

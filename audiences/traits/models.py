@@ -17,6 +17,8 @@ PRODUCT = "product"
 SOURCES = (CRM, PRODUCT, FORM, IMPORT)
 # Under this name of its context an identify event keeps what did not count when it was recorded.
 OVERRULED = "overruled_traits"
+# Traits that say which language a person reads; the first that says one counts.
+LANGUAGE_TRAITS = ("language", "locale")
 
 
 class Trait(msgspec.Struct, frozen=True):

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from playbooks.content.blocks import with_blocks
+from playbooks.content.documents import Content
 from playbooks.document import Document
 from playbooks.library.grid import expand, used_offers
 from playbooks.library.serving import Library, PublishedPlaybook
 from playbooks.library.values import with_values
-from playbooks.models import Arm, Content, Playbook
+from playbooks.models import Arm, Playbook
 from playbooks.offers import Offer
 
 
 class VersionBody(Document):
-    """What is kept of a version: the playbook with the offers and contents it used."""
+    """What is kept of a version: the playbook with the offers and contents it used, blocks among them."""
 
     playbook: Playbook
     offers: list[Offer]
@@ -53,7 +55,8 @@ class Draft:
 
     def body(self, playbook: Playbook) -> VersionBody:
         """Return what a version of a playbook consists of."""
-        wanted = {content for variants in playbook.variants for content in variants.all_contents}
+        named = {content for variants in playbook.variants for content in variants.all_contents}
+        wanted = with_blocks(named, self.contents)
         return VersionBody(
             playbook=playbook,
             offers=used_offers(playbook, self.offers),

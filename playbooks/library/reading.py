@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from playbooks.content.documents import Content
 from playbooks.library.approval import Approval
 from playbooks.library.documents import Draft
 from playbooks.library.problems import Problem, found_in, refuse
 from playbooks.library.references import References
 from playbooks.library.yaml_text import Refused, parse
-from playbooks.models import Content, Playbook
+from playbooks.models import Playbook
 from playbooks.offers import Offer
 
 D = TypeVar("D", bound=BaseModel)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from audiences.rules import RuleError
+from playbooks.content.documents import Content
 from playbooks.flow import WaitForEvent
 from playbooks.goals import parse_where
 from playbooks.library.grid import expand, wrong_arms
 from playbooks.library.problems import Problem, closest
 from playbooks.library.values import with_values
-from playbooks.models import ARM_ATTRIBUTES, Content, Playbook
+from playbooks.models import ARM_ATTRIBUTES, Playbook
 from playbooks.offers import Offer, mixed_currencies
 
 
@@ -43,6 +44,12 @@ class References:
                 if name not in self._contents:
                     field = "contents" if variants.contents else "content"
                     yield f"{place}.{field}", f"there is no content {name!r}{closest(name, self._contents)}"
+                elif self._contents[name].kind == "block":
+                    field = "contents" if variants.contents else "content"
+                    yield (
+                        f"{place}.{field}",
+                        f"{name!r} is a block: name a message that takes it in",
+                    )
         yield from wrong_arms(playbook, self._offers)
         known = with_values(playbook, self._offers)
         if mixed := mixed_currencies(known[arm.offer] for arm in expand(playbook, self._offers)):

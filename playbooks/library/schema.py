@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from playbooks.content.documents import Content
 from playbooks.library.approval import Approval
-from playbooks.models import Content, Playbook
+from playbooks.models import Playbook
 from playbooks.offers import Offer
 
 FOLDER = Path(__file__).parents[1] / "schemas"

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 
+from playbooks.content.documents import Content
 from playbooks.library.trials import Trial
-from playbooks.models import Arm, Content, Playbook
+from playbooks.models import Arm, Playbook
 from playbooks.offers import Offer
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from playbooks.content.documents import Content
 from playbooks.library import repository
 from playbooks.library.documents import Draft
-from playbooks.models import Content, Playbook
+from playbooks.models import Playbook
 from playbooks.offers import Offer
 
 OFFERS, CONTENTS = "offer", "content"

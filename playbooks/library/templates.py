@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from playbooks.content.documents import Content
 from playbooks.document import Document
 from playbooks.errors import LibraryError, UnknownTemplate
 from playbooks.library.problems import closest, found_in, refuse
 from playbooks.library.yaml_text import parse
 from playbooks.library.yaml_text import written as as_yaml
-from playbooks.models import Content, Playbook
+from playbooks.models import Playbook
 from playbooks.offers import Offer
 
 FOLDER = Path(__file__).parents[1] / "templates"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from liquid import Environment, Mode
-from liquid.exceptions import LiquidError
-
+from playbooks.content.blocks import with_blocks
+from playbooks.content.documents import Content
+from playbooks.content.names import ARM, OFFER, ROOTS, TRIGGER, of_arm, of_offer
+from playbooks.content.templates import Path, read
 from playbooks.lint.conditions import arms_of
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
-from playbooks.models import Arm, Content, Playbook
-from playbooks.offers import Offer
+from playbooks.models import Playbook
 
 UNFILLED = Code(
     "unfilled-variable",
@@ -20,44 +20,33 @@ UNFILLED = Code(
 )
 CODES = (UNFILLED,)
 
-_Path = tuple[str, ...]
-_OF_OFFER = frozenset(("id", "name"))
-_OF_ARM = frozenset(("id", "playbook", "channel"))
-
 
 def find(subject: Subject) -> Iterator[Finding]:
     """Yield contents that can't be filled."""
-    contents = {
-        name: paths for name, one in subject.draft.contents.items() if (paths := variables(one)) is not None
-    }
+    contents = subject.draft.contents
+    paths = {name: _paths(name, contents) for name in contents}
     for playbook in subject.draft.playbooks:
-        yield from _unfilled(subject, playbook, contents)
+        yield from _unfilled(subject, playbook, paths)
 
 
-def variables(content: Content) -> frozenset[_Path] | None:
-    """Return what a content speaks of, `("offer", "name")`; None if it is no template."""
-    found: set[_Path] = set()
-    try:
-        for template in (content.subject, content.body):
-            said = Environment(tolerance=Mode.STRICT).from_string(template).analyze().globals
-            for uses in said.values():
-                found.update(tuple(map(str, use.segments[:2])) for use in uses if _is_plain(use.segments[:2]))
-    except LiquidError:
-        return None
-    return frozenset(found)
-
-
-def _is_plain(segments: Sequence[object]) -> bool:
-    return all(isinstance(one, str | int) for one in segments)
+def _paths(name: str, contents: Mapping[str, Content]) -> frozenset[Path]:
+    """Return what a content and its blocks speak of, `("offer", "name")`."""
+    return frozenset(
+        path
+        for one in with_blocks([name], contents)
+        for _, template in contents[one].templates
+        for path, _ in read(template).paths
+    )
 
 
 def _unfilled(
-    subject: Subject, playbook: Playbook, contents: Mapping[str, frozenset[_Path]]
+    subject: Subject, playbook: Playbook, contents: Mapping[str, frozenset[Path]]
 ) -> Iterator[Finding]:
-    failing: dict[tuple[str, _Path], list[str]] = {}
+    failing: dict[tuple[str, Path], list[str]] = {}
     for arm in arms_of(subject, playbook):
+        known = {OFFER: of_offer(subject.draft.offers[arm.offer]), ARM: of_arm(arm)}
         for path in sorted(contents.get(arm.content, ())):
-            if not _is_filled(path, arm, subject.draft.offers[arm.offer]):
+            if not _is_filled(path, known, playbook):
                 failing.setdefault((arm.content, path), []).append(arm.name)
     for (content, path), names in failing.items():
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -65,16 +54,17 @@ def _unfilled(
             playbook.id,
             "variants",
             f"the content {content!r} speaks of {'.'.join(path)}, which is not there for {shown}",
-            "take it out of the content, or give the offer that attribute",
+            "take it out of the content, or give the playbook a trigger on an event that has it"
+            if path[0] == TRIGGER
+            else "take it out of the content, or give the offer that attribute",
         )
 
 
-def _is_filled(path: _Path, arm: Arm, offer: Offer) -> bool:
-    match path:
-        case ("user_id",) | ("offer",) | ("arm",):
-            return True
-        case ("offer", name):
-            return name in _OF_OFFER or name in offer.attributes
-        case ("arm", name):
-            return name in _OF_ARM or name in arm.attributes
-    return False
+def _is_filled(path: Path, known: Mapping[str, Mapping[str, object]], playbook: Playbook) -> bool:
+    root, *name = path
+    if root == TRIGGER:
+        return playbook.trigger is not None
+    # Of users there may be any value; what there is of them at all is looked at before an import.
+    if root not in ROOTS:
+        return False
+    return root not in known or not name or name[0] in known[root]

@@ -22,12 +22,13 @@ from decision.errors import KeyReused
 from decision.gate import CapGate
 from delivery.models import Enrolment
 from playbooks.constraints import COUNTERS_UNREACHABLE
+from playbooks.content.documents import Content
 from playbooks.counters import RESERVATION, Counters, SqlCounters, ValkeyCounters
 from playbooks.decision import Decision
 from playbooks.flow import Flow
 from playbooks.library import Draft
 from playbooks.matching import Snapshot
-from playbooks.models import Arm, Cap, Content, Goal, Playbook, VariantSet
+from playbooks.models import Arm, Cap, Goal, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
 from storage.clock import SimulatedClock

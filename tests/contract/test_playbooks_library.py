@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from playbooks.content.documents import Content
 from playbooks.errors import (
     DraftChanged,
     LibraryError,
@@ -24,7 +25,7 @@ from playbooks.library.lifecycle import State
 from playbooks.library.loading import Loader
 from playbooks.library.problems import Problem
 from playbooks.library.service import LibraryService
-from playbooks.models import Content, Playbook
+from playbooks.models import Playbook
 from playbooks.offers import Offer
 from storage import ledger
 from storage.clock import SimulatedClock

@@ -29,10 +29,11 @@ from learning.rounds import evaluate, see_again
 from learning.spec import PolicySpec
 from learning.training import Training
 from learning.versions import PolicyVersion, cold_start
+from playbooks.content.documents import Content
 from playbooks.flow import End, Flow
 from playbooks.library import Draft, Library
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
-from playbooks.models import DO_NOTHING, Content, Goal, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Goal, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import Policy, Stakes
 from storage import ledger

@@ -45,7 +45,12 @@ def test_no_folder(tmp_path: Path) -> None:
             "no channel 'pigeon'; there are mailbox",
         ),
         ("playbooks/welcome.yaml", "placement: outbound", "placement: home", "serves outbound, not 'home'"),
-        ("contents.yaml", "{{ offer.name }} waits", "{% if offer.name %} waits", "the body of the content"),
+        (
+            "contents.yaml",
+            "{{ offer.name }} waits",
+            "{% if offer.name %} waits",
+            "line 5, column 5: offer_notice.body",
+        ),
         ("policy.yaml", "category_rate_hl8", "category_weeks_2w", "do not read 'category_weeks_2w'"),
     ],
 )

@@ -1,19 +1,35 @@
-"""Contents filled for one user."""
+"""Contents filled for one user, as a version has them."""
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import pytest
 
-from delivery.errors import TemplateFailed
 from delivery.plans import Plan
-from delivery.render import Renderer, Text, check_content
+from delivery.recipients import Occasion
+from delivery.render import Renderer
 from delivery.testing import arms_of, version_body
-from playbooks.models import Content
+from playbooks.content.documents import Content, Wording
+from playbooks.content.filling import Text
+from playbooks.content.names import Recipient
+from playbooks.errors import ContentFailed
 
 
-def render(template: str, user_id: str = "ann") -> Text:
+class Ann:
+    """Knows one user, and notes what it was asked for."""
+
+    def __init__(self, **known: object) -> None:
+        self.known, self.asked = known, set[str]()
+
+    def of(self, user_id: str, roots: Set[str], occasion: Occasion) -> Recipient:
+        self.asked |= roots
+        return Recipient(user_id, **self.known)  # type: ignore[arg-type]
+
+
+def render(template: str, user_id: str = "ann", who: Ann | None = None) -> Text:
     body = version_body(body=template)
-    return Renderer().render(Plan.of(body, 1), arms_of(body)["milk"], user_id)
+    return Renderer(who).render(Plan.of(body, 1), arms_of(body)["milk"], user_id, "decision")
 
 
 def test_templates_see_user_offer_and_arm() -> None:
@@ -22,19 +38,31 @@ def test_templates_see_user_offer_and_arm() -> None:
     assert text == Text("10 % off milk for you", "ann/milk/10 % off milk/milk/milk/coupons")
 
 
+def test_what_is_known_of_the_user_is_asked_for_where_it_is_named() -> None:
+    who = Ann(user={"orders_12w": 7}, trait={"name": None}, account={"tier": "gold"}, trigger={"sku": "A1"})
+    template = (
+        "{{ user.orders_12w }} {{ trait.name | default: 'friend' }} {{ account.tier }} {{ trigger.sku }}"
+    )
+    assert render(template, who=who).body == "7 friend gold A1"
+    assert who.asked >= {"user", "trait", "account", "trigger"}
+    nobody = Ann()
+    render("{{ offer.name }}", who=nobody)
+    assert not nobody.asked & {"user", "trait", "account", "trigger", "language"}
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("one\n{{ user.name }}", "line 2.*user"),
+        ("one\n{{ user.name }}", "line 2, column 4: user.name is not known.*default"),
         ("{{ offer.price }}", "price"),
         ("{{ user_id | shout }}", "shout"),
-        ("{% for i in (1..100000000) %}x{% endfor %}", "loop"),
+        ("{% for i in (1..100000000) %}x{% endfor %}", "loops more than 1000 times"),
         ("{% if %}", "line 1"),
         ("{{ user_id", "line 1"),
     ],
 )
 def test_what_can_not_be_filled_says_where(template: str, said: str) -> None:
-    with pytest.raises(TemplateFailed, match=f"(?s)'hello'.*{said}"):
+    with pytest.raises(ContentFailed, match=f"(?s)'hello'.*{said}"):
         render(template)
 
 
@@ -42,15 +70,28 @@ def test_a_value_is_never_read_as_a_template() -> None:
     assert render("{{ user_id }}", user_id="{{ offer.price }}").body == "{{ offer.price }}"
 
 
-def test_a_content_can_be_checked_before_it_is_published() -> None:
-    check_content(Content(id="c", subject="{{ user_id }}", body="{% if user_id %}x{% endif %}"))
-    with pytest.raises(TemplateFailed, match="subject of the content 'c': line 1"):
-        check_content(Content(id="c", subject="{{ user_id", body=""))
-
-
 def test_a_version_without_the_offer_or_content_is_named() -> None:
     body = version_body()
     arm = arms_of(body)["milk"]
     bare = body.model_copy(update={"contents": []})
-    with pytest.raises(TemplateFailed, match=r"version 1 .* no content 'hello'"):
-        Renderer().render(Plan.of(bare, 1), arm, "ann")
+    with pytest.raises(ContentFailed, match=r"version 1 .* content 'hello'"):
+        Renderer().render(Plan.of(bare, 1), arm, "ann", "decision")
+
+
+def test_users_are_written_to_in_their_language_with_blocks_of_it() -> None:
+    foot = Content(
+        id="foot", kind="block", body="Bye", language="en", texts=[Wording(language="de", body="Tschüss")]
+    )
+    hello = Content(
+        id="hello",
+        subject="Hi",
+        body="Hello. {% render 'foot' %}",
+        language="en",
+        texts=[Wording(language="de", subject="Hallo", body="Guten Tag. {% render 'foot' %}")],
+    )
+    body = version_body().model_copy(update={"contents": [hello, foot]})
+    plan, arm = Plan.of(body, 1), arms_of(body)["milk"]
+    assert Renderer(Ann(language="de-AT")).render(plan, arm, "ann", "d") == Text(
+        "Hallo", "Guten Tag. Tschüss", "de"
+    )
+    assert Renderer(Ann(language="fr")).render(plan, arm, "ann", "d") == Text("Hi", "Hello. Bye", "en")

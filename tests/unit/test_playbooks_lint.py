@@ -13,10 +13,11 @@ import pytest
 from audiences.definitions import AudienceSpec, define
 from audiences.rules import Rule, Schema, Type
 from feature_repo.specs import load_specs
+from playbooks.content.documents import Content
 from playbooks.goals import know_events
 from playbooks.library import Draft
 from playbooks.lint import CODES, Events, Finding, Severity, Subject, lint
-from playbooks.models import Content, Playbook
+from playbooks.models import Playbook
 from playbooks.offers import Offer
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
