@@ -36,8 +36,8 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
     asked = users(USERS)
     say(f"makes a shop of {USERS} users")
     with opened_shop(folder / "data", USERS) as service, bare_connection(folder) as connection:
-        decider = service.decider
-        records = [decider.recorded(decider.decide(user_id, PLACEMENT).decision_id) for user_id in asked]
+        decider, log = service.decider, service.decisions
+        records = [log.recorded(decider.decide(user_id, PLACEMENT).decision_id) for user_id in asked]
         if any(record.fallback for record in records):
             raise BenchmarkError("decisions were made without features; the measurement is void")
         repeat = iter(range(1_000))
@@ -53,7 +53,7 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
 
 
 def _decide(decider: Decider, asked: Sequence[str]) -> float:
-    from decision.decider import DecideRequest  # noqa: PLC0415 - imports Feast, seconds
+    from decision.answers import DecideRequest  # noqa: PLC0415 - imports Feast, seconds
 
     waiting: deque[Future[Any]] = deque()
     started = time.perf_counter()

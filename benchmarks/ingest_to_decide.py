@@ -73,7 +73,7 @@ def _send(http: httpx2.Client, user: str) -> None:
 
 
 def _known(http: httpx2.Client, user: str) -> bool:
-    from decision.decider import FEATURES_MISSING  # noqa: PLC0415 - imports Feast, seconds
+    from decision.answers import FEATURES_MISSING  # noqa: PLC0415 - imports Feast, seconds
 
     answer = http.post("/v1/decide", json={"user_id": user, "placement": PLACEMENT}).json()
     return bool(answer["fallback"] != FEATURES_MISSING)

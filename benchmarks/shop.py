@@ -121,7 +121,7 @@ def pile_up(service: Service, backlog: Backlog, decided_for: Sequence[str]) -> N
     and decisions whose attribution windows close one after the other from now on.
     """
     decisions = [
-        service.decider.recorded(service.decider.decide(user_id, PLACEMENT).decision_id)
+        service.decisions.recorded(service.decider.decide(user_id, PLACEMENT).decision_id)
         for user_id in decided_for
     ]
     enrolments = _waiting(service, backlog.enrolments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -13,19 +12,21 @@ from pydantic import AwareDatetime, BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from decision.decider import Decider, DecideRequest
+from decision.answers import DecideRequest
+from decision.decider import Decider
+from decision.decision_log import DecisionLog
 from decision.errors import BadRequest
 from decision.jobs import JobRunner
 from decision.observe import metrics
 from decision.report import ledger_summary
-from learning.policy import LearnedPolicy
-from playbooks.matching import replay
 from playbooks.models import DO_NOTHING
 from storage.clock import Clock, ClockError, SimulatedClock
 from storage.engine import Database
 
 MAX_DECIDE_BYTES = 64 * 1024
 MAX_KEY_LENGTH = 255
+
+_JSON = "application/json"
 
 _encode = msgspec.json.Encoder().encode
 _decode_request = msgspec.json.Decoder(DecideRequest).decode
@@ -58,37 +59,29 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
             )
         answer = await asyncio.wrap_future(decider.submit(asked, key))
         metrics.decided(asked.placement, answer.fallback or ("offer" if answer.offer else DO_NOTHING))
-        return Response(_encode(answer), media_type="application/json")
+        return Response(_encode(answer), media_type=_JSON)
 
     app.add_route("/v1/decide", decide, methods=["POST"], include_in_schema=False)
 
 
-def router(
-    database: Database,
-    clock: Clock,
-    decider: Decider,
-    jobs: JobRunner,
-    policy_of: Callable[[str], LearnedPolicy],
-) -> APIRouter:
+def router(database: Database, clock: Clock, log: DecisionLog, jobs: JobRunner) -> APIRouter:
     """Return the other routes of the front door."""
     routes = APIRouter(tags=["decision"])
 
     @routes.get("/v1/decisions/{decision_id}")
     def show_decision(decision_id: str) -> Response:
         """The whole record of a decision."""
-        return Response(_encode(decider.recorded(decision_id)), media_type="application/json")
+        return Response(_encode(log.recorded(decision_id)), media_type=_JSON)
 
     @routes.post("/v1/decisions/{decision_id}/replay")
-    def replay_decision(decision_id: str) -> dict[str, Any]:
+    def replay_decision(decision_id: str) -> Response:
         """Recompute a decision from its record and say whether the answer is identical."""
-        recorded = decider.recorded(decision_id)
-        again = replay(recorded, policy_of(recorded.policy))
-        return {
-            "identical": again == recorded,
-            "arm": again.arm,
-            "propensity": again.propensity,
-            "draw": again.draw,
-        }
+        return Response(_encode(log.replay(decision_id)), media_type=_JSON)
+
+    @routes.post("/v1/decisions/{decision_id}/rescore")
+    def rescore_decision(decision_id: str) -> Response:
+        """Run the model of a decision's policy version again and say whether the scores agree to 1e-6."""
+        return Response(_encode(log.rescore(decision_id)), media_type=_JSON)
 
     @routes.get("/v1/summary")
     def summary() -> dict[str, Any]:

@@ -80,9 +80,7 @@ def create_app(service: Service) -> FastAPI:
             service.follow,
         )
     )
-    app.include_router(
-        decision_api.router(service.database, service.clock, service.decider, service.jobs, service.policy_of)
-    )
+    app.include_router(decision_api.router(service.database, service.clock, service.decisions, service.jobs))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)
     app.include_router(keys_api.router(keys))
     guard.install(app, keys)

@@ -6,7 +6,7 @@ then is it answered.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,74 +23,36 @@ from audiences.identity.errors import UnknownIdentity
 from audiences.identity.looking import Lookup
 from audiences.identity.people import EveryoneAlone, People
 from audiences.repository import is_known
+from decision.answers import (
+    FEATURES_MISSING,
+    FEATURES_UNREACHABLE,
+    POLICY_BROKEN,
+    SHARED_IDENTITY,
+    UNKNOWN_USER,
+    DecideAnswer,
+    DecideRequest,
+    answer_of,
+)
 from decision.errors import KeyReused
 from decision.observe import traces
 from playbooks import repository
 from playbooks.constraints import UNREADABLE, Uses
 from playbooks.counters import Counters, Reservation, longest_window, wanted_by
 from playbooks.decision import Decision
-from playbooks.errors import CountersUnreachable, DecisionErased, UnknownDecision
+from playbooks.errors import CountersUnreachable, UnknownPlacement
 from playbooks.library import Library
 from playbooks.matching import Request, Snapshot, decide, fall_back
-from playbooks.models import DO_NOTHING, Arm
-from playbooks.offers import Terms, terms_of
+from playbooks.models import Arm
 from playbooks.repository import Answer
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
-from storage.erasure import is_pseudonym
 from storage.errors import NextplayError
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 from storage.writer import Lane
 
 _log = structlog.get_logger(__name__)
-
-# Reasons why no policy was asked and the placement's fallback ("do nothing") was answered.
-UNKNOWN_USER = "unknown_user"
-SHARED_IDENTITY = "shared_identity"
-FEATURES_MISSING = "features_missing"
-FEATURES_UNREACHABLE = "features_unreachable"
-
-
-class AskedIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An identity by which a backend knows a user: an e-mail address, a phone number, an anonymous id."""
-
-    kind: str
-    value: str
-
-
-class DecideRequest(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
-):
-    """What a backend asks; the user is named by `user_id` (of any of their profiles) or by `identity`."""
-
-    placement: str
-    user_id: str = ""
-    identity: AskedIdentity | None = None
-
-
-class OfferShown(msgspec.Struct, frozen=True):
-    """The offer of an answer, as the backend shows it, with what it is worth under which conditions."""
-
-    id: str
-    name: str
-    attributes: Mapping[str, str]
-    terms: Terms = Terms()
-
-
-class DecideAnswer(msgspec.Struct, frozen=True):
-    """What a backend gets. `playbook`, `variant`, `offer` and `content` are null for "do nothing"."""
-
-    decision_id: str
-    playbook: str | None
-    variant: str
-    offer: OfferShown | None
-    content: str | None
-    propensity: float
-    policy: str
-    suppressed: Mapping[str, list[str]]
-    fallback: str | None
 
 
 class Enroller(Protocol):
@@ -127,8 +89,15 @@ class Decider:
         snapshot: Snapshot,
         people: People | None = None,
         lookup: Lookup | None = None,
+        mark_used: Callable[[Connection, str], None] | None = None,
     ) -> None:
-        """`people` says who is one person; without it every user id is one."""
+        """Serve a snapshot.
+
+        Args:
+            people: says who is one person; without it every user id is one.
+            mark_used: told of the first decision by each policy version, so that it is kept.
+        """
+        self._mark_used, self._marked = mark_used, frozenset[str]()
         self._people = people or EveryoneAlone()
         self._lookup = lookup or Lookup(database, self._people)
         self._database = database
@@ -180,9 +149,10 @@ class Decider:
                 Kind.DECISION, final.decision_id, final.placement, user_id, final.decided_at, final
             )
             ledger.append(connection, [fact], final.decided_at)
+            self._keep_version(connection, final)
             if arm is not None:
                 self._enroller.start(connection, final, arm)
-            answer = _answer(final, library, arm)
+            answer = answer_of(final, library, arm)
             if key is not None:
                 body = msgspec.json.encode(answer).decode()
                 remembered = Answer(fingerprint, final.decision_id, body)
@@ -197,6 +167,8 @@ class Decider:
             raise
         if reservation is not None:
             future.add_done_callback(partial(_drop_unless_recorded, decision.decision_id, reservation))
+        if decision.policy not in self._marked:
+            future.add_done_callback(partial(self._marked_if_recorded, decision))
         traces.span_until_done("commit", future)
         return future
 
@@ -204,26 +176,16 @@ class Decider:
         """Decide and wait until the decision is durable (see `submit`)."""
         return self.submit(DecideRequest(user_id=user_id, placement=placement), key).result()
 
-    def recorded(self, decision_id: str) -> Decision:
-        """Return the record of a decision.
+    def _keep_version(self, connection: Connection, decision: Decision) -> None:
+        """Mark the policy version as used by its first decision here, so that its weights are kept."""
+        if self._mark_used is None or decision.fallback is not None or decision.policy in self._marked:
+            return
+        self._mark_used(connection, decision.policy)
 
-        Raises:
-            UnknownDecision: there is none with this id.
-            DecisionErased: its user was erased.
-        """
-        with self._database.read() as connection:
-            fact = ledger.get(connection, Kind.DECISION, decision_id)
-        if fact is None:
-            raise UnknownDecision(
-                f"there is no decision {decision_id!r}; check the id, or that it is this database"
-            )
-        if fact.user_id is not None and is_pseudonym(fact.user_id):
-            raise DecisionErased(
-                f"the user of decision {decision_id!r} was erased: what it was made from is gone, so it can "
-                "be neither shown nor replayed; evaluations go on counting it"
-            )
-        decision: Decision = fact.decode(Decision)
-        return decision
+    def _marked_if_recorded(self, decision: Decision, done: Future[DecideAnswer]) -> None:
+        recorded = done.exception() is None and done.result().decision_id == decision.decision_id
+        if recorded and decision.fallback is None:
+            self._marked |= {decision.policy}
 
     def _whose(self, request: DecideRequest) -> tuple[str, str | None]:
         """Return the canonical id of the user asked about, or why nobody is found by the identity."""
@@ -263,15 +225,21 @@ class Decider:
             except CountersUnreachable as error:
                 _log.warning("counters unreachable", error=str(error))
                 uses = UNREADABLE
-        with traces.span("matching"):
-            return decide(
-                serving.snapshot,
-                asked,
-                features=features.values,
-                audiences=self._memberships.of(user),
-                uses=uses,
-                now=now,
-            )
+        try:
+            with traces.span("matching"):
+                return decide(
+                    serving.snapshot,
+                    asked,
+                    features=features.values,
+                    audiences=self._memberships.of(user),
+                    uses=uses,
+                    now=now,
+                )
+        except UnknownPlacement:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a policy does, there is an answer
+            _log.error("policy failed", policy=serving.snapshot.policy.version, error=str(error))
+            return fall_back(serving.snapshot, asked, now, POLICY_BROKEN)
 
     def _reserve(self, library: Library, decision: Decision) -> Reservation | None:
         if not decision.acts or decision.playbook is None:
@@ -301,19 +269,3 @@ def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:
             f"the idempotency key {key!r} was used for another request; take a new key for a new request"
         )
     return msgspec.json.decode(earlier.body, type=DecideAnswer)
-
-
-def _answer(decision: Decision, library: Library, arm: Arm | None) -> DecideAnswer:
-    version = decision.playbook_version or 0
-    offer = library.get(arm.playbook, version).offers[arm.offer] if arm else None
-    return DecideAnswer(
-        decision_id=decision.decision_id,
-        playbook=arm.playbook if arm else None,
-        variant=arm.id if arm else DO_NOTHING,
-        offer=OfferShown(offer.id, offer.name, offer.attributes, terms_of(offer)) if offer else None,
-        content=arm.content if arm else None,
-        propensity=decision.propensity,
-        policy=decision.policy,
-        suppressed={rule: list(playbooks) for rule, playbooks in decision.suppressed.items()},
-        fallback=decision.fallback,
-    )

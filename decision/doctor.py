@@ -70,6 +70,7 @@ def checks() -> Mapping[str, Check]:
         "readers": stores.readers,
         "deliveries": stores.deliveries,
         "audiences": stores.audiences,
+        "policies": stores.policies,
         "feeds": stores.feeds,
         "snapshots": stores.snapshots,
         "online store": stores.online_store,

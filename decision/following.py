@@ -9,14 +9,14 @@ import threading
 import time
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from audiences.identity.service import IdentityService
 from audiences.selection.memberships import Memberships
 from decision.decider import Decider
 from decision.health import unavailable
-from learning import repository as learning_repository
-from learning.tables import policies
+from learning import version_repository
+from learning.errors import BrokenWeights
 from playbooks.library import Library
 from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
@@ -57,6 +57,8 @@ class Follower:
         self._identity = identity
         self._loader = loader
         self._policy = policy
+        # Damaged versions, each of which is told of once.
+        self._refused: set[str] = set()
         self._lock = threading.Lock()
         with database.read() as connection:
             memberships.load(connection)
@@ -106,17 +108,21 @@ class Follower:
             self._serve(library, self._decider.snapshot.policy)
 
     def _follow_policy(self, connection: Connection) -> None:
+        """Serve the newest version that is whole and was not refused; those that are not are passed over."""
         serving = self._decider.snapshot.policy
-        newest = (
-            select(policies.c.version)
-            .where(policies.c.policy == self._policy)
-            .order_by(policies.c.number.desc())
-            .limit(1)
-        )
-        name = connection.execute(newest).scalar()
-        if name is not None and name != serving.version:
-            policy = learning_repository.version(connection, name).serve()
+        for name in version_repository.newest_names(connection, self._policy):
+            if name == serving.version:
+                return
+            if name in self._refused:
+                continue
+            try:
+                policy = version_repository.version(connection, name).serve()
+            except BrokenWeights as error:
+                self._refused.add(name)
+                _log.error("policy version refused, the one before goes on", version=name, error=str(error))
+                continue
             self._serve(self._decider.snapshot.library, policy)
+            return
 
     def _serve(self, library: Library, policy: Policy) -> None:
         self._decider.serve(Snapshot(library, policy, self._decider.snapshot.seed))

@@ -26,6 +26,7 @@ from audiences.service import set_tag
 from audiences.stages.service import Stages
 from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
+from decision.decision_log import DecisionLog
 from decision.erasure import Erasure
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.fitting import Fitting
@@ -45,10 +46,9 @@ from delivery.plans import PublishedPlans
 from delivery.repository import give_back
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
-from learning import repository as learning_repository
+from learning import version_repository
 from learning.errors import VersionTaken
 from learning.pilots import RewardedDecisions
-from learning.policy import LearnedPolicy
 from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
@@ -63,6 +63,7 @@ from storage import projection
 from storage.clock import Clock, SimulatedClock, SystemClock
 from storage.engine import Database
 from storage.leases import Fence, Leases
+from storage.ledger import Kind
 from storage.retention import Retention, purge, retention_of
 from storage.turns import Borrower
 
@@ -187,6 +188,7 @@ class Service:
                     self._snapshot(files),
                     self.identity.people,
                     self.identity.lookup,
+                    version_repository.mark_used,
                 )
                 self._follower = Follower(
                     self.database,
@@ -274,14 +276,11 @@ class Service:
         all_ended = not ended.jobs and written and _within(until, self._opened.close)
         return Closed(written and ended.written, all_ended, ended.jobs)
 
-    def policy_of(self, version: str) -> LearnedPolicy:
-        """Return a policy version that was ever in charge.
-
-        Raises:
-            learning.errors.UnknownVersion: it is not kept.
-        """
-        with self.database.read() as connection:
-            return learning_repository.version(connection, version).serve()
+    @property
+    def decisions(self) -> DecisionLog:
+        """The log of decisions, one at a time."""
+        kept = retention_of(self.settings.retention).get(Kind.DECISION)
+        return DecisionLog(self.database, self.clock, kept)
 
     def follow(self) -> None:
         """Serve at once what was just published here."""
@@ -392,8 +391,12 @@ def open_library(
 
 
 def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:
-    """Count new facts, take away those past their retention, and return how many went."""
+    """Count new facts, take away those past their retention, and return how many went.
+
+    Policy versions that no decision needs go too.
+    """
     projection.catch_up(database)
+    database.write(lambda connection: version_repository.let_go(connection, now), rows=2)
     return sum(one.purged for one in purge(database, retention, now))
 
 

@@ -11,6 +11,8 @@ NextplayError
     ├── BrokenWeights        weights that are not finite; the version in charge stays
     ├── VersionTaken         somebody else published the next version first (retry can help)
     ├── UnknownVersion       no policy version has this name
+    ├── VersionGone          the version's weights are kept no more
+    ├── NothingToRescore     a decision was made without a value model, so there is nothing to run again
     ├── UnknownPlan          a decision names a playbook version or arm that was never published
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
@@ -67,6 +69,16 @@ class VersionTaken(LearningError):
 class UnknownVersion(LearningError):
     status = 404
     code = "unknown-policy-version"
+
+
+class VersionGone(LearningError):
+    status = 410
+    code = "policy-version-gone"
+
+
+class NothingToRescore(LearningError):
+    status = 409
+    code = "nothing-to-rescore"
 
 
 class UnknownPlan(LearningError):

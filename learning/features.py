@@ -138,6 +138,18 @@ class FeatureSet:
         """Names of the user's features that are read; a decision must record these."""
         return self._inputs
 
+    def filled(self, values: Mapping[str, float | None]) -> dict[str, Any]:
+        """Return features of a user whose every element of an array is its value here, as is every scalar."""
+        widths = {
+            name: len(self._vocabularies[attribute])
+            for attribute, arrays in self._arrays.items()
+            for _, name in arrays
+        }
+        return {
+            name: value if value is None or name not in widths else [value] * widths[name]
+            for name, value in values.items()
+        }
+
     def matrix(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
         """Return the columns for each arm, shape (len(arms), len(names)), finite.
 

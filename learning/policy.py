@@ -49,6 +49,10 @@ class LearnedPolicy:
         """Return the columns for each arm, shape (len(arms), len(columns))."""
         return self._features.matrix(features, arms)
 
+    def filled(self, values: Mapping[str, float | None]) -> dict[str, Any]:
+        """Return made-up features: arrays of one number throughout (see `FeatureSet.filled`)."""
+        return self._features.filled(values)
+
     def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
         if not arms:
             return np.zeros(0)

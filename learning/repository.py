@@ -1,4 +1,4 @@
-"""SQL of learning: reward windows, outcomes, decisions by id, policy versions."""
+"""SQL of learning: reward windows, outcomes, decisions by id."""
 
 from __future__ import annotations
 
@@ -20,18 +20,14 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from audiences.events import EventBody
-from learning.errors import UnknownVersion, VersionTaken
 from learning.rewards import Outcome, Reward
-from learning.tables import policies, reward_windows
-from learning.versions import PolicyVersion
+from learning.tables import reward_windows
 from playbooks.decision import Decision
 from playbooks.models import DO_NOTHING
 from playbooks.tables import playbook_states
 from storage import ledger
-from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 from storage.schema import facts
 from storage.statements import Statement
@@ -65,18 +61,6 @@ class Window(msgspec.Struct, frozen=True):
     @property
     def does_nothing(self) -> bool:
         return self.arm == DO_NOTHING
-
-
-class PolicyChange(msgspec.Struct, frozen=True):
-    """Body of the change fact that a published policy version leaves."""
-
-    policy: str
-    version: str
-    previous: str | None
-    spec_hash: str
-    trained: int
-    through: int
-    metrics: dict[str, float]
 
 
 def windows_position(connection: Connection) -> int:
@@ -257,58 +241,6 @@ def playbook_version_at(connection: Connection, playbook: str, moment: datetime)
         .limit(1)
     )
     return connection.execute(query).scalar()
-
-
-def latest_version(connection: Connection, policy: str) -> PolicyVersion | None:
-    """Return the version of a policy that was published last, None when there is none."""
-    query = select(policies.c.body).where(policies.c.policy == policy)
-    return _version(connection, query.order_by(policies.c.number.desc()).limit(1))
-
-
-def version(connection: Connection, name: str) -> PolicyVersion:
-    """Return a version by its name.
-
-    Raises:
-        UnknownVersion: there is none of that name.
-    """
-    found = _version(connection, select(policies.c.body).where(policies.c.version == name))
-    if found is None:
-        raise UnknownVersion(f"there is no policy version {name!r}")
-    return found
-
-
-def insert_version(connection: Connection, new: PolicyVersion, now: datetime) -> None:
-    """Keep a version and the change fact that tells of it.
-
-    Raises:
-        BrokenWeights: it could not be served; the version before it stays in charge.
-        VersionTaken: the number is in use already; nothing may be kept of the transaction.
-    """
-    new.serve()
-    row = {
-        "version": new.version,
-        "policy": new.policy,
-        "number": new.number,
-        "parent": new.parent,
-        "created_at": new.created_at,
-        "spec_hash": new.spec_hash,
-        "trained": new.trained,
-        "through": new.through,
-        "body": new.to_bytes(),
-    }
-    try:
-        connection.execute(insert(policies), row)
-    except IntegrityError as error:
-        raise VersionTaken(f"{new.version} was published meanwhile; go on from it") from error
-    change = PolicyChange(
-        new.policy, new.version, new.parent, new.spec_hash, new.trained, new.through, dict(new.metrics)
-    )
-    ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), "policy_published", None, now, change)], now)
-
-
-def _version(connection: Connection, query: Any) -> PolicyVersion | None:
-    body = connection.execute(query).scalar()
-    return None if body is None else PolicyVersion.from_bytes(bytes(body))
 
 
 def _window(row: Row[Any]) -> Window:

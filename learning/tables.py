@@ -26,7 +26,8 @@ reward_windows = Table(
     Index("ix_reward_windows_user_id_decided_at", "user_id", "decided_at"),
 )
 
-# Every published version of every policy; rows are never changed.
+# Every published version of every policy. `body` is its record without the weights, which are a difference to
+# those of `base`, or whole where that is null; what is kept no longer becomes null (`learning.keeping`).
 policies = Table(
     "policies",
     metadata,
@@ -39,5 +40,9 @@ policies = Table(
     Column("trained", Integer, nullable=False),
     Column("through", Sequence64, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("base", String(96)),
+    Column("weights", LargeBinary),
+    Column("state", LargeBinary),
+    Column("used", Boolean, nullable=False),
     UniqueConstraint("policy", "number", name="uq_policies_policy_number"),
 )

@@ -10,7 +10,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from learning import repository
+from learning import repository, version_repository
 from learning.features import FeatureSet
 from learning.learner import Learner
 from learning.models import model_from_bytes
@@ -87,11 +87,12 @@ class Training:
         mean nothing, and learns from all rewards there are.
         """
         with self._database.read() as connection:
-            latest = repository.latest_version(connection, self._spec.id)
+            latest = version_repository.latest_version(connection, self._spec.id)
+            number = version_repository.next_number(connection, self._spec.id)
         if latest is not None and self._continues(latest):
             return latest
-        first = cold_start(self._spec, self._vocabularies, now, after=latest)
-        self._database.write(lambda c: repository.insert_version(c, first, now), rows=2)
+        first = cold_start(self._spec, self._vocabularies, now, after=latest).numbered(number)
+        self._database.write(lambda c: version_repository.insert_version(c, first, now), rows=2)
         return first
 
     def learn(self, now: datetime) -> PolicyVersion:
@@ -112,6 +113,9 @@ class Training:
         version = self.in_charge(now)
         if self.learner is None:
             return version
+        # Known before anything is learnt, so that whoever publishes meanwhile is noticed.
+        with self._database.read() as connection:
+            number = version_repository.next_number(connection, self._spec.id)
         before = model_from_bytes(version.model)
         position, state, learnt, tally = version.through, version.state, None, _Tally()
         while matured := self._matured(position):
@@ -128,9 +132,9 @@ class Training:
             return version
         following = child(
             version, learnt, rows=tally.rows, through=position, metrics=tally.metrics(), now=now
-        )
+        ).numbered(number)
         reached("learn.folded")
-        self._database.write(lambda c: repository.insert_version(c, following, now), rows=2)
+        self._database.write(lambda c: version_repository.insert_version(c, following, now), rows=2)
         reached("learn.published")
         return following
 

@@ -12,6 +12,7 @@ from learning.features import FeatureSet
 from learning.learner import Learnt, Task
 from learning.models import model_from_bytes
 from learning.policy import LearnedPolicy
+from learning.probe import probe
 from learning.spec import PolicySpec
 
 
@@ -42,17 +43,29 @@ class PolicyVersion(msgspec.Struct, frozen=True):
         return PolicySpec.model_validate_json(self.spec)
 
     def serve(self) -> LearnedPolicy:
-        """Return the policy that scores and explores as this version.
+        """Return the policy that scores and explores as this version, once it was tried.
 
         Raises:
-            BrokenWeights: the record is damaged.
+            BrokenWeights: the record is damaged, or what it makes is no distribution.
         """
         spec = self.specification()
         features = FeatureSet(spec.features, self.vocabularies)
         model = model_from_bytes(self.model)
         if model.names != features.names:
             raise BrokenWeights(f"{self.version}: the weights belong to other columns than its features make")
-        return LearnedPolicy(self.version, spec, features, model, self.trained)
+        policy = LearnedPolicy(self.version, spec, features, model, self.trained)
+        probe(policy, self.vocabularies)
+        return policy
+
+    def unweighted(self) -> PolicyVersion:
+        """Return it with the model it had before it learnt; a replay needs no more."""
+        spec = self.specification()
+        model = spec.untrained(FeatureSet(spec.features, self.vocabularies).names)
+        return msgspec.structs.replace(self, model=model.to_bytes(), state=None)
+
+    def numbered(self, number: int) -> PolicyVersion:
+        """Return it as the policy's version of this number."""
+        return msgspec.structs.replace(self, number=number, version=version_name(self.policy, number))
 
     def task(self) -> Task:
         """Return what a learner that continues this version has to know."""

@@ -13,6 +13,7 @@ NextplayError
     ├── UnknownPlacement     a decision was asked for at a placement that no playbook serves
     ├── UnknownDecision      no decision has this id
     ├── DecisionErased       the user of this decision was erased: there is nothing to show or replay
+    ├── DecisionPurged       the decision is older than decisions are kept
     ├── PolicyBroken         a policy returned something that is not a probability vector
     └── CountersUnreachable  the server that keeps the counters does not answer (retry can help)
 """
@@ -113,6 +114,11 @@ class UnknownDecision(PlaybooksError):
 class DecisionErased(PlaybooksError):
     status = 410
     code = "decision-erased"
+
+
+class DecisionPurged(PlaybooksError):
+    status = 410
+    code = "decision-purged"
 
 
 class PolicyBroken(PlaybooksError):

@@ -98,13 +98,13 @@ def decide(
     contest = snapshot.contest(playbooks)
     read = {name: _recorded(features.get(name)) for name in sorted(snapshot.policy.inputs)}
     scores = snapshot.policy.score(read, contest.arms)
-    _check_scores(snapshot.policy, scores, len(contest.arms))
+    check_scores(snapshot.policy, scores, len(contest.arms))
     deviations = snapshot.policy.deviations(read, contest.arms)
     if deviations is not None:
-        _check_scores(snapshot.policy, deviations, len(contest.arms))
+        check_scores(snapshot.policy, deviations, len(contest.arms))
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
     probabilities = snapshot.policy.explore(_stakes(contest.ids, scores, deviations, contest.weights, asked))
-    _check_vector(snapshot.policy, probabilities, len(contest.ids))
+    check_vector(snapshot.policy, probabilities, len(contest.ids))
     draw = draw_of(*asked)
     chosen = pick(probabilities, draw)
     owner = contest.owners[chosen] if chosen < len(contest.owners) else None
@@ -171,8 +171,14 @@ def replay(decision: Decision, policy: Policy) -> Decision:
     """Recompute vector, draw and choice of a decision from what it recorded, and return the outcome.
 
     `policy` is the version named in the record; of it only the exploration is used, the scores are the
-    recorded ones. The result equals `decision` unless something in the record was changed.
+    recorded ones; of a fallback, for which none was asked, nothing is. The result equals `decision` unless
+    something in the record was changed.
     """
+    if decision.fallback is not None:
+        draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
+        return msgspec.structs.replace(
+            decision, arms=[DO_NOTHING], scores=[], probabilities=[1.0], draw=draw, chosen=0, propensity=1.0
+        )
     deviations = np.array(decision.deviations) if decision.deviations else None
     probabilities = policy.explore(stakes_of(decision, np.array(decision.scores), deviations))
     draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
@@ -252,12 +258,22 @@ def _stakes(
     return Stakes(arms, np.append(scores * weights, 0.0), spread, request)
 
 
-def _check_scores(policy: Policy, scores: FloatArray, arms: int) -> None:
+def check_scores(policy: Policy, scores: FloatArray, arms: int) -> None:
+    """Make sure that a policy gave one finite number for each arm.
+
+    Raises:
+        PolicyBroken: it did not.
+    """
     if scores.shape != (arms,) or not np.isfinite(scores).all():
         raise PolicyBroken(f"policy {policy.version} gave scores that are not {arms} finite numbers")
 
 
-def _check_vector(policy: Policy, probabilities: FloatArray, arms: int) -> None:
+def check_vector(policy: Policy, probabilities: FloatArray, arms: int) -> None:
+    """Make sure that a policy gave a distribution over the arms.
+
+    Raises:
+        PolicyBroken: it did not.
+    """
     total = math.fsum(probabilities)
     if probabilities.shape != (arms,) or not (probabilities >= 0).all() or abs(total - 1) > _SUM_TOLERANCE:
         raise PolicyBroken(

@@ -6,7 +6,7 @@ import os
 import uuid
 from datetime import datetime
 
-from storage.times import to_micros
+from storage.times import from_micros, to_micros
 
 _VERSION = 7 << 76
 _VARIANT = 0b10 << 62
@@ -22,3 +22,16 @@ def new_id(now: datetime) -> str:
     random = int.from_bytes(os.urandom(10))
     millis = to_micros(now) // 1000
     return str(uuid.UUID(int=millis << 80 | _VERSION | _VARIANT | random & (_RANDOM_A | _RANDOM_B)))
+
+
+def time_of(id_: str) -> datetime | None:
+    """Return when a UUIDv7 was made, to the millisecond; None for anything else.
+
+    >>> time_of("019cad54-5a00-7000-8000-000000000000").isoformat()
+    '2026-03-02T04:03:05.600000+00:00'
+    """
+    try:
+        parsed = uuid.UUID(id_)
+    except ValueError:
+        return None
+    return from_micros((parsed.int >> 80) * 1000) if parsed.version == 7 else None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decision.demo.data import DECISION_WEEKS, LAST_QUARTER, CompleteJourney, start_of_week
-from learning import repository
+from learning import version_repository
 from learning.evaluation import Estimate
 from learning.exploration_kinds import Decay, EpsilonGreedy
 from learning.plans import Plans
@@ -103,7 +103,7 @@ def _candidate(database: Database) -> PolicyVersion:
     week = start_of_week(CANDIDATE_WEEK)
     name = next(one.policy for one in decisions(database) if one.decided_at >= week)
     with database.read() as connection:
-        version = repository.version(connection, name)
+        version = version_repository.version(connection, name)
     spec = version.specification()
     decay = Decay(start=CANDIDATE_EPSILON, floor=CANDIDATE_EPSILON, half_life=1)
     exploring = spec.model_copy(update={"exploration": EpsilonGreedy(kind="epsilon_greedy", epsilon=decay)})

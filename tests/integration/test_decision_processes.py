@@ -32,7 +32,7 @@ from audiences.tables import users
 from decision.auth.models import mint
 from decision.demo.run import LIBRARY
 from delivery.tables import outbox
-from learning import repository as learning_repository
+from learning import version_repository
 from playbooks.library import read_library
 from storage.engine import Database
 from storage.leases_table import leases
@@ -322,12 +322,12 @@ def test_all_serve_what_one_publishes(cluster: Cluster) -> None:
     with cluster.database() as database:
         with database.read() as connection:
             policy = read_policy(cluster.second)
-            newest = learning_repository.version(connection, policy)
+            newest = version_repository.version(connection, policy)
         number = newest.number + 1
         following = msgspec.structs.replace(
             newest, version=f"{newest.policy}@{number}", number=number, parent=newest.version
         )
-        database.write(lambda c: learning_repository.insert_version(c, following, now))
+        database.write(lambda c: version_repository.insert_version(c, following, now))
         took = until(
             lambda: [read_policy(one) for one in (cluster.first, cluster.second)] == [following.version] * 2
         )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from audiences.identity.models import Person
-from learning import repository
+from learning import repository, version_repository
 from learning.errors import (
     BrokenWeights,
     InvalidRounds,
@@ -421,9 +421,9 @@ def test_the_loop_learns_and_publishes_a_version_each_time(world: World) -> None
     assert np.mean(last) > np.mean(first) + 0.1
     with world.database.read() as connection:
         assert ledger.counts(connection)[Kind.CHANGE]["policy_published"] == 7
-        assert repository.version(connection, version.version) == version
+        assert version_repository.version(connection, version.version) == version
         with pytest.raises(UnknownVersion):
-            repository.version(connection, "next_category@8")
+            version_repository.version(connection, "next_category@8")
 
 
 @pytest.mark.parametrize(
@@ -471,15 +471,15 @@ def test_how_rewards_are_paged_does_not_change_what_is_learnt(
 
 def test_a_version_that_could_not_be_served_is_not_published(world: World) -> None:
     good = cold_start(spec(), VOCABULARIES, START, after=None)
-    world.database.write(lambda c: repository.insert_version(c, good, START), rows=2)
+    world.database.write(lambda c: version_repository.insert_version(c, good, START), rows=2)
     nan = np.array(np.nan).tobytes()
     weights = np.zeros(7).tobytes()
     for model in (good.model.replace(weights, nan + weights[8:]), b"rubbish"):
         broken = msgspec.structs.replace(good, version="next_category@2", number=2, model=model)
         with pytest.raises(BrokenWeights):
-            world.database.write(partial(repository.insert_version, new=broken, now=START), rows=2)
+            world.database.write(partial(version_repository.insert_version, new=broken, now=START), rows=2)
     with world.database.read() as connection:
-        assert repository.latest_version(connection, "next_category") == good
+        assert version_repository.latest_version(connection, "next_category") == good
 
 
 def test_logged_decisions_replay_and_score_again_from_the_record(world: World) -> None:
@@ -578,9 +578,9 @@ def test_rewards_outside_the_bounds_publish_nothing(database: Database) -> None:
 
 def test_only_one_can_publish_a_version(world: World) -> None:
     first = cold_start(spec(), VOCABULARIES, START, after=None)
-    world.database.write(lambda c: repository.insert_version(c, first, START), rows=2)
+    world.database.write(lambda c: version_repository.insert_version(c, first, START), rows=2)
     with pytest.raises(VersionTaken):
-        world.database.write(lambda c: repository.insert_version(c, first, START), rows=2)
+        world.database.write(lambda c: version_repository.insert_version(c, first, START), rows=2)
     with world.database.read() as connection:
         assert ledger.counts(connection)[Kind.CHANGE]["policy_published"] == 1
 

@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 import yaml
 
-from decision.decider import OfferShown
+from decision.answers import OfferShown
 from playbooks.offers import Kind, Offer, mixed_currencies, terms_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "offers.md").read_text(encoding="utf-8")

@@ -1,0 +1,76 @@
+"""What a backend asks of `decide`, and what it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from playbooks.decision import Decision
+from playbooks.library import Library
+from playbooks.models import DO_NOTHING, Arm
+from playbooks.offers import Terms, terms_of
+
+# Reasons why no policy was asked and the placement's fallback ("do nothing") was answered.
+UNKNOWN_USER = "unknown_user"
+SHARED_IDENTITY = "shared_identity"
+FEATURES_MISSING = "features_missing"
+FEATURES_UNREACHABLE = "features_unreachable"
+POLICY_BROKEN = "policy_broken"
+
+
+class AskedIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An identity by which a backend knows a user: an e-mail address, a phone number, an anonymous id."""
+
+    kind: str
+    value: str
+
+
+class DecideRequest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
+    """What a backend asks; the user is named by `user_id` (of any of their profiles) or by `identity`."""
+
+    placement: str
+    user_id: str = ""
+    identity: AskedIdentity | None = None
+
+
+class OfferShown(msgspec.Struct, frozen=True):
+    """The offer of an answer, as the backend shows it, with what it is worth under which conditions."""
+
+    id: str
+    name: str
+    attributes: Mapping[str, str]
+    terms: Terms = Terms()
+
+
+class DecideAnswer(msgspec.Struct, frozen=True):
+    """What a backend gets. `playbook`, `variant`, `offer` and `content` are null for "do nothing"."""
+
+    decision_id: str
+    playbook: str | None
+    variant: str
+    offer: OfferShown | None
+    content: str | None
+    propensity: float
+    policy: str
+    suppressed: Mapping[str, list[str]]
+    fallback: str | None
+
+
+def answer_of(decision: Decision, library: Library, arm: Arm | None) -> DecideAnswer:
+    """Return what a backend is told of a decision; `arm` is the drawn one, None where nothing is done."""
+    version = decision.playbook_version or 0
+    offer = library.get(arm.playbook, version).offers[arm.offer] if arm else None
+    return DecideAnswer(
+        decision_id=decision.decision_id,
+        playbook=arm.playbook if arm else None,
+        variant=arm.id if arm else DO_NOTHING,
+        offer=OfferShown(offer.id, offer.name, offer.attributes, terms_of(offer)) if offer else None,
+        content=arm.content if arm else None,
+        propensity=decision.propensity,
+        policy=decision.policy,
+        suppressed={rule: list(playbooks) for rule, playbooks in decision.suppressed.items()},
+        fallback=decision.fallback,
+    )

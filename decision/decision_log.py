@@ -1,0 +1,92 @@
+"""The log of decisions, one at a time: its record, played again, scored again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from learning import version_repository
+from learning.rescoring import Rescored, rescore
+from playbooks.decision import Decision
+from playbooks.errors import DecisionErased, DecisionPurged, UnknownDecision
+from playbooks.matching import replay
+from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
+from storage.erasure import is_pseudonym
+from storage.ids import time_of
+from storage.ledger import Kind
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What the record of a decision gives when it is decided again; `identical` to what it gave then."""
+
+    identical: bool
+    arm: str
+    propensity: float
+    draw: float
+
+
+class DecisionLog(NamedTuple):
+    """Reads decisions; `kept_days` is for how long they are kept, None: for ever."""
+
+    database: Database
+    clock: Clock
+    kept_days: int | None = None
+
+    def recorded(self, decision_id: str) -> Decision:
+        """Return the record of a decision.
+
+        Raises:
+            UnknownDecision: there is none with this id.
+            DecisionPurged: it is older than decisions are kept.
+            DecisionErased: its user was erased.
+        """
+        with self.database.read() as connection:
+            fact = ledger.get(connection, Kind.DECISION, decision_id)
+        if fact is None:
+            self._check_kept(decision_id)
+            raise UnknownDecision(
+                f"there is no decision {decision_id!r}; check the id, or that it is this database"
+            )
+        if fact.user_id is not None and is_pseudonym(fact.user_id):
+            raise DecisionErased(
+                f"the user of decision {decision_id!r} was erased: what it was made from is gone, so it can "
+                "be neither shown nor replayed; evaluations go on counting it"
+            )
+        decision: Decision = fact.decode(Decision)
+        return decision
+
+    def replay(self, decision_id: str) -> Replayed:
+        """Make vector and draw again from the record alone.
+
+        Raises:
+            PlaybooksError: there is no such record (see `recorded`).
+            LearningError: the policy version's record is not there or damaged; its weights need not be.
+        """
+        decision = self.recorded(decision_id)
+        with self.database.read() as connection:
+            version = version_repository.unweighted(connection, decision.policy)
+        again = replay(decision, version.serve())
+        return Replayed(again == decision, again.arm, again.propensity, again.draw)
+
+    def rescore(self, decision_id: str) -> Rescored:
+        """Run the model again on what was recorded (see `learning.rescoring`).
+
+        Raises:
+            PlaybooksError: there is no such record (see `recorded`).
+            LearningError: why there is nothing to run.
+        """
+        return rescore(self.database, self.recorded(decision_id))
+
+    def _check_kept(self, decision_id: str) -> None:
+        made = time_of(decision_id)
+        if self.kept_days is None or made is None:
+            return
+        if self.clock.now() - made > timedelta(days=self.kept_days):
+            raise DecisionPurged(
+                f"decision {decision_id!r} is of {made:%Y-%m-%d} and no longer there: decisions are kept for "
+                f"{self.kept_days} days (NEXTPLAY_RETENTION)"
+            )
