@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -57,6 +57,7 @@ class DecideAnswer(msgspec.Struct, frozen=True):
     policy: str
     suppressed: Mapping[str, list[str]]
     fallback: str | None
+    holdout: Sequence[str] = ()
 
 
 def answer_of(decision: Decision, library: Library, arm: Arm | None) -> DecideAnswer:
@@ -73,4 +74,5 @@ def answer_of(decision: Decision, library: Library, arm: Arm | None) -> DecideAn
         policy=decision.policy,
         suppressed={rule: list(playbooks) for rule, playbooks in decision.suppressed.items()},
         fallback=decision.fallback,
+        holdout=decision.holdout,
     )

@@ -125,5 +125,6 @@ class Follower:
             return
 
     def _serve(self, library: Library, policy: Policy) -> None:
-        self._decider.serve(Snapshot(library, policy, self._decider.snapshot.seed))
+        serving = self._decider.snapshot
+        self._decider.serve(Snapshot(library, policy, serving.seed, serving.holdout))
         _log.info("serving what was published", library=library.version, policy=policy.version)

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     library: Path | None = None
     # Seed of every draw and of the salted hashes; changing it changes who gets what.
     seed: str = "nextplay"
+    # The share of users who get no promotional playbook, fixed by a salted hash.
+    holdout: float = Field(default=0.0, ge=0, le=0.5)
     # When set, the service lives on this clock instead of the machine's, and is moved over HTTP.
     clock: datetime | None = None
     # What the log tells at least; `debug` adds a line for every request.

@@ -348,7 +348,7 @@ class Service:
         )
         with self.database.read() as connection:
             library = self._loader.newer(connection) or Library(())
-        return Snapshot(library, self._policy_in_charge().serve(), self.settings.seed)
+        return Snapshot(library, self._policy_in_charge().serve(), self.settings.seed, self.settings.holdout)
 
     def _policy_in_charge(self) -> PolicyVersion:
         training = Training(self.database, self._policy_spec, self._vocabularies)

@@ -81,8 +81,9 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
 
     Recorded features are scored by the candidate, weighed by the recorded levers and explored as it would.
     The reward models are linear-Gaussian on the candidate's columns and cross-fitted: a user's rounds are
-    predicted by a model that saw only other users'. Decisions without a draw (fallbacks) are left out; one
-    whose arm was refused counts as intended. The log is read twice, so memory holds one row a round.
+    predicted by a model that saw only other users'. Decisions without a draw (fallbacks) and of holdouts are
+    left out; one whose arm was refused counts as intended. The log is read twice, so memory holds one row
+    a round.
 
     Raises:
         InvalidRounds: there are no such decisions.
@@ -136,6 +137,7 @@ class _View:
                 if (
                     decision is not None
                     and decision.fallback is None
+                    and not decision.holdout
                     and decision.placement in self._spec.placements
                 ):
                     yield position, reward, decision

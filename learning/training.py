@@ -182,5 +182,8 @@ class Training:
 
 
 def _teaches(decision: Decision) -> bool:
-    """Whether the policy can learn from a decision: it was drawn by a policy, and something was delivered."""
-    return decision.acts and decision.fallback is None
+    """Whether the policy can learn from a decision: it was drawn by a policy, and something was delivered.
+
+    Control decisions are for measuring alone.
+    """
+    return decision.acts and decision.fallback is None and not decision.holdout

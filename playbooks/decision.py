@@ -20,6 +20,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     playbooks that are not 1.
     `pilots` are the versions of playbooks that took part as pilots.
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
+    `holdout` are the rules that held the user out from playbooks that would have competed.
     `refused_by` names the cap that had no room left when the drawn arm was to be reserved; the answer was
     then "do nothing". `fallback` names the reason when no policy was asked.
     """
@@ -47,6 +48,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     levers: Mapping[str, float] = {}
     deviations: Sequence[float] = ()
     pilots: Mapping[str, int] = {}
+    holdout: Sequence[str] = ()
     refused_by: str | None = None
     fallback: str | None = None
 

@@ -19,13 +19,11 @@ from playbooks.constraints import Uses, suppressing_cap
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.errors import PolicyBroken, UnknownPlacement
+from playbooks.holdouts import competing, holdout_of
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.library.trials import pilot_rule
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.policy import FloatArray, Policy, Stakes
-
-# A lower priority waits until no playbook of a higher one is left; the rule that says so in the log.
-PRIORITY_RULE = "priority"
 
 # How far a vector's sum may be from 1: rounding of 256 additions of doubles, with room to spare.
 _SUM_TOLERANCE = 1e-9
@@ -41,6 +39,8 @@ class Snapshot:
     library: Library
     policy: Policy
     seed: str
+    # The share of users who are held out from all promotional playbooks.
+    holdout: float = 0.0
     _contests: dict[tuple[str, ...], _Contest] = field(default_factory=dict)
 
     def contest(self, playbooks: Sequence[PublishedPlaybook]) -> _Contest:
@@ -94,7 +94,7 @@ def decide(
         UnknownPlacement: no playbook of the library serves the placement.
         PolicyBroken: the policy's scores are not finite or its vector is not a probability vector.
     """
-    playbooks, suppressed = _eligible(snapshot.library, request, audiences, uses, now)
+    playbooks, suppressed, holdouts = _eligible(snapshot, request, audiences, uses, now)
     contest = snapshot.contest(playbooks)
     read = {name: _recorded(features.get(name)) for name in sorted(snapshot.policy.inputs)}
     scores = snapshot.policy.score(read, contest.arms)
@@ -121,6 +121,7 @@ def decide(
         audiences=sorted(audiences),
         uses={rule: len(moments) for rule, moments in uses.items()},
         suppressed=suppressed,
+        holdout=holdouts,
         arms=contest.ids,
         scores=scores.tolist(),
         deviations=() if deviations is None else deviations.tolist(),
@@ -199,11 +200,12 @@ def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | N
 
 
 def _eligible(
-    library: Library, request: Request, audiences: Set[str], uses: Uses, now: datetime
-) -> tuple[list[PublishedPlaybook], dict[str, list[str]]]:
+    snapshot: Snapshot, request: Request, audiences: Set[str], uses: Uses, now: datetime
+) -> tuple[list[PublishedPlaybook], dict[str, list[str]], list[str]]:
+    """Return the playbooks that compete, what stopped the others, and the holdouts among that."""
     allowed: list[PublishedPlaybook] = []
     suppressed: dict[str, list[str]] = {}
-    for playbook in _serving(library, request.placement):
+    for playbook in _serving(snapshot.library, request.placement):
         if playbook.document.audience is not None and playbook.document.audience not in audiences:
             continue
         if not playbook.serves(request.user_id, audiences):
@@ -215,10 +217,9 @@ def _eligible(
             allowed.append(playbook)
         else:
             suppressed.setdefault(rule, []).append(playbook.id)
-    highest = max((playbook.document.priority for playbook in allowed), default=0)
-    if outranked := [playbook.id for playbook in allowed if playbook.document.priority < highest]:
-        suppressed[PRIORITY_RULE] = outranked
-    return [playbook for playbook in allowed if playbook.document.priority == highest], suppressed
+    held_out = holdout_of(request.user_id, snapshot.seed, snapshot.holdout)
+    found = competing(allowed, held_out)
+    return found.playbooks, suppressed | found.suppressed, found.holdouts
 
 
 def _serving(library: Library, placement: str) -> Sequence[PublishedPlaybook]:

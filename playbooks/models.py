@@ -165,6 +165,7 @@ class Playbook(Document):
     rules: Rules = Rules()
     priority: int = Field(default=0, ge=-1000, le=1000)
     weight: float = Field(default=1.0, ge=0.0, le=1000.0)
+    holdout: float = Field(default=0.0, ge=0.0, le=0.5)
     exclusive_group: Name | None = None
     languages: list[Language] = []
     goal: Goal

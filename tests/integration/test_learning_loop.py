@@ -107,7 +107,7 @@ class World:
             Offer(id=f"o{i}", name=name, attributes={"group": "category", "category": name})
             for i, name in enumerate(CATEGORIES)
         ]
-        content = Content(id="notice", subject="", body="")
+        content = Content(id="notice", subject="s", body="b")
         draft = Draft(plans, {offer.id: offer for offer in offers}, {content.id: content})
         self.library = self.database.write(lambda c: publish(c, draft, START))
         return self.library
@@ -330,11 +330,14 @@ def test_a_refused_arm_is_credited_as_intended_and_marked(world: World, service:
 
 def test_only_decisions_that_were_drawn_and_delivered_teach(world: World) -> None:
     with training(world.database, spec()) as made:
-        policy = made.in_charge(START).serve()
+        cold = made.in_charge(START)
+        policy = cold.serve()
         users = [user for user in USERS if user != USERS[0]]
         world.decide(policy, START, users=users)
         snapshot = Snapshot(world.library, Fixed("MILK"), seed="s")
-        requests = [Request(new_id(START), USERS[0], "outbound", key) for key in ("refused", "fallen")]
+        requests = [
+            Request(new_id(START), USERS[0], "outbound", key) for key in ("refused", "fallen", "control")
+        ]
         drawn = decide(
             snapshot,
             requests[0],
@@ -344,13 +347,17 @@ def test_only_decisions_that_were_drawn_and_delivered_teach(world: World) -> Non
             now=START,
         )
         refused = msgspec.structs.replace(drawn, refused_by="cap.everyone.monthly")
-        world.record([refused, fall_back(snapshot, requests[1], START, "unknown_user")])
+        control = msgspec.structs.replace(
+            drawn, decision_id=requests[2].decision_id, request_key="control", holdout=["holdout.gold"]
+        )
+        world.record([refused, fall_back(snapshot, requests[1], START, "unknown_user"), control])
         RewardService(world.database).mature(START + WINDOW)
         version = made.learn(START + WINDOW)
     credited = list(world.rewards().values())
     idle = sum(one.arm == DO_NOTHING for one in credited)
-    assert len(credited) == len(users) + 2
-    assert version.trained == len(credited) - idle - 1
+    assert len(credited) == len(users) + 3
+    assert version.trained == len(credited) - idle - 2
+    assert evaluate(world.database, cold, after=0).rounds == len(users) + 1
 
 
 def test_operator_levers_of_the_record_weigh_in_an_evaluation(world: World) -> None:

@@ -16,8 +16,9 @@ from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.errors import PolicyBroken, UnknownPlacement
 from playbooks.flow import Flow
+from playbooks.holdouts import PRIORITY_RULE, UNIVERSAL, holdout_of, holdout_rule
 from playbooks.library import Library, PublishedPlaybook, expand
-from playbooks.matching import PRIORITY_RULE, Request, Snapshot, decide, fall_back, replay
+from playbooks.matching import Request, Snapshot, decide, fall_back, replay
 from playbooks.models import DO_NOTHING, Arm, Cap, Goal, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
@@ -76,8 +77,10 @@ def test_a_placement_where_all_is_paused_has_nothing_to_give() -> None:
         ask(Snapshot(Library(()), Favourite(), "seed"))
 
 
-def snapshot(*playbooks: PublishedPlaybook, policy: Favourite | None = None) -> Snapshot:
-    return Snapshot(Library(playbooks), policy or Favourite(), "seed")
+def snapshot(
+    *playbooks: PublishedPlaybook, policy: Favourite | None = None, holdout: float = 0.0
+) -> Snapshot:
+    return Snapshot(Library(playbooks), policy or Favourite(), "seed", holdout)
 
 
 def ask(
@@ -210,3 +213,55 @@ def test_an_arm_of_probability_zero_is_never_picked(weights: list[float], draw: 
 def test_picks_follow_the_vector() -> None:
     vector = np.array([0.2, 0.5, 0.0, 0.3])
     assert [pick(vector, draw) for draw in (0.0, 0.199, 0.2, 0.699, 0.7, 0.999999)] == [0, 0, 1, 1, 3, 3]
+
+
+USERS = [f"user-{number}" for number in range(4000)]
+
+
+def test_a_share_of_users_is_held_out_whatever_else_is_held_out() -> None:
+    one, other = (playbook(name, holdout=0.2).document for name in ("one", "other"))
+    service = playbook("service", purpose="service").document
+    held = [holdout_of(user, "seed", 0.1) for user in USERS]
+    all_, first, second = ([rule(it) for rule in held] for it in (service, one, other))
+    assert set(all_) == {None}
+    assert np.mean([rule == UNIVERSAL for rule in first]) == pytest.approx(0.1, abs=0.02)
+    assert np.mean([rule == "holdout.one" for rule in first]) == pytest.approx(0.18, abs=0.02)
+    both = np.mean([None not in pair and UNIVERSAL not in pair for pair in zip(first, second, strict=True)])
+    assert both == pytest.approx(0.9 * 0.2 * 0.2, abs=0.015)
+    assert [holdout_of(user, "seed", 0.1)(one) for user in USERS[:50]] == first[:50]
+    assert [holdout_of(user, "salt", 0.1)(one) for user in USERS[:500]] != first[:500]
+
+
+def held_out(what: Snapshot) -> Decision:
+    """Return a decision of somebody who is held out."""
+    decisions = (ask(what, user=user) for user in USERS)
+    return next(decision for decision in decisions if decision.holdout)
+
+
+def test_a_control_decision_is_made_and_logged_like_any_other() -> None:
+    what = snapshot(playbook("everyone"), playbook("receipt", purpose="service"), holdout=0.05)
+    control = held_out(what)
+    assert control.holdout == [UNIVERSAL]
+    assert control.suppressed == {UNIVERSAL: ["everyone"]}
+    assert {arm.split("/")[0] for arm in control.arms[:-1]} == {"receipt"}
+    assert replay(control, what.policy) == control
+    alone = held_out(snapshot(playbook("everyone"), holdout=0.05))
+    assert (alone.arms, alone.propensity, alone.fallback) == ([DO_NOTHING], 1.0, None)
+
+
+def test_who_is_held_out_gets_what_would_be_there_without_the_playbook() -> None:
+    what = snapshot(playbook("everyone"), playbook("gold", priority=5, holdout=0.1))
+    control = held_out(what)
+    assert control.suppressed == {holdout_rule("gold"): ["gold"]}
+    assert control.arms[0].startswith("everyone/")
+
+
+def test_an_outranked_playbook_holds_nobody_out() -> None:
+    what = snapshot(playbook("everyone", holdout=0.5), playbook("gold", priority=5))
+    assert all(not ask(what, user=user).holdout for user in USERS[:50])
+
+
+def test_a_full_cap_holds_nobody_out() -> None:
+    capped = playbook("weekly", holdout=0.5, constraints=[Cap(id="one", limit=1, window=timedelta(days=7))])
+    uses = {"cap.weekly.one": [NOW]}
+    assert all(not ask(snapshot(capped), uses=uses, user=user).holdout for user in USERS[:50])
