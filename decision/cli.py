@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 from decision import (
     audience_commands,
     crm_commands,
+    decision_commands,
     feature_commands,
     import_commands,
     key_commands,
@@ -60,6 +61,7 @@ app.command()(doctor)
 app.command()(bench)
 app.command()(quality)
 app.add_typer(ledger_commands.app, name="ledger")
+app.add_typer(decision_commands.app, name="decisions")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(audience_commands.app, name="audiences")
 app.add_typer(import_commands.app, name="import")

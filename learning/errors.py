@@ -13,6 +13,7 @@ NextplayError
     ├── UnknownVersion       no policy version has this name
     ├── VersionGone          the version's weights are kept no more
     ├── NothingToRescore     a decision was made without a value model, so there is nothing to run again
+    ├── NothingToExport      no decision was made at the placement or in the time that was named
     ├── UnknownPlan          a decision names a playbook version or arm that was never published
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
@@ -79,6 +80,11 @@ class VersionGone(LearningError):
 class NothingToRescore(LearningError):
     status = 409
     code = "nothing-to-rescore"
+
+
+class NothingToExport(LearningError):
+    status = 404
+    code = "nothing-to-export"
 
 
 class UnknownPlan(LearningError):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection
 
 from learning import repository
 from learning.errors import UnknownPlan
 from playbooks.decision import Decision
 from playbooks.library.repository import version_body
 from playbooks.models import DO_NOTHING, Arm, Goal
-from storage.engine import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,16 @@ class _Plan:
     arms: Mapping[str, Arm]
 
 
+class Reads(Protocol):
+    """Gives connections to read from."""
+
+    def read(self) -> AbstractContextManager[Connection]: ...
+
+
 class Plans:
     """Reads playbook versions; they never change, so each is read once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reads) -> None:
         self._database = database
         self._plans: dict[tuple[str, int], _Plan] = {}
 

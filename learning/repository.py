@@ -232,6 +232,18 @@ def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decisio
     return result
 
 
+def rewards_of(connection: Connection, ids: Collection[str]) -> dict[str, Reward]:
+    """Return the rewards that matured of these decisions, by decision."""
+    decoder = msgspec.json.Decoder(Reward)
+    result: dict[str, Reward] = {}
+    for some in _pieces(ids):
+        query = select(facts.c.id, facts.c.body).where(
+            facts.c.kind == Kind.REWARD, facts.c.label == REWARD_LABEL, facts.c.id.in_(some)
+        )
+        result |= {decision: decoder.decode(body) for decision, body in connection.execute(query)}
+    return result
+
+
 def playbook_version_at(connection: Connection, playbook: str, moment: datetime) -> int | None:
     """Return the version of a playbook that came last to be served by a moment, None before the first."""
     query = (

@@ -121,7 +121,7 @@ def decide(
         audiences=sorted(audiences),
         uses={rule: len(moments) for rule, moments in uses.items()},
         suppressed=suppressed,
-        holdout=holdouts,
+        holdout=tuple(holdouts),
         arms=contest.ids,
         scores=scores.tolist(),
         deviations=() if deviations is None else deviations.tolist(),

@@ -241,7 +241,7 @@ def held_out(what: Snapshot) -> Decision:
 def test_a_control_decision_is_made_and_logged_like_any_other() -> None:
     what = snapshot(playbook("everyone"), playbook("receipt", purpose="service"), holdout=0.05)
     control = held_out(what)
-    assert control.holdout == [UNIVERSAL]
+    assert control.holdout == (UNIVERSAL,)
     assert control.suppressed == {UNIVERSAL: ["everyone"]}
     assert {arm.split("/")[0] for arm in control.arms[:-1]} == {"receipt"}
     assert replay(control, what.policy) == control
