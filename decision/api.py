@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -64,8 +65,14 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
     app.add_route("/v1/decide", decide, methods=["POST"], include_in_schema=False)
 
 
-def router(database: Database, clock: Clock, log: DecisionLog, jobs: JobRunner) -> APIRouter:
-    """Return the other routes of the front door."""
+def router(
+    database: Database,
+    clock: Clock,
+    log: DecisionLog,
+    jobs: JobRunner,
+    insiders: Callable[[], Collection[str]] = tuple,
+) -> APIRouter:
+    """Return the other routes of the front door; `insiders` are users that reports leave out."""
     routes = APIRouter(tags=["decision"])
 
     @routes.get("/v1/decisions/{decision_id}")
@@ -86,7 +93,7 @@ def router(database: Database, clock: Clock, log: DecisionLog, jobs: JobRunner) 
     @routes.get("/v1/summary")
     def summary() -> dict[str, Any]:
         """What the ledger holds, counted."""
-        return ledger_summary(database)
+        return ledger_summary(database, insiders())
 
     @routes.post("/v1/jobs/{name}")
     def run_job(name: str) -> dict[str, Any]:

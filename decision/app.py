@@ -24,6 +24,7 @@ from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.opening import open_keys
 from decision.foresight import api as foresight_api
+from decision.foresight import content_api
 from decision.observe import api as observe_api
 from decision.observe import metrics, traces
 from decision.wiring import Service
@@ -71,6 +72,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
+    app.include_router(content_api.router(service, guard.name_of))
     app.include_router(
         playbooks_api.router(
             service.library,
@@ -80,7 +82,11 @@ def create_app(service: Service) -> FastAPI:
             service.follow,
         )
     )
-    app.include_router(decision_api.router(service.database, service.clock, service.decisions, service.jobs))
+    app.include_router(
+        decision_api.router(
+            service.database, service.clock, service.decisions, service.jobs, service.insiders
+        )
+    )
     keys = open_keys(service.database, service.clock, service.settings.admin_key)
     app.include_router(keys_api.router(keys))
     guard.install(app, keys)

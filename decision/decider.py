@@ -90,13 +90,16 @@ class Decider:
         people: People | None = None,
         lookup: Lookup | None = None,
         mark_used: Callable[[Connection, str], None] | None = None,
+        insiders: Set[str] = frozenset(),
     ) -> None:
         """Serve a snapshot.
 
         Args:
             people: says who is one person; without it every user id is one.
             mark_used: told of the first decision by each policy version, so that it is kept.
+            insiders: users of whose decisions nothing is learned or reported.
         """
+        self._insiders = insiders
         self._mark_used, self._marked = mark_used, frozenset[str]()
         self._people = people or EveryoneAlone()
         self._lookup = lookup or Lookup(database, self._people)
@@ -205,7 +208,8 @@ class Decider:
     ) -> Decision:
         now = self._clock.now()
         decision_id = new_id(now)
-        asked = Request(decision_id, user, request.placement, key or decision_id)
+        test = not self._insiders.isdisjoint(self._people.members(user))
+        asked = Request(decision_id, user, request.placement, key or decision_id, test)
         if fallback is not None:
             return fall_back(serving.snapshot, asked, now, fallback)
         try:

@@ -8,6 +8,7 @@ NextplayError
     ├── ServiceRefused  the service that a command asked did not do it
     ├── CrmDiffers    a CRM's export and what is held of it do not agree
     ├── RowsRefused   some rows of a file were not imported
+    ├── ProofsRefused  proofs of a playbook can't be sent as asked for
     ├── JobsLost      the process of the jobs is not there (retry can help)
     ├── PortInUse     the service can't listen where it should
     ├── NoRoom        a disk is full (retry can help)
@@ -51,6 +52,10 @@ class ServiceRefused(DecisionError):
 
 class CrmDiffers(DecisionError):
     code = "crm-differs"
+
+
+class ProofsRefused(DecisionError):
+    code = "proofs-refused"
 
 
 class RowsRefused(DecisionError):

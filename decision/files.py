@@ -27,10 +27,11 @@ from learning.features import FeatureSet
 from learning.spec import PolicySpec, read_spec
 from playbooks.content.names import Vocabulary
 from playbooks.goals import know_events
+from playbooks.insiders import Insiders
 from playbooks.library import Draft, expand, read_library
 from playbooks.library.approval import Approval
 from playbooks.library.problems import Problem, refuse
-from playbooks.library.reading import read_approval
+from playbooks.library.reading import read_approval, read_insiders
 from storage.errors import ConfigurationError
 
 # The feature service that decisions read from.
@@ -60,6 +61,7 @@ class LibraryFiles:
     approval: Approval
     vocabularies: Mapping[str, Sequence[str]]
     vocabulary: Vocabulary
+    insiders: Insiders
 
 
 def read_specs(folder: Path) -> Specs:
@@ -146,6 +148,7 @@ def read_files(folder: Path) -> LibraryFiles:
         approval=read_approval(folder),
         vocabularies=vocabularies,
         vocabulary=vocabulary,
+        insiders=read_insiders(folder),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from decision.foresight.content_commands import preview, proof
 from decision.foresight.lint_command import lint
 from decision.librarian import beginning, folders, moving
 
@@ -12,6 +13,8 @@ app.command("list")(moving.list_)
 app.command()(moving.show)
 app.command()(folders.validate)
 app.command()(lint)
+app.command()(preview)
+app.command()(proof)
 app.command()(folders.diff)
 app.command("import")(folders.import_)
 app.command()(folders.export)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
-from audiences.repository import count_users
+from audiences.repository import are_known, count_users
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Fact, Kind
+
+Counts = Mapping[Kind, Mapping[str, int]]
 
 
 class _Suppressed(msgspec.Struct):
@@ -25,13 +27,25 @@ class _Rewarded(msgspec.Struct):
     value: float
 
 
-def ledger_summary(database: Database) -> dict[str, Any]:
-    """Count what happened. Every number is a count or a mean over facts, so they add up."""
+def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[str, Any]:
+    """Count what happened. Every number is a count or a mean over facts, so they add up.
+
+    Args:
+        insiders: all profiles of test users, whose facts are left out.
+    """
+    apart = frozenset(insiders)
     with database.read() as connection:
-        counts = ledger.counts(connection)
+        counts: Counts = ledger.counts(connection)
         users = count_users(connection)
-        suppressed, fallbacks = _suppressions(connection)
-        rewards = [fact.decode(_Rewarded).value for fact in _all(connection, Kind.REWARD)]
+        if apart:
+            counts = _without(counts, ledger.counts_of(connection, apart))
+            users -= len(are_known(connection, sorted(apart)))
+        suppressed, fallbacks = _suppressions(connection, apart)
+        rewards = [
+            fact.decode(_Rewarded).value
+            for fact in _all(connection, Kind.REWARD)
+            if fact.user_id not in apart
+        ]
     for rule, number in counts.get(Kind.SUPPRESSION, {}).items():
         suppressed[rule] += number
     coupons = counts.get(Kind.COUPON, {})
@@ -51,11 +65,24 @@ def ledger_summary(database: Database) -> dict[str, Any]:
     }
 
 
-def _suppressions(connection: Connection) -> tuple[Counter[str], Counter[str]]:
+def _without(counts: Counts, others: Counts) -> Counts:
+    return {
+        kind: {
+            label: left
+            for label, number in labels.items()
+            if (left := number - others.get(kind, {}).get(label, 0)) > 0
+        }
+        for kind, labels in counts.items()
+    }
+
+
+def _suppressions(connection: Connection, apart: Set[str]) -> tuple[Counter[str], Counter[str]]:
     """Count the playbooks that each rule stopped, and the decisions that had to fall back."""
     suppressed: Counter[str] = Counter()
     fallbacks: Counter[str] = Counter()
     for fact in _all(connection, Kind.DECISION):
+        if fact.user_id in apart:
+            continue
         decision: _Suppressed = fact.decode(_Suppressed)
         for rule, playbooks in decision.suppressed.items():
             suppressed[rule] += len(playbooks)
@@ -73,7 +100,7 @@ def _all(connection: Connection, kind: Kind) -> Iterator[Fact]:
         position = page[-1].seq
 
 
-def _sizes(counts: dict[str, int]) -> dict[str, int]:
+def _sizes(counts: Mapping[str, int]) -> dict[str, int]:
     """Return who entered less who left, by audience."""
     sizes: Counter[str] = Counter()
     for label, number in counts.items():

@@ -189,6 +189,7 @@ class Service:
                     self.identity.people,
                     self.identity.lookup,
                     version_repository.mark_used,
+                    files.insiders.everybody,
                 )
                 self._follower = Follower(
                     self.database,
@@ -282,6 +283,12 @@ class Service:
         kept = retention_of(self.settings.retention).get(Kind.DECISION)
         return DecisionLog(self.database, self.clock, kept)
 
+    def insiders(self) -> set[str]:
+        """Return every profile of the library's test users and seeds."""
+        return {
+            profile for one in self.files.insiders.everybody for profile in self.identity.people.members(one)
+        }
+
     def follow(self) -> None:
         """Serve at once what was just published here."""
         if self._follower is not None:
@@ -298,6 +305,7 @@ class Service:
     def _open_delivery(
         self, accounts: PrimaryAccounts, counters: Counters, channels: Mapping[str, Channel], holder: str
     ) -> Delivery:
+        self.channels = channels
         self.recipients = KnownUsers(
             self.database,
             self.clock,

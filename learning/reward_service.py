@@ -77,15 +77,22 @@ class RewardService:
             found = repository.new_decisions(connection, limit=TURN_ROWS)
         if not found:
             return False
-        # Erasure leaves a tombstone in the place of a record; nothing can be credited to it.
-        windows = [None if is_pseudonym(fact.user_id or "") else self._window(fact) for fact in found]
+        windows = [self._window(fact) for fact in found]
         positions = [after, *(fact.seq for fact in found)]
         opened = list(zip(positions, positions[1:], windows, strict=False))
         self._opening.write(self._database, opened, _open)
         return True
 
-    def _window(self, fact: Fact) -> Window:
+    def _window(self, fact: Fact) -> Window | None:
+        """Return the window that a decision opens; None where nothing is to be credited to it.
+
+        That is one for a test user, and the tombstone that erasure leaves in the place of a record.
+        """
+        if is_pseudonym(fact.user_id or ""):
+            return None
         decision: Decision = self._decoder.decode(fact.body)
+        if decision.test:
+            return None
         closes_at = decision.decided_at
         if decision.playbook is not None and decision.playbook_version is not None:
             closes_at += self._plans.goal(decision.playbook, decision.playbook_version).window

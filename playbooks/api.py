@@ -23,6 +23,7 @@ from playbooks.models import Playbook
 MAX_LIBRARY_BYTES = 32 * 1024 * 1024
 
 Match = Annotated[str | None, Header(alias="If-Match", description="The ETag of the draft that was read.")]
+Kind = Literal["playbook", "offers", "contents", "approval", "test_users"]
 Side = Annotated[str, Query(pattern=r"^(draft|served|[1-9][0-9]{0,8})$")]
 
 
@@ -114,7 +115,9 @@ def _add_lists(
         return {"changes": msgspec.to_builtins(changes), "text": [str(one) for one in changes]}
 
     @routes.get("/library/schemas/{name}")
-    def show_schema(name: Literal["playbook", "offers", "contents", "approval"]) -> dict[str, Any]:
+    def show_schema(
+        name: Literal["playbook", "offers", "contents", "approval", "test_users"],
+    ) -> dict[str, Any]:
         """The JSON Schema of a kind of file."""
         return schema_of(SCHEMAS[name])
 

@@ -22,7 +22,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
     `holdout` are the rules that held the user out from playbooks that would have competed.
     `refused_by` names the cap that had no room left when the drawn arm was to be reserved; the answer was
-    then "do nothing". `fallback` names the reason when no policy was asked.
+    then "do nothing". `fallback` names the reason when no policy was asked. `test`: it was made for one of
+    the house, and counts for nothing.
     """
 
     decision_id: str
@@ -51,6 +52,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     holdout: Sequence[str] = ()
     refused_by: str | None = None
     fallback: str | None = None
+    test: bool = False
 
     @property
     def arm(self) -> str:

@@ -4,6 +4,7 @@ NextplayError
 └── PlaybooksError
     ├── LibraryError         a library file is wrong; the message says which file, where and what to write
     ├── UnknownPlaybook      there is no playbook, version or draft of that name
+    ├── UnknownContent       there is no content, or version of one, of that name
     ├── UnknownTemplate      no template of that name is shipped
     ├── DraftChanged         somebody else saved the draft meanwhile; the message says what differs
     ├── RevisionMissing      a save does not say which revision of the draft it is of
@@ -54,6 +55,11 @@ class LibraryError(PlaybooksError):
 class UnknownPlaybook(PlaybooksError):
     status = 404
     code = "unknown-playbook"
+
+
+class UnknownContent(PlaybooksError):
+    status = 404
+    code = "unknown-content"
 
 
 class UnknownTemplate(PlaybooksError):

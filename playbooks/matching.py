@@ -66,12 +66,13 @@ class _Contest:
 
 
 class Request(msgspec.Struct, frozen=True):
-    """Who asks for a decision, where, under which key."""
+    """Who asks for a decision, where, under which key; `test`: one of the house."""
 
     decision_id: str
     user_id: str
     placement: str
     request_key: str
+    test: bool = False
 
 
 def decide(
@@ -133,6 +134,7 @@ def decide(
         playbook=owner.id if owner else None,
         playbook_version=owner.version if owner else None,
         pilots={one.id: one.version for one in playbooks if one.trial is not None},
+        test=request.test,
     )
 
 
@@ -165,6 +167,7 @@ def fall_back(snapshot: Snapshot, request: Request, now: datetime, reason: str) 
         playbook=None,
         playbook_version=None,
         fallback=reason,
+        test=request.test,
     )
 
 

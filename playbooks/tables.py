@@ -68,6 +68,17 @@ library_documents = Table(
     Column("changed_by", Text, nullable=False),
 )
 
+# Every version of every content that was ever imported; rows are never changed.
+content_versions = Table(
+    "content_versions",
+    metadata,
+    Column("content", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("made_at", Instant, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 # One row for each use that a cap counts; `reserved` ones stop counting when `expires_at` has passed.
 uses = Table(
     "uses",

@@ -232,6 +232,19 @@ def happened_between(
         yield fact_of(row)
 
 
+def counts_of(connection: Connection, user_ids: Collection[str]) -> dict[Kind, dict[str, int]]:
+    """Count the facts of some users that are there by kind and label."""
+    query = (
+        select(facts.c.kind, facts.c.label, func.count())
+        .where(facts.c.user_id.in_(user_ids))
+        .group_by(facts.c.kind, facts.c.label)
+    )
+    result: dict[Kind, dict[str, int]] = {}
+    for kind, label, found in connection.execute(query):
+        result.setdefault(Kind(kind), {})[label] = found
+    return result
+
+
 def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
     """Count all facts ever recorded by kind and label, also those that retention has taken away.
 

@@ -23,7 +23,7 @@ from storage.statements import Statement
 # covers the user id, and who knows the key could find the user by trying.
 _OF_ARM = ("decision_id", "placement", "decided_at", "policy", "playbook")
 _OF_DRAW = ("library", "suppressed", "arms", "scores", "weights", "probabilities", "chosen", "propensity")
-_OF_ANSWER = ("playbook_version", "refused_by", "fallback")
+_OF_ANSWER = ("playbook_version", "refused_by", "fallback", "test")
 _KEPT: Mapping[Kind, frozenset[str]] = {
     Kind.DECISION: frozenset({*_OF_ARM, *_OF_DRAW, *_OF_ANSWER}),
     Kind.REWARD: frozenset({*_OF_ARM, "arm", "acts", "value"}),

@@ -121,7 +121,9 @@ def export(folder: Folder, data: Data = None, url: Url = None, key: Key = None) 
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(help="playbook, offers, contents or approval.")] = "playbook",
+    kind: Annotated[
+        str, typer.Argument(help="playbook, offers, contents, approval, test_users.")
+    ] = "playbook",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors and checks."""
     from playbooks.library.schema import SCHEMAS, text_of  # noqa: PLC0415 - builds every schema

@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
+from playbooks.content.documents import Content
 from playbooks.document import Document
 from playbooks.library.documents import VersionBody
 from playbooks.money import Money, shown
@@ -18,12 +19,14 @@ class Approval(Document):
 
     `liability` is what a playbook may cost at worst: the liability of its dearest arm for everybody it
     reaches, or its budget where that is less. `reach` is how many users are in its audience now.
-    `discount_depth` is the share of the price that is given away at most, in per cent.
+    `discount_depth` is the share of the price that is given away at most, in per cent. `content`: a second
+    person reads what a version says differently from the one approved or served before it.
     """
 
     liability: Money | None = None
     reach: Annotated[int, Field(ge=0)] | None = None
     discount_depth: Annotated[float, Field(ge=0, le=100)] | None = None
+    content: bool = False
 
 
 class Reach(Protocol):
@@ -34,9 +37,28 @@ class Reach(Protocol):
         ...
 
 
-def above(approval: Approval, body: VersionBody, reach: Reach) -> list[str]:
-    """Return why a second person has to approve a version; nothing where its author may publish it."""
-    return list(_reasons(approval, body, reach))
+def above(
+    approval: Approval, body: VersionBody, reach: Reach, before: VersionBody | None = None
+) -> list[str]:
+    """Return why a second person has to approve a version; nothing where its author may publish it.
+
+    Args:
+        before: the version that was approved or served last, None where there was none.
+    """
+    reasons = list(_reasons(approval, body, reach))
+    if approval.content and (changed := _reworded(body, before)):
+        reasons.append(f"content: {', '.join(changed)} says what nobody but its author has read")
+    return reasons
+
+
+def _reworded(body: VersionBody, before: VersionBody | None) -> list[str]:
+    """Return the contents of which a template, or where it is used, is another one."""
+    known = {} if before is None else {one.id: one for one in before.contents}
+    return [one.id for one in body.contents if one.id not in known or _said(one) != _said(known[one.id])]
+
+
+def _said(content: Content) -> object:
+    return content.model_copy(update={"notes": ""})
 
 
 def _reasons(approval: Approval, body: VersionBody, reach: Reach) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from playbooks.content.documents import Content
 from playbooks.library.documents import VersionBody
 from playbooks.models import Arm, Playbook
 from playbooks.money import shown
@@ -58,8 +59,13 @@ def differences(before: VersionBody, after: VersionBody) -> list[Change]:
         *_by_id("constraint", _constraints(before.playbook), _constraints(after.playbook)),
         *_flow(before.playbook, after.playbook),
         *_by_id("offer", *_offers(before, after)),
-        *_by_id("content", _named(before.contents), _named(after.contents)),
+        *_by_id("content", _contents(before.contents), _contents(after.contents)),
     ]
+
+
+def content_changes(before: Content, after: Content) -> list[Change]:
+    """Return what differs between two versions of a content; nothing where they say the same."""
+    return list(_by_id("content", _contents([before]), _contents([after])))
 
 
 def told(changes: Sequence[Change]) -> str:
@@ -120,6 +126,19 @@ def _constraints(playbook: Playbook) -> dict[str, dict[str, Any]]:
 def _named(documents: Sequence[Any]) -> dict[str, dict[str, Any]]:
     dumped = (one.model_dump(mode="json") for one in documents)
     return {one.pop("id"): one for one in dumped}
+
+
+def _contents(contents: Sequence[Content]) -> dict[str, dict[str, Any]]:
+    """Return contents with each text under what it is for: `texts.mailbox de`."""
+    named = _named(contents)
+    for content in contents:
+        named[content.id]["texts"] = {
+            " ".join(filter(None, one.key(content.language))): {
+                name: text for name in ("subject", "body") if (text := getattr(one, name))
+            }
+            for one in content.texts
+        }
+    return named
 
 
 def _offers(before: VersionBody, after: VersionBody) -> list[dict[str, dict[str, Any]]]:

@@ -6,12 +6,13 @@ above the thresholds waits in review while the version before it goes on to be s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection
 
+from playbooks.content import repository as content_repository
 from playbooks.library import repository
 from playbooks.library.approval import Approval, Reach, above
 from playbooks.library.changes import FOLDER, Moves, retired_by_hand
@@ -79,7 +80,8 @@ def import_library(
             else:
                 unchanged += 1
             continue
-        reasons = tuple(above(thresholds, body, reach))
+        before = approved_before(connection, versions) if thresholds.content else None
+        reasons = tuple(above(thresholds, body, reach, before))
         state = _state(body, versions, reasons, publish=publish)
         new = moves.new(playbook.id, number + 1, body, source=source, needs=reasons)
         moves.enter(new, state, versions, "")
@@ -88,6 +90,15 @@ def import_library(
             moves.to(one, State.RETIRED, f"it is gone from the library {source}")
     moves.write()
     return _report(moves, unchanged)
+
+
+def approved_before(connection: Connection, versions: Sequence[Standing]) -> VersionBody | None:
+    """Return the newest of some versions that was approved by somebody, or served."""
+    known = [one for one in versions if one.approved_by is not None or one.served_from is not None]
+    if not known:
+        return None
+    newest = max(known, key=lambda one: one.version)
+    return repository.version_body(connection, newest.playbook, newest.version)
 
 
 def approval_of(connection: Connection) -> Approval:
@@ -130,6 +141,8 @@ def _keep_documents(connection: Connection, draft: Draft, by: str, now: datetime
         written = {name: one.model_dump_json() for name, one in documents.items()}
         changed = {name: body for name, body in written.items() if kept.get(name) != body}
         repository.keep_documents(connection, kind, changed, by, now)
+        if kind == CONTENTS:
+            content_repository.add(connection, changed, by, now)
 
 
 def _report(moves: Moves, unchanged: int) -> Imported:

@@ -4,6 +4,7 @@
     contents.yaml    a list of contents
     playbooks/*.yaml one playbook each
     approval.yaml    above what a second person approves (optional)
+    test_users.yaml  test users, and seeds of proofs (optional)
 
 Every problem of every file is told, with its place; a wrong file leaves what was live untouched.
 """
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from playbooks.content.documents import Content
+from playbooks.insiders import Insiders
 from playbooks.library.approval import Approval
 from playbooks.library.documents import Draft
 from playbooks.library.problems import Problem, found_in, refuse
@@ -65,12 +67,12 @@ def read_library(folder: Path) -> Draft:
 
 def read_approval(folder: Path) -> Approval:
     """Read `approval.yaml`; without the file there are no thresholds. Raises LibraryError."""
-    path, problems = folder / "approval.yaml", list[Problem]()
-    approval: Approval | None = Approval()
-    if path.exists():
-        approval = document_of(_source(path, problems), Approval, problems)
-    refuse(problems)
-    return approval or Approval()
+    return _optional(folder / "approval.yaml", Approval)
+
+
+def read_insiders(folder: Path) -> Insiders:
+    """Read `test_users.yaml`; without the file there are none. Raises LibraryError."""
+    return _optional(folder / "test_users.yaml", Insiders)
 
 
 def read_sources(folder: Path, problems: list[Problem]) -> Sources:
@@ -130,6 +132,13 @@ def document_of(source: Source, type_: type[D], problems: list[Problem], *at: in
     except ValidationError as error:
         problems.extend(found_in(error, type_, source.file, source.text, at))
     return None
+
+
+def _optional(path: Path, type_: type[D]) -> D:
+    problems = list[Problem]()
+    found = document_of(_source(path, problems), type_, problems) if path.exists() else None
+    refuse(problems)
+    return found or type_()
 
 
 def _source(path: Path, problems: list[Problem]) -> Source:

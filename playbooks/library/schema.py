@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from playbooks.content.documents import Content
+from playbooks.insiders import Insiders
 from playbooks.library.approval import Approval
 from playbooks.models import Playbook
 from playbooks.offers import Offer
@@ -23,6 +24,7 @@ SCHEMAS: Mapping[str, TypeAdapter[Any]] = {
     "offers": TypeAdapter(list[Offer]),
     "contents": TypeAdapter(list[Content]),
     "approval": TypeAdapter(Approval),
+    "test_users": TypeAdapter(Insiders),
 }
 
 

@@ -16,7 +16,7 @@ from playbooks.library.changes import Moves
 from playbooks.library.diff import Change, differences
 from playbooks.library.documents import Draft, VersionBody
 from playbooks.library.drafts import Check, OpenDraft
-from playbooks.library.importing import Imported, approval_of, import_library
+from playbooks.library.importing import Imported, approval_of, approved_before, import_library
 from playbooks.library.lifecycle import SERVED, State, moves_from, said, target
 from playbooks.library.loading import Loader
 from playbooks.library.problems import refuse
@@ -187,7 +187,7 @@ class LibraryService:
         Raises:
             UnknownPlaybook: there is no such side.
         """
-        return differences(*(self._side(playbook, one) for one in (before, after)))
+        return differences(*(self.side(playbook, one) for one in (before, after)))
 
     def draft(self, playbook: str) -> OpenDraft:
         """Return the draft of a playbook. Raises UnknownPlaybook."""
@@ -265,9 +265,9 @@ class LibraryService:
         whole = with_shelf(connection, Playbook.model_validate_json(row.body))
         refuse(self.check(whole), "the draft was not handed in")
         body = whole.body(whole.playbooks[0])
-        reasons = tuple(above(approval_of(connection), body, self._reach))
-        moves = Moves(connection, by, now)
         others = repository.standings(connection, playbook)
+        reasons = self._reasons(connection, body, others)
+        moves = Moves(connection, by, now)
         number = (repository.latest_version_number(connection, playbook) or 0) + 1
         new = moves.new(playbook, number, body, source="api", needs=reasons)
         moved = moves.enter(new, State.IN_REVIEW if reasons else State.APPROVED, others, why)
@@ -297,7 +297,7 @@ class LibraryService:
             raise MoveRefused(f"{one.name} was never live: make a draft of it, and hand that in")
         if to in SERVED and one.approved_by is None and one.served_from is None and body is not None:
             # Handed in when it was below the thresholds; it may reach more users now.
-            reasons = tuple(above(approval_of(connection), body, self._reach))
+            reasons = self._reasons(connection, body, others)
             if reasons:
                 one, to = msgspec.structs.replace(one, needs=reasons), State.IN_REVIEW
         moves = Moves(connection, by, now)
@@ -312,7 +312,14 @@ class LibraryService:
         moves.write()
         return moved
 
-    def _side(self, playbook: str, side: str) -> VersionBody:
+    def _reasons(
+        self, connection: Connection, body: VersionBody, others: Sequence[Standing]
+    ) -> tuple[str, ...]:
+        before = approved_before(connection, others)
+        return tuple(above(approval_of(connection), body, self._reach, before))
+
+    def side(self, playbook: str, side: str) -> VersionBody:
+        """Return what `draft`, `served`, or the number of a version consists of. Raises UnknownPlaybook."""
         if side != "draft":
             return self.version(playbook, None if side == "served" else int(side))[1]
         with self._database.read() as connection:

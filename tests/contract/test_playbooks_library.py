@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
-from playbooks.content.documents import Content
+from playbooks.content.documents import Content, Wording
 from playbooks.errors import (
     DraftChanged,
     LibraryError,
     MoveRefused,
     RevisionMissing,
     SecondPersonNeeded,
+    UnknownContent,
     UnknownPlaybook,
 )
 from playbooks.library import Draft
 from playbooks.library.approval import Approval
 from playbooks.library.changes import FOLDER
+from playbooks.library.contents import LibraryContents
 from playbooks.library.importing import Imported
 from playbooks.library.lifecycle import State
 from playbooks.library.loading import Loader
@@ -165,6 +167,53 @@ def test_above_a_threshold_the_version_before_is_served_until_a_second_person_ag
     assert served(database) == ["win_back@2"]
     assert from_folder(library, playbook(), approval=approval).unchanged == 1
     assert served(database) == ["win_back@2"]
+
+
+def test_what_is_said_differently_is_read_by_a_second_person(
+    library: LibraryService, database: Database
+) -> None:
+    approval = Approval(content=True)
+
+    def says(body: str, **given: Any) -> Imported:
+        reworded = Draft(
+            (playbook(**given),), OFFERS, {"hello": Content(id="hello", subject="Hi", body=body)}
+        )
+        return library.import_(
+            reworded, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=approval
+        )
+
+    assert says("one").in_review == {
+        "win_back@1": ("content: hello says what nobody but its author has read",)
+    }
+    library.move("win_back", "approve", "ben")
+    library.move("win_back", "publish", "ann")
+    assert says("one", priority=3).live == ["win_back@2"]
+    assert list(says("two", priority=3).in_review) == ["win_back@3"]
+    # What nobody has read yet is still not read when something else changes.
+    assert list(says("two", priority=4).in_review) == ["win_back@4"]
+    assert served(database) == ["win_back@2"]
+    library.move("win_back", "approve", "ben", version=4)
+    library.move("win_back", "publish", "ann", version=4)
+    assert served(database) == ["win_back@4"]
+
+
+def test_contents_have_versions_of_their_own(library: LibraryService, database: Database) -> None:
+    contents = LibraryContents(database)
+    from_folder(library, playbook())
+    with pytest.raises(UnknownContent, match="did you mean 'hello'"):
+        contents.versions("hallo")
+    german = CONTENTS["hello"].model_copy(update={"texts": [Wording(language="de", body="Guten Tag")]})
+    for _ in range(2):
+        library.import_(Draft((playbook(),), OFFERS, {"hello": german}), by="ann", source="cli", publish=True)
+    assert [(one.version, one.made_by) for one in contents.versions("hello")] == [(2, "ann"), (1, FOLDER)]
+    assert contents.version("hello", 1).document == CONTENTS["hello"]
+    assert [str(one) for one in contents.diff("hello", 1, 2)] == [
+        'content hello: texts.de none → (body "Guten Tag")'
+    ]
+    (listed,) = contents.listing()
+    assert (listed["version"], listed["languages"], listed["playbooks"]) == (2, ["de"], ["win_back"])
+    with pytest.raises(UnknownContent, match="its newest is 2"):
+        contents.version("hello", 7)
 
 
 def test_whoever_made_a_version_does_not_approve_it(library: LibraryService, database: Database) -> None:

@@ -12,7 +12,7 @@ from audiences.service import rule_schema
 from feature_repo.specs import load_specs
 from learning.spec import read_spec
 from playbooks.library import read_library
-from playbooks.library.reading import read_approval
+from playbooks.library.reading import read_approval, read_insiders
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "library.md"
 
@@ -26,6 +26,7 @@ def test_the_examples_are_a_library(tmp_path: Path) -> None:
         "contents.yaml",
         "playbooks/*.yaml",
         "approval.yaml",
+        "test_users.yaml",
         "policy.yaml",
     ]
     for name, text in blocks:
@@ -37,4 +38,5 @@ def test_the_examples_are_a_library(tmp_path: Path) -> None:
     definitions = read_definitions(tmp_path / "audiences.yaml", rule_schema(load_specs()))
     assert {playbook.audience for playbook in draft.playbooks} <= {one.id for one in definitions.audiences}
     assert read_approval(tmp_path).reach == 20_000
+    assert read_insiders(tmp_path).everybody == {"qa-1", "qa-2", "ann", "ben"}
     assert read_spec(tmp_path / "policy.yaml").id == "next_category"
