@@ -22,7 +22,7 @@ def test_seeds_are_test_users(tmp_path: Path) -> None:
         ("test_users: [qa, qa]", "test_users lists qa more than once"),
         ("seeds: [{user_id: a}, {user_id: a}]", "seeds lists a more than once"),
         ("test_user: [qa]", "did you mean 'test_users'"),
-        ("seeds: [{user_id: a, language: [de]}]", "line 1, column 9.*did you mean 'languages'"),
+        ("seeds: [{user_id: a, language: [de]}]", "line 1, column 32.*did you mean 'languages'"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path: Path, text: str, said: str) -> None:
