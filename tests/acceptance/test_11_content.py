@@ -11,8 +11,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from decision.cli import app
 from decision.demo.client import running_service
