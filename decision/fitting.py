@@ -31,7 +31,7 @@ class Fitting:
 
     def __call__(self, draft: Draft) -> list[Problem]:
         """Return everything that does not fit: in the draft itself, and around it."""
-        references = References(draft.offers, draft.contents)
+        references = References(draft.offers, draft.contents, draft.windows)
         problems = [one for playbook in draft.playbooks for one in references.problems(playbook)]
         return [*problems, *self.around(draft)]
 

@@ -31,7 +31,7 @@ from decision.erasure import Erasure
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.fitting import Fitting
 from decision.following import Follower
-from decision.gate import CapGate
+from decision.gate import open_gate
 from decision.importing import open_imports
 from decision.incoming import Incoming
 from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
@@ -40,6 +40,7 @@ from decision.reach import AudienceReach
 from decision.recipients import KnownUsers
 from decision.selecting import Selecting
 from decision.settings import Settings
+from decision.whereabouts import Whereabouts
 from delivery.channels.channel import Channel
 from delivery.channels.registry import ChannelSettings, open_channels
 from delivery.plans import PublishedPlans
@@ -82,6 +83,9 @@ _PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
 
 class Service:
     """Everything that runs in one process. Close it to finish what is under way."""
+
+    jobs: JobRunner
+    _schedule: JobSchedule
 
     def __init__(
         self,
@@ -200,8 +204,6 @@ class Service:
                     loader=self._loader,
                 )
             self.training: Training | None = None
-            self.jobs: JobRunner
-            self._schedule: JobSchedule
             if apart is not None:
                 apart.open(self.clock, self.database.writer, self._published)
                 self.jobs = self._schedule = apart
@@ -315,6 +317,7 @@ class Service:
             accounts,
             self.identity.people,
         )
+        whereabouts = Whereabouts(self.features, self.clock, self.files.triggers.zones)
         return Delivery(
             self.database,
             self.clock,
@@ -322,7 +325,8 @@ class Service:
             channels,
             set_tag,
             self.identity.people,
-            gate=CapGate(counters),
+            gate=open_gate(counters, whereabouts),
+            zones=whereabouts,
             holder=holder,
             recipients=self.recipients,
         )

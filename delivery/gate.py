@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 from sqlalchemy import Connection
 
 from delivery.models import Enrolment
+from playbooks.windows import Ruling
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """A message that is about to go out, and the run that wants it."""
+
+    key: str
+    enrolment: Enrolment
+    channel: str
 
 
 class SendGate(Protocol):
-    """Says whether a message may go out, in the transaction that begins its attempt."""
+    """Says what becomes of messages, in the transaction that begins their attempts."""
 
-    def check(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
-        """Return the id of the rule that stops the send, or None when it may go out.
+    def check(self, connection: Connection, sends: Sequence[Send], now: datetime) -> Sequence[Ruling]:
+        """Return for each message, in their order, whether it waits, is stopped, or goes out (None).
 
         Asked before every attempt; must reserve what `committed` will count.
         """
@@ -28,8 +39,8 @@ class SendGate(Protocol):
 class OpenGate:
     """Lets everything through."""
 
-    def check(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
-        return None
+    def check(self, connection: Connection, sends: Sequence[Send], now: datetime) -> Sequence[Ruling]:
+        return [None] * len(sends)
 
     def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
         return None

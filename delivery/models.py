@@ -185,6 +185,7 @@ class Report(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     queued: int = 0
     sent: int = 0
     delivered: int = 0
+    held: int = 0
     retried: int = 0
     failed: int = 0
     unknown: int = 0

@@ -20,12 +20,13 @@ from delivery import repository
 from delivery.channels.channel import AfterCrash, Channel, Receipt
 from delivery.effects import message_fact
 from delivery.errors import NotHandedOver
-from delivery.gate import SendGate
+from delivery.gate import Send, SendGate
 from delivery.models import Enrolment, Message, MessageState, Report, SuppressionFact
 from delivery.plans import Plan, Plans
 from delivery.recipients import Recipients
 from delivery.render import Renderer
 from delivery.repository import Queued, Settled
+from playbooks.windows import Hold, Skip
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
@@ -128,28 +129,32 @@ class Relay:
         enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
         settled: list[Settled] = []
         facts: list[NewFact] = []
-        free: list[Queued] = []
+        open_: list[Queued] = []
         # Gates lock what they count for a user: always in the same order, or two relays wait for each other.
         for one in sorted(claimed, key=lambda one: enrolments[one.enrolment_id].user_id):
             enrolment = enrolments[one.enrolment_id]
             lost = self._lost(one, enrolment)
-            if lost is not None:
-                settled.append(lost)
-                facts.append(_settled_fact(lost, one, enrolment, now))
-            elif (rule := self._gate.check(connection, enrolment, now)) is None:
+            if lost is None:
+                open_.append(one)
+                continue
+            settled.append(lost)
+            facts.append(_settled_fact(lost, one, enrolment, now))
+        sends = [_send(one, enrolments[one.enrolment_id]) for one in open_]
+        free: list[Queued] = []
+        for one, ruling in zip(open_, self._gate.check(connection, sends, now), strict=True):
+            if ruling is None:
                 free.append(one)
-            elif one.holder is None:
-                settled.append(Settled(one.key, MessageState.SUPPRESSED, reason=rule))
-                facts.append(_suppression(one, enrolment, rule, now))
-            else:
-                # The user may have it already: only a message that surely never went out was suppressed.
-                settled.append(_unknown(one, f", and {rule} stops a repeat"))
-                facts.append(_settled_fact(settled[-1], one, enrolment, now))
+                continue
+            kept, told = _ruled(one, enrolments[one.enrolment_id], ruling, now)
+            settled.append(kept)
+            facts += told
         repository.settle(connection, settled)
         ledger.append(connection, facts, now)
+        waiting = sum(one.state is MessageState.QUEUED for one in settled)
         held = repository.lease(connection, free, self._holder, until)
         attempts = [self._attempt(connection, one, enrolments[one.enrolment_id]) for one in held]
-        return len(claimed), (attempts, _counts(settled))
+        report = msgspec.structs.replace(_counts(settled), retried=0, held=waiting)
+        return len(claimed), (attempts, report)
 
     def _lost(self, one: Queued, enrolment: Enrolment) -> Settled | None:
         """Say what becomes of a message whose last attempt was never recorded; None: it is repeated."""
@@ -228,6 +233,24 @@ class Relay:
         repository.settle(connection, settled)
         ledger.append(connection, facts, now)
         return len(outcomes), (len(outcomes), _counts(settled) + Report(sent=sent))
+
+
+def _send(one: Queued, enrolment: Enrolment) -> Send:
+    return Send(one.key, enrolment, enrolment.arm.channel)
+
+
+def _ruled(
+    one: Queued, enrolment: Enrolment, ruling: Hold | Skip, now: datetime
+) -> tuple[Settled, list[NewFact]]:
+    """Return what becomes of a message that the gate did not let through, and the fact of it, if any."""
+    if isinstance(ruling, Hold):
+        return Settled(one.key, MessageState.QUEUED, ruling.until, ruling.rule, one.holder), []
+    if one.holder is None:
+        stopped = Settled(one.key, MessageState.SUPPRESSED, reason=ruling.rule)
+        return stopped, [_suppression(one, enrolment, ruling.rule, now)]
+    # The user may have it already: only a message that surely never went out was suppressed.
+    lost = _unknown(one, f", and {ruling.rule} stops a repeat")
+    return lost, [_settled_fact(lost, one, enrolment, now)]
 
 
 def _unknown(one: Queued, why_not_again: str = "") -> Settled:

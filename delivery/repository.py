@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, insert, null, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from delivery.models import Enrolment, MessageState, Status
 from delivery.tables import enrolments, outbox
@@ -34,12 +34,16 @@ class Queued(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """What an outbox row becomes; it is tried again at `available_at` unless that is None."""
+    """What an outbox row becomes; it is tried again at `available_at` unless that is None.
+
+    `holder` is whose attempt at it was never recorded, where that is still to be seen.
+    """
 
     key: str
     state: MessageState
     available_at: datetime | None = None
     reason: str | None = None
+    holder: str | None = None
 
 
 # enrolments
@@ -179,6 +183,7 @@ def settle(connection: Connection, settled: Sequence[Settled]) -> None:
             "to_state": one.state.value,
             "next_at": _micros(one.available_at),
             "why": one.reason,
+            "whose": one.holder,
         }
         for one in settled
     ]
@@ -217,7 +222,10 @@ _SETTLE = Statement(
     update(outbox)
     .where(outbox.c.key == bindparam("this"))
     .values(
-        state=bindparam("to_state"), available_at=bindparam("next_at"), reason=bindparam("why"), holder=null()
+        state=bindparam("to_state"),
+        available_at=bindparam("next_at"),
+        reason=bindparam("why"),
+        holder=bindparam("whose"),
     )
 )
 

@@ -37,13 +37,17 @@ class MoveBody(BaseModel):
 
 
 class LibraryBody(BaseModel):
-    """A library as one document, with playbooks, offers and contents as they stand in the files."""
+    """A library as one document, with playbooks, offers, contents and windows as they stand in the files.
+
+    Without `windows` those that were kept hold.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     offers: list[Any] = []
     contents: list[Any] = []
     playbooks: list[Any] = Field(min_length=1)
+    windows: dict[str, Any] | None = None
     publish: bool = False
 
 
@@ -116,7 +120,7 @@ def _add_lists(
 
     @routes.get("/library/schemas/{name}")
     def show_schema(
-        name: Literal["playbook", "offers", "contents", "approval", "test_users"],
+        name: Literal["playbook", "offers", "contents", "windows", "approval", "test_users"],
     ) -> dict[str, Any]:
         """The JSON Schema of a kind of file."""
         return schema_of(SCHEMAS[name])

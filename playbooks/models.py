@@ -146,6 +146,7 @@ Parent = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}@[1-9][0-9]{0,8}
 class Playbook(Document):
     """A plan. Its version is given by the library: it grows whenever the content changes.
 
+    `window` names one of windows.yaml, which its messages find open beside those that the rules there name.
     `parent` is the `playbook@version` it was made from, `evidence` what speaks for it: sentences or links.
     Service messages and transactional ones are no promotion, and exempt from what holds for promotions.
     """
@@ -171,6 +172,7 @@ class Playbook(Document):
     goal: Goal
     variants: list[VariantSet] = Field(min_length=1)
     constraints: list[Cap] = []
+    window: Name | None = None
     pilot: Pilot | None = None
     flow: Flow
 

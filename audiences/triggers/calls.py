@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from audiences.triggers.dates import came, day_of
 from audiences.triggers.definitions import EACH_USERS_OWN, OnDate, OnSchedule, ZonesSpec
 from audiences.triggers.firing import Cause
+from audiences.zones import zone_of
 
 
 def causes_of_date(
@@ -73,13 +73,4 @@ def calls(on: OnSchedule, zones: ZonesSpec, after: datetime, until: datetime) ->
 def _zone(said: str, zones: ZonesSpec, named: Any) -> ZoneInfo:
     if said != EACH_USERS_OWN:
         return ZoneInfo(said)
-    return _known_zone(named, zones.fallback) if isinstance(named, str) else ZoneInfo(zones.fallback)
-
-
-@lru_cache(maxsize=1024)
-def _known_zone(name: str, fallback: str) -> ZoneInfo:
-    """The zone of a name; the fallback where users name something that is no zone."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo(fallback)
+    return zone_of(named, zones.fallback)

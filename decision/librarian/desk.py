@@ -134,7 +134,10 @@ def document_of(draft: Draft) -> dict[str, Any]:
         "contents": draft.contents.values(),
         "playbooks": draft.playbooks,
     }
-    return {name: [one.written() for one in documents] for name, documents in named.items()}
+    written: dict[str, Any] = {
+        name: [one.written() for one in documents] for name, documents in named.items()
+    }
+    return written if draft.windows is None else {**written, "windows": draft.windows.written()}
 
 
 def _check_of(settings: Settings, database: Database) -> Check:
@@ -152,7 +155,7 @@ def _check_of(settings: Settings, database: Database) -> Check:
 
 
 def _by_itself(draft: Draft) -> list[Problem]:
-    references = References(draft.offers, draft.contents)
+    references = References(draft.offers, draft.contents, draft.windows)
     return [one for playbook in draft.playbooks for one in references.problems(playbook)]
 
 

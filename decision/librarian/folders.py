@@ -14,10 +14,11 @@ from decision.asking import Data, Key, Url
 from decision.librarian.desk import By, desk
 from decision.printing import print_json
 from playbooks.errors import LibraryError
-from playbooks.library.diff import Change, differences
+from playbooks.library.diff import Change, differences, window_differences
 from playbooks.library.documents import Draft
 from playbooks.library.reading import assemble, read_approval, read_library, sources_of
 from playbooks.library.yaml_text import written
+from playbooks.windows import Windows
 from storage.errors import ConfigurationError, NextplayError
 
 Folder = Annotated[Path, typer.Argument(help="Library folder.")]
@@ -103,7 +104,7 @@ def import_(
 
 
 def export(folder: Folder, data: Data = None, url: Url = None, key: Key = None) -> None:
-    """Write the newest version of every playbook into a new folder, with the offers and contents they use."""
+    """Write the newest version of every playbook into a new folder, with what they use, and the windows."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"{folder} is not empty: name a folder that is not there yet")
     with desk(data, url, key, None) as here:
@@ -116,13 +117,15 @@ def export(folder: Folder, data: Data = None, url: Url = None, key: Key = None) 
     for playbook in document["playbooks"]:
         path = partial / "playbooks" / f"{playbook['id']}.yaml"
         path.write_text(written(playbook), encoding="utf-8")
+    if document["windows"]:
+        (partial / "windows.yaml").write_text(written(document["windows"]), encoding="utf-8")
     os.replace(partial, folder)  # noqa: PTH105 - replaces an empty folder, which Path.rename may not
     typer.echo(f"{folder}: {len(document['playbooks'])} playbooks")
 
 
 def schema(
     kind: Annotated[
-        str, typer.Argument(help="playbook, offers, contents, approval, test_users.")
+        str, typer.Argument(help="playbook, offers, contents, windows, approval, test_users.")
     ] = "playbook",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors and checks."""
@@ -175,7 +178,12 @@ def _against(library: Draft, folder: Draft) -> dict[str, Any]:
         "added": sorted(here.keys() - there.keys()),
         "removed": sorted(there.keys() - here.keys()),
         "changed": changed,
+        "windows": [] if folder.windows is None else _of_windows(library, folder.windows),
     }
+
+
+def _of_windows(library: Draft, folder: Windows) -> list[Change]:
+    return window_differences(library.windows or Windows(), folder)
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
@@ -186,5 +194,7 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     for name, changes in told["changed"].items():
         for change in changes:
             yield f"{name}: {change}"
+    for change in told["windows"]:
+        yield f"windows.yaml: {change}"
     if not any(told.values()):
         yield "nothing differs"

@@ -19,6 +19,7 @@ from playbooks.content.documents import Content
 from playbooks.library.documents import VersionBody
 from playbooks.models import Arm, Playbook
 from playbooks.money import shown
+from playbooks.windows import Windows
 
 _LONG = 120
 # Told under a name of its own.
@@ -66,6 +67,20 @@ def differences(before: VersionBody, after: VersionBody) -> list[Change]:
 def content_changes(before: Content, after: Content) -> list[Change]:
     """Return what differs between two versions of a content; nothing where they say the same."""
     return list(_by_id("content", _contents([before]), _contents([after])))
+
+
+def window_differences(before: Windows, after: Windows) -> list[Change]:
+    """Return what differs between the windows of two libraries."""
+    rules = (
+        {"rules": one.model_dump(mode="json", exclude_defaults=True).get("rules", [])}
+        for one in (before, after)
+    )
+    countries = (one.countries.model_dump(mode="json") for one in (before, after))
+    return [
+        *_by_id("window", _named(before.windows), _named(after.windows)),
+        *_document("windows", "", *rules),
+        *_document("countries", "", *countries),
+    ]
 
 
 def told(changes: Sequence[Change]) -> str:

@@ -13,6 +13,7 @@ from playbooks.library.serving import Library, PublishedPlaybook
 from playbooks.library.values import with_values
 from playbooks.models import Arm, Playbook
 from playbooks.offers import Offer
+from playbooks.windows import Windows
 
 
 class VersionBody(Document):
@@ -47,11 +48,15 @@ class VersionBody(Document):
 
 @dataclass(frozen=True)
 class Draft:
-    """A library as read from files, before its playbooks were given versions."""
+    """A library as read from files, before its playbooks were given versions.
+
+    `windows` are None where nothing is said of them: then those that were kept go on to hold.
+    """
 
     playbooks: tuple[Playbook, ...]
     offers: Mapping[str, Offer]
     contents: Mapping[str, Content]
+    windows: Windows | None = None
 
     def body(self, playbook: Playbook) -> VersionBody:
         """Return what a version of a playbook consists of."""

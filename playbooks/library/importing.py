@@ -18,8 +18,9 @@ from playbooks.library.approval import Approval, Reach, above
 from playbooks.library.changes import FOLDER, Moves, retired_by_hand
 from playbooks.library.documents import Draft, VersionBody
 from playbooks.library.lifecycle import State
+from playbooks.library.problems import Problem, closest, refuse
 from playbooks.library.repository import Standing
-from playbooks.library.shelf import CONTENTS, OFFERS
+from playbooks.library.shelf import CONTENTS, OFFERS, WINDOWS, windows_of
 
 _APPROVAL = "approval"
 
@@ -56,8 +57,12 @@ def import_library(
         publish: serve what may be served without a second person; else new versions wait as approved.
         whole: the library has all playbooks of its source.
         approval: thresholds to keep; None: those that were kept.
+
+    Raises:
+        LibraryError: a playbook that is kept, or is to be, names a window that there is not.
     """
     repository.hold(connection)
+    _keep_windows(connection, draft, by, now, whole=whole)
     if approval is not None:
         keep_approval(connection, approval, by, now)
     _keep_documents(connection, draft, by, now)
@@ -133,6 +138,32 @@ def _gone(draft: Draft, standing: Mapping[str, list[Standing]], source: str) -> 
     for playbook, versions in standing.items():
         if playbook not in here:
             yield from (one for one in versions if one.source == source and one.state is not State.RETIRED)
+
+
+def _keep_windows(connection: Connection, draft: Draft, by: str, now: datetime, *, whole: bool) -> None:
+    """Keep the windows of a library in the place of those before; what names one must find it."""
+    kept = windows_of(connection)
+    windows = kept if draft.windows is None else draft.windows
+    named = {playbook.id: playbook for playbook in draft.playbooks}
+    if windows != kept and not whole:
+        standing = [one for one in repository.current(connection) if one.state is not State.RETIRED]
+        bodies = repository.bodies(connection, [(one.playbook, one.version) for one in standing])
+        named = {key[0]: body.playbook for key, body in bodies.items()} | named
+    known = [one.id for one in windows.windows]
+    refuse(
+        [
+            Problem(
+                f"playbooks/{name}",
+                f"there is no window {playbook.window!r}{closest(playbook.window, known)}",
+                "window",
+            )
+            for name, playbook in named.items()
+            if playbook.window is not None and playbook.window not in known
+        ],
+        "nothing was imported",
+    )
+    if windows != kept:
+        repository.keep_documents(connection, WINDOWS, {WINDOWS: windows.model_dump_json()}, by, now)
 
 
 def _keep_documents(connection: Connection, draft: Draft, by: str, now: datetime) -> None:

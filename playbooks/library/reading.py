@@ -3,6 +3,7 @@
     offers.yaml      a list of offers
     contents.yaml    a list of contents
     playbooks/*.yaml one playbook each
+    windows.yaml     when messages may go out (optional)
     approval.yaml    above what a second person approves (optional)
     test_users.yaml  test users, and seeds of proofs (optional)
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from playbooks.library.references import References
 from playbooks.library.yaml_text import Refused, parse
 from playbooks.models import Playbook
 from playbooks.offers import Offer
+from playbooks.windows import Windows
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -50,6 +52,7 @@ class Sources:
     offers: Source
     contents: Source
     playbooks: Sequence[Source]
+    windows: Source | None = None
 
 
 def read_library(folder: Path) -> Draft:
@@ -84,16 +87,22 @@ def read_sources(folder: Path, problems: list[Problem]) -> Sources:
         _source(folder / "offers.yaml", problems),
         _source(folder / "contents.yaml", problems),
         [_source(path, problems) for path in files],
+        _source(windows, problems) if (windows := folder / "windows.yaml").exists() else None,
     )
 
 
 def sources_of(document: Mapping[str, Any]) -> Sources:
-    """Return a library that came as one JSON document, `{offers: […], contents: […], playbooks: […]}`."""
+    """Return a library that came as one JSON document, `{offers: […], contents: […], playbooks: […]}`.
+
+    It may have `windows`, as windows.yaml says them.
+    """
     playbooks = document.get("playbooks", [])
+    windows = document.get("windows")
     return Sources(
         Source("offers", document.get("offers", [])),
         Source("contents", document.get("contents", [])),
         [Source(_called(one, index), one) for index, one in enumerate(playbooks)],
+        None if windows is None else Source("windows", windows),
     )
 
 
@@ -113,8 +122,9 @@ def assemble(sources: Sources, problems: list[Problem]) -> Draft:
         tuple(sorted((playbook for _, playbook in read), key=lambda playbook: playbook.id)),
         {offer.id: offer for offer in offers},
         {content.id: content for content in contents},
+        None if sources.windows is None else _windows(sources.windows, problems),
     )
-    references = References(draft.offers, draft.contents)
+    references = References(draft.offers, draft.contents, draft.windows)
     for source, playbook in read:
         problems += references.problems(playbook, source.file)
     return draft
@@ -139,6 +149,12 @@ def _optional(path: Path, type_: type[D]) -> D:
     found = document_of(_source(path, problems), type_, problems) if path.exists() else None
     refuse(problems)
     return found or type_()
+
+
+def _windows(source: Source, problems: list[Problem]) -> Windows | None:
+    # A file with nothing in it says that there are none.
+    said = replace(source, value={}) if source.value is None else source
+    return document_of(said, Windows, problems)
 
 
 def _source(path: Path, problems: list[Problem]) -> Source:

@@ -13,13 +13,18 @@ from playbooks.library.problems import Problem, closest
 from playbooks.library.values import with_values
 from playbooks.models import ARM_ATTRIBUTES, Playbook
 from playbooks.offers import Offer, mixed_currencies
+from playbooks.windows import Windows
 
 
 class References:
-    """Checks playbooks against the offers and contents there are."""
+    """Checks playbooks against the offers, contents and windows there are."""
 
-    def __init__(self, offers: Mapping[str, Offer], contents: Mapping[str, Content]) -> None:
+    def __init__(
+        self, offers: Mapping[str, Offer], contents: Mapping[str, Content], windows: Windows | None
+    ) -> None:
+        """`windows` are None where they are not known; then they are not checked."""
         self._offers, self._contents = offers, contents
+        self._windows = None if windows is None else [one.id for one in windows.windows]
         self._groups = {group for offer in offers.values() if (group := offer.attributes.get("group"))}
         self._attributes = {name for offer in offers.values() for name in offer.attributes}
         self._attributes.update(ARM_ATTRIBUTES)
@@ -50,6 +55,8 @@ class References:
                         f"{place}.{field}",
                         f"{name!r} is a block: name a message that takes it in",
                     )
+        if playbook.window is not None and self._windows is not None and playbook.window not in self._windows:
+            yield "window", f"there is no window {playbook.window!r}{closest(playbook.window, self._windows)}"
         yield from wrong_arms(playbook, self._offers)
         known = with_values(playbook, self._offers)
         if mixed := mixed_currencies(known[arm.offer] for arm in expand(playbook, self._offers)):

@@ -17,6 +17,7 @@ from playbooks.insiders import Insiders
 from playbooks.library.approval import Approval
 from playbooks.models import Playbook
 from playbooks.offers import Offer
+from playbooks.windows import Windows
 
 FOLDER = Path(__file__).parents[1] / "schemas"
 SCHEMAS: Mapping[str, TypeAdapter[Any]] = {
@@ -25,6 +26,7 @@ SCHEMAS: Mapping[str, TypeAdapter[Any]] = {
     "contents": TypeAdapter(list[Content]),
     "approval": TypeAdapter(Approval),
     "test_users": TypeAdapter(Insiders),
+    "windows": TypeAdapter(Windows),
 }
 
 

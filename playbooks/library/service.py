@@ -22,7 +22,7 @@ from playbooks.library.loading import Loader
 from playbooks.library.problems import refuse
 from playbooks.library.repository import DraftRow, Standing
 from playbooks.library.serving import Library
-from playbooks.library.shelf import with_shelf
+from playbooks.library.shelf import windows_of, with_shelf
 from playbooks.models import Playbook
 from storage.clock import Clock
 from storage.engine import Database
@@ -157,7 +157,7 @@ class LibraryService:
                 found[one.id] = Playbook.model_validate_json(one.draft.body)
         return found
 
-    def export(self) -> dict[str, list[Any]]:
+    def export(self) -> dict[str, Any]:
         """Return the newest version of every playbook that is not retired, as one document.
 
         An offer or content of which these versions have different states is that of the newest.
@@ -167,6 +167,7 @@ class LibraryService:
                 one.playbook: one for one in repository.current(connection) if one.state is not State.RETIRED
             }
             bodies = repository.bodies(connection, [(name, one.version) for name, one in newest.items()])
+            windows = windows_of(connection)
         in_order = sorted(bodies.items(), key=lambda item: newest[item[0][0]].number)
         offers = {one.id: one for _, body in in_order for one in body.offers}
         contents = {one.id: one for _, body in in_order for one in body.contents}
@@ -174,6 +175,7 @@ class LibraryService:
             "offers": [offers[name].written() for name in sorted(offers)],
             "contents": [contents[name].written() for name in sorted(contents)],
             "playbooks": [bodies[key].playbook.written() for key in sorted(bodies)],
+            "windows": windows.written(),
         }
 
     def served(self) -> Library:

@@ -1,4 +1,4 @@
-"""What drafts may speak of: the offers and contents that were imported last."""
+"""What drafts may speak of: the offers, contents and windows that were imported last."""
 
 from __future__ import annotations
 
@@ -9,14 +9,26 @@ from playbooks.library import repository
 from playbooks.library.documents import Draft
 from playbooks.models import Playbook
 from playbooks.offers import Offer
+from playbooks.windows import Windows
 
-OFFERS, CONTENTS = "offer", "content"
+OFFERS, CONTENTS, WINDOWS = "offer", "content", "windows"
 
 
 def with_shelf(connection: Connection, *playbooks: Playbook) -> Draft:
-    """Return playbooks together with the offers and contents there are."""
+    """Return playbooks together with the offers, contents and windows there are."""
     offers = [Offer.model_validate_json(body) for body in repository.documents(connection, OFFERS).values()]
     contents = [
         Content.model_validate_json(body) for body in repository.documents(connection, CONTENTS).values()
     ]
-    return Draft(playbooks, {one.id: one for one in offers}, {one.id: one for one in contents})
+    return Draft(
+        playbooks,
+        {one.id: one for one in offers},
+        {one.id: one for one in contents},
+        windows_of(connection),
+    )
+
+
+def windows_of(connection: Connection) -> Windows:
+    """Return the windows that hold; none where no library ever said any."""
+    kept = repository.documents(connection, WINDOWS)
+    return Windows.model_validate_json(kept[WINDOWS]) if kept else Windows()

@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 from delivery.channels.channel import AfterCrash, Channel, Receipt
 from delivery.channels.mailbox import Mailbox
 from delivery.errors import NotHandedOver
-from delivery.gate import OpenGate, SendGate
+from delivery.gate import OpenGate, Send, SendGate
 from delivery.models import Enrolment, Message, MessageFact, Report, SuppressionFact
 from delivery.outbox import Relay
 from delivery.retry import Retry
 from delivery.service import Delivery
 from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, once, version_body
+from playbooks.windows import Hold, Ruling, Skip
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -36,16 +37,23 @@ class Dies(BaseException):
 
 
 class Gate:
-    """Stops the users of one rule; notes who was asked about and what was committed."""
+    """Stops users by one rule, holds others for a time; notes who was asked about and what was committed."""
 
     def __init__(self, stopped: Sequence[str] = ()) -> None:
         self.stopped = set(stopped)
+        self.until: dict[str, datetime] = {}
         self.asked: list[str] = []
         self.committed_for: list[str] = []
 
-    def check(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
-        self.asked.append(enrolment.user_id)
-        return "cap.coupons.monthly" if enrolment.user_id in self.stopped else None
+    def check(self, connection: Connection, sends: Sequence[Send], now: datetime) -> Sequence[Ruling]:
+        self.asked += [send.enrolment.user_id for send in sends]
+        return [self._rule(send.enrolment.user_id, now) for send in sends]
+
+    def _rule(self, user: str, now: datetime) -> Ruling:
+        if user in self.stopped:
+            return Skip("cap.coupons.monthly")
+        until = self.until.get(user)
+        return Hold(until, "window.day") if until is not None and now < until else None
 
     def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
         self.committed_for.append(enrolment.user_id)
@@ -347,3 +355,43 @@ def test_a_send_that_a_rule_stops_is_a_suppression_and_nothing_else(
     delivery = Delivery(database, clock, PLANS, {"memory": channel}, lambda *_: None, gate=gate)
     assert delivery.run_until_idle().ended == 2
     assert channel.handed_over == ["bob:1:1"]
+
+
+def test_a_send_that_waits_for_its_window_goes_out_then_and_holds_up_nobody(
+    database: Database, clock: SimulatedClock
+) -> None:
+    queue(database, clock, ["ann", "bob", "eve"])
+    channel, gate = MemoryChannel(), Gate()
+    gate.until = {"ann": clock.now() + timedelta(hours=9), "eve": clock.now() + timedelta(hours=11)}
+    one = relay(database, clock, channel, gate=gate)
+    # With batches of one: those who wait are claimed first, and not again before their time.
+    assert one.run() == Report(sent=1, held=2)
+    assert channel.handed_over == ["bob:1:1"]
+    asked = len(gate.asked)
+    assert not one.run()
+    assert len(gate.asked) == asked
+    clock.move_to(clock.now() + timedelta(hours=10))
+    assert one.run() == Report(sent=1)
+    clock.move_to(clock.now() + timedelta(hours=1))
+    assert one.run() == Report(sent=1)
+    assert channel.handed_over == ["bob:1:1", "ann:1:1", "eve:1:1"]
+    # Waiting is no attempt.
+    assert [fact(database, "sent", f"{user}:1:1").decode(MessageFact).attempt for user in ("ann", "eve")] == [
+        1,
+        1,
+    ]
+
+
+def test_a_message_that_may_have_gone_out_and_then_waits_is_not_called_suppressed(
+    database: Database, clock: SimulatedClock
+) -> None:
+    queue(database, clock)
+    channel, gate = MemoryChannel(before=once(Dies())), Gate()
+    with pytest.raises(Dies):
+        relay(database, clock, channel, gate=gate).run()
+    clock.move_to(clock.now() + LEASE)
+    gate.until = {"ann": clock.now() + timedelta(hours=9)}
+    assert relay(database, clock, channel, gate=gate).run() == Report(held=1)
+    clock.move_to(clock.now() + timedelta(hours=9))
+    gate.stopped = {"ann"}
+    assert relay(database, clock, channel, gate=gate).run() == Report(unknown=1)

@@ -1,0 +1,68 @@
+"""What becomes of a message now, given the windows it is bound by: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from playbooks.windows.moments import LOOK_AHEAD, Place, next_at, next_open, opens
+from playbooks.windows.spec import Window
+
+# Windows close each other's openings no more often than this; each round leads at least to another opening.
+_ROUNDS = 1_000
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """The message waits until a moment, under the rule of the window that keeps it."""
+
+    until: datetime
+    rule: str
+
+
+class Skip(msgspec.Struct, frozen=True):
+    """The message never goes out, under the rule of the window that says so."""
+
+    rule: str
+
+
+# None: it goes out now.
+Ruling = Hold | Skip | None
+
+
+def rule_of(window: str) -> str:
+    """Return the id under which a window holds and suppresses."""
+    return f"window.{window}"
+
+
+def ruling(windows: Sequence[Window], place: Place, now: datetime) -> Ruling:
+    """Return what becomes of a message at a moment: it must find all of its windows open.
+
+    One window that is closed and skips is enough to skip. Otherwise the message waits for the earliest moment
+    at which all are open, those that reschedule from their `at` on; windows that are not open together
+    within `LOOK_AHEAD` skip.
+    """
+    closed = [one for one in windows if not opens(one, place, now)]
+    if not closed:
+        return None
+    for one in closed:
+        if one.outside == "skip":
+            return Skip(rule_of(one.id))
+    until = _all_open(windows, place, now)
+    rule = rule_of(closed[0].id)
+    return Skip(rule) if until is None else Hold(until, rule)
+
+
+def _all_open(windows: Sequence[Window], place: Place, now: datetime) -> datetime | None:
+    moment = now
+    for _ in range(_ROUNDS):
+        closed = next((one for one in windows if not opens(one, place, moment)), None)
+        if closed is None:
+            return moment
+        find = next_at if closed.outside == "reschedule" else next_open
+        later = find(closed, place, moment)
+        if later is None or later > now + LOOK_AHEAD:
+            return None
+        moment = later
+    return None
