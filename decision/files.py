@@ -130,6 +130,7 @@ def read_files(folder: Path) -> LibraryFiles:
         *Fitting(lambda: known.audiences, policy, vocabulary, folder / "contents.yaml").around(draft),
         *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
+        *_unread_zone(triggers, draft, specs),
     ]
     refuse(problems, f"the library {folder} does not fit together")
     return LibraryFiles(
@@ -174,6 +175,21 @@ def _unknown_arms(draft: Draft, policy: PolicySpec) -> list[Problem]:
         )
         for name in policy.exploration.names
         if (has := arms.get(playbook := name.partition("/")[0])) is not None and name not in has
+    ]
+
+
+def _unread_zone(triggers: Triggers, draft: Draft, specs: Specs) -> list[Problem]:
+    """Windows on the users' own clocks need the feature that says which these are, and need it at once."""
+    feature, windows = triggers.zones.feature, draft.windows.windows if draft.windows else ()
+    if feature is None or feature in specs.features_of(DECIDE) or all(one.zone != "user" for one in windows):
+        return []
+    return [
+        Problem(
+            "triggers.yaml",
+            f"windows.yaml has windows on users' own clocks, and decisions do not read {feature!r}; add "
+            f"its view to the service {DECIDE!r} of aggregates.yaml",
+            "zones.feature",
+        )
     ]
 
 

@@ -15,6 +15,7 @@ from playbooks.library import Draft
 from playbooks.library.problems import Problem, closest
 from playbooks.library.references import References
 from playbooks.models import Playbook
+from playbooks.windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Fitting:
             for playbook in draft.playbooks
             for field, message in self._around(playbook, audiences)
         ]
-        return [*problems, *self._contents(draft)]
+        return [*problems, *self._windows(draft.windows or Windows()), *self._contents(draft)]
 
     def _around(self, playbook: Playbook, audiences: Collection[str]) -> Iterator[tuple[str, str]]:
         pilots = playbook.pilot.audience if playbook.pilot else None
@@ -63,6 +64,18 @@ class Fitting:
                 f"the policy {self.policy.id} serves {', '.join(self.policy.placements)}, "
                 f"not {playbook.placement!r}",
             )
+
+    def _windows(self, windows: Windows) -> Iterator[Problem]:
+        feature = windows.countries.feature
+        if feature is not None and not isinstance(self.vocabulary.user.get(feature), str):
+            texts = [name for name, value in self.vocabulary.user.items() if isinstance(value, str)]
+            message = f"decisions read no text feature {feature!r}{closest(feature, texts)}"
+            yield Problem("windows.yaml", message, "countries.feature")
+        for index, rule in enumerate(windows.rules):
+            for channel in rule.channels or ():
+                if channel not in CHANNELS:
+                    message = f"there is no channel {channel!r}{closest(channel, CHANNELS)}"
+                    yield Problem("windows.yaml", message, f"rules.{index}.channels")
 
     def _contents(self, draft: Draft) -> Iterator[Problem]:
         text = self.contents.read_text(encoding="utf-8") if self.contents is not None else ""

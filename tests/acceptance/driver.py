@@ -39,6 +39,17 @@ class Running:
         response = self.http.post("/v1/track", json=message)
         assert response.json()["accepted"] == 1, response.text
 
+    def identify(self, user: str, *, days_ago: float = 0.0, **traits: Any) -> None:
+        """Send traits of the user."""
+        message = {
+            "messageId": str(uuid4()),
+            "userId": user,
+            "timestamp": (self.now - timedelta(days=days_ago)).isoformat(),
+            "traits": traits,
+        }
+        response = self.http.post("/v1/identify", json=message)
+        assert response.json()["accepted"] == 1, response.text
+
     def run(self, *jobs: str) -> dict[str, Any]:
         """Run jobs and return the last one's report."""
         report: dict[str, Any] = {}

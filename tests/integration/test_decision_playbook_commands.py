@@ -105,6 +105,46 @@ def test_an_import_that_is_half_wrong_changes_nothing(data: Path, folder: Path) 
     assert done("list", "--data", data) == before
 
 
+def test_windows_are_checked_compared_kept_and_given_out(data: Path, folder: Path, tmp_path: Path) -> None:
+    windows = folder / "windows.yaml"
+    windows.write_text('windows: [{id: day, quiet: ["21:00-08:00"]}]\nrules: [{window: dya}]\n')
+    edit(folder / "playbooks" / "welcome.yaml", window="daz")
+    refused = run("validate", folder).output
+    assert "windows.yaml: rules.0: there is no window 'dya', did you mean 'day'?" in refused
+    windows.write_text(
+        'windows: [{id: day, quiet: ["21:00-08:00"]}]\nrules: [{window: day, channels: [mailbx]}]\n'
+    )
+    refused = run("validate", folder).output
+    assert "welcome.yaml: window: there is no window 'daz', did you mean 'day'?" in refused
+    edit(folder / "playbooks" / "welcome.yaml", window="day")
+    assert (
+        "rules.0.channels: there is no channel 'mailbx', did you mean 'mailbox'?"
+        in run("validate", folder).output
+    )
+    windows.write_text('windows: [{id: day, quiet: ["21:00-08:00"]}]\nrules: [{window: day}]\n')
+    done("validate", folder)
+    assert "windows.yaml: window day: added" in done("diff", folder, "--data", data)
+    done("import", folder, "--publish", "--data", data)
+    assert done("diff", folder, "--data", data) == "nothing differs\n"
+    windows.write_text('windows: [{id: day, quiet: ["22:00-08:00"]}]\nrules: [{window: day}]\n')
+    assert done("diff", folder, "--data", data) == (
+        "windows.yaml: window day: quiet [21:00-08:00] → [22:00-08:00]\n"
+    )
+    # A playbook names it: it can't go.
+    windows.write_text("{}\n")
+    refused = run("import", folder, "--data", data)
+    assert isinstance(refused.exception, LibraryError)
+    assert "there is no window 'day'" in str(refused.exception)
+    # Without the file what holds goes on to hold.
+    windows.unlink()
+    done("import", folder, "--data", data)
+    done("export", tmp_path / "out", "--data", data)
+    assert yaml.safe_load((tmp_path / "out" / "windows.yaml").read_text()) == {
+        "windows": [{"id": "day", "quiet": ["21:00-08:00"]}],
+        "rules": [{"window": "day"}],
+    }
+
+
 def test_pauses_and_approvals(data: Path, folder: Path) -> None:
     (folder / "approval.yaml").write_text("reach: 10\n")
     waiting = done("import", folder, "--publish", "--data", data, "--by", "ann")
