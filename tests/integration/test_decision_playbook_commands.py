@@ -110,7 +110,7 @@ def test_windows_are_checked_compared_kept_and_given_out(data: Path, folder: Pat
     windows.write_text('windows: [{id: day, quiet: ["21:00-08:00"]}]\nrules: [{window: dya}]\n')
     edit(folder / "playbooks" / "welcome.yaml", window="daz")
     refused = run("validate", folder).output
-    assert "windows.yaml: rules.0: there is no window 'dya', did you mean 'day'?" in refused
+    assert "rules.0: there is no window 'dya', did you mean 'day'?" in refused
     windows.write_text(
         'windows: [{id: day, quiet: ["21:00-08:00"]}]\nrules: [{window: day, channels: [mailbx]}]\n'
     )
@@ -128,7 +128,7 @@ def test_windows_are_checked_compared_kept_and_given_out(data: Path, folder: Pat
     assert done("diff", folder, "--data", data) == "nothing differs\n"
     windows.write_text('windows: [{id: day, quiet: ["22:00-08:00"]}]\nrules: [{window: day}]\n')
     assert done("diff", folder, "--data", data) == (
-        "windows.yaml: window day: quiet [21:00-08:00] → [22:00-08:00]\n"
+        "windows.yaml: window day: quiet 21:00-08:00 → 22:00-08:00\n"
     )
     # A playbook names it: it can't go.
     windows.write_text("{}\n")
