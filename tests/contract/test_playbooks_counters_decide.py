@@ -16,7 +16,8 @@ from decision.answers import DecideAnswer, DecideRequest
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused
-from decision.gate import CapGate
+from decision.gate import CapCheck, Gate, Playbooks
+from delivery.gate import Send
 from delivery.models import Enrolment
 from playbooks.constraints import COUNTERS_UNREACHABLE
 from playbooks.content.documents import Content
@@ -102,15 +103,21 @@ def test_a_repeated_request_reserves_once(
         assert time.monotonic() < end, "a repeated request has reserved"
 
 
+def cap_gate(counters: Counters) -> Gate:
+    playbooks = Playbooks()
+    return Gate([CapCheck(playbooks, counters)], playbooks, counters)
+
+
 def test_a_send_after_the_reservation_ended_reserves_and_counts_once(
     database: Database, counters: Counters, clock: SimulatedClock
 ) -> None:
-    decider, gate = decider_over(database, counters, clock), CapGate(counters)
+    decider, gate = decider_over(database, counters, clock), cap_gate(counters)
     answers = [decider.decide("ann", "home") for _ in range(3)]
     clock.move_to(clock.now() + RESERVATION - timedelta(seconds=1))
     for answer in answers:
         enrolment = enrolment_of(decider, DecisionLog(database, clock), answer)
-        assert database.write(partial(gate.check, enrolment=enrolment, now=clock.now())) is None
+        sends = [Send(enrolment.id, enrolment, enrolment.arm.channel)]
+        assert database.write(partial(gate.check, sends=sends, now=clock.now())) == [None]
         database.write(partial(gate.committed, enrolment=enrolment, now=clock.now()))
     clock.move_to(clock.now() + RESERVATION)
     uses = counters.read("ann", clock.now(), since=clock.now() - WEEK)

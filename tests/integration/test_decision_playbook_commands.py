@@ -132,9 +132,9 @@ def test_windows_are_checked_compared_kept_and_given_out(data: Path, folder: Pat
     )
     # A playbook names it: it can't go.
     windows.write_text("{}\n")
-    refused = run("import", folder, "--data", data)
-    assert isinstance(refused.exception, LibraryError)
-    assert "there is no window 'day'" in str(refused.exception)
+    kept = run("import", folder, "--data", data)
+    assert isinstance(kept.exception, LibraryError)
+    assert "there is no window 'day'" in str(kept.exception)
     # Without the file what holds goes on to hold.
     windows.unlink()
     done("import", folder, "--data", data)

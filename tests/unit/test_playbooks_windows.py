@@ -81,7 +81,7 @@ _SPANS = (
     ("2020-01-01", "2030-01-01"),
 )
 moments = st.one_of(
-    st.datetimes(datetime.fromisoformat(first), datetime.fromisoformat(last)) for first, last in _SPANS
+    [st.datetimes(datetime.fromisoformat(first), datetime.fromisoformat(last)) for first, last in _SPANS]
 ).map(lambda naive: naive.replace(tzinfo=UTC))
 
 
