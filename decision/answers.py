@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
+from learning.explaining import Explanation
 from playbooks.decision import Decision
 from playbooks.library import Library
 from playbooks.models import DO_NOTHING, Arm
@@ -17,6 +20,11 @@ SHARED_IDENTITY = "shared_identity"
 FEATURES_MISSING = "features_missing"
 FEATURES_UNREACHABLE = "features_unreachable"
 POLICY_BROKEN = "policy_broken"
+DEADLINE = "deadline"
+
+
+ContextName = Annotated[str, Meta(max_length=64)]
+Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
 
 
 class AskedIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,11 +37,19 @@ class AskedIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DecideRequest(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
-    """What a backend asks; the user is named by `user_id` (of any of their profiles) or by `identity`."""
+    """What a backend asks; the user is named by `user_id` (of any of their profiles) or by `identity`.
+
+    `context` are numbers of the moment by the names that the policy gives them. A `dry_run` leaves no trace:
+    nothing is recorded, reserved or started. After `deadline_ms` milliseconds the answer is the fallback.
+    """
 
     placement: str
     user_id: str = ""
     identity: AskedIdentity | None = None
+    context: Mapping[ContextName, float | bool | None] = {}
+    dry_run: bool = False
+    deadline_ms: Milliseconds | None = None
+    explain: bool = False
 
 
 class OfferShown(msgspec.Struct, frozen=True):
@@ -58,9 +74,13 @@ class DecideAnswer(msgspec.Struct, frozen=True):
     suppressed: Mapping[str, list[str]]
     fallback: str | None
     holdout: Sequence[str] = ()
+    dry_run: bool = False
+    explanation: Explanation | None = None
 
 
-def answer_of(decision: Decision, library: Library, arm: Arm | None) -> DecideAnswer:
+def answer_of(
+    decision: Decision, library: Library, arm: Arm | None, explanation: Explanation | None = None
+) -> DecideAnswer:
     """Return what a backend is told of a decision; `arm` is the drawn one, None where nothing is done."""
     version = decision.playbook_version or 0
     offer = library.get(arm.playbook, version).offers[arm.offer] if arm else None
@@ -75,4 +95,5 @@ def answer_of(decision: Decision, library: Library, arm: Arm | None) -> DecideAn
         suppressed={rule: list(playbooks) for rule, playbooks in decision.suppressed.items()},
         fallback=decision.fallback,
         holdout=decision.holdout,
+        explanation=explanation,
     )

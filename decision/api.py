@@ -90,6 +90,12 @@ def router(
         """Run the model of a decision's policy version again and say whether the scores agree to 1e-6."""
         return Response(_encode(log.rescore(decision_id)), media_type=_JSON)
 
+    @routes.get("/v1/decisions/{decision_id}/explain")
+    @routes.post("/v1/decisions/{decision_id}/explain", include_in_schema=False)
+    def explain_decision(decision_id: str) -> Response:
+        """Every candidate with the parts of its score, and what stopped the others, by rule."""
+        return Response(_encode(log.explain(decision_id)), media_type=_JSON)
+
     @routes.get("/v1/summary")
     def summary() -> dict[str, Any]:
         """What the ledger holds, counted."""

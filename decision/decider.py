@@ -6,10 +6,10 @@ then is it answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import blake2b
 from typing import Protocol
@@ -24,6 +24,7 @@ from audiences.identity.looking import Lookup
 from audiences.identity.people import EveryoneAlone, People
 from audiences.repository import is_known
 from decision.answers import (
+    DEADLINE,
     FEATURES_MISSING,
     FEATURES_UNREACHABLE,
     POLICY_BROKEN,
@@ -31,34 +32,26 @@ from decision.answers import (
     UNKNOWN_USER,
     DecideAnswer,
     DecideRequest,
-    answer_of,
 )
-from decision.errors import KeyReused
+from decision.context import check_context
+from decision.deadline import Deadline
 from decision.observe import traces
-from playbooks import repository
+from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
+from learning.explaining import Explanation, explain
+from learning.policy import LearnedPolicy
 from playbooks.constraints import UNREADABLE, Uses
 from playbooks.counters import Counters, Reservation, longest_window, wanted_by
 from playbooks.decision import Decision
 from playbooks.errors import CountersUnreachable, UnknownPlacement
 from playbooks.library import Library
 from playbooks.matching import Request, Snapshot, decide, fall_back
-from playbooks.models import Arm
-from playbooks.repository import Answer
-from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
 from storage.ids import new_id
-from storage.ledger import Kind, NewFact
 from storage.writer import Lane
 
 _log = structlog.get_logger(__name__)
-
-
-class Enroller(Protocol):
-    """Starts the flow of a decision in the decision's own transaction."""
-
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None: ...
 
 
 class Memberships(Protocol):
@@ -91,6 +84,7 @@ class Decider:
         lookup: Lookup | None = None,
         mark_used: Callable[[Connection, str], None] | None = None,
         insiders: Set[str] = frozenset(),
+        context: Collection[str] = (),
     ) -> None:
         """Serve a snapshot.
 
@@ -98,16 +92,19 @@ class Decider:
             people: says who is one person; without it every user id is one.
             mark_used: told of the first decision by each policy version, so that it is kept.
             insiders: users of whose decisions nothing is learned or reported.
+            context: names of what a request may tell of its moment.
         """
         self._insiders = insiders
-        self._mark_used, self._marked = mark_used, frozenset[str]()
+        self._recorder = Recorder(enroller, mark_used)
+        self._context = frozenset(context)
+        # What was asked under a key and is not answered yet: the same request waits for the same answer.
+        self._under_way: dict[str, UnderWay] = {}
         self._people = people or EveryoneAlone()
         self._lookup = lookup or Lookup(database, self._people)
         self._database = database
         self._clock = clock
         self._features = features
         self._memberships = memberships
-        self._enroller = enroller
         self._counters = counters
         self.serve(snapshot)
 
@@ -122,73 +119,75 @@ class Decider:
         self._serving = Serving(snapshot, longest_window(documents))
 
     def submit(self, request: DecideRequest, key: str | None = None) -> Future[DecideAnswer]:
-        """Decide; the future is done once the decision is durable.
+        """Decide; the future is done once the decision is durable, of a dry run at once.
 
         Args:
-            key: the request's idempotency key; the same key with the same request gives the same answer.
+            key: the request's idempotency key; the same key with the same request gives the same answer. A
+                dry run has no use for it.
 
         Raises:
             UnknownPlacement: no playbook serves the placement.
+            WrongContext: the context is not what the policy reads.
             KeyReused: the key was used for another request.
             WriterBusy: too much waits to be written.
         """
-        fingerprint = blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
+        deadline = Deadline.after(request.deadline_ms)
         serving = self._serving
-        user, fallback = self._whose(request)
-        decision = self._decide(serving, request, user, fallback, key)
-        traces.note(decision_id=decision.decision_id, placement=decision.placement, policy=decision.policy)
-        library = serving.snapshot.library
-        # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
-        reservation = self._reserve(library, decision)
-
-        def record(connection: Connection) -> DecideAnswer:
-            if key is not None and (earlier := repository.answer_to(connection, key)) is not None:
-                return _same(earlier, fingerprint, key)
-            refused = reservation.keep(connection) if reservation is not None else None
-            final = decision if refused is None else msgspec.structs.replace(decision, refused_by=refused)
-            arm = _arm_of(final, library) if final.acts else None
-            user_id = final.user_id or None
-            fact = NewFact(
-                Kind.DECISION, final.decision_id, final.placement, user_id, final.decided_at, final
-            )
-            ledger.append(connection, [fact], final.decided_at)
-            self._keep_version(connection, final)
-            if arm is not None:
-                self._enroller.start(connection, final, arm)
-            answer = answer_of(final, library, arm)
-            if key is not None:
-                body = msgspec.json.encode(answer).decode()
-                remembered = Answer(fingerprint, final.decision_id, body)
-                repository.remember_answer(connection, key, remembered, final.decided_at)
-            return answer
-
+        check_context(request.context, self._context)
+        asked = None if key is None or request.dry_run else Key(key, _fingerprint(request))
+        if asked is not None and (earlier := self._under_way.get(asked.name)) is not None:
+            return earlier.follow(asked)
+        made = self.make(serving, request, deadline, key)
+        traces.note(decision_id=made.decision.decision_id, placement=request.placement)
+        traces.note(policy=made.decision.policy)
+        if request.dry_run:
+            return _told(msgspec.structs.replace(made.answer(made.decision), dry_run=True))
         try:
-            future = self._database.writer.submit(record, rows=4, lane=Lane.DECISION)
+            future = self._database.writer.submit(
+                lambda connection: self._recorder.record(connection, made, asked),
+                rows=DECISION_ROWS,
+                lane=Lane.DECISION,
+            )
         except NextplayError:
-            if reservation is not None:
-                reservation.drop()
+            if made.reservation is not None:
+                made.reservation.drop()
             raise
-        if reservation is not None:
-            future.add_done_callback(partial(_drop_unless_recorded, decision.decision_id, reservation))
-        if decision.policy not in self._marked:
-            future.add_done_callback(partial(self._marked_if_recorded, decision))
+        if asked is not None:
+            self._under_way[asked.name] = UnderWay(asked, future)
+            future.add_done_callback(lambda _: self._under_way.pop(asked.name, None))
+        future.add_done_callback(made.settle)
+        future.add_done_callback(partial(self._recorder.recorded, made))
         traces.span_until_done("commit", future)
         return future
+
+    def make(self, serving: Serving, request: DecideRequest, deadline: Deadline, key: str | None) -> Made:
+        """Decide and reserve, without recording anything.
+
+        Raises:
+            UnknownPlacement: no playbook serves the placement.
+        """
+        snapshot, now = serving.snapshot, self._clock.now()
+        user, fallback = self._whose(request)
+        decision_id = new_id(now)
+        test = not self._insiders.isdisjoint(self._people.members(user))
+        asked = Request(decision_id, user, request.placement, key or decision_id, test)
+        late = None if request.deadline_ms is None else fall_back(snapshot, asked, now, DEADLINE)
+        if fallback is not None:
+            decision = fall_back(snapshot, asked, now, fallback)
+        elif late is not None and deadline.passed:
+            decision = late
+        else:
+            decision = self._decide(serving, asked, request.context, now)
+        if late is not None and deadline.passed:
+            decision = late
+        # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
+        reservation = None if request.dry_run else self._reserve(snapshot.library, decision)
+        explanation = self._explain(snapshot, decision) if request.explain else None
+        return Made(decision, snapshot.library, deadline, late, reservation, explanation)
 
     def decide(self, user_id: str, placement: str, *, key: str | None = None) -> DecideAnswer:
         """Decide and wait until the decision is durable (see `submit`)."""
         return self.submit(DecideRequest(user_id=user_id, placement=placement), key).result()
-
-    def _keep_version(self, connection: Connection, decision: Decision) -> None:
-        """Mark the policy version as used by its first decision here, so that its weights are kept."""
-        if self._mark_used is None or decision.fallback is not None or decision.policy in self._marked:
-            return
-        self._mark_used(connection, decision.policy)
-
-    def _marked_if_recorded(self, decision: Decision, done: Future[DecideAnswer]) -> None:
-        recorded = done.exception() is None and done.result().decision_id == decision.decision_id
-        if recorded and decision.fallback is None:
-            self._marked |= {decision.policy}
 
     def _whose(self, request: DecideRequest) -> tuple[str, str | None]:
         """Return the canonical id of the user asked about, or why nobody is found by the identity."""
@@ -204,14 +203,9 @@ class Decider:
         return "", SHARED_IDENTITY if persons else UNKNOWN_USER
 
     def _decide(
-        self, serving: Serving, request: DecideRequest, user: str, fallback: str | None, key: str | None
+        self, serving: Serving, asked: Request, context: Mapping[str, float | bool | None], now: datetime
     ) -> Decision:
-        now = self._clock.now()
-        decision_id = new_id(now)
-        test = not self._insiders.isdisjoint(self._people.members(user))
-        asked = Request(decision_id, user, request.placement, key or decision_id, test)
-        if fallback is not None:
-            return fall_back(serving.snapshot, asked, now, fallback)
+        user = asked.user_id
         try:
             with traces.span("features"):
                 features = self._features.read(user)
@@ -234,7 +228,7 @@ class Decider:
                 return decide(
                     serving.snapshot,
                     asked,
-                    features=features.values,
+                    features={**features.values, **context} if context else features.values,
                     audiences=self._memberships.of(user),
                     uses=uses,
                     now=now,
@@ -245,6 +239,14 @@ class Decider:
             _log.error("policy failed", policy=serving.snapshot.policy.version, error=str(error))
             return fall_back(serving.snapshot, asked, now, POLICY_BROKEN)
 
+    def _explain(self, snapshot: Snapshot, decision: Decision) -> Explanation | None:
+        if not isinstance(snapshot.policy, LearnedPolicy):
+            return None
+        audiences = set(decision.audiences)
+        served = snapshot.library.at(decision.placement)
+        arms = [arm for one in served if one.serves(decision.user_id, audiences) for arm in one.arms]
+        return explain(decision, snapshot.policy, arms)
+
     def _reserve(self, library: Library, decision: Decision) -> Reservation | None:
         if not decision.acts or decision.playbook is None:
             return None
@@ -253,23 +255,11 @@ class Decider:
         return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 
 
-def _drop_unless_recorded(decision_id: str, reservation: Reservation, done: Future[DecideAnswer]) -> None:
-    """Give back what was reserved for a decision that surely was not recorded.
-
-    What the database did with a failed commit is not known: then the reservation returns by expiry.
-    """
-    error = done.exception()
-    if isinstance(error, KeyReused) or (error is None and done.result().decision_id != decision_id):
-        reservation.drop()
+def _told(answer: DecideAnswer) -> Future[DecideAnswer]:
+    done: Future[DecideAnswer] = Future()
+    done.set_result(answer)
+    return done
 
 
-def _arm_of(decision: Decision, library: Library) -> Arm:
-    return library.get(decision.playbook or "", decision.playbook_version or 0).arm(decision.arm)
-
-
-def _same(earlier: Answer, fingerprint: str, key: str) -> DecideAnswer:
-    if earlier.fingerprint != fingerprint:
-        raise KeyReused(
-            f"the idempotency key {key!r} was used for another request; take a new key for a new request"
-        )
-    return msgspec.json.decode(earlier.body, type=DecideAnswer)
+def _fingerprint(request: DecideRequest) -> str:
+    return blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from learning import version_repository
+from learning.explaining import Explanation, explain_recorded
 from learning.rescoring import Rescored, rescore
 from playbooks.decision import Decision
 from playbooks.errors import DecisionErased, DecisionPurged, UnknownDecision
@@ -80,6 +81,15 @@ class DecisionLog(NamedTuple):
             LearningError: why there is nothing to run.
         """
         return rescore(self.database, self.recorded(decision_id))
+
+    def explain(self, decision_id: str) -> Explanation:
+        """Return why it came out as it did (see `learning.explaining`).
+
+        Raises:
+            PlaybooksError: there is no such record (see `recorded`).
+            LearningError: the policy version's record, or a playbook's, is not there.
+        """
+        return explain_recorded(self.database, self.recorded(decision_id))
 
     def _check_kept(self, decision_id: str) -> None:
         made = time_of(decision_id)

@@ -3,6 +3,7 @@
 NextplayError
 └── DecisionError
     ├── KeyReused     an idempotency key came back with another request
+    ├── WrongContext  a request's context is not what the policy reads
     ├── BadRequest    a request's body can't be understood
     ├── UnknownJob    a job was asked for that does not exist
     ├── ServiceRefused  the service that a command asked did not do it
@@ -28,6 +29,10 @@ class DecisionError(NextplayError):
 
 class KeyReused(DecisionError):
     code = "idempotency-key-reused"
+
+
+class WrongContext(DecisionError):
+    code = "wrong-context"
 
 
 class BadRequest(DecisionError):

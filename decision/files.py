@@ -197,8 +197,15 @@ def _missing_features(
     policy: PolicySpec, vocabularies: Mapping[str, Sequence[str]], specs: Specs
 ) -> list[Problem]:
     known = specs.features_of(DECIDE)
-    missing = sorted(FeatureSet(policy.features, vocabularies).inputs - known.keys())
-    return [
+    told = [
+        Problem(
+            "policy.yaml", f"decisions read a feature {name!r} too; give the context another name", "context"
+        )
+        for name in policy.context
+        if name in known
+    ]
+    missing = sorted(FeatureSet(policy.features, vocabularies).inputs - known.keys() - set(policy.context))
+    return told + [
         Problem(
             "policy.yaml",
             f"decisions do not read {name!r}; add its view to the service {DECIDE!r} of aggregates.yaml",

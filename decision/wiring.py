@@ -194,6 +194,7 @@ class Service:
                     self.identity.lookup,
                     version_repository.mark_used,
                     files.insiders.everybody,
+                    files.policy.context,
                 )
                 self._follower = Follower(
                     self.database,

@@ -28,6 +28,10 @@ class _Kind(BaseModel):
     learns: ClassVar[bool] = True
     uncertain: ClassVar[bool] = False
 
+    def mass(self, trained: int) -> float:
+        """Return the total mass in [0, 1] that is spread evenly over all arms, whatever they are worth."""
+        return 0.0
+
 
 class Decay(BaseModel):
     """max(floor, start × 2^(−trained / half_life)), `trained` being the decisions learnt from so far."""
@@ -49,6 +53,9 @@ class EpsilonGreedy(_Kind):
     kind: Literal["epsilon_greedy"]
     epsilon: Decay
 
+    def mass(self, trained: int) -> float:
+        return self.epsilon.at(trained)
+
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
         return epsilon_greedy(stakes.values, self.epsilon.at(trained))
 
@@ -60,6 +67,9 @@ class Softmax(_Kind):
     temperature: float = Field(gt=0, allow_inf_nan=False)
     floor: Decay
 
+    def mass(self, trained: int) -> float:
+        return self.floor.at(trained)
+
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
         return softmax(stakes.values, self.temperature, self.floor.at(trained))
 
@@ -70,6 +80,9 @@ class InverseGap(_Kind):
     kind: Literal["inverse_gap"]
     gamma: float = Field(gt=0, allow_inf_nan=False)
     floor: Decay
+
+    def mass(self, trained: int) -> float:
+        return self.floor.at(trained)
 
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
         return inverse_gap_weighting(stakes.values, self.gamma, self.floor.at(trained))
@@ -83,6 +96,9 @@ class Thompson(_Kind):
     kind: Literal["thompson"]
     draws: int = Field(default=500, ge=100, le=2000)
     floor: Decay
+
+    def mass(self, trained: int) -> float:
+        return self.floor.at(trained)
 
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
         if stakes.deviations is None:

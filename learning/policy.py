@@ -45,6 +45,11 @@ class LearnedPolicy:
         """Names of the columns its model weighs."""
         return self._features.names
 
+    @property
+    def floor(self) -> float:
+        """The total mass that exploration spreads evenly over all arms."""
+        return self._spec.exploration.mass(self._trained)
+
     def matrix(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
         """Return the columns for each arm, shape (len(arms), len(columns))."""
         return self._features.matrix(features, arms)

@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from learning.errors import PolicySpecError
 from learning.exploration_kinds import ExplorationKind
-from learning.features import Feature
+from learning.features import Feature, FromScalar
+from learning.features import Name as FeatureName
 from learning.learner import GaussianLearner, Learner, Task, gaussian_prior
 from learning.models import Linear, LinearGaussian, ValueModel
 from learning.models.linear import Link
@@ -97,6 +98,7 @@ class Gaussian(_Document):
 class PolicySpec(_Document):
     """Everything that makes a policy but its weights.
 
+    `context` are numbers that a request tells about its moment; features of those names read them.
     A policy whose exploration does not learn (a fixed split, a single variant) has no features, prior and
     learner; every other has a learner and features.
     """
@@ -104,10 +106,22 @@ class PolicySpec(_Document):
     id: Name
     placements: list[str] = Field(min_length=1)
     reward: Bounds = Bounds()
+    context: list[FeatureName] = []
     features: list[Feature] = []
     prior: Prior = Prior()
     learner: Annotated[Vw | Gaussian, Field(discriminator="kind")] | None = None
     exploration: ExplorationKind
+
+    @model_validator(mode="after")
+    def _context_is_read(self) -> PolicySpec:
+        read = {feature.scalar for feature in self.features if isinstance(feature, FromScalar)}
+        if idle := sorted(set(self.context) - read):
+            raise ValueError(
+                f"context: no feature reads {idle[0]!r}; add {{scalar: {idle[0]}}} to features, or drop it"
+            )
+        if doubles := sorted({name for name in self.context if self.context.count(name) > 1}):
+            raise ValueError(f"context lists {', '.join(doubles)} more than once")
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> PolicySpec:
@@ -135,7 +149,10 @@ class PolicySpec(_Document):
     @property
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
-        return blake2b(self.model_dump_json(by_alias=True).encode(), digest_size=8).hexdigest()
+        # Left out where it is empty: specifications from before it keep their fingerprints and weights.
+        left_out = None if self.context else {"context"}
+        text = self.model_dump_json(by_alias=True, exclude=left_out)
+        return blake2b(text.encode(), digest_size=8).hexdigest()
 
     def untrained(self, names: tuple[str, ...]) -> ValueModel:
         """Return the model before anything was learnt; of a policy that never learns, one that scores 0.

@@ -54,6 +54,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/batch"): _EVENTS,
     ("POST", "/v1/decide"): _having(Scope.DECIDE),
     ("GET", "/v1/decisions/{decision_id}"): _RECORDS,
+    ("GET", "/v1/decisions/{decision_id}/explain"): _RECORDS,
+    ("POST", "/v1/decisions/{decision_id}/explain"): _RECORDS,
     ("POST", "/v1/decisions/{decision_id}/replay"): _RECORDS,
     ("POST", "/v1/decisions/{decision_id}/rescore"): _RECORDS,
     ("GET", "/v1/audiences"): _OPERATE,

@@ -80,6 +80,13 @@ def test_an_unknown_placement_is_named(service: Running, shopper: str) -> None:
         (b'{"user_id": 7, "placement": "outbound"}', "Expected `str`"),
         (b'{"user_id": "ann", "placement": "outbound", "colour": "red"}', "unknown field `colour`"),
         (b'{"user_id": "\xff", "placement": "outbound"}', "send {"),
+        (b'{"user_id": "ann", "placement": "outbound", "context": {"a": NaN}}', "malformed"),
+        (b'{"user_id": "ann", "placement": "outbound", "context": {"a": 1e999}}', "out of range"),
+        (b'{"user_id": "ann", "placement": "outbound", "context": {"a": [1]}}', "`$.context[...]`"),
+        (b'{"user_id": "ann", "placement": "outbound", "context": 7}', "`$.context`"),
+        (b'{"user_id": "ann", "placement": "outbound", "deadline_ms": -1}', "`$.deadline_ms`"),
+        (b'{"user_id": "ann", "placement": "outbound", "deadline_ms": 1.5}', "`$.deadline_ms`"),
+        (b'{"user_id": "ann", "placement": "outbound", "explain": "yes"}', "`$.explain`"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_wrong(service: Running, content: bytes, what: str) -> None:
@@ -88,6 +95,27 @@ def test_a_wrong_request_is_told_what_is_wrong(service: Running, content: bytes,
     problem: dict[str, Any] = response.json()
     assert problem["status"] == 400
     assert what in problem["detail"]
+
+
+def test_a_context_that_no_policy_reads_is_named(service: Running, shopper: str) -> None:
+    asked = {"user_id": shopper, "placement": "outbound", "context": {"basket": 20}}
+    response = service.http.post("/v1/decide", json=asked)
+    assert response.status_code == 422
+    assert "the policy reads no 'basket'" in response.json()["detail"]
+
+
+def test_a_deadline_of_nothing_is_answered_with_the_fallback(service: Running, shopper: str) -> None:
+    asked: dict[str, Any] = {"user_id": shopper, "placement": "outbound", "deadline_ms": 0}
+    answer = service.http.post("/v1/decide", json=asked).json()
+    assert (answer["variant"], answer["fallback"]) == ("do_nothing", "deadline")
+    assert service.http.post("/v1/decide", json=asked | {"deadline_ms": 60_000}).json()["fallback"] is None
+
+
+def test_a_dry_run_is_in_no_log(service: Running, shopper: str) -> None:
+    asked = {"user_id": shopper, "placement": "outbound", "dry_run": True}
+    answer = service.http.post("/v1/decide", json=asked).json()
+    assert answer["dry_run"] is True
+    assert service.http.get(f"/v1/decisions/{answer['decision_id']}").status_code == 404
 
 
 def test_a_wrong_event_is_refused_and_the_others_are_kept(service: Running, user: str) -> None:
@@ -101,7 +129,7 @@ def test_a_wrong_event_is_refused_and_the_others_are_kept(service: Running, user
 
 
 def test_a_body_of_megabytes_is_refused(service: Running) -> None:
-    for path, size, most in (("/v1/batch", 5_000_000, 512_000), ("/v1/decide", 100_000, 65_536)):
+    for path, size, most in (("/v1/batch", 5_000_000, 512_000), ("/v1/decide", 1_000_000, 65_536)):
         response = service.http.post(path, content=b"x" * size)
         assert response.status_code == 413
         assert f"more than the {most} bytes" in response.json()["detail"]

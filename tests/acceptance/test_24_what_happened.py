@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.acceptance.driver import Running
 
 
@@ -28,6 +30,20 @@ def test_a_decision_is_scored_again(service: Running, user: str) -> None:
     assert again["agrees"] is True
     assert len(again["scores"]) == len(again["arms"]) > 1
     assert again["largest_difference"] < 1e-6
+
+
+def test_a_decision_is_explained(service: Running, user: str) -> None:
+    service.order(user, "COFFEE", days_ago=3)
+    service.run("features", "audiences")
+    asked = {"user_id": user, "placement": "outbound", "explain": True}
+    answer = service.http.post("/v1/decide", json=asked).json()
+    explained = service.http.get(f"/v1/decisions/{answer['decision_id']}/explain").json()
+    assert explained == answer["explanation"]
+    assert explained["stopped"] == {"priority": ["everyone"]}
+    (chosen,) = [one for one in explained["candidates"] if one["chosen"]]
+    assert (chosen["arm"], chosen["probability"]) == (answer["variant"], answer["propensity"])
+    assert sum(one["probability"] for one in explained["candidates"]) == pytest.approx(1)
+    assert all(one["parts"] for one in explained["candidates"] if one["arm"] != "do_nothing")
 
 
 def test_why_a_decision_is_not_scored_again_is_said(service: Running) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from decision import answers
 from decision.answers import DecideAnswer, DecideRequest
 from learning.errors import NothingToRescore, VersionGone
+from learning.explaining import Candidate, Explanation
 from learning.rescoring import Rescored
 from playbooks.errors import DecisionErased, DecisionPurged, UnknownDecision
 from playbooks.models import DO_NOTHING
@@ -19,7 +20,7 @@ TOLD = set(re.findall(r"`([a-z_-]+)`", "".join(re.findall(r"^\|.*?\|.*?\|", PAGE
 
 
 def test_every_field_is_told() -> None:
-    for kind in (DecideRequest, DecideAnswer, Rescored):
+    for kind in (DecideRequest, DecideAnswer, Rescored, Explanation, Candidate):
         fields = {field.name for field in msgspec.structs.fields(kind)}
         assert fields <= TOLD | {"policy"}, fields - TOLD
 

@@ -1,0 +1,178 @@
+"""Makes a decision durable: record, reserved uses, enrolment and remembered answer in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from sqlalchemy import Connection
+
+from decision.answers import DecideAnswer, answer_of
+from decision.deadline import Deadline
+from decision.errors import KeyReused
+from learning.explaining import Explanation
+from playbooks import repository
+from playbooks.counters import Reservation
+from playbooks.decision import Decision
+from playbooks.library import Library
+from playbooks.models import Arm
+from playbooks.repository import Answer
+from storage import ledger
+from storage.ledger import Kind, NewFact
+
+# Rows that one decision writes at most: itself, its reservation, its enrolment, its remembered answer.
+DECISION_ROWS = 4
+
+
+class Enroller(Protocol):
+    """Starts the flow of a decision in the decision's own transaction."""
+
+    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key and what was asked under it."""
+
+    name: str
+    fingerprint: str
+
+    def check(self, earlier: str) -> None:
+        """Make sure that what was asked under the key before was the same.
+
+        Raises:
+            KeyReused: it was not.
+        """
+        if earlier != self.fingerprint:
+            raise KeyReused(
+                f"the idempotency key {self.name!r} was used for another request; take a new key for a new "
+                "request"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A request under a key whose answer is not durable yet."""
+
+    key: Key
+    answer: Future[DecideAnswer]
+
+    def follow(self, asked: Key) -> Future[DecideAnswer]:
+        """Return a future of its own that ends as this one does.
+
+        Raises:
+            KeyReused: something else is asked now.
+        """
+        asked.check(self.key.fingerprint)
+        own: Future[DecideAnswer] = Future()
+
+        def copy(done: Future[DecideAnswer]) -> None:
+            error = done.exception()
+            if error is None:
+                own.set_result(done.result())
+            else:
+                own.set_exception(error)
+
+        self.answer.add_done_callback(copy)
+        return own
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A decision about to be recorded; `late` is what it is if a deadline passes before that."""
+
+    decision: Decision
+    library: Library
+    deadline: Deadline
+    late: Decision | None = None
+    reservation: Reservation | None = None
+    explanation: Explanation | None = None
+
+    def arm_of(self, decision: Decision) -> Arm | None:
+        """Return the arm to deliver, None where nothing is done."""
+        if not decision.acts:
+            return None
+        playbook = self.library.get(decision.playbook or "", decision.playbook_version or 0)
+        return playbook.arm(decision.arm)
+
+    def answer(self, decision: Decision) -> DecideAnswer:
+        """Return what the backend is told if it comes out as `decision`."""
+        explanation = self.explanation
+        if explanation is not None and decision is not self.late:
+            explanation = msgspec.structs.replace(explanation, refused_by=decision.refused_by)
+        return answer_of(decision, self.library, self.arm_of(decision), explanation)
+
+    def settle(self, done: Future[DecideAnswer]) -> None:
+        """Give back what was reserved for a decision that surely was not recorded as it was made.
+
+        What the database did with a failed commit is not known: then the reservation returns by expiry.
+        """
+        if self.reservation is None:
+            return
+        error = done.exception()
+        if isinstance(error, KeyReused) or (error is None and not self._recorded(done.result())):
+            self.reservation.drop()
+
+    def _recorded(self, answer: DecideAnswer) -> bool:
+        same = answer.decision_id == self.decision.decision_id
+        return same and answer.fallback == self.decision.fallback
+
+
+class Recorder:
+    """Writes decisions in the transaction it is given. Thread-safe."""
+
+    def __init__(
+        self, enroller: Enroller, mark_used: Callable[[Connection, str], None] | None = None
+    ) -> None:
+        """`mark_used` is told of the first decision by each policy version, so that it is kept."""
+        self._enroller, self._mark_used = enroller, mark_used
+        self._marked = frozenset[str]()
+
+    def record(self, connection: Connection, made: Made, key: Key | None = None) -> DecideAnswer:
+        """Record a decision and return its answer; under a key that is known, the answer of then.
+
+        Raises:
+            KeyReused: the key was used for another request.
+        """
+        if key is not None and (earlier := repository.answer_to(connection, key.name)) is not None:
+            return _same(earlier, key)
+        final = self._final(connection, made)
+        fact = NewFact(
+            Kind.DECISION, final.decision_id, final.placement, final.user_id or None, final.decided_at, final
+        )
+        ledger.append(connection, [fact], final.decided_at)
+        if self._mark_used is not None and final.fallback is None and final.policy not in self._marked:
+            self._mark_used(connection, final.policy)
+        arm = made.arm_of(final)
+        if arm is not None:
+            self._enroller.start(connection, final, arm)
+        answer = made.answer(final)
+        if key is not None:
+            body = msgspec.json.encode(answer).decode()
+            remembered = Answer(key.fingerprint, final.decision_id, body)
+            repository.remember_answer(connection, key.name, remembered, final.decided_at)
+        return answer
+
+    def recorded(self, made: Made, done: Future[DecideAnswer]) -> None:
+        """Take note of a commit: a version whose first decision is durable need not be marked again."""
+        answer = None if done.exception() else done.result()
+        if answer is not None and answer.decision_id == made.decision.decision_id and not answer.fallback:
+            self._marked |= {answer.policy}
+
+    def _final(self, connection: Connection, made: Made) -> Decision:
+        if made.late is not None and made.deadline.passed:
+            return made.late
+        if made.reservation is None:
+            return made.decision
+        refused = made.reservation.keep(connection)
+        return (
+            made.decision if refused is None else msgspec.structs.replace(made.decision, refused_by=refused)
+        )
+
+
+def _same(earlier: Answer, key: Key) -> DecideAnswer:
+    key.check(earlier.fingerprint)
+    return msgspec.json.decode(earlier.body, type=DecideAnswer)

@@ -1,0 +1,116 @@
+"""Why a decision came out as it did: every candidate with its score's parts, and what stopped the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from learning import version_repository
+from learning.errors import BrokenWeights, VersionGone
+from learning.plans import Plans, Reads
+from learning.policy import LearnedPolicy
+from playbooks.decision import Decision
+from playbooks.models import DO_NOTHING, Arm
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One eligible arm: value = score × weight, from which exploration made `probability`.
+
+    `score` is the expected reward, `deviation` how uncertain it is where that counts, `weight` the operator's
+    lever. `floor` is what exploration gives every arm at least. `parts` are what each column added to the
+    score before it was cut to the bounds of rewards, the intercept under ""; null where the version's weights
+    are kept no more.
+    """
+
+    arm: str
+    score: float
+    deviation: float | None
+    weight: float
+    value: float
+    floor: float
+    probability: float
+    chosen: bool
+    parts: Mapping[str, float] | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The candidates by their probability, and playbooks or arms that were stopped, by the rule that did it.
+
+    `draw` in [0, 1) fell to the chosen arm. `note` says why scores have no parts, where they have none.
+    """
+
+    decision_id: str
+    policy: str
+    candidates: Sequence[Candidate]
+    stopped: Mapping[str, Sequence[str]]
+    holdout: Sequence[str]
+    draw: float
+    refused_by: str | None
+    fallback: str | None
+    note: str | None = None
+
+
+def explain(
+    decision: Decision, policy: LearnedPolicy, arms: Sequence[Arm], note: str | None = None
+) -> Explanation:
+    """Return why a decision came out as it did.
+
+    Args:
+        policy: the version that decided.
+        arms: those of the decision, in its order, without "do nothing"; none where the scores' parts can't be
+            told.
+        note: why they can't.
+    """
+    known = {arm.id: arm for arm in arms}
+    scores, weights = [*decision.scores, 0.0], [*decision.weights, 1.0]
+    deviations: Sequence[float | None] = (
+        [*decision.deviations, 0.0] if decision.deviations else [None] * len(scores)
+    )
+    floor = 0.0 if decision.fallback else policy.floor / len(decision.arms)
+    candidates = [
+        Candidate(
+            arm=arm,
+            score=scores[place],
+            deviation=deviations[place],
+            weight=weights[place],
+            value=scores[place] * weights[place],
+            floor=floor,
+            probability=decision.probabilities[place],
+            chosen=place == decision.chosen,
+            parts=policy.explain(decision.features, known[arm]) if arm in known else _no_parts(arm),
+        )
+        for place, arm in enumerate(decision.arms)
+    ]
+    return Explanation(
+        decision_id=decision.decision_id,
+        policy=decision.policy,
+        candidates=sorted(candidates, key=lambda one: -one.probability),
+        stopped=decision.suppressed,
+        holdout=list(decision.holdout),
+        draw=decision.draw,
+        refused_by=decision.refused_by,
+        fallback=decision.fallback,
+        note=note,
+    )
+
+
+def explain_recorded(database: Reads, decision: Decision) -> Explanation:
+    """Return why a decision of the log came out as it did; without parts once its version's weights are gone.
+
+    Raises:
+        UnknownVersion: the version was let go.
+        UnknownPlan: an arm of the decision was never published.
+    """
+    note = None
+    with database.read() as connection:
+        try:
+            version = version_repository.version(connection, decision.policy)
+        except (VersionGone, BrokenWeights) as error:
+            version, note = version_repository.unweighted(connection, decision.policy), str(error)
+    arms = [] if note else Plans(database).eligible(decision)
+    return explain(decision, version.serve(), arms, note)
+
+
+def _no_parts(arm: str) -> Mapping[str, float] | None:
+    return {} if arm == DO_NOTHING else None

@@ -1,0 +1,236 @@
+"""The decider in process: holdouts, dry runs, deadlines, context, explanations, keys; on both databases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import func, select
+
+from audiences.features import Features
+from decision.answers import DEADLINE, DecideAnswer, DecideRequest
+from decision.decider import Decider
+from decision.decision_log import DecisionLog
+from decision.errors import KeyReused, WrongContext
+from learning import version_repository
+from learning.errors import PolicySpecError
+from learning.spec import PolicySpec
+from learning.versions import PolicyVersion, cold_start
+from playbooks.content.documents import Content
+from playbooks.counters import SqlCounters
+from playbooks.library import Draft
+from playbooks.matching import Snapshot
+from playbooks.models import Cap
+from playbooks.offers import Offer
+from storage.clock import SimulatedClock
+from storage.engine import Database
+from storage.schema import facts
+from tests.deciding import WEEK, Everywhere, Started, playbook
+from tests.publishing import publish
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+WORDS = ["tea", "milk"]
+SPEC = PolicySpec.model_validate(
+    {
+        "id": "p",
+        "placements": ["home"],
+        "context": ["basket"],
+        "features": [
+            {"one_hot": "arm.category"},
+            {"scalar": "basket", "scale": 0.01},
+            {"scalar": "orders"},
+            {"product": ["category=tea", "basket"]},
+        ],
+        "learner": {"kind": "vw"},
+        "prior": {"intercept": 0.1, "weights": {"category=tea*basket": 0.5, "orders": 0.01}},
+        "exploration": {
+            "kind": "epsilon_greedy",
+            "epsilon": {"start": 0.3, "floor": 0.3, "half_life": 1},
+        },
+    }
+)
+
+
+class Slow:
+    """Features that take a while."""
+
+    types: Mapping[str, Any] = MappingProxyType({})
+    seconds = 0.0
+
+    def read(self, user_id: str) -> Features:
+        time.sleep(self.seconds)
+        return Features({"orders": 3}, missing=False, as_of=None)
+
+
+@pytest.fixture
+def features() -> Slow:
+    return Slow()
+
+
+@pytest.fixture
+def version(database: Database) -> PolicyVersion:
+    made = cold_start(SPEC, {"category": WORDS}, NOW, after=None)
+    database.write(lambda c: version_repository.insert_version(c, made, NOW), rows=2)
+    return made
+
+
+@pytest.fixture
+def decider(database: Database, version: PolicyVersion, features: Slow) -> Decider:
+    """One playbook that holds half of the users out, and one that is capped and goes first."""
+    clock = SimulatedClock(NOW)
+    capped = playbook("first", Cap(id="few", limit=1, window=WEEK), priority=1)
+    always = playbook("always").model_copy(update={"holdout": 0.5})
+    offers = {word: Offer(id=word, name=word, attributes={"group": "g", "category": word}) for word in WORDS}
+    draft = Draft((capped, always), offers, {"notice": Content(id="notice", subject="s", body="b")})
+    library = database.write(lambda connection: publish(connection, draft, clock.now()))
+    return Decider(
+        database,
+        clock,
+        features,
+        Everywhere(),
+        Started(),
+        SqlCounters(database),
+        Snapshot(library, version.serve(), "seed"),
+        mark_used=version_repository.mark_used,
+        context=SPEC.context,
+    )
+
+
+def ask(decider: Decider, user: str = "ann", key: str | None = None, **asked: Any) -> DecideAnswer:
+    return decider.submit(DecideRequest(placement="home", user_id=user, **asked), key).result()
+
+
+def decisions(database: Database) -> int:
+    with database.read() as connection:
+        return connection.execute(select(func.count()).where(facts.c.kind == "decision")).scalar_one()
+
+
+def test_an_answer_says_what_the_user_is_held_out_from(database: Database, decider: Decider) -> None:
+    log = DecisionLog(database, SimulatedClock(NOW))
+    held = 0
+    for number in range(12):
+        user = f"user-{number}"
+        while ask(decider, user).playbook != "first":
+            continue
+        answer = ask(decider, user)
+        assert answer.suppressed["cap.first.few"] == ["first"]
+        record = log.recorded(answer.decision_id)
+        assert list(record.holdout) == list(answer.holdout)
+        if answer.holdout:
+            held += 1
+            assert (list(answer.holdout), answer.variant) == (["holdout.always"], "do_nothing")
+            assert log.replay(answer.decision_id).identical
+    assert 0 < held < 12
+
+
+def test_a_dry_run_leaves_no_trace(database: Database, decider: Decider) -> None:
+    before = decisions(database)
+    answers = [ask(decider, dry_run=True) for _ in range(30)]
+    assert all(answer.dry_run for answer in answers)
+    # Nothing is reserved: the cap of one never shows.
+    assert {answer.playbook for answer in answers} == {"first", None}
+    assert decisions(database) == before
+    assert not ask(decider, key="key").dry_run
+
+
+@pytest.mark.parametrize(("milliseconds", "seconds"), [(0, 0.0), (20, 0.05)])
+def test_after_the_deadline_the_fallback_is_answered(
+    database: Database, decider: Decider, features: Slow, milliseconds: int, seconds: float
+) -> None:
+    features.seconds = seconds
+    answer = ask(decider, deadline_ms=milliseconds)
+    assert (answer.fallback, answer.variant, answer.propensity) == (DEADLINE, "do_nothing", 1.0)
+    record = DecisionLog(database, SimulatedClock(NOW)).recorded(answer.decision_id)
+    assert record.fallback == DEADLINE
+    assert ask(decider, deadline_ms=60_000).fallback is None
+
+
+def test_a_deadline_that_passes_in_the_queue_reserves_and_starts_nothing(
+    database: Database, decider: Decider
+) -> None:
+    asked = DecideRequest(placement="home", user_id="ann", deadline_ms=150)
+    waiting = database.writer.submit(lambda _: time.sleep(0.3))
+    answers = [decider.submit(asked) for _ in range(3)]
+    waiting.result()
+    # On Postgres nobody waits for another's transaction.
+    if database.is_sqlite:
+        assert {one.result().fallback for one in answers} == {DEADLINE}
+        while ask(decider).playbook is None:
+            continue
+
+
+def test_context_is_read_recorded_and_checked(database: Database, decider: Decider) -> None:
+    log = DecisionLog(database, SimulatedClock(NOW))
+    for basket, score in ((100, 0.63), (0, 0.13), (None, 0.13)):
+        answer = ask(decider, context={"basket": basket})
+        record = log.recorded(answer.decision_id)
+        assert record.features["basket"] == basket
+        scores = dict(zip(record.arms, [*record.scores, 0.0], strict=True))
+        tea = next(name for name in scores if name.endswith("/tea"))
+        assert scores[tea] == pytest.approx(score)
+        assert log.rescore(answer.decision_id).agrees
+    with pytest.raises(WrongContext, match="reads no 'baskets', did you mean 'basket'"):
+        ask(decider, context={"baskets": 1})
+    with pytest.raises(WrongContext, match="must be finite"):
+        ask(decider, context={"basket": float("nan")})
+
+
+def test_context_that_no_feature_reads_is_refused() -> None:
+    document = SPEC.model_dump(by_alias=True) | {"context": ["basket", "hour"]}
+    with pytest.raises(ValueError, match="no feature reads 'hour'"):
+        PolicySpec.model_validate(document)
+    with pytest.raises((PolicySpecError, ValueError), match="more than once"):
+        PolicySpec.model_validate(document | {"context": ["basket", "basket"]})
+    without = PolicySpec.model_validate(SPEC.model_dump(by_alias=True) | {"context": []})
+    assert without.fingerprint != SPEC.fingerprint
+
+
+def test_an_explanation_adds_up(database: Database, decider: Decider, version: PolicyVersion) -> None:
+    log = DecisionLog(database, SimulatedClock(NOW))
+    while ask(decider, "bob").playbook != "first":
+        continue
+    answer = ask(decider, "bob", context={"basket": 100}, explain=True)
+    told = answer.explanation
+    assert told is not None
+    assert told == log.explain(answer.decision_id)
+    assert told.stopped["cap.first.few"] == ["first"]
+    assert sum(one.probability for one in told.candidates) == pytest.approx(1)
+    assert [one.arm for one in told.candidates if one.chosen] == [answer.variant]
+    for one in told.candidates:
+        assert one.value == one.score * one.weight
+        assert one.floor == pytest.approx(0.3 / len(told.candidates))
+        assert one.probability >= one.floor - 1e-12
+        assert one.parts is not None
+        assert sum(one.parts.values()) == pytest.approx(one.score)
+    assert ask(decider, "bob").explanation is None
+    # Once the weights are gone, all but the parts is still told.
+    tomorrow = msgspec.structs.replace(version, created_at=NOW + timedelta(days=1))
+    for number in range(2, 6):
+        keep = partial(version_repository.insert_version, new=tomorrow.numbered(number), now=NOW)
+        database.write(keep, rows=2)
+    database.write(lambda c: version_repository.let_go(c, NOW + timedelta(days=91)))
+    again = log.explain(answer.decision_id)
+    assert again.note is not None
+    assert "90 days" in again.note
+    assert all(one.parts is None for one in again.candidates if one.arm != "do_nothing")
+    bare = [msgspec.structs.replace(one, parts=None) for one in told.candidates]
+    assert [msgspec.structs.replace(one, parts=None) for one in again.candidates] == bare
+
+
+def test_ten_thousand_requests_under_one_key_are_one_decision(database: Database, decider: Decider) -> None:
+    asked = DecideRequest(placement="home", user_id="ann")
+    futures = [decider.submit(asked, "one") for _ in range(10_000)]
+    answers = [future.result() for future in futures] + [ask(decider, key="one") for _ in range(5)]
+    assert len({answer.decision_id for answer in answers}) == 1
+    assert decisions(database) == 1
+    # While it is under way as well as afterwards, a key is not for another request.
+    decider.submit(asked, "two")
+    for key in ("two", "one"):
+        with pytest.raises(KeyReused):
+            ask(decider, "bob", key)
