@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate
 from benchmarks.errors import BenchmarkError
-from learning import estimators
-from learning.estimators import FloatArray
+from learning.evaluation import estimators
+from learning.evaluation.rounds import FloatArray, Weighed
 
 ROUNDS = 100_000
 CALLS = 20
@@ -29,14 +29,9 @@ def measure(_folder: Path, _say: Say) -> Sequence[Pair]:
 
 def ours(rewards: FloatArray, weights: FloatArray, chosen: FloatArray, candidate: FloatArray) -> list[float]:
     """Return DM, IPS, SNIPS, DR, SNDR and switch-DR as the project computes them, inputs checked."""
-    return [
-        estimators.direct_method(candidate),
-        estimators.ips(rewards, weights),
-        estimators.snips(rewards, weights),
-        estimators.doubly_robust(rewards, weights, chosen, candidate),
-        estimators.self_normalised_doubly_robust(rewards, weights, chosen, candidate),
-        estimators.switch_doubly_robust(rewards, weights, chosen, candidate, 5.0),
-    ]
+    rounds = Weighed(rewards, weights, q_chosen=chosen, q_candidate=candidate)
+    names = ("dm", "ips", "snips", "dr", "sndr", "switch_dr")
+    return [estimators.ESTIMATORS[name].terms(rounds).value for name in names]
 
 
 def bare(rewards: FloatArray, weights: FloatArray, chosen: FloatArray, candidate: FloatArray) -> list[float]:

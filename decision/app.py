@@ -23,6 +23,7 @@ from decision import body_limit, erasure, health, problems
 from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.opening import open_keys
+from decision.evaluating import api as evaluating_api
 from decision.foresight import api as foresight_api
 from decision.foresight import content_api
 from decision.observe import api as observe_api
@@ -73,6 +74,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
     app.include_router(content_api.router(service, guard.name_of))
+    app.include_router(evaluating_api.router(service.database))
     app.include_router(
         playbooks_api.router(
             service.library,

@@ -38,6 +38,7 @@ from decision import (
 from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
+from decision.evaluating.command import evaluate
 from decision.logs import configure
 from decision.observe import traces
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
@@ -60,6 +61,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich
 app.command()(doctor)
 app.command()(bench)
 app.command()(quality)
+app.command()(evaluate)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(decision_commands.app, name="decisions")
 app.add_typer(key_commands.app, name="keys")

@@ -17,6 +17,9 @@ NextplayError
     ├── UnknownPlan          a decision names a playbook version or arm that was never published
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
+        ├── UnreadableLog    a log that can't be read as rounds, or of which too much is wrong
+        ├── UnknownEstimator no estimator or interval has this name, or it has no such parameter
+        ├── UnknownCandidate a policy to evaluate that nothing is known of
         └── SeenInTraining   the candidate was trained on the rounds it was to be judged on
 """
 
@@ -102,3 +105,15 @@ class InvalidRounds(EvaluationError):
 
 class SeenInTraining(EvaluationError):
     code = "seen-in-training"
+
+
+class UnreadableLog(EvaluationError):
+    code = "unreadable-log"
+
+
+class UnknownEstimator(EvaluationError):
+    code = "unknown-estimator"
+
+
+class UnknownCandidate(EvaluationError):
+    code = "unknown-candidate"

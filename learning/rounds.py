@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from learning import repository
 from learning.errors import InvalidRounds, SeenInTraining
-from learning.evaluation import Estimate, Rounds, estimate
+from learning.evaluation import Candidate, Evaluation, How, Log, evaluate
+from learning.evaluation.evaluate import DEFAULT
 from learning.models import LinearGaussian
 from learning.plans import Plans
 from learning.rewards import Reward
@@ -30,50 +32,68 @@ _FOLDS = 5
 _RIDGE = 1.0
 
 
+# Cells of the tables of arms that an evaluation may hold: four of them come to 2 GB.
+_MOST_CELLS = 64_000_000
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """Logged rounds and what the candidate and the reward models make of them, each of shape (n,).
+    """Logged decisions as rounds, and what a candidate and the reward models make of them."""
 
-    `candidate` is the candidate's probability of the logged action, `q_chosen` the predicted reward of that
-    action, `q_candidate` the predicted reward averaged over the candidate's probabilities.
-    """
-
-    rounds: Rounds
-    candidate: FloatArray
-    q_chosen: FloatArray
-    q_candidate: FloatArray
+    log: Log
+    candidate: Candidate
 
 
 @dataclass(slots=True)
-class _Log:
-    """What the reward models are fitted on: one row for each logged round."""
+class _Drawn:
+    """One row for each logged round, what the reward models are fitted on among it."""
 
     users: list[str] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     propensities: list[float] = field(default_factory=list)
+    moments: list[datetime] = field(default_factory=list)
+    arms: list[str] = field(default_factory=list)
     chosen: list[FloatArray | None] = field(default_factory=list)
+    known: dict[str, int] = field(default_factory=dict)
 
 
-def evaluate(
-    database: Database, candidate: PolicyVersion, *, after: int | None = None, until: int | None = None
-) -> Estimate:
-    """Estimate what a policy version would have earned per decision on logged decisions of its placements.
+def evaluate_decisions(
+    database: Database,
+    candidate: PolicyVersion,
+    baseline: PolicyVersion | None = None,
+    *,
+    after: int | None = None,
+    until: int | None = None,
+    how: How = DEFAULT,
+) -> Evaluation:
+    """Say what a policy version would have earned per decision on logged decisions of its placements.
 
     Args:
-        after: only rewards with a greater `seq`; by default those after the candidate's training.
+        baseline: by default the policies that made the decisions.
+        after: only rewards with a greater `seq`; by default those after the training of both.
         until: only rewards up to this `seq`.
 
     Raises:
-        SeenInTraining: `after` lies within the candidate's training.
+        SeenInTraining: `after` lies within the training of one of them.
         InvalidRounds: there are no rounds to judge on.
     """
-    start = candidate.through if after is None else after
-    if start < candidate.through:
-        raise SeenInTraining(
-            f"{candidate.version} was trained on rewards up to {candidate.through}; judge it on later ones"
-        )
+    versions = [candidate] if baseline is None else [candidate, baseline]
+    start = max(one.through for one in versions) if after is None else after
+    for one in versions:
+        if start < one.through:
+            raise SeenInTraining(
+                f"{one.version} was trained on rewards up to {one.through}; judge it on later ones"
+            )
     seen = see_again(database, candidate, after=start, until=until)
-    return estimate(seen.rounds, seen.candidate, seen.q_chosen, seen.q_candidate)
+    other = None
+    if baseline is not None:
+        other = see_again(database, baseline, after=start, until=until).candidate
+        if len(other.chosen) != len(seen.log):
+            raise InvalidRounds(
+                f"{candidate.version} and {baseline.version} serve different placements; compare two that "
+                "decide the same"
+            )
+    return evaluate(seen.log, seen.candidate, other, how)
 
 
 def see_again(database: Database, candidate: PolicyVersion, *, after: int, until: int | None = None) -> Seen:
@@ -82,34 +102,57 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
     Recorded features are scored by the candidate, weighed by the recorded levers and explored as it would.
     The reward models are linear-Gaussian on the candidate's columns and cross-fitted: a user's rounds are
     predicted by a model that saw only other users'. Decisions without a draw (fallbacks) and of holdouts are
-    left out; one whose arm was refused counts as intended. The log is read twice, so memory holds one row
-    a round.
+    left out; one whose arm was refused counts as intended. The log is read twice; memory holds a row of all
+    arms a round.
 
     Raises:
-        InvalidRounds: there are no such decisions.
+        InvalidRounds: there are no such decisions, or more than can be held.
     """
     view = _View(database, candidate)
-    log, last = _Log(), after
+    drawn, last = _Drawn(), after
     for seq, reward, decision in view.logged(after, until):
         last = seq
-        log.users.append(decision.user_id)
-        log.rewards.append(reward.value)
-        log.propensities.append(decision.propensity)
-        log.chosen.append(view.chosen_row(decision))
-    if not log.users:
+        drawn.users.append(decision.user_id)
+        drawn.rewards.append(reward.value)
+        drawn.propensities.append(decision.propensity)
+        drawn.moments.append(decision.decided_at)
+        drawn.arms.append(decision.arm)
+        drawn.chosen.append(view.chosen_row(decision))
+        for arm in decision.arms:
+            drawn.known.setdefault(arm, len(drawn.known))
+    n, k = len(drawn.users), len(drawn.known)
+    if n == 0:
         raise InvalidRounds(
             f"no matured decision of {candidate.policy} after reward {after}; wait until windows close"
         )
-    models = view.reward_models(log)
-    n = len(log.users)
-    probability, q_chosen, q_candidate = np.empty(n), np.empty(n), np.empty(n)
+    if n * k > _MOST_CELLS:
+        raise InvalidRounds(
+            f"{n} rounds of {k} arms are more than is held at once; judge on fewer, with `after` or `until`"
+        )
+    models = view.reward_models(drawn)
+    vectors, predictions, logged = np.zeros((n, k)), np.zeros((n, k)), np.zeros((n, k))
     for row, (_, _, decision) in enumerate(view.logged(after, last)):
         vector, predicted = view.look(decision, models[_fold(decision.user_id)])
-        probability[row] = vector[decision.chosen]
-        q_chosen[row] = predicted[decision.chosen]
-        q_candidate[row] = vector @ predicted
-    rounds = Rounds(log.users, np.array(log.rewards), np.array(log.propensities))
-    return Seen(rounds, probability, q_chosen, q_candidate)
+        places = [drawn.known[arm] for arm in decision.arms]
+        vectors[row, places], predictions[row, places] = vector, predicted
+        logged[row, places] = decision.probabilities
+    bounds = candidate.specification().reward
+    rewards = np.array(drawn.rewards)
+    low, high = min(bounds.low, float(rewards.min())), max(bounds.high, float(rewards.max()))
+    log = Log(
+        actions=tuple(drawn.known),
+        action=np.array([drawn.known[arm] for arm in drawn.arms], dtype=np.intp),
+        rewards=rewards,
+        propensities=np.array(drawn.propensities),
+        estimated=predictions,
+        logged_dist=logged,
+        owners=np.unique(np.array(drawn.users), return_inverse=True)[1],
+        moments=np.array([moment.replace(tzinfo=None) for moment in drawn.moments], dtype="datetime64[us]"),
+        low=low,
+        high=high,
+        declared=True,
+    )
+    return Seen(log, Candidate(candidate.version, log.at_actions(vectors), vectors))
 
 
 class _View:
@@ -149,7 +192,7 @@ class _View:
         row: FloatArray = self._policy.matrix(decision.features, [self._plans.chosen(decision)])[0]
         return row
 
-    def reward_models(self, log: _Log) -> list[LinearGaussian]:
+    def reward_models(self, log: _Drawn) -> list[LinearGaussian]:
         """Return for each fold of users a model fitted on the rounds of all other users."""
         bounds = self._spec.reward
         prior = LinearGaussian.prior(self._policy.columns, low=bounds.low, high=bounds.high, ridge=_RIDGE)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from decision.demo.data import DECISION_WEEKS, LAST_QUARTER, CompleteJourney, start_of_week
 from learning import version_repository
-from learning.evaluation import Estimate
+from learning.evaluation import Evaluation
 from learning.exploration_kinds import Decay, EpsilonGreedy
 from learning.plans import Plans
-from learning.rounds import evaluate
+from learning.rounds import evaluate_decisions
 from learning.versions import PolicyVersion
 from playbooks.decision import Decision
 from storage import ledger
@@ -71,7 +71,7 @@ class Judged:
     """An off-policy estimate of a candidate beside what it estimates."""
 
     candidate: str
-    estimate: Estimate
+    evaluation: Evaluation
     truth: float
 
 
@@ -79,7 +79,7 @@ def judge_candidate(database: Database, journey: CompleteJourney) -> Judged:
     """Estimate the frozen candidate on the decisions of the last quarter, and say what it is really worth."""
     candidate = _candidate(database)
     truth = _true_value(database, journey, candidate)
-    return Judged(candidate.version, evaluate(database, candidate), truth)
+    return Judged(candidate.version, evaluate_decisions(database, candidate), truth)
 
 
 def decisions(database: Database) -> Iterator[Decision]:
@@ -139,7 +139,7 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the summary of a run; `counted` is the service's own count of its ledger."""
     baselines = journey.baselines(LAST_QUARTER)
-    estimate = judged.estimate
+    estimate, found = judged.evaluation.estimates["dr"], judged.evaluation.diagnostics
     return {
         "households": counted["users"],
         "events": sum(counted["events"].values()),
@@ -164,11 +164,11 @@ def summarise(
             "estimator": "DR",
             "candidate": judged.candidate,
             "estimate": estimate.value,
-            "interval": [estimate.low, estimate.high],
+            "interval": estimate.interval,
             "truth": judged.truth,
-            "effective_sample_size": estimate.effective,
-            "largest_weight": estimate.largest_weight,
-            "doubts": list(estimate.doubts),
+            "effective_sample_size": found.effective_sample_size,
+            "largest_weight": found.largest_weight,
+            "doubts": found.doubts,
         },
         "policy_versions": counted["changes"].get("policy_published", 0),
         "seconds": round(seconds, 1),

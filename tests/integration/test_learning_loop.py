@@ -23,9 +23,10 @@ from learning.errors import (
     UnknownVersion,
     VersionTaken,
 )
+from learning.evaluation import Evaluation
 from learning.reward_service import RewardService
 from learning.rewards import Reward
-from learning.rounds import evaluate, see_again
+from learning.rounds import evaluate_decisions, see_again
 from learning.spec import PolicySpec
 from learning.training import Training
 from learning.versions import PolicyVersion, cold_start
@@ -369,7 +370,7 @@ def test_operator_levers_of_the_record_weigh_in_an_evaluation(world: World) -> N
     RewardService(world.database).mature(START + WINDOW)
     seen = see_again(world.database, version, after=0)
     # With all values weighed down to 0, every arm ties with doing nothing.
-    np.testing.assert_allclose(seen.candidate, 1 / (len(CATEGORIES) + 1))
+    np.testing.assert_allclose(seen.candidate.chosen, 1 / (len(CATEGORIES) + 1))
 
 
 def test_maturing_that_is_torn_apart_credits_each_decision_once(
@@ -528,7 +529,7 @@ def test_a_posterior_is_learnt_drawn_from_and_replayed(world: World) -> None:
             assert replay(msgspec.structs.replace(decision, deviations=other), bare) != decision
         spreads.append(np.mean([decision.deviations for decision in recorded.values()]))
     assert spreads[1] < spreads[0] / 3
-    assert evaluate(world.database, cold, after=version.through - 50).doubts is not None
+    assert evaluate_decisions(world.database, cold, after=version.through - 50).diagnostics.rounds > 0
 
 
 @pytest.mark.parametrize(
@@ -555,10 +556,10 @@ def test_a_fixed_policy_is_served_replayed_and_judged_but_never_learns(
         assert replay(decision, version.serve()) == decision
         shares = dict(zip(decision.arms, decision.probabilities, strict=True))
         assert [shares["everyone/o0"], shares["everyone/o2"]] == pytest.approx(expected)
-    result = evaluate(world.database, version)
+    result = evaluate_decisions(world.database, version)
     earned = np.mean([one.value for one in world.rewards().values()])
-    assert result.value == pytest.approx(earned, abs=0.02)
-    assert result.mean_weight == pytest.approx(1.0)
+    assert result.estimates["dr"].value == pytest.approx(earned, abs=0.02)
+    assert result.diagnostics.mean_weight.value == pytest.approx(1.0)
 
 
 def test_a_changed_specification_starts_anew_and_learns_from_all_rewards(world: World) -> None:
@@ -597,19 +598,22 @@ def test_a_candidate_is_judged_on_rounds_it_has_not_seen(world: World) -> None:
         young = run(world, made, 2)
         old = run(world, made, 6, START + 2 * WINDOW)
         assert old.number == 9
-    result = evaluate(world.database, young)
+    result = evaluate_decisions(world.database, young)
     seen = see_again(world.database, young, after=young.through)
     truth = _true_value(world, young)
-    assert result.rounds == len(seen.rounds) == 6 * len(USERS)
-    assert result.users == len(USERS)
-    assert result.low <= truth <= result.high
-    assert result.high - result.low < 0.15
-    assert result.mean_weight == pytest.approx(1.0, abs=0.1)
-    assert result.doubts == ()
+    found, (low, high) = result.diagnostics, bounds(result, "dr")
+    assert found.rounds == len(seen.log) == 6 * len(USERS)
+    assert found.users == len(USERS)
+    assert low <= truth <= high
+    assert high - low < 0.15
+    assert found.mean_weight.value == pytest.approx(1.0, abs=0.1)
+    assert found.doubts == []
     with pytest.raises(SeenInTraining):
-        evaluate(world.database, young, after=0)
+        evaluate_decisions(world.database, young, after=0)
+    with pytest.raises(SeenInTraining):
+        evaluate_decisions(world.database, young, old, after=young.through)
     with pytest.raises(InvalidRounds):
-        evaluate(world.database, old)
+        evaluate_decisions(world.database, old)
 
 
 def test_a_policy_judged_on_its_own_log_is_worth_what_it_earned(world: World) -> None:
@@ -618,10 +622,20 @@ def test_a_policy_judged_on_its_own_log_is_worth_what_it_earned(world: World) ->
         world.decide(version.serve(), START)
         world.live_a_fortnight(START)
         RewardService(world.database).mature(START + WINDOW)
-    result = evaluate(world.database, version)
+    result = evaluate_decisions(world.database, version)
     earned = np.mean([one.value for one in world.rewards().values()])
-    assert result.mean_weight == pytest.approx(1.0)
-    assert result.value == pytest.approx(earned, abs=0.02)
+    assert result.diagnostics.mean_weight.value == pytest.approx(1.0)
+    assert result.estimates["dr"].value == pytest.approx(earned, abs=0.02)
+    assert result.difference.value == pytest.approx(0.0, abs=1e-9)
+    assert result.verdict == "not distinguishable"
+
+
+def bounds(result: Evaluation, estimator: str) -> tuple[float, float]:
+    """Return the interval that was picked for an estimator."""
+    low, high = result.estimates[estimator].interval or (None, None)
+    assert low is not None
+    assert high is not None
+    return low, high
 
 
 def _true_value(world: World, version: PolicyVersion) -> float:

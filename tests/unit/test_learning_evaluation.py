@@ -1,109 +1,265 @@
+"""Evaluations of made-up logs whose truth is known: intervals, diagnostics, verdicts."""
+
 from __future__ import annotations
 
 import doctest
-from typing import Literal
+from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from learning import evaluation
-from learning.errors import InvalidRounds
-from learning.estimators import FloatArray
-from learning.evaluation import Estimate, Rounds, estimate
+from learning.errors import InvalidRounds, UnknownCandidate, UnknownEstimator
+from learning.evaluation import Candidate, How, Log, candidate, evaluate
+from learning.evaluation.estimators import ESTIMATORS
+from learning.evaluation.evaluate import Evaluation
+from learning.evaluation.intervals import CLOSED, INTERVALS
+from learning.evaluation.intervals.bootstrap import percentiles, resampled
+from learning.evaluation.intervals.sequence import STAKES, mixed_log_wealth
+from learning.evaluation.logs import distributions
+from learning.evaluation.rounds import FloatArray, Weighed
+from learning.evaluation.wealth import equation
+
+Rng = np.random.Generator
 
 
-def log(
-    rng: np.random.Generator, *, users: int, each: int, spread: float = 0.0
-) -> tuple[Rounds, FloatArray, float]:
-    """A log of two arms drawn with propensity 1/2, rewarded with .2 or .4, moved by the user's own taste."""
-    n = users * each
-    owner = np.repeat(np.arange(users), each)
-    taste = rng.normal(0, spread, users)[owner]
+def made(
+    rng: Rng, n: int, *, better: float = 0.4, users: int | None = None, spread: float = 0.0
+) -> tuple[Log, Candidate, float]:
+    """Two arms drawn with propensity 1/2, worth .2 and `better`; the candidate takes the second in 90 %."""
     action = rng.integers(0, 2, n)
-    rewards = 0.2 + 0.2 * action + taste + rng.normal(0, 0.1, n)
-    # The candidate takes the better arm in nine of ten cases.
-    candidate = np.where(action == 1, 0.9, 0.1)
-    return Rounds([f"u{i}" for i in owner], rewards, np.full(n, 0.5)), candidate, 0.9 * 0.4 + 0.1 * 0.2
+    owner = np.arange(n) % users if users else None
+    chance = 0.2 + (better - 0.2) * action
+    if owner is not None and users is not None:
+        # Users differ for good; their mean does not.
+        chance = np.clip(chance + rng.choice([-spread, spread], users)[owner], 0, 1)
+    rewards = (rng.random(n) < chance).astype(np.float64)
+    dist = np.tile([0.1, 0.9], (n, 1))
+    log = Log(("a", "b"), action, rewards, np.full(n, 0.5), owners=owner)
+    return log, Candidate("mostly b", log.at_actions(dist), dist), 0.1 * 0.2 + 0.9 * better
 
 
-def judge(
-    rounds: Rounds, candidate: FloatArray, interval: Literal["normal", "bootstrap"] = "normal"
-) -> Estimate:
-    q = np.full(len(rounds), 0.3)
-    return estimate(rounds, candidate, q, q, interval=interval)
+def heavy(rng: Rng, n: int, rare: float) -> tuple[Weighed, float]:
+    """Ten actions worth .1; the log favours one with 1 - rare · 9, the candidate another with .91."""
+    action = rng.choice(10, n, p=[1 - 9 * rare, *[rare] * 9])
+    logged = np.where(action == 0, 1 - 9 * rare, rare)
+    weights = np.where(action == 1, 0.91, 0.01) / logged
+    rewards = (rng.random(n) < 0.1).astype(np.float64)
+    return Weighed(rewards, weights, largest=0.91 / rare), 0.1
 
 
 def test_examples_in_the_documentation_hold() -> None:
-    assert doctest.testmod(evaluation).attempted >= 4
-    assert doctest.testmod(evaluation).failed == 0
+    for name in ("intervals.likelihood", "verdict", "evaluate"):
+        tried = doctest.testmod(import_module(f"learning.evaluation.{name}"))
+        assert tried.attempted >= 1
+        assert tried.failed == 0
+
+
+@pytest.mark.parametrize(("n", "rare"), [(300, 0.05), (1000, 0.01)])
+def test_the_picked_interval_covers_where_few_rounds_carry_the_weight(n: int, rare: float) -> None:
+    rng = np.random.default_rng(11)
+    covered, normal = 0, 0
+    trials = 400
+    for _ in range(trials):
+        rounds, truth = heavy(rng, n, rare)
+        terms = ESTIMATORS["snips"].terms(rounds)
+        low, high = CLOSED["likelihood"](terms, rounds, 0.95) or (0.0, 1.0)
+        covered += low <= truth <= high
+        low, high = CLOSED["normal"](terms, rounds, 0.95) or (0.0, 1.0)
+        normal += low <= truth <= high
+    assert covered / trials >= 0.93
+    assert normal / trials < 0.85
+
+
+@pytest.mark.parametrize("method", sorted(set(INTERVALS) - {"bootstrap"}))
+def test_every_interval_covers_on_a_quiet_log_and_holds_its_value(method: str) -> None:
+    rng = np.random.default_rng(12)
+    covered, trials = 0, 120
+    for _ in range(trials):
+        log, one, truth = made(rng, 400)
+        rounds = Weighed(log.rewards, one.chosen / log.propensities, largest=1.8)
+        terms = ESTIMATORS["ips"].terms(rounds)
+        found = CLOSED[method](terms, rounds, 0.9)
+        assert found is not None
+        low, high = found
+        assert low <= terms.value <= high
+        covered += low <= truth <= high
+    assert covered / trials >= 0.84
 
 
 def test_intervals_cover_though_a_user_decides_many_times() -> None:
     rng = np.random.default_rng(5)
-    covered, naive, trials = 0, 0, 300
+    covered, naive, trials = 0, 0, 200
     for _ in range(trials):
-        rounds, candidate, truth = log(rng, users=80, each=19, spread=0.1)
-        result = judge(rounds, candidate)
-        covered += result.low <= truth <= result.high
-        alone = Rounds([str(i) for i in range(len(rounds))], rounds.rewards, rounds.propensities)
-        as_if = judge(alone, candidate)
-        naive += as_if.low <= truth <= as_if.high
-    assert 0.92 <= covered / trials <= 0.98
-    # Taking rounds as independent promises far too much: that is why users are the clusters.
+        log, one, truth = made(rng, 1500, users=75, spread=0.2)
+        low, high = evaluate(log, one, how=How(["snips"])).estimates["snips"].interval or (0, 0)
+        covered += float(low or 0) <= truth <= float(high or 0)
+        alone = replace(log, owners=None)
+        low, high = evaluate(alone, one, how=How(["snips"])).estimates["snips"].interval or (0, 0)
+        naive += float(low or 0) <= truth <= float(high or 0)
+    assert covered / trials >= 0.92
+    # Taking rounds as independent promises far too much: that is why users are.
     assert naive / trials < 0.85
 
 
-def test_bootstrap_and_normal_interval_agree_on_a_quiet_log() -> None:
-    rounds, candidate, _ = log(np.random.default_rng(6), users=400, each=5, spread=0.05)
-    normal, bootstrap = judge(rounds, candidate), judge(rounds, candidate, "bootstrap")
-    assert normal.value == bootstrap.value
-    assert bootstrap.low == pytest.approx(normal.low, abs=0.1 * (normal.high - normal.low))
-    assert bootstrap.high == pytest.approx(normal.high, abs=0.1 * (normal.high - normal.low))
+def test_a_bootstrap_resamples_users_and_agrees_with_the_normal_interval() -> None:
+    log, one, _ = made(np.random.default_rng(6), 4000, users=800, spread=0.1)
+    rounds = Weighed(log.rewards, one.chosen / log.propensities, owners=log.owners)
+    several = [ESTIMATORS[name].terms(rounds) for name in ("ips", "snips")]
+    for terms, (low, high) in zip(
+        several, percentiles(resampled(several, rounds, 2000, 1), 0.95), strict=True
+    ):
+        normal_low, normal_high = CLOSED["normal"](terms, rounds, 0.95) or (0.0, 0.0)
+        width = normal_high - normal_low
+        assert low == pytest.approx(normal_low, abs=0.1 * width)
+        assert high == pytest.approx(normal_high, abs=0.1 * width)
+
+
+def test_the_confidence_sequence_holds_at_all_times_at_once() -> None:
+    rng = np.random.default_rng(13)
+    missed, trials = 0, 500
+    for _ in range(trials):
+        rounds, truth = heavy(rng, 1000, 0.05)
+        eq = equation(ESTIMATORS["snips"].terms(rounds), rounds)
+        assert eq is not None
+        for up in (True, False):
+            # What gamblers own after each round if the truth is what they bet against.
+            owned = np.log1p(np.multiply.outer(STAKES, eq.stakes(truth, up=up))).cumsum(axis=1)
+            missed += bool((np.logaddexp.reduce(owned, axis=0) - np.log(len(STAKES))).max() >= np.log(40))
+    assert missed / trials <= 0.05
+
+
+def test_a_confidence_sequence_shrinks_and_ends_where_the_wealth_is_reached() -> None:
+    rounds, _ = heavy(np.random.default_rng(19), 4000, 0.05)
+    terms = ESTIMATORS["snips"].terms(rounds)
+    low, high = CLOSED["confidence_sequence"](terms, rounds, 0.95) or (0.0, 1.0)
+    eq = equation(terms, rounds)
+    assert eq is not None
+    for bound, up in ((low, True), (high, False)):
+        wealth = mixed_log_wealth(eq.stakes(bound, up=up), eq.counts)
+        assert wealth == pytest.approx(np.log(40), abs=0.01)
+    likely = CLOSED["likelihood"](terms, rounds, 0.95) or (0.0, 1.0)
+    assert low < likely[0] < likely[1] < high < 2.2 * likely[1]
 
 
 def test_diagnostics_of_a_sound_log() -> None:
-    rounds, candidate, _ = log(np.random.default_rng(7), users=500, each=4)
-    result = judge(rounds, candidate)
-    assert result.rounds == 2000
-    assert result.users == 500
-    assert result.largest_weight == pytest.approx(1.8)
-    assert result.mean_weight == pytest.approx(1.0, abs=0.05)
-    assert result.effective == pytest.approx(2000 / (0.5 * (1.8**2 + 0.2**2)), rel=0.05)
-    assert result.doubts == ()
+    log, one, _ = made(np.random.default_rng(7), 2000, users=500)
+    found = evaluate(log, one).diagnostics
+    assert (found.rounds, found.users) == (2000, 500)
+    assert found.largest_weight == pytest.approx(1.8)
+    assert found.mean_weight.ok
+    assert found.effective_sample_size == pytest.approx(2000 / (0.5 * (1.8**2 + 0.2**2)), rel=0.05)
+    assert [one.action for one in found.overlap] == ["a", "b"]
+    assert found.overlap[1].candidate == pytest.approx(0.9)
+    assert all(one.ok for one in found.propensity_calibration)
+    assert found.naive.logged_mean == pytest.approx(log.rewards.mean())
+    assert found.doubts == []
 
 
-def test_a_candidate_the_log_hardly_tried_is_doubted() -> None:
-    n = 2000
-    rounds = Rounds([f"u{i}" for i in range(n)], np.zeros(n), np.full(n, 0.001))
-    candidate = np.zeros(n)
-    candidate[0] = 1.0
-    doubts = " / ".join(judge(rounds, candidate).doubts)
-    assert "worth only 1 rounds" in doubts
-    assert "carries 100% of all weight" in doubts
+@pytest.mark.parametrize(("better", "said"), [(0.4, "better"), (0.05, "worse"), (0.2, "not distinguishable")])
+def test_the_verdict_follows_the_truth(better: float, said: str) -> None:
+    log, one, _ = made(np.random.default_rng(8), 4000, better=better)
+    assert evaluate(log, one).verdict == said
 
 
-def test_wrong_propensities_show_in_the_mean_weight() -> None:
-    rounds, candidate, _ = log(np.random.default_rng(8), users=1000, each=2)
-    wrong = Rounds(rounds.users, rounds.rewards, np.full(len(rounds), 0.9))
-    assert any("weights average" in doubt for doubt in judge(wrong, candidate).doubts)
+def test_a_policy_is_not_distinguishable_from_itself() -> None:
+    log, one, _ = made(np.random.default_rng(9), 500)
+    found = evaluate(log, one, one)
+    assert (found.difference.value, found.difference.interval) == (0.0, (0.0, 0.0))
+    assert found.verdict == "not distinguishable"
 
 
-def test_few_users_are_doubted_and_one_has_no_interval() -> None:
-    rounds, candidate, _ = log(np.random.default_rng(9), users=1, each=500)
-    result = judge(rounds, candidate)
-    assert result.low == -np.inf
-    assert result.high == np.inf
-    assert any("only 1 users" in doubt for doubt in result.doubts)
+def never_logged() -> tuple[Log, FloatArray]:
+    rng = np.random.default_rng(10)
+    n = 1000
+    dist = np.tile([0.0, 0.5, 0.5], (n, 1))
+    action = rng.integers(0, 2, n)
+    return Log(("a", "b", "c"), action, rng.random(n).round(), np.full(n, 0.5)), dist
 
 
-@pytest.mark.parametrize(
-    ("rewards", "propensities", "candidate"),
-    [([], [], []), ([1.0], [0.0], [0.5]), ([1.0], [1.1], [0.5]), ([1.0], [0.5], [1.5]), ([1.0], [0.5], [])],
-)
-def test_rounds_that_can_not_be_are_refused(
-    rewards: list[float], propensities: list[float], candidate: list[float]
-) -> None:
-    rounds = Rounds(["u"] * len(rewards), np.array(rewards), np.array(propensities))
-    q = np.zeros(len(rewards))
-    with pytest.raises(InvalidRounds):
-        estimate(rounds, np.array(candidate), q, q)
+def test_an_action_that_was_never_logged_makes_a_candidate_not_evaluable() -> None:
+    log, dist = never_logged()
+    found = evaluate(log, Candidate("c too", log.at_actions(dist), dist))
+    assert found.verdict == "not evaluable: no support for c"
+    assert found.diagnostics.unsupported == pytest.approx(0.5)
+    low, high = found.estimates["snips"].interval or (1, 0)
+    # Half of what it does may bring anything.
+    assert float(high or 0) - float(low or 0) >= 0.5
+
+
+def test_a_candidate_that_never_overlaps_the_log_has_no_value() -> None:
+    log, _ = never_logged()
+    dist = np.tile([0.0, 0.0, 1.0], (len(log), 1))
+    found = evaluate(log, Candidate("only c", log.at_actions(dist), dist))
+    assert found.verdict == "not evaluable: no support for c"
+    assert found.estimates["snips"].value is None
+    assert "never does" in found.estimates["snips"].why
+
+
+def test_propensities_that_do_not_fit_show_and_nothing_is_called_better() -> None:
+    log, one, _ = made(np.random.default_rng(14), 4000, better=0.6)
+    high = evaluate(replace(log, propensities=np.full(len(log), 0.9)), one)
+    assert high.verdict.startswith("not evaluable: no support for ")
+    assert any("weights average" in doubt for doubt in high.diagnostics.doubts)
+    low = evaluate(replace(log, propensities=np.full(len(log), 0.25)), one)
+    assert low.verdict.startswith("not evaluable: the propensities do not fit")
+    assert not low.diagnostics.propensity_calibration[0].ok
+    vectors = np.tile([0.8, 0.2], (len(log), 1))
+    told = evaluate(replace(log, logged_dist=vectors), one).diagnostics.propensity_calibration
+    assert told[0].expected == pytest.approx(3200)
+    assert not told[0].ok
+
+
+def test_one_arm_no_rewards_and_few_users_are_doubted() -> None:
+    n = 200
+    log = Log(("a",), np.zeros(n, dtype=np.intp), np.zeros(n), np.ones(n), owners=np.arange(n) % 10)
+    found = evaluate(log, Candidate("a", np.ones(n), np.ones((n, 1))))
+    assert found.verdict == "not distinguishable"
+    said = " / ".join(found.diagnostics.doubts)
+    assert "only 10 users" in said
+    assert "no round was rewarded" in said
+    low, high = found.estimates["ips"].interval or (1, 0)
+    assert (low, 0 < float(high or 0) < 0.3) == (0.0, True)
+
+
+def test_one_user_has_no_normal_interval_and_no_certainty() -> None:
+    log, one, _ = made(np.random.default_rng(15), 500, users=1)
+    found = evaluate(log, one, how=How(["ips"], ["normal"])).estimates["ips"]
+    assert found.intervals["normal"] == (None, None)
+    assert found.interval == (0.0, 1.0)
+
+
+def test_a_model_is_fitted_where_the_log_has_none() -> None:
+    rng = np.random.default_rng(16)
+    log, one, truth = made(rng, 3000)
+    found = evaluate(replace(log, context=rng.normal(size=(3000, 2))), one)
+    for name in ("dm", "dr", "sndr", "switch_dr", "dros"):
+        assert found.estimates[name].value == pytest.approx(truth, abs=0.04), name
+    assert found.estimates["dm"].method == "bootstrap"
+
+
+def test_candidates_by_name() -> None:
+    log, _, _ = made(np.random.default_rng(17), 300)
+    assert candidate(log, "uniform", distributions).chosen == pytest.approx(0.5)
+    assert candidate(log, "logged", distributions).chosen == pytest.approx(0.5)
+    always = candidate(log, "always:b", distributions)
+    assert always.chosen.tolist() == (log.action == 1).tolist()
+    found: Evaluation = evaluate(log, always)
+    assert found.estimates["replay"].value == pytest.approx(log.rewards[log.action == 1].mean())
+    with pytest.raises(UnknownCandidate, match="no support for 'z'"):
+        candidate(log, "always:z", distributions)
+    with pytest.raises(UnknownCandidate, match='did you mean "uniform"'):
+        candidate(log, "unifrom", distributions)
+    with pytest.raises(UnknownCandidate, match="no column action_dist"):
+        candidate(log, None, distributions)
+
+
+def test_what_is_asked_wrongly_is_said() -> None:
+    log, one, _ = made(np.random.default_rng(18), 50)
+    with pytest.raises(UnknownEstimator, match='did you mean "normal"'):
+        evaluate(log, one, how=How(intervals=["normall"]))
+    for wrong in ({"confidence": 95.0}, {"resamples": 1}):
+        with pytest.raises(InvalidRounds):
+            How(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRounds, match="outside"):
+        log.between(0.0, 0.5)

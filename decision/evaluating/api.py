@@ -1,0 +1,71 @@
+"""HTTP routes of evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from decision.evaluating.own import evaluate_own
+from learning.errors import UnknownCandidate
+from learning.evaluation import How, candidate, evaluate
+from learning.evaluation.evaluate import CONFIDENCE, RESAMPLES
+from learning.evaluation.logs import log_of_rows
+from learning.evaluation.rounds import FloatArray
+from storage.engine import Database
+
+_MOST_RESAMPLES = 10_000
+
+
+class EvaluationRequest(BaseModel):
+    """What to evaluate: a policy version on the service's decisions, or a policy on `rounds` that are sent.
+
+    Rounds are objects with action, reward and pscore, and optionally action_dist, estimated_rewards,
+    round_id, user_id and context.*; `policy` and `baseline` are then `logged`, `uniform` or `always:ACTION`,
+    the policy by default the rounds' `action_dist`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: str | None = None
+    baseline: str | None = None
+    rounds: list[dict[str, Any]] | None = None
+    rewards: tuple[float, float] | None = None
+    after: int | None = None
+    until: int | None = None
+    estimators: list[str] = ["all"]
+    intervals: list[str] = []
+    confidence: float = CONFIDENCE
+    resamples: int = Field(default=RESAMPLES, le=_MOST_RESAMPLES)
+    seed: int = Field(default=0, ge=0)
+
+
+def router(database: Database) -> APIRouter:
+    """Return the routes that evaluate."""
+    routes = APIRouter(prefix="/v1", tags=["evaluation"])
+
+    @routes.post("/evaluations")
+    def evaluate_policy(asked: EvaluationRequest) -> dict[str, Any]:
+        """What a policy would have been worth, with intervals, diagnostics and a verdict."""
+        how = How(asked.estimators, asked.intervals, asked.confidence, asked.resamples, asked.seed)
+        if asked.rounds is None:
+            found = evaluate_own(
+                database, asked.policy, asked.baseline, how, after=asked.after, until=asked.until
+            )
+        else:
+            log = log_of_rows(asked.rounds)
+            if asked.rewards is not None:
+                log = log.between(*asked.rewards)
+            other = None if asked.baseline is None else candidate(log, asked.baseline, _no_files)
+            found = evaluate(log, candidate(log, asked.policy, _no_files), other, how)
+        answer: dict[str, Any] = msgspec.to_builtins(found)
+        return answer
+
+    return routes
+
+
+def _no_files(path: Path) -> FloatArray:
+    raise UnknownCandidate(f"{path}: the service reads no files; name logged, uniform or always:ACTION")

@@ -1,0 +1,66 @@
+"""An evaluation as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from learning.evaluation import Evaluation
+from learning.evaluation.evaluate import EstimateOf
+
+_SHOWN = 12
+
+
+def told(found: Evaluation) -> Iterator[str]:
+    """Yield the lines: verdict, estimates, and what must be known beside them."""
+    seen = found.diagnostics
+    share = f"{found.confidence:.0%}"
+    yield f"{found.candidate} against {found.baseline}: {found.verdict}"
+    yield (
+        f"difference {found.difference.value:+.4f}, {share} interval {_bounds(found.difference.interval)}; "
+        f"by {found.headline}"
+    )
+    yield ""
+    yield f"{'estimator':<18}{'value':>10}  {share} interval"
+    for name, one in found.estimates.items():
+        yield _line(name, one)
+    yield f"{'baseline':<18}{found.baseline_value.value:>10.4f}  {_bounds(found.baseline_value.interval)}"
+    naive = seen.naive
+    matched = "" if naive.matched_mean is None else f"; of rounds with its favourite {naive.matched_mean:.4f}"
+    yield f"{'naive':<18}{naive.logged_mean:>10.4f}  the plain mean of the log{matched}"
+    yield ""
+    users = "" if seen.users is None else f" of {seen.users:,} users"
+    yield f"rounds {seen.rounds:,}{users}, worth {seen.effective_sample_size:,.0f} of this policy"
+    yield (
+        f"largest weight {seen.largest_weight:.4g} ({seen.largest_share:.1%} of all), weights average "
+        f"{seen.mean_weight.value:.4f} ({seen.mean_weight.z:+.1f} standard errors off 1)"
+    )
+    heads = f"{'rounds':>8}{'logged':>9}{'candidate':>11}{'largest w':>11}{'worth':>9}{'p fits':>8}"
+    yield f"{'action':<26}{heads}"
+    most = sorted(zip(seen.overlap, seen.propensity_calibration, strict=True), key=lambda one: -one[0].rounds)
+    for action, calibration in most[:_SHOWN]:
+        candidate = "" if action.candidate is None else f"{action.candidate:.1%}"
+        yield (
+            f"{action.action[:25]:<26}{action.rounds:>8,}{action.logged:>9.1%}{candidate:>11}{action.largest_weight:>11.4g}"
+            f"{action.effective:>9,.0f}{'yes' if calibration.ok else 'NO':>8}"
+        )
+    if len(most) > _SHOWN:
+        yield f"… and {len(most) - _SHOWN} more actions (--json has all)"
+    for doubt in seen.doubts:
+        yield f"doubt: {doubt}"
+    if found.refused_rows:
+        yield f"{found.refused_rows} rows were left out: {'; '.join(found.refused[:5])}"
+
+
+def _line(name: str, one: EstimateOf) -> str:
+    label = name if one.parameter is None else f"{name}={one.parameter:g}"
+    if one.value is None:
+        return f"{label:<18}{'none':>10}  {one.why}"
+    others = "".join(f"; {method} {_bounds(bounds)}" for method, bounds in one.intervals.items())
+    return f"{label:<18}{one.value:>10.4f}  {_bounds(one.interval)} {one.method}{others}"
+
+
+def _bounds(interval: tuple[float | None, float | None] | None) -> str:
+    if interval is None:
+        return "none"
+    low, high = interval
+    return f"{'-∞' if low is None else f'{low:.4f}'} to {'∞' if high is None else f'{high:.4f}'}"

@@ -1,0 +1,44 @@
+"""Logs from elsewhere: Parquet and CSV rounds, folders of the Open Bandit Dataset, VW's dsjson."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from learning.errors import UnreadableLog
+from learning.evaluation.log import Log
+from learning.evaluation.logs import dsjson, files, open_bandit
+from learning.evaluation.logs.columns import Columns
+from learning.evaluation.logs.files import distributions
+from learning.evaluation.logs.rounds import log_of
+
+__all__ = ["distributions", "log_of_rows", "read_log"]
+
+
+def read_log(path: Path) -> Log:
+    """Return the log at a path; its name or what lies in it says of which kind it is.
+
+    Raises:
+        UnreadableLog: it can't be read, or too much of it is wrong; the message names row and column.
+    """
+    if path.is_dir():
+        if (path / open_bandit.ITEMS).is_file():
+            return open_bandit.read(path)
+        raise UnreadableLog(
+            f"{path} is no log: neither a service's folder (nextplay.db) nor one of the Open Bandit Dataset "
+            f"({open_bandit.ITEMS})"
+        )
+    if path.is_file() and path.name.lower().endswith(dsjson.SUFFIXES):
+        return dsjson.read(path)
+    return log_of(files.columns_of(path), str(path))
+
+
+def log_of_rows(rows: Sequence[Mapping[str, Any]]) -> Log:
+    """Return the log in rounds that were sent as objects.
+
+    Raises:
+        UnreadableLog: as `read_log`.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return log_of(Columns({name: [row.get(name) for row in rows] for name in names}, len(rows)), "rounds")

@@ -1,0 +1,37 @@
+"""Sums over what is independent: a user's rounds belong together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learning.evaluation.rounds import FloatArray, Weighed
+
+
+def summed(rounds: Weighed, values: FloatArray) -> FloatArray:
+    """Return the sums of `values` over each independent unit; the values where each round is one."""
+    if rounds.owners is None:
+        return values
+    sums: FloatArray = np.bincount(rounds.owners, weights=values).astype(np.float64)
+    return sums
+
+
+def number(rounds: Weighed) -> int:
+    """Return how many independent units there are."""
+    return len(rounds) if rounds.owners is None else int(rounds.owners.max()) + 1
+
+
+def most(rounds: Weighed) -> int:
+    """Return how many rounds the largest unit has."""
+    return 1 if rounds.owners is None else int(np.bincount(rounds.owners).max())
+
+
+def error(rounds: Weighed, influence: FloatArray) -> float:
+    """Return the standard error of an estimate from its influence, units being independent.
+
+    Liang and Zeger (Biometrika 1986), with the correction m / (m - 1) for m units. Infinite for one unit.
+    """
+    units = number(rounds)
+    if units < 2:
+        return float("inf")
+    sums = summed(rounds, influence)
+    return float(np.sqrt(units / (units - 1) * float(sums @ sums))) / len(rounds)

@@ -1,0 +1,75 @@
+"""The commands and the Python of docs/how-to/evaluate.md run as they stand; the reference is complete."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from decision.cli import app
+from learning.evaluation.diagnostics import Diagnostics
+from learning.evaluation.estimators import ESTIMATORS
+from learning.evaluation.evaluate import Evaluation
+from learning.evaluation.intervals import INTERVALS
+from learning.evaluation.logs.rounds import OPTIONAL, REQUIRED
+
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "how-to" / "evaluate.md").read_text(encoding="utf-8")
+REFERENCE = (DOCS / "reference" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (log,) = re.findall(r"```csv\n(.*?)```", TEXT, re.S)
+    (tmp_path / "log.csv").write_text(log)
+    monkeypatch.chdir(tmp_path)
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
+    assert len(commands) == 6
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "nextplay"
+        if "--url" in arguments:
+            # Nobody listens: it is the command that is tried.
+            result = CliRunner().invoke(app, [*arguments, "--key", "np_x"])
+            assert "no service answers" in str(result.exception), command
+            continue
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, (command, result.output, result.exception)
+        if "--json" in arguments:
+            found = msgspec.json.decode(result.output, type=Evaluation)
+            assert set(found.estimates) == set(ESTIMATORS)
+            assert found.verdict == "not distinguishable"
+        else:
+            assert "doubt: the log is worth only" in result.output
+
+
+def test_the_python_runs(tmp_path: Path) -> None:
+    (log,) = re.findall(r"```csv\n(.*?)```", TEXT, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    (tmp_path / "log.csv").write_text(log)
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
+    assert printed.startswith("not distinguishable (")
+
+
+def test_the_reference_names_everything() -> None:
+    fields = [one.name for one in msgspec.structs.fields(Diagnostics)]
+    answer = [one.name for one in msgspec.structs.fields(Evaluation)]
+    for name in (*ESTIMATORS, *INTERVALS, *REQUIRED, *OPTIONAL, *fields):
+        assert f"`{name}`" in REFERENCE, name
+    (example,) = re.findall(r"```json\n(.*?)```", REFERENCE, re.S)
+    assert list(msgspec.json.decode(example)) == answer
+
+
+def test_options_that_do_not_fit_the_log_are_refused(tmp_path: Path) -> None:
+    (log,) = re.findall(r"```csv\n(.*?)```", TEXT, re.S)
+    (tmp_path / "log.csv").write_text(log)
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "log.csv"), "--after", "3"])
+    assert result.exit_code == 2
+    assert "go with own decisions" in result.output
