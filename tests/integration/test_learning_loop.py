@@ -358,7 +358,7 @@ def test_only_decisions_that_were_drawn_and_delivered_teach(world: World) -> Non
     idle = sum(one.arm == DO_NOTHING for one in credited)
     assert len(credited) == len(users) + 3
     assert version.trained == len(credited) - idle - 2
-    assert evaluate(world.database, cold, after=0).rounds == len(users) + 1
+    assert evaluate_decisions(world.database, cold, after=0).diagnostics.rounds == len(users) + 1
 
 
 def test_operator_levers_of_the_record_weigh_in_an_evaluation(world: World) -> None:
