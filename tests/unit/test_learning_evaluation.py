@@ -260,6 +260,6 @@ def test_what_is_asked_wrongly_is_said() -> None:
         evaluate(log, one, how=How(intervals=["normall"]))
     for wrong in ({"confidence": 95.0}, {"resamples": 1}):
         with pytest.raises(InvalidRounds):
-            How(**wrong)  # type: ignore[arg-type]
+            How(**wrong)
     with pytest.raises(InvalidRounds, match="outside"):
         log.between(0.0, 0.5)
