@@ -90,6 +90,11 @@ def rule_schema(specs: Specs, traits: Mapping[str, Scalar] | None = None) -> Sch
     return Schema(names, tags=True, audiences=False)
 
 
+def online_schema(specs: Specs, service: str) -> Schema:
+    """Return what rules over the features of a service that is read online may speak of, and tags."""
+    return Schema({name: _TYPES[spec.type] for name, spec in specs.features_of(service).items()})
+
+
 def rule_features(specs: Specs, traits: Mapping[str, Scalar] | None = None) -> dict[str, FeatureType]:
     """Return the features and traits that rules may name, by the names they use, and their types."""
     said = _said(specs)

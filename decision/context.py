@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from decision.errors import WrongContext
-from playbooks.library.problems import closest
+from playbooks.suggesting import closest
 
 
 def check_context(context: Mapping[str, float | bool | None], known: Collection[str]) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Set
 from concurrent.futures import Future
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from typing import Protocol
@@ -37,12 +36,15 @@ from decision.context import check_context
 from decision.deadline import Deadline
 from decision.observe import traces
 from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
+from decision.surroundings import Surroundings
 from learning.explaining import Explanation, explain
 from learning.policy import LearnedPolicy
-from playbooks.constraints import UNREADABLE, Uses
-from playbooks.counters import Counters, Reservation, longest_window, wanted_by
+from playbooks.constraints.circumstances import Circumstances
+from playbooks.counters import Counters, Reservation
+from playbooks.counters.wanting import wanted_by
 from playbooks.decision import Decision
-from playbooks.errors import CountersUnreachable, UnknownPlacement
+from playbooks.eligible import needs_at
+from playbooks.errors import UnknownPlacement
 from playbooks.library import Library
 from playbooks.matching import Request, Snapshot, decide, fall_back
 from storage.clock import Clock
@@ -58,14 +60,6 @@ class Memberships(Protocol):
     """Says which audiences a user is in now."""
 
     def of(self, user_id: str) -> Set[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What decisions are made from at a moment; replaced as a whole."""
-
-    snapshot: Snapshot
-    lookback: timedelta
 
 
 class Decider:
@@ -85,6 +79,7 @@ class Decider:
         mark_used: Callable[[Connection, str], None] | None = None,
         insiders: Set[str] = frozenset(),
         context: Collection[str] = (),
+        surroundings: Surroundings | None = None,
     ) -> None:
         """Serve a snapshot.
 
@@ -93,7 +88,9 @@ class Decider:
             mark_used: told of the first decision by each policy version, so that it is kept.
             insiders: users of whose decisions nothing is learned or reported.
             context: names of what a request may tell of its moment.
+            surroundings: reads what constraints ask for; without it, of nobody's account or time zone.
         """
+        self._surroundings = surroundings or Surroundings(database, counters, people or EveryoneAlone())
         self._insiders = insiders
         self._recorder = Recorder(enroller, mark_used)
         self._context = frozenset(context)
@@ -111,12 +108,11 @@ class Decider:
     @property
     def snapshot(self) -> Snapshot:
         """What decisions are made from at present."""
-        return self._serving.snapshot
+        return self._snapshot
 
     def serve(self, snapshot: Snapshot) -> None:
         """Make every decision from now on from this snapshot."""
-        documents = [playbook.document for playbook in snapshot.library.playbooks]
-        self._serving = Serving(snapshot, longest_window(documents))
+        self._snapshot = snapshot
 
     def submit(self, request: DecideRequest, key: str | None = None) -> Future[DecideAnswer]:
         """Decide; the future is done once the decision is durable, of a dry run at once.
@@ -132,12 +128,12 @@ class Decider:
             WriterBusy: too much waits to be written.
         """
         deadline = Deadline.after(request.deadline_ms)
-        serving = self._serving
+        snapshot = self._snapshot
         check_context(request.context, self._context)
         asked = None if key is None or request.dry_run else Key(key, _fingerprint(request))
         if asked is not None and (earlier := self._under_way.get(asked.name)) is not None:
             return earlier.follow(asked)
-        made = self.make(serving, request, deadline, key)
+        made = self.make(snapshot, request, deadline, key)
         traces.note(decision_id=made.decision.decision_id, placement=request.placement)
         traces.note(policy=made.decision.policy)
         if request.dry_run:
@@ -160,13 +156,13 @@ class Decider:
         traces.span_until_done("commit", future)
         return future
 
-    def make(self, serving: Serving, request: DecideRequest, deadline: Deadline, key: str | None) -> Made:
+    def make(self, snapshot: Snapshot, request: DecideRequest, deadline: Deadline, key: str | None) -> Made:
         """Decide and reserve, without recording anything.
 
         Raises:
             UnknownPlacement: no playbook serves the placement.
         """
-        snapshot, now = serving.snapshot, self._clock.now()
+        now, circumstances = self._clock.now(), Circumstances()
         user, fallback = self._whose(request)
         decision_id = new_id(now)
         test = not self._insiders.isdisjoint(self._people.members(user))
@@ -177,11 +173,13 @@ class Decider:
         elif late is not None and deadline.passed:
             decision = late
         else:
-            decision = self._decide(serving, asked, request.context, now)
+            decision, circumstances = self._decide(snapshot, asked, request.context, now)
         if late is not None and deadline.passed:
             decision = late
         # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
-        reservation = None if request.dry_run else self._reserve(snapshot.library, decision)
+        reservation = None
+        if not request.dry_run:
+            reservation = self._reserve(snapshot.library, decision, circumstances)
         explanation = self._explain(snapshot, decision) if request.explain else None
         return Made(decision, snapshot.library, deadline, late, reservation, explanation)
 
@@ -203,55 +201,62 @@ class Decider:
         return "", SHARED_IDENTITY if persons else UNKNOWN_USER
 
     def _decide(
-        self, serving: Serving, asked: Request, context: Mapping[str, float | bool | None], now: datetime
-    ) -> Decision:
-        user = asked.user_id
+        self, snapshot: Snapshot, asked: Request, context: Mapping[str, float | bool | None], now: datetime
+    ) -> tuple[Decision, Circumstances]:
+        """Return the decision, and the circumstances it was made in."""
+        user, nothing = asked.user_id, Circumstances()
         try:
             with traces.span("features"):
                 features = self._features.read(user)
         except NextplayError as error:
             _log.warning("features unreachable", error=str(error))
-            return fall_back(serving.snapshot, asked, now, FEATURES_UNREACHABLE)
+            return fall_back(snapshot, asked, now, FEATURES_UNREACHABLE), nothing
         if features.missing:
             with self._database.read() as connection:
                 known = is_known(connection, user)
-            return fall_back(serving.snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER)
-        uses: Uses = {}
-        if serving.lookback:
-            try:
-                uses = self._counters.read(user, now, since=now - serving.lookback)
-            except CountersUnreachable as error:
-                _log.warning("counters unreachable", error=str(error))
-                uses = UNREADABLE
+            return fall_back(snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER), nothing
+        audiences = self._memberships.of(user)
+        needs = needs_at(snapshot.library, asked.placement, audiences)
+        circumstances = self._surroundings.of(user, needs, features.values, now)
         try:
             with traces.span("matching"):
-                return decide(
-                    serving.snapshot,
+                decision = decide(
+                    snapshot,
                     asked,
                     features={**features.values, **context} if context else features.values,
-                    audiences=self._memberships.of(user),
-                    uses=uses,
+                    audiences=audiences,
+                    circumstances=circumstances,
                     now=now,
                 )
         except UnknownPlacement:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a policy does, there is an answer
-            _log.error("policy failed", policy=serving.snapshot.policy.version, error=str(error))
-            return fall_back(serving.snapshot, asked, now, POLICY_BROKEN)
+            _log.error("policy failed", policy=snapshot.policy.version, error=str(error))
+            return fall_back(snapshot, asked, now, POLICY_BROKEN), nothing
+        return decision, circumstances
 
     def _explain(self, snapshot: Snapshot, decision: Decision) -> Explanation | None:
         if not isinstance(snapshot.policy, LearnedPolicy):
             return None
         audiences = set(decision.audiences)
-        served = snapshot.library.at(decision.placement)
+        served = snapshot.library.at(decision.placement, audiences)
         arms = [arm for one in served if one.serves(decision.user_id, audiences) for arm in one.arms]
         return explain(decision, snapshot.policy, arms)
 
-    def _reserve(self, library: Library, decision: Decision) -> Reservation | None:
+    def _reserve(
+        self, library: Library, decision: Decision, circumstances: Circumstances
+    ) -> Reservation | None:
         if not decision.acts or decision.playbook is None:
             return None
-        playbook = library.get(decision.playbook, decision.playbook_version or 0).document
-        wanted = wanted_by(playbook, decision.user_id, decision.decision_id)
+        playbook = library.get(decision.playbook, decision.playbook_version or 0)
+        wanted = wanted_by(
+            library.rules.terms(playbook),
+            playbook.arm(decision.arm),
+            circumstances,
+            decision_id=decision.decision_id,
+            user_id=decision.user_id,
+            now=decision.decided_at,
+        )
         return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 
 

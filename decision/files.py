@@ -13,11 +13,11 @@ from audiences.plan.documents import FOLDER, read_plan
 from audiences.rules import Schema
 from audiences.scores.definitions import Score, read_scores
 from audiences.selection.standing import options_of, schema_with
-from audiences.service import SERVICE, rule_features, rule_schema
+from audiences.service import SERVICE, online_schema, rule_features, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
 from audiences.traits.definitions import read_account_traits, read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
-from decision.fitting import Fitting
+from decision.fitting import Asked, Fitting
 from decision.vocabulary import vocabulary_of
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.schema import Scalar
@@ -43,7 +43,8 @@ _ARM_VOCABULARY = "arm_"
 class LibraryFiles:
     """A library folder, read and checked; `vocabularies` are names by arm attribute.
 
-    `schema` is what rules of audiences may speak of, `vocabulary` what contents may.
+    `schema` is what rules of audiences may speak of, `vocabulary` what contents may, `asked` what
+    constraints may.
     """
 
     specs: Specs
@@ -62,6 +63,7 @@ class LibraryFiles:
     vocabularies: Mapping[str, Sequence[str]]
     vocabulary: Vocabulary
     insiders: Insiders
+    asked: Asked
 
 
 def read_specs(folder: Path) -> Specs:
@@ -125,9 +127,10 @@ def read_files(folder: Path) -> LibraryFiles:
     policy = read_spec(folder / "policy.yaml")
     vocabularies = arm_vocabularies(specs)
     plan = read_plan(folder / FOLDER)
+    asked = Asked(online_schema(specs, DECIDE), triggers.zones.feature)
     vocabulary = vocabulary_of(specs, DECIDE, account_traits, triggers, plan, owners)
     problems = [
-        *Fitting(lambda: known.audiences, policy, vocabulary, folder / "contents.yaml").around(draft),
+        *Fitting(lambda: known.audiences, policy, vocabulary, asked, folder / "contents.yaml").around(draft),
         *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
         *_unread_zone(triggers, draft, specs),
@@ -150,6 +153,7 @@ def read_files(folder: Path) -> LibraryFiles:
         vocabularies=vocabularies,
         vocabulary=vocabulary,
         insiders=read_insiders(folder),
+        asked=asked,
     )
 
 

@@ -6,28 +6,42 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiences.rules import Schema
 from delivery.channels.registry import CHANNELS
 from learning.spec import PolicySpec
+from playbooks.constraints.binding import asks_for_zone
+from playbooks.constraints.checking import Names, unknown_in_playbook, unknown_names
 from playbooks.content.checking import Flaw, flaws
 from playbooks.content.names import Vocabulary
 from playbooks.content.places import place_in
 from playbooks.library import Draft
-from playbooks.library.problems import Problem, closest
+from playbooks.library.problems import Problem
 from playbooks.library.references import References
 from playbooks.models import Playbook
+from playbooks.suggesting import closest
 from playbooks.windows import Windows
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What constraints may ask: names that their rules may speak of, the feature that names a time zone."""
+
+    schema: Schema
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
     """Checks playbooks against the service that is to serve them; `audiences` are read at each check.
 
-    `vocabulary` is what contents may speak of users, `contents` the file they were read from, if they were.
+    `vocabulary` is what contents may speak of users, `asked` what constraints may ask, `contents` the file
+    that contents were read from, if they were.
     """
 
     audiences: Callable[[], Collection[str]]
     policy: PolicySpec
     vocabulary: Vocabulary
+    asked: Asked
     contents: Path | None = None
 
     def __call__(self, draft: Draft) -> list[Problem]:
@@ -44,7 +58,36 @@ class Fitting:
             for playbook in draft.playbooks
             for field, message in self._around(playbook, audiences)
         ]
+        problems += self._constraints(draft, self.asked.schema.with_audiences(audiences))
         return [*problems, *self._windows(draft.windows or Windows()), *self._contents(draft)]
+
+    def _constraints(self, draft: Draft, schema: Schema) -> Iterator[Problem]:
+        beside = draft.beside or draft
+        names = Names.of(
+            [*draft.playbooks, *beside.playbooks], {*draft.offers, *beside.offers}, CHANNELS, schema
+        )
+        for playbook in draft.playbooks:
+            place = f"playbooks/{playbook.id}"
+            yield from (
+                Problem(place, message, field) for field, message in unknown_in_playbook(playbook, names)
+            )
+            if asks_for_zone(playbook.constraints):
+                yield from self._zoneless(place)
+        if draft.constraints is not None:
+            wrong = unknown_names(draft.constraints, names)
+            yield from (Problem("constraints", message, field) for field, message in wrong)
+            if asks_for_zone(draft.constraints):
+                yield from self._zoneless("constraints")
+
+    def _zoneless(self, place: str) -> Iterator[Problem]:
+        if self.asked.zone is not None and self.asked.zone not in self.asked.schema.names:
+            yield Problem(
+                place,
+                "calendar windows lie on the user's own clock, but decisions don't read "
+                f"{self.asked.zone!r}, which triggers.yaml names for it: add its view to the service "
+                "'decide' of aggregates.yaml",
+                "window",
+            )
 
     def _around(self, playbook: Playbook, audiences: Collection[str]) -> Iterator[tuple[str, str]]:
         pilots = playbook.pilot.audience if playbook.pilot else None

@@ -8,7 +8,7 @@ from audiences.importing.service import Imports
 from audiences.intake.intake import Intake
 from audiences.tracking.importer import EventImporter
 from delivery.coupon_import import CouponImporter
-from playbooks.constraints import use_limits
+from playbooks.constraints.documents import Cap, rule_of
 from playbooks.counters import Counters
 from playbooks.counters.contact_import import ContactImporter
 from playbooks.library import Draft
@@ -25,7 +25,11 @@ def open_imports(
     library: Draft,
 ) -> Imports:
     """Return everything that can be imported; coupons and contacts are those of what is in the library."""
-    caps = {one.id: [limit.rule for limit in use_limits(one)] for one in library.playbooks if one.constraints}
+    caps = {
+        one.id: rules
+        for one in library.playbooks
+        if (rules := [rule_of(cap, one.id) for cap in one.constraints if isinstance(cap, Cap)])
+    }
     return Imports(
         database,
         clock,

@@ -40,6 +40,7 @@ from decision.reach import AudienceReach
 from decision.recipients import KnownUsers
 from decision.selecting import Selecting
 from decision.settings import Settings
+from decision.surroundings import Surroundings
 from decision.whereabouts import Whereabouts
 from delivery.channels.channel import Channel
 from delivery.channels.registry import ChannelSettings, open_channels
@@ -195,6 +196,9 @@ class Service:
                     version_repository.mark_used,
                     files.insiders.everybody,
                     files.policy.context,
+                    Surroundings(
+                        self.database, counters, self.identity.people, accounts, files.triggers.zones
+                    ),
                 )
                 self._follower = Follower(
                     self.database,
@@ -326,7 +330,7 @@ class Service:
             channels,
             set_tag,
             self.identity.people,
-            gate=open_gate(counters, whereabouts),
+            gate=open_gate(counters, whereabouts, self.files.asked.schema),
             zones=whereabouts,
             holder=holder,
             recipients=self.recipients,
@@ -355,7 +359,12 @@ class Service:
         return self.database.write(lambda connection: give_back(connection, process, now))
 
     def _snapshot(self, files: LibraryFiles) -> Snapshot:
-        self._loader = Loader(self.settings.seed, self.identity.people.canonical, files.policy.placements)
+        self._loader = Loader(
+            self.settings.seed,
+            self.identity.people.canonical,
+            files.policy.placements,
+            files.asked.schema,
+        )
         self.library.import_(
             files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval
         )
@@ -399,7 +408,8 @@ def open_library(
     database: Database, clock: Clock, files: LibraryFiles, audiences: Audiences
 ) -> LibraryService:
     """Return the library as people work on it, checked against everything else there is."""
-    check = Fitting(lambda: audiences.catalogs.read().specs, files.policy, files.vocabulary)
+    known = audiences.catalogs
+    check = Fitting(lambda: known.read().specs, files.policy, files.vocabulary, files.asked)
     return LibraryService(database, clock, check, AudienceReach(database))
 
 

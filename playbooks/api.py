@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from playbooks.errors import LibraryError
 from playbooks.library import views
@@ -23,7 +23,7 @@ from playbooks.models import Playbook
 MAX_LIBRARY_BYTES = 32 * 1024 * 1024
 
 Match = Annotated[str | None, Header(alias="If-Match", description="The ETag of the draft that was read.")]
-Kind = Literal["playbook", "offers", "contents", "approval", "test_users"]
+Kind = Literal["playbook", "offers", "contents", "constraints", "windows", "approval", "test_users"]
 Side = Annotated[str, Query(pattern=r"^(draft|served|[1-9][0-9]{0,8})$")]
 
 
@@ -37,18 +37,25 @@ class MoveBody(BaseModel):
 
 
 class LibraryBody(BaseModel):
-    """A library as one document, with playbooks, offers, contents and windows as they stand in the files.
+    """A library as one document, with what there is in each of the files.
 
-    Without `windows` those that were kept hold.
+    Without `windows` or `constraints` those that were kept hold.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     offers: list[Any] = []
     contents: list[Any] = []
-    playbooks: list[Any] = Field(min_length=1)
     windows: dict[str, Any] | None = None
+    playbooks: list[Any] = []
+    constraints: list[Any] | None = None
     publish: bool = False
+
+    @model_validator(mode="after")
+    def _something(self) -> LibraryBody:
+        if not self.playbooks and self.constraints is None and self.windows is None:
+            raise ValueError("there are no playbooks, constraints or windows in it")
+        return self
 
 
 def router(
@@ -118,9 +125,24 @@ def _add_lists(
         changes = library.diff(playbook, before, after)
         return {"changes": msgspec.to_builtins(changes), "text": [str(one) for one in changes]}
 
+    @routes.get("/constraints")
+    def show_constraints() -> dict[str, Any]:
+        """The constraints for all playbooks as they hold, and their version."""
+        return views.constraints(*library.rules.current())
+
+    @routes.get("/constraints/versions")
+    def list_constraints() -> list[dict[str, Any]]:
+        """The versions of the constraints, newest first: when each was made, and by whom."""
+        return library.rules.versions()
+
+    @routes.get("/constraints/versions/{version}")
+    def show_constraints_version(version: int) -> dict[str, Any]:
+        """The constraints of a version."""
+        return views.constraints(*library.rules.of(version))
+
     @routes.get("/library/schemas/{name}")
     def show_schema(
-        name: Literal["playbook", "offers", "contents", "windows", "approval", "test_users"],
+        name: Kind,
     ) -> dict[str, Any]:
         """The JSON Schema of a kind of file."""
         return schema_of(SCHEMAS[name])
@@ -208,7 +230,7 @@ def _add_imports(
         """Everything that is wrong with a library, without importing it."""
         problems: list[Problem] = []
         draft = assemble(sources_of(body.model_dump()), problems)
-        problems = problems or list(library.check(draft))
+        problems = problems or list(library.problems(draft))
         return {"valid": not problems, "problems": msgspec.to_builtins(problems)}
 
     @routes.post("/library/import")

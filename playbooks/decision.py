@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from playbooks.constraints.circumstances import Recorded
 from playbooks.models import DO_NOTHING
 
 
@@ -24,6 +25,9 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     `refused_by` names the cap that had no room left when the drawn arm was to be reserved; the answer was
     then "do nothing". `fallback` names the reason when no policy was asked. `test`: it was made for one of
     the house, and counts for nothing.
+    `suppressed` has the playbooks, or arms where only some of a playbook's are stopped, by the rule that
+    stopped them; `constraints` is the version of the rules that hold for all playbooks. `uses` are those
+    that were counted, by what they count under; `circumstances` what else rules asked for.
     """
 
     decision_id: str
@@ -50,6 +54,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     deviations: Sequence[float] = ()
     pilots: Mapping[str, int] = {}
     holdout: Sequence[str] = ()
+    constraints: int = 0
+    circumstances: Recorded = Recorded()
     refused_by: str | None = None
     fallback: str | None = None
     test: bool = False

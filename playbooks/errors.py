@@ -5,6 +5,7 @@ NextplayError
     ├── LibraryError         a library file is wrong; the message says which file, where and what to write
     ├── UnknownPlaybook      there is no playbook, version or draft of that name
     ├── UnknownContent       there is no content, or version of one, of that name
+    ├── UnknownConstraints   there is no such version of the constraints
     ├── UnknownTemplate      no template of that name is shipped
     ├── DraftChanged         somebody else saved the draft meanwhile; the message says what differs
     ├── RevisionMissing      a save does not say which revision of the draft it is of
@@ -60,6 +61,11 @@ class UnknownPlaybook(PlaybooksError):
 class UnknownContent(PlaybooksError):
     status = 404
     code = "unknown-content"
+
+
+class UnknownConstraints(PlaybooksError):
+    status = 404
+    code = "unknown-constraints"
 
 
 class UnknownTemplate(PlaybooksError):

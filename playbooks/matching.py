@@ -15,21 +15,24 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from playbooks.constraints import Uses, suppressing_cap
+from playbooks.constraints.circumstances import Circumstances
+from playbooks.contest import Contest, Side
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
+from playbooks.eligible import eligible, recorded
 from playbooks.errors import PolicyBroken, UnknownPlacement
-from playbooks.holdouts import competing, holdout_of
-from playbooks.library import Library, PublishedPlaybook
-from playbooks.library.trials import pilot_rule
-from playbooks.models import DO_NOTHING, Arm
+from playbooks.holdouts import holdout_of
+from playbooks.library import Library
+from playbooks.models import DO_NOTHING
 from playbooks.policy import FloatArray, Policy, Stakes
 
 # How far a vector's sum may be from 1: rounding of 256 additions of doubles, with room to spare.
 _SUM_TOLERANCE = 1e-9
+# Combinations of arms that are kept; with constraints on single arms there is no end of them.
+_KEPT = 1_000
 
-# Significant digits of array features in the record.
-_DIGITS = 7
+
+_UNKNOWN = Circumstances()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +44,17 @@ class Snapshot:
     seed: str
     # The share of users who are held out from all promotional playbooks.
     holdout: float = 0.0
-    _contests: dict[tuple[str, ...], _Contest] = field(default_factory=dict)
+    _contests: dict[tuple[Side, ...], Contest] = field(default_factory=dict)
 
-    def contest(self, playbooks: Sequence[PublishedPlaybook]) -> _Contest:
-        """Return the arms of these playbooks as they compete, made once for each combination."""
-        key = tuple(playbook.key for playbook in playbooks)
+    def contest(self, sides: Sequence[Side]) -> Contest:
+        """Return these arms as they compete, made once for each combination."""
+        key = tuple(sides)
         contest = self._contests.get(key)
         if contest is None:
-            contest = self._contests[key] = _Contest(playbooks)
+            if len(self._contests) >= _KEPT:
+                self._contests.clear()
+            contest = self._contests[key] = Contest(key)
         return contest
-
-
-class _Contest:
-    """The arms of some playbooks side by side, "do nothing" last."""
-
-    __slots__ = ("arms", "ids", "levers", "owners", "weights")
-
-    def __init__(self, playbooks: Sequence[PublishedPlaybook]) -> None:
-        self.arms: tuple[Arm, ...] = tuple(arm for playbook in playbooks for arm in playbook.arms)
-        self.owners = tuple(playbook for playbook in playbooks for _ in playbook.arms)
-        self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
-        self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
-        self.levers = {one.id: one.document.weight for one in playbooks if one.document.weight != 1}
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -81,7 +73,7 @@ def decide(
     *,
     features: Mapping[str, Any],
     audiences: Set[str],
-    uses: Uses,
+    circumstances: Circumstances = _UNKNOWN,
     now: datetime,
 ) -> Decision:
     """Choose one arm for a user: eligible → constrained → scored → weighed → explored → drawn.
@@ -89,15 +81,26 @@ def decide(
     Args:
         features: the user's feature values by name; those the policy reads are recorded.
         audiences: names of the audiences the user is in.
-        uses: moments of the uses counted against caps, by rule id.
+        circumstances: what constraints ask for beside (see `Library.needs`).
 
     Raises:
         UnknownPlacement: no playbook of the library serves the placement.
         PolicyBroken: the policy's scores are not finite or its vector is not a probability vector.
     """
-    playbooks, suppressed, holdouts = _eligible(snapshot, request, audiences, uses, now)
-    contest = snapshot.contest(playbooks)
-    read = {name: _recorded(features.get(name)) for name in sorted(snapshot.policy.inputs)}
+    _check_placement(snapshot.library, request.placement)
+    found = eligible(
+        snapshot.library,
+        request.user_id,
+        request.placement,
+        seed=snapshot.seed,
+        held_out=holdout_of(request.user_id, snapshot.seed, snapshot.holdout),
+        features=features,
+        audiences=audiences,
+        circumstances=circumstances,
+        now=now,
+    )
+    contest = snapshot.contest(found.sides)
+    read = {name: recorded(features.get(name)) for name in sorted(snapshot.policy.inputs)}
     scores = snapshot.policy.score(read, contest.arms)
     check_scores(snapshot.policy, scores, len(contest.arms))
     deviations = snapshot.policy.deviations(read, contest.arms)
@@ -118,11 +121,11 @@ def decide(
         seed=snapshot.seed,
         library=snapshot.library.version,
         policy=snapshot.policy.version,
-        features=read,
+        features=read | found.features,
         audiences=sorted(audiences),
-        uses={rule: len(moments) for rule, moments in uses.items()},
-        suppressed=suppressed,
-        holdout=tuple(holdouts),
+        uses=found.uses,
+        suppressed=found.suppressed,
+        holdout=tuple(found.holdouts),
         arms=contest.ids,
         scores=scores.tolist(),
         deviations=() if deviations is None else deviations.tolist(),
@@ -133,8 +136,10 @@ def decide(
         propensity=float(probabilities[chosen]),
         playbook=owner.id if owner else None,
         playbook_version=owner.version if owner else None,
-        pilots={one.id: one.version for one in playbooks if one.trial is not None},
         test=request.test,
+        pilots={one.id: one.version for one in contest.playbooks if one.trial is not None},
+        constraints=snapshot.library.rules.version,
+        circumstances=found.recorded,
     )
 
 
@@ -144,7 +149,7 @@ def fall_back(snapshot: Snapshot, request: Request, now: datetime, reason: str) 
     Raises:
         UnknownPlacement: no playbook of the library serves the placement.
     """
-    _serving(snapshot.library, request.placement)
+    _check_placement(snapshot.library, request.placement)
     return Decision(
         decision_id=request.decision_id,
         user_id=request.user_id,
@@ -202,52 +207,13 @@ def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | N
     return _stakes(decision.arms, scores, deviations, np.array(decision.weights), asked)
 
 
-def _eligible(
-    snapshot: Snapshot, request: Request, audiences: Set[str], uses: Uses, now: datetime
-) -> tuple[list[PublishedPlaybook], dict[str, list[str]], list[str]]:
-    """Return the playbooks that compete, what stopped the others, and the holdouts among that."""
-    allowed: list[PublishedPlaybook] = []
-    suppressed: dict[str, list[str]] = {}
-    for playbook in _serving(snapshot.library, request.placement):
-        if playbook.document.audience is not None and playbook.document.audience not in audiences:
-            continue
-        if not playbook.serves(request.user_id, audiences):
-            if playbook.trial is not None and playbook.trial.alone:
-                suppressed.setdefault(pilot_rule(playbook.id), []).append(playbook.id)
-            continue
-        rule = suppressing_cap(playbook.document, uses, now)
-        if rule is None:
-            allowed.append(playbook)
-        else:
-            suppressed.setdefault(rule, []).append(playbook.id)
-    held_out = holdout_of(request.user_id, snapshot.seed, snapshot.holdout)
-    found = competing(allowed, held_out)
-    return found.playbooks, suppressed | found.suppressed, found.holdouts
-
-
-def _serving(library: Library, placement: str) -> Sequence[PublishedPlaybook]:
-    serving = library.at(placement)
+def _check_placement(library: Library, placement: str) -> None:
     # Where all is paused there is nothing to give, which is an answer.
-    if not serving and placement not in library.placements:
+    if placement not in library.placements:
         raise UnknownPlacement(
             f"no playbook serves the placement {placement!r}; the library's placements are "
             f"{', '.join(library.placements) or 'none'}"
         )
-    return serving
-
-
-def _recorded(value: Any) -> Any:
-    """Return a feature value as the record keeps it and the policy sees it.
-
-    Arrays become lists of numbers with seven significant digits: what a 32-bit float holds, at half the size.
-    """
-    if not isinstance(value, np.ndarray):
-        return value
-    exact = value.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
-        rounded = np.round(exact * scale) / scale
-    return np.where(np.isfinite(rounded), rounded, exact).tolist()
 
 
 def _stakes(

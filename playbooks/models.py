@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from playbooks.constraints.documents import Constraint, Group, Purpose, rule_of
 from playbooks.content.documents import Language
 from playbooks.document import Document, Name
 from playbooks.flow import Flow
@@ -27,14 +28,6 @@ class Goal(Document):
     where: str | None = None
     window: timedelta
     value: float = 1.0
-
-
-class Cap(Document):
-    """At most `limit` uses of this playbook for one user in any span of `window`."""
-
-    id: Name
-    limit: int = Field(ge=1)
-    window: timedelta
 
 
 class VariantSet(Document):
@@ -159,7 +152,7 @@ class Playbook(Document):
     origin: Literal["person", "template", "generated"] = "person"
     parent: Parent | None = None
     evidence: list[Evidence] = []
-    purpose: Literal["promotional", "service", "transactional"] = "promotional"
+    purpose: Purpose = "promotional"
     trigger: Name | None = None
     placement: Name
     audience: Name | None = None
@@ -171,10 +164,30 @@ class Playbook(Document):
     languages: list[Language] = []
     goal: Goal
     variants: list[VariantSet] = Field(min_length=1)
-    constraints: list[Cap] = []
     window: Name | None = None
+    constraints: list[Constraint] = []
     pilot: Pilot | None = None
     flow: Flow
+
+    @field_validator("constraints")
+    @classmethod
+    def _its_own(cls, constraints: list[Constraint]) -> list[Constraint]:
+        for one in constraints:
+            if isinstance(one, Group):
+                raise ValueError(
+                    f"the group {one.id!r} is no constraint of one playbook: name it as `exclusive_group`, "
+                    "and describe it in constraints.yaml"
+                )
+            wide = {name for scope in (one.for_, one.exempt) for name in scope.given} - {"channels", "offers"}
+            if wide:
+                raise ValueError(
+                    f"{one.id!r} holds for this playbook's arms; it takes channels and offers, not "
+                    f"{', '.join(sorted(wide))} (constraints.yaml does)"
+                )
+        rules = [rule_of(one) for one in constraints]
+        if doubles := sorted({one for one in rules if rules.count(one) > 1}):
+            raise ValueError(f"more than one constraint is {', '.join(doubles)}")
+        return constraints
 
 
 class Arm(msgspec.Struct, frozen=True):

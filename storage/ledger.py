@@ -193,6 +193,22 @@ def of_users(
     return [fact_of(row) for row in connection.execute(query.limit(limit))]
 
 
+def latest_events(
+    connection: Connection, user_ids: Collection[str], names: Sequence[str]
+) -> dict[str, datetime]:
+    """Return when the latest of each of these events of some users happened, by name; those that did."""
+    query = (
+        select(facts.c.label, func.max(facts.c.occurred_at))
+        .where(
+            facts.c.user_id.in_(user_ids),
+            facts.c.kind.in_([Kind.EVENT.value, Kind.PAST_EVENT.value]),
+            facts.c.label.in_(names),
+        )
+        .group_by(facts.c.label)
+    )
+    return {label: from_micros(moment) for label, moment in connection.execute(query)}
+
+
 def read_after(
     connection: Connection,
     position: int,

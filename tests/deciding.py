@@ -11,9 +11,10 @@ import numpy as np
 from sqlalchemy import Connection
 
 from audiences.features import Features
+from playbooks.constraints.documents import Cap
 from playbooks.decision import Decision
 from playbooks.flow import Flow
-from playbooks.models import Arm, Cap, Goal, Playbook, VariantSet
+from playbooks.models import Arm, Goal, Playbook, VariantSet
 from playbooks.policy import FloatArray, Stakes
 
 WEEK = timedelta(days=7)

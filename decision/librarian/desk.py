@@ -17,6 +17,7 @@ from decision.settings import Settings
 from playbooks.library.approval import Approval
 from playbooks.library.documents import Draft
 from playbooks.library.drafts import Check
+from playbooks.library.house_rules import written
 from playbooks.library.lifecycle import State
 from playbooks.library.problems import Problem
 from playbooks.library.references import References
@@ -134,10 +135,14 @@ def document_of(draft: Draft) -> dict[str, Any]:
         "contents": draft.contents.values(),
         "playbooks": draft.playbooks,
     }
-    written: dict[str, Any] = {
+    document: dict[str, Any] = {
         name: [one.written() for one in documents] for name, documents in named.items()
     }
-    return written if draft.windows is None else {**written, "windows": draft.windows.written()}
+    if draft.windows is not None:
+        document["windows"] = draft.windows.written()
+    if draft.constraints is not None:
+        document["constraints"] = written(draft.constraints)
+    return document
 
 
 def _check_of(settings: Settings, database: Database) -> Check:
@@ -151,7 +156,7 @@ def _check_of(settings: Settings, database: Database) -> Check:
     files = read_files(settings.library_folder)
     catalogs = Catalogs(database, files.definitions, files.schema)
     audiences: Callable[[], Collection[str]] = lambda: catalogs.read().specs  # noqa: E731
-    return Fitting(audiences, files.policy, files.vocabulary)
+    return Fitting(audiences, files.policy, files.vocabulary, files.asked)
 
 
 def _by_itself(draft: Draft) -> list[Problem]:

@@ -14,7 +14,7 @@ from decision.asking import Data, Key, Url
 from decision.librarian.desk import By, desk
 from decision.printing import print_json
 from playbooks.errors import LibraryError
-from playbooks.library.diff import Change, differences, window_differences
+from playbooks.library.diff import Change, constraint_differences, differences, window_differences
 from playbooks.library.documents import Draft
 from playbooks.library.reading import assemble, read_approval, read_library, sources_of
 from playbooks.library.yaml_text import written
@@ -114,6 +114,8 @@ def export(folder: Folder, data: Data = None, url: Url = None, key: Key = None) 
     (partial / "playbooks").mkdir(parents=True)
     for name in ("offers", "contents"):
         (partial / f"{name}.yaml").write_text(written(document[name]), encoding="utf-8")
+    if "constraints" in document:
+        (partial / "constraints.yaml").write_text(written(document["constraints"]), encoding="utf-8")
     for playbook in document["playbooks"]:
         path = partial / "playbooks" / f"{playbook['id']}.yaml"
         path.write_text(written(playbook), encoding="utf-8")
@@ -125,7 +127,8 @@ def export(folder: Folder, data: Data = None, url: Url = None, key: Key = None) 
 
 def schema(
     kind: Annotated[
-        str, typer.Argument(help="playbook, offers, contents, windows, approval, test_users.")
+        str,
+        typer.Argument(help="playbook, offers, contents, constraints, windows, approval, test_users."),
     ] = "playbook",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors and checks."""
@@ -174,7 +177,11 @@ def _against(library: Draft, folder: Draft) -> dict[str, Any]:
     for name in sorted(there.keys() & here.keys()):
         if found := differences(library.body(there[name]), folder.body(here[name])):
             changed[name] = found
+    constraints: list[Change] = []
+    if folder.constraints is not None:
+        constraints = constraint_differences(library.constraints or (), folder.constraints)
     return {
+        "constraints": constraints,
         "added": sorted(here.keys() - there.keys()),
         "removed": sorted(there.keys() - here.keys()),
         "changed": changed,
@@ -187,6 +194,8 @@ def _of_windows(library: Draft, folder: Windows) -> list[Change]:
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
+    for change in told["constraints"]:
+        yield f"constraints: {change}"
     for name in told["added"]:
         yield f"{name}: only in the folder"
     for name in told["removed"]:

@@ -23,9 +23,9 @@ from playbooks.content.names import (
 )
 from playbooks.content.templates import Path, Use, filters, read
 from playbooks.errors import ContentFailed
-from playbooks.library.problems import closest
 from playbooks.models import ARM_ATTRIBUTES
 from playbooks.offers import Offer
+from playbooks.suggesting import closest
 
 
 class Flaw(msgspec.Struct, frozen=True):

@@ -19,8 +19,6 @@ from playbooks.counters.port import (
     Reservation,
     Spend,
     Wanted,
-    longest_window,
-    wanted_by,
 )
 from playbooks.counters.sql import SqlCounters
 from playbooks.counters.valkey import ValkeyCounters
@@ -39,9 +37,7 @@ __all__ = [
     "SqlCounters",
     "ValkeyCounters",
     "Wanted",
-    "longest_window",
     "open_counters",
-    "wanted_by",
 ]
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 from sqlalchemy import Connection
 
-from playbooks.constraints import COUNTERS_UNREACHABLE, UseLimit, Uses, use_limits
-from playbooks.models import Playbook
+from playbooks.constraints.counting import COUNTERS_UNREACHABLE, UseLimit, Uses
 
 __all__ = ["COUNTERS_UNREACHABLE"]
 
@@ -45,7 +44,7 @@ class Spend(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a decision is to reserve: a use under each limit of its user, and amounts of budgets.
+    """What a decision is to reserve: a use under each limit that counts, and amounts of budgets.
 
     `again` when the decision may have reserved before; what it then held is replaced, not added to.
     """
@@ -170,15 +169,3 @@ class Counters(Protocol):
     def close(self) -> None:
         """Let go of connections."""
         ...
-
-
-def wanted_by(playbook: Playbook, user_id: str, decision_id: str, *, again: bool = False) -> Wanted | None:
-    """Return what a decision for a playbook has to reserve, None when the playbook has no limits."""
-    if not playbook.constraints:
-        return None
-    return Wanted(decision_id, user_id, use_limits(playbook), again=again)
-
-
-def longest_window(playbooks: Iterable[Playbook]) -> timedelta:
-    """Return how far back the caps of these playbooks look."""
-    return max((cap.window for playbook in playbooks for cap in playbook.constraints), default=timedelta(0))

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from playbooks.constraints import Uses
+from playbooks.constraints.counting import Uses
 from playbooks.counters.port import Difference, PastUse, Spend, Wanted
 from playbooks.tables import budget_totals, grants, uses
 from storage.statements import Statement
@@ -128,14 +128,19 @@ def uses_by(connection: Connection, decision_ids: Sequence[str], now: datetime) 
 
 
 def insert_uses(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime) -> None:
-    """Write a reserved use under each limit."""
+    """Write a reserved use under each limit that counts."""
     common = {
-        "user_id": wanted.user_id,
         "decision_id": wanted.decision_id,
         "used_at": to_micros(now),
         "expires_at": to_micros(expires_at),
     }
-    _INSERT_USE.run_many(connection, [{**common, "rule": limit.rule} for limit in wanted.limits])
+    rows = [
+        {**common, "user_id": limit.subject or wanted.user_id, "rule": limit.counter}
+        for limit in wanted.limits
+        if limit.counts
+    ]
+    if rows:
+        _INSERT_USE.run_many(connection, rows)
 
 
 def insert_past(connection: Connection, past: Sequence[PastUse]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from audiences.identity.models import Person
 from audiences.identity.people import EveryoneAlone, People
-from playbooks.constraints import Uses, full_limit
+from playbooks.constraints.counting import Uses, by_subject, full_limit
 from playbooks.counters import epoch_repository, repository
 from playbooks.counters.port import RESERVATION, Budget, Difference, PastUse, Reservation, Wanted
 from storage.engine import Database
@@ -102,14 +102,8 @@ class _Checked:
         wanted, now = self._wanted, self._now
         if wanted.again:
             release(connection, [wanted.decision_id])
-        if wanted.limits:
-            for profile in self._profiles:
-                repository.lock_user(connection, profile)
-            since = now - max(limit.window for limit in wanted.limits)
-            uses = repository.read(connection, self._profiles, now, since=since)
-            full = full_limit(wanted.limits, uses, now)
-            if full is not None:
-                return full
+        if (full := self._full(connection)) is not None:
+            return full
         taken: list[tuple[str, int]] = []
         for spend in wanted.in_order:
             if not repository.take(connection, spend, now):
@@ -125,6 +119,22 @@ class _Checked:
         return None
 
     def drop(self) -> None:
+        return None
+
+    def _full(self, connection: Connection) -> str | None:
+        """Return the rule of the first limit without room, holding all whose uses are counted."""
+        limits = {
+            self._profiles if not subject else (subject,): some
+            for subject, some in by_subject(self._wanted.limits).items()
+        }
+        # In one order everywhere, so that no two transactions wait for each other.
+        for subject in sorted({one for profiles in limits for one in profiles}):
+            repository.lock_user(connection, subject)
+        for profiles, some in limits.items():
+            since = self._now - max(limit.window for limit in some)
+            uses = repository.read(connection, profiles, self._now, since=since)
+            if (full := full_limit(some, uses, self._now)) is not None:
+                return full
         return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from audiences.identity.models import Person
-from playbooks.constraints import UseLimit, Uses
+from playbooks.constraints.counting import UseLimit, Uses
 from playbooks.counters import repository
 from playbooks.counters.epochs import Epochs, shard_of
 from playbooks.counters.port import Spend
@@ -78,13 +78,16 @@ class UserUses:
     def reserve(
         self, decision_id: str, limits: Sequence[UseLimit], ends: datetime, connection: Connection | None
     ) -> tuple[str, str | None]:
-        """Reserve a use under each limit; returns the epoch's token, and the rule that is full if one is."""
+        """Reserve a use under each limit that counts; returns the epoch's token, and a rule that is full."""
         since = to_micros(self._now - max(limit.window for limit in limits))
         arguments: list[str | int] = [since, decision_id, to_micros(self._now), to_micros(ends), self._keep]
         for limit in limits:
-            arguments += (limit.rule, limit.limit, to_micros(self._now - limit.window))
+            start = to_micros(self._now - limit.window)
+            arguments += (limit.counter, limit.limit, start, int(limit.counts))
         token, reply = self._ask("reserve_uses", since, arguments, connection)
-        return token, reply[1].decode() if reply[0] == b"full" else None
+        if reply[0] != b"full":
+            return token, None
+        return token, next(limit.rule for limit in limits if limit.counter == reply[1].decode())
 
     def doubt(self, decision_id: str) -> None:
         """Let the journal be asked about a decision's uses when somebody needs the room."""

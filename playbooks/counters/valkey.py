@@ -15,8 +15,9 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
+from audiences.identity.models import Person
 from audiences.identity.people import EveryoneAlone, People
-from playbooks.constraints import Uses
+from playbooks.constraints.counting import Uses, by_subject
 from playbooks.counters import epoch_repository, repository
 from playbooks.counters.epochs import Epochs, shard_of
 from playbooks.counters.port import (
@@ -91,7 +92,7 @@ class ValkeyCounters:
         wanted = msgspec.structs.replace(wanted, user_id=person.canonical)
         reservation = _Held(self._epochs, wanted, now, now + self._reservation)
         try:
-            reservation.take(UserUses(self._epochs, person, now, self._keep), connection)
+            reservation.take(person, self._keep, connection)
         except CountersUnreachable as error:
             _log.warning("counters unreachable", error=str(error))
             reservation.refuse(COUNTERS_UNREACHABLE)
@@ -177,12 +178,14 @@ class _Held:
         self._parts: list[tuple[UserUses | BudgetAmount, str]] = []
         self._refused: str | None = None
 
-    def take(self, user: UserUses, connection: Connection | None) -> None:
+    def take(self, person: Person, keep: timedelta, connection: Connection | None) -> None:
         """Reserve part after part; when one refuses, those before it are given back."""
         wanted = self._wanted
-        if wanted.limits:
-            token, full = user.reserve(wanted.decision_id, wanted.limits, self._ends, connection)
-            if not self._took(user, token, full):
+        for subject, limits in by_subject(wanted.limits).items():
+            whose = Person(subject, (subject,)) if subject else person
+            uses = UserUses(self._epochs, whose, self._now, keep)
+            token, full = uses.reserve(wanted.decision_id, limits, self._ends, connection)
+            if not self._took(uses, token, full):
                 return
         for spend in wanted.in_order:
             part = BudgetAmount(self._epochs, spend.budget.key, self._now)

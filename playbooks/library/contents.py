@@ -12,8 +12,8 @@ from playbooks.errors import UnknownContent
 from playbooks.library import repository
 from playbooks.library.diff import Change, content_changes
 from playbooks.library.lifecycle import SERVED
-from playbooks.library.problems import closest
 from playbooks.library.shelf import CONTENTS
+from playbooks.suggesting import closest
 from storage.engine import Database
 
 

@@ -10,11 +10,12 @@ were written, and in which order, makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from playbooks.constraints.documents import Constraint, rule_of
 from playbooks.content.documents import Content
 from playbooks.library.documents import VersionBody
 from playbooks.models import Arm, Playbook
@@ -83,6 +84,11 @@ def window_differences(before: Windows, after: Windows) -> list[Change]:
     ]
 
 
+def constraint_differences(before: Sequence[Constraint], after: Sequence[Constraint]) -> list[Change]:
+    """Return what differs between two versions of the constraints for all playbooks."""
+    return list(_by_id("constraint", *(_ruled(one, rule_of) for one in (before, after))))
+
+
 def told(changes: Sequence[Change]) -> str:
     """Return changes as text, one a line."""
     return "\n".join(map(str, changes)) or "nothing differs"
@@ -135,7 +141,15 @@ def _word(arm: Arm, word: str) -> str:
 
 
 def _constraints(playbook: Playbook) -> dict[str, dict[str, Any]]:
-    return _named(playbook.constraints)
+    return _ruled(playbook.constraints, lambda one: one.id)
+
+
+def _ruled(constraints: Sequence[Constraint], name: Callable[[Constraint], str]) -> dict[str, dict[str, Any]]:
+    """Return constraints by name, without what is as it would be anyway."""
+    return {
+        name(one): {field: value for field, value in one.written().items() if field != "id"}
+        for one in constraints
+    }
 
 
 def _named(documents: Sequence[Any]) -> dict[str, dict[str, Any]]:

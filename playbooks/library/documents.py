@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from playbooks.constraints.documents import Constraint
+from playbooks.constraints.rulebook import Rulebook
 from playbooks.content.blocks import with_blocks
 from playbooks.content.documents import Content
 from playbooks.document import Document
@@ -50,13 +52,16 @@ class VersionBody(Document):
 class Draft:
     """A library as read from files, before its playbooks were given versions.
 
-    `windows` are None where nothing is said of them: then those that were kept go on to hold.
+    `windows` and `constraints`, the rules for all playbooks, are None where nothing is said of them: then
+    those that were kept go on to hold. Constraints may name what is in the draft `beside` too.
     """
 
     playbooks: tuple[Playbook, ...]
     offers: Mapping[str, Offer]
     contents: Mapping[str, Content]
     windows: Windows | None = None
+    constraints: tuple[Constraint, ...] | None = None
+    beside: Draft | None = None
 
     def body(self, playbook: Playbook) -> VersionBody:
         """Return what a version of a playbook consists of."""
@@ -70,4 +75,7 @@ class Draft:
 
     def publish(self, versions: Mapping[str, int]) -> Library:
         """Return the library in which each playbook carries the version given for its id."""
-        return Library(tuple(self.body(one).published(versions[one.id]) for one in self.playbooks))
+        return Library(
+            tuple(self.body(one).published(versions[one.id]) for one in self.playbooks),
+            rules=Rulebook(self.constraints or (), 1 if self.constraints else 0),
+        )

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import product
 
-from playbooks.library.values import offer_id, value_name, with_values, wrong_values
+from playbooks.library.values import with_values, wrong_values
 from playbooks.models import Arm, Playbook, VariantSet
 from playbooks.offers import Offer, Worth, worth_of
+from playbooks.offers.naming import offer_id, value_name
 
 # More arms than this can't be told apart by the traffic one playbook gets (DESIGN.md, section 5).
 MAX_ARMS = 64

@@ -17,10 +17,12 @@ from playbooks.library import repository
 from playbooks.library.approval import Approval, Reach, above
 from playbooks.library.changes import FOLDER, Moves, retired_by_hand
 from playbooks.library.documents import Draft, VersionBody
+from playbooks.library.house_rules import keep_constraints
 from playbooks.library.lifecycle import State
-from playbooks.library.problems import Problem, closest, refuse
+from playbooks.library.problems import Problem, refuse
 from playbooks.library.repository import Standing
 from playbooks.library.shelf import CONTENTS, OFFERS, WINDOWS, windows_of
+from playbooks.suggesting import closest
 
 _APPROVAL = "approval"
 
@@ -66,6 +68,8 @@ def import_library(
     if approval is not None:
         keep_approval(connection, approval, by, now)
     _keep_documents(connection, draft, by, now)
+    if draft.constraints is not None:
+        keep_constraints(connection, draft.constraints, by, now)
     thresholds = approval_of(connection)
     moves = Moves(connection, by, now)
     standing: dict[str, list[Standing]] = {}

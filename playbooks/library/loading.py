@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from playbooks.library import repository
+from audiences.rules import Schema
+from playbooks.constraints.rulebook import NO_NAMES, Rulebook
+from playbooks.library import house_rules, repository
 from playbooks.library.lifecycle import State
 from playbooks.library.serving import Library, PublishedPlaybook
 from playbooks.library.trials import Trial
@@ -17,7 +19,11 @@ class Loader:
     """Loads the library, and knows whether there is a newer one. Versions never change: each is read once."""
 
     def __init__(
-        self, seed: str = "", canonical: Callable[[str], str] = str, placements: Iterable[str] = ()
+        self,
+        seed: str = "",
+        canonical: Callable[[str], str] = str,
+        placements: Iterable[str] = (),
+        schema: Schema = NO_NAMES,
     ) -> None:
         """Begin with nothing loaded.
 
@@ -25,15 +31,19 @@ class Loader:
             seed: salts the shares of pilots.
             canonical: says as whom a listed user is known.
             placements: that are asked about also while nothing is served there.
+            schema: what the rules of constraints may speak of.
         """
         self._seed, self._canonical, self._placements = seed, canonical, frozenset(placements)
+        self._schema = schema
         self._number = -1
+        self._rules: Rulebook | None = None
         self._known: dict[tuple[str, int], PublishedPlaybook] = {}
 
     def newer(self, connection: Connection) -> Library | None:
         """Return the library if it changed since it was last loaded."""
         number = repository.last_number(connection)
-        if number == self._number:
+        rules = house_rules.constraints_version(connection)
+        if number == self._number and self._rules is not None and rules == self._rules.version:
             return None
         library = self.load(connection)
         self._number = number
@@ -56,7 +66,15 @@ class Loader:
         return Library(
             tuple(self._as(one, states[key], trials.get(one.id)) for key, one in sorted(self._known.items())),
             self._placements,
+            self._rulebook(connection),
         )
+
+    def _rulebook(self, connection: Connection) -> Rulebook:
+        """The constraints as they are now; terms that were made under them are kept as long as they hold."""
+        version, constraints = house_rules.constraints_of(connection)
+        if self._rules is None or self._rules.version != version:
+            self._rules = Rulebook(constraints, version, self._schema)
+        return self._rules
 
     def _trial(self, playbook: PublishedPlaybook, *, alone: bool) -> Trial | None:
         pilot = playbook.document.pilot

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -12,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from playbooks.errors import LibraryError
+from playbooks.suggesting import closest
 
 Location = Sequence[int | str]
 
@@ -39,11 +39,12 @@ def refuse(problems: Sequence[Problem], what: str = "the library was not read") 
 
 
 def found_in(
-    error: ValidationError, model: type[BaseModel], file: str, text: str = "", at: Location = ()
+    error: ValidationError, model: Any, file: str, text: str = "", at: Location = ()
 ) -> Iterator[Problem]:
     """Yield what pydantic found, in the words of a library.
 
     Args:
+        model: what the document was read as, a model or a list of some.
         text: of the file, to point into.
         at: where in the file the document stands.
     """
@@ -56,19 +57,11 @@ def found_in(
         yield Problem(file, message, ".".join(map(str, [*at, *loc])) or "document", line, column)
 
 
-def closest(name: str, known: Iterable[str]) -> str:
-    """Return `, did you mean …?` for the known name that is most like this one, or what there is."""
-    names = sorted(known)
-    if near := get_close_matches(name, names, n=1):
-        return f", did you mean {near[0]!r}?"
-    return f"; there are {', '.join(names) or 'none'}" if len(names) <= 20 else ""
-
-
 def _unknown(name: str, fields: Iterable[str]) -> str:
     return f"there is no such field{closest(name, fields)}"
 
 
-def _fields_at(model: type[BaseModel], loc: Location) -> set[str]:
+def _fields_at(model: Any, loc: Location) -> set[str]:
     """Return the names of the fields that a document has at a place of pydantic's."""
     found: list[Any] = [model]
     for step in loc:

@@ -4,6 +4,7 @@
     contents.yaml    a list of contents
     playbooks/*.yaml one playbook each
     windows.yaml     when messages may go out (optional)
+    constraints.yaml the rules for all playbooks (optional)
     approval.yaml    above what a second person approves (optional)
     test_users.yaml  test users, and seeds of proofs (optional)
 
@@ -18,8 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from playbooks.constraints.checking import wrong_constraints
+from playbooks.constraints.documents import Constraint, rule_of
 from playbooks.content.documents import Content
 from playbooks.insiders import Insiders
 from playbooks.library.approval import Approval
@@ -34,6 +37,7 @@ from playbooks.windows import Windows
 D = TypeVar("D", bound=BaseModel)
 
 _MISSING = object()
+_CONSTRAINTS: TypeAdapter[list[Constraint]] = TypeAdapter(list[Constraint])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Sources:
     contents: Source
     playbooks: Sequence[Source]
     windows: Source | None = None
+    constraints: Source | None = None
 
 
 def read_library(folder: Path) -> Draft:
@@ -88,6 +93,7 @@ def read_sources(folder: Path, problems: list[Problem]) -> Sources:
         _source(folder / "contents.yaml", problems),
         [_source(path, problems) for path in files],
         _source(windows, problems) if (windows := folder / "windows.yaml").exists() else None,
+        _source(constraints, problems) if (constraints := folder / "constraints.yaml").exists() else None,
     )
 
 
@@ -95,6 +101,7 @@ def sources_of(document: Mapping[str, Any]) -> Sources:
     """Return a library that came as one JSON document, `{offers: […], contents: […], playbooks: […]}`.
 
     It may have `windows`, as windows.yaml says them.
+    With `constraints: […]` it also says what holds for all playbooks.
     """
     playbooks = document.get("playbooks", [])
     windows = document.get("windows")
@@ -103,6 +110,7 @@ def sources_of(document: Mapping[str, Any]) -> Sources:
         Source("contents", document.get("contents", [])),
         [Source(_called(one, index), one) for index, one in enumerate(playbooks)],
         None if windows is None else Source("windows", windows),
+        Source("constraints", said) if (said := document.get("constraints")) is not None else None,
     )
 
 
@@ -123,6 +131,7 @@ def assemble(sources: Sources, problems: list[Problem]) -> Draft:
         {offer.id: offer for offer in offers},
         {content.id: content for content in contents},
         None if sources.windows is None else _windows(sources.windows, problems),
+        _constraints(sources.constraints, problems),
     )
     references = References(draft.offers, draft.contents, draft.windows)
     for source, playbook in read:
@@ -180,6 +189,19 @@ def _list(source: Source, type_: type[D], problems: list[Problem]) -> list[D]:
         return []
     read = [document_of(source, type_, problems, index) for index in range(len(source.value))]
     return [one for one in read if one is not None]
+
+
+def _constraints(source: Source | None, problems: list[Problem]) -> tuple[Constraint, ...] | None:
+    if source is None or source.value is _MISSING:
+        return None
+    try:
+        read = _CONSTRAINTS.validate_python(source.value or [])
+    except ValidationError as error:
+        problems.extend(found_in(error, list[Constraint], source.file, source.text))
+        return None
+    problems += _doubles(source.file, [rule_of(one) for one in read])
+    problems += [Problem(source.file, message, field) for field, message in wrong_constraints(read)]
+    return tuple(read)
 
 
 def _called(playbook: Any, index: int) -> str:

@@ -9,10 +9,11 @@ from playbooks.content.documents import Content
 from playbooks.flow import WaitForEvent
 from playbooks.goals import parse_where
 from playbooks.library.grid import expand, wrong_arms
-from playbooks.library.problems import Problem, closest
+from playbooks.library.problems import Problem
 from playbooks.library.values import with_values
 from playbooks.models import ARM_ATTRIBUTES, Playbook
 from playbooks.offers import Offer, mixed_currencies
+from playbooks.suggesting import closest
 from playbooks.windows import Windows
 
 

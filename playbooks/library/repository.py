@@ -184,6 +184,25 @@ def documents(connection: Connection, kind: str) -> dict[str, str]:
     return {row.id: row.body for row in connection.execute(query.order_by(library_documents.c.id))}
 
 
+def latest_document(connection: Connection, kind: str) -> tuple[str, str] | None:
+    """Return id and JSON of the document of a kind whose id comes last, None where there is none."""
+    query = (
+        select(library_documents.c.id, library_documents.c.body)
+        .where(library_documents.c.kind == kind)
+        .order_by(library_documents.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else (row.id, row.body)
+
+
+def document_changes(connection: Connection, kind: str) -> list[tuple[str, datetime, str]]:
+    """Return (id, when, by whom) of the documents of a kind, the last id first."""
+    columns = (library_documents.c.id, library_documents.c.changed_at, library_documents.c.changed_by)
+    query = select(*columns).where(library_documents.c.kind == kind)
+    return [(*row,) for row in connection.execute(query.order_by(library_documents.c.id.desc()))]
+
+
 def keep_documents(connection: Connection, kind: str, new: Mapping[str, str], by: str, now: datetime) -> None:
     """Keep shared documents in the place of those of the same ids."""
     names = list(new)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from playbooks.constraints.documents import Constraint
 from playbooks.content.documents import Content
 from playbooks.insiders import Insiders
 from playbooks.library.approval import Approval
@@ -24,6 +25,7 @@ SCHEMAS: Mapping[str, TypeAdapter[Any]] = {
     "playbook": TypeAdapter(Playbook),
     "offers": TypeAdapter(list[Offer]),
     "contents": TypeAdapter(list[Content]),
+    "constraints": TypeAdapter(list[Constraint]),
     "approval": TypeAdapter(Approval),
     "test_users": TypeAdapter(Insiders),
     "windows": TypeAdapter(Windows),

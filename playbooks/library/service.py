@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -10,16 +11,17 @@ import msgspec
 from sqlalchemy import Connection
 
 from playbooks.errors import MoveRefused, SecondPersonNeeded, UnknownPlaybook
-from playbooks.library import drafts, repository
+from playbooks.library import drafts, house_rules, repository
 from playbooks.library.approval import Approval, Reach, above
 from playbooks.library.changes import Moves
 from playbooks.library.diff import Change, differences
 from playbooks.library.documents import Draft, VersionBody
 from playbooks.library.drafts import Check, OpenDraft
+from playbooks.library.house_rules import HouseRules
 from playbooks.library.importing import Imported, approval_of, approved_before, import_library
 from playbooks.library.lifecycle import SERVED, State, moves_from, said, target
 from playbooks.library.loading import Loader
-from playbooks.library.problems import refuse
+from playbooks.library.problems import Problem, refuse
 from playbooks.library.repository import DraftRow, Standing
 from playbooks.library.serving import Library
 from playbooks.library.shelf import windows_of, with_shelf
@@ -58,6 +60,7 @@ class LibraryService:
         """`check` says what is wrong with playbooks beyond each by itself, `reach` how many users one has."""
         self._database, self._clock = database, clock
         self.check, self._reach = check, reach
+        self.rules = HouseRules(database)
 
     def import_(
         self,
@@ -74,7 +77,7 @@ class LibraryService:
         Raises:
             LibraryError: something in it does not fit; nothing was imported.
         """
-        refuse(self.check(draft), "nothing was imported")
+        refuse(self.problems(draft), "nothing was imported")
         now = self._clock.now()
 
         def work(connection: Connection) -> Imported:
@@ -91,6 +94,14 @@ class LibraryService:
             )
 
         return self._write(work, rows=3 * len(draft.playbooks))
+
+    def problems(self, draft: Draft) -> Sequence[Problem]:
+        """Return what is wrong with a draft beside the library; its constraints may name what is there."""
+        if draft.constraints is not None:
+            documents = self.documents(self.entries())
+            with self._database.read() as connection:
+                draft = replace(draft, beside=with_shelf(connection, *documents.values()))
+        return self.check(draft)
 
     def entries(self) -> list[Entry]:
         """Return every playbook and draft, by id."""
@@ -168,10 +179,12 @@ class LibraryService:
             }
             bodies = repository.bodies(connection, [(name, one.version) for name, one in newest.items()])
             windows = windows_of(connection)
+            version, constraints = house_rules.constraints_of(connection)
         in_order = sorted(bodies.items(), key=lambda item: newest[item[0][0]].number)
         offers = {one.id: one for _, body in in_order for one in body.offers}
         contents = {one.id: one for _, body in in_order for one in body.contents}
-        return {
+        said = {"constraints": house_rules.written(constraints)} if version else {}
+        return said | {
             "offers": [offers[name].written() for name in sorted(offers)],
             "contents": [contents[name].written() for name in sorted(contents)],
             "playbooks": [bodies[key].playbook.written() for key in sorted(bodies)],

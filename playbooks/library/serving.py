@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 
+from playbooks.constraints.rulebook import Rulebook
 from playbooks.content.documents import Content
 from playbooks.library.trials import Trial
 from playbooks.models import Arm, Playbook
@@ -69,22 +70,28 @@ class PublishedPlaybook:
 class Library:
     """Everything that is served, of one version; playbooks in the order of their ids and versions.
 
-    `idle` are placements that are asked about also while nothing is served there.
+    `idle` are placements that are asked about also while nothing is served there, `rules` the constraints.
     """
 
     playbooks: tuple[PublishedPlaybook, ...]
     idle: frozenset[str] = frozenset()
+    rules: Rulebook = field(default_factory=Rulebook)
 
     @cached_property
     def version(self) -> str:
         """A fingerprint of the content: equal libraries have equal versions."""
-        return blake2b(b"".join(one.fingerprint for one in self.playbooks), digest_size=8).hexdigest()
+        digest = blake2b(b"".join(one.fingerprint for one in self.playbooks), digest_size=8)
+        if self.rules.version:
+            digest.update(f"constraints@{self.rules.version}".encode())
+        return digest.hexdigest()
 
     @cached_property
-    def _by_placement(self) -> Mapping[str, Sequence[PublishedPlaybook]]:
-        result: dict[str, list[PublishedPlaybook]] = {}
-        for playbook in self.playbooks:
-            result.setdefault(playbook.document.placement, []).append(playbook)
+    def _by_placement(self) -> Mapping[str, Mapping[str | None, Sequence[int]]]:
+        """Places of playbooks by placement and audience: deciding looks at those of the user's audiences."""
+        result: dict[str, dict[str | None, list[int]]] = {}
+        for place, playbook in enumerate(self.playbooks):
+            document = playbook.document
+            result.setdefault(document.placement, {}).setdefault(document.audience, []).append(place)
         return result
 
     @property
@@ -92,9 +99,11 @@ class Library:
         """Names of all placements that may be asked about."""
         return sorted(self._by_placement.keys() | self.idle)
 
-    def at(self, placement: str) -> Sequence[PublishedPlaybook]:
-        """Return the playbooks that serve a placement, in the order of their ids."""
-        return self._by_placement.get(placement, ())
+    def at(self, placement: str, audiences: Set[str]) -> Sequence[PublishedPlaybook]:
+        """Return what serves a placement for a member of these audiences, in the order of the ids."""
+        of = self._by_placement.get(placement, {})
+        places = [place for audience in (None, *audiences) for place in of.get(audience, ())]
+        return [self.playbooks[place] for place in sorted(places)]
 
     def get(self, playbook: str, version: int) -> PublishedPlaybook:
         """Return a version of a playbook; KeyError when it is not served."""

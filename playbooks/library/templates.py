@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from playbooks.content.documents import Content
 from playbooks.document import Document
 from playbooks.errors import LibraryError, UnknownTemplate
-from playbooks.library.problems import closest, found_in, refuse
+from playbooks.library.problems import found_in, refuse
 from playbooks.library.yaml_text import parse
 from playbooks.library.yaml_text import written as as_yaml
 from playbooks.models import Playbook
 from playbooks.offers import Offer
+from playbooks.suggesting import closest
 
 FOLDER = Path(__file__).parents[1] / "templates"
 # The files that a template adds to, what they are in it, and the key under which they list it.

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from playbooks.models import Playbook, VariantSet
 from playbooks.money import Money
 from playbooks.offers import Offer
+from playbooks.offers.naming import offer_id
 
 
 def with_values(playbook: Playbook, offers: Mapping[str, Offer]) -> Mapping[str, Offer]:
@@ -44,20 +45,6 @@ def wrong_values(playbook: Playbook, offers: Mapping[str, Offer]) -> Iterator[tu
                 _valued(base, value)
             except ValidationError as error:
                 yield place, f"{value}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
-
-
-def offer_id(offer: str, value: Money) -> str:
-    """Return the id of the offer of a value: `coupon` of 5.00 EUR is `coupon_5_00`.
-
-    >>> offer_id("coupon", Money(500, "EUR"))
-    'coupon_5_00'
-    """
-    return f"{offer}_{value_name(value)}"
-
-
-def value_name(value: Money) -> str:
-    """Return a value as it stands in names: 5.00 EUR as `5_00`, 500 JPY as `500`."""
-    return str(value).partition(" ")[0].replace(".", "_")
 
 
 def _made(variants: VariantSet, value: Money, offers: Mapping[str, Offer]) -> Offer | None:

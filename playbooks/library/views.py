@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from playbooks.constraints.documents import Constraint, rule_of
 from playbooks.library.documents import VersionBody
 from playbooks.library.drafts import OpenDraft
+from playbooks.library.house_rules import written
 from playbooks.library.lifecycle import State, moves_from
 from playbooks.library.repository import Standing
 from playbooks.library.service import Entry, LibraryService
@@ -118,6 +121,15 @@ def body(content: VersionBody) -> dict[str, Any]:
         "offers": [one.written() for one in content.offers],
         "contents": [one.written() for one in content.contents],
         "arms": [msgspec.to_builtins(arm) for arm in content.arms],
+    }
+
+
+def constraints(version: int, constraints: Sequence[Constraint]) -> dict[str, Any]:
+    """The constraints of a version, as one would write them, and the rules they are."""
+    return {
+        "version": version,
+        "constraints": written(constraints),
+        "rules": [rule_of(one) for one in constraints],
     }
 
 

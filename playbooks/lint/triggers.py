@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from playbooks.library.problems import closest
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
+from playbooks.suggesting import closest
 
 UNKNOWN = Code(
     "unknown-trigger", Severity.ERROR, "a playbook names a trigger that triggers.yaml does not have"

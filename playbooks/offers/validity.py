@@ -72,12 +72,12 @@ def ends(validity: Validity, issued_at: datetime, zone: tzinfo) -> datetime:
         if validity.for_ is not None:
             return issued_at + validity.for_
         day = issued_at.astimezone(zone).date() + timedelta(days=(validity.end_of_day or 0) + 1)
-        return _begin(day, zone)
+        return first_instant(day, zone)
     except OverflowError:
         return NEVER
 
 
-def _begin(day: date, zone: tzinfo) -> datetime:
+def first_instant(day: date, zone: tzinfo) -> datetime:
     """Return the first instant at which the clocks of a zone show this day, or a later one.
 
     A skipped midnight is read with the clocks before the change (PEP 495), which is the change itself; of

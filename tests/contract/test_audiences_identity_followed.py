@@ -15,7 +15,7 @@ from delivery.effects import Effects
 from delivery.executor import Executor
 from delivery.repository import enrolments_of
 from delivery.testing import MemoryPlans, arms_of, decision_for, version_body
-from playbooks.constraints import UseLimit
+from playbooks.constraints.counting import UseLimit
 from playbooks.counters import Counters, SqlCounters, ValkeyCounters, Wanted
 from storage import ledger
 from storage.clock import SimulatedClock

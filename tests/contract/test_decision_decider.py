@@ -22,11 +22,11 @@ from learning import version_repository
 from learning.errors import PolicySpecError
 from learning.spec import PolicySpec
 from learning.versions import PolicyVersion, cold_start
+from playbooks.constraints.documents import Cap
 from playbooks.content.documents import Content
 from playbooks.counters import SqlCounters
 from playbooks.library import Draft
 from playbooks.matching import Snapshot
-from playbooks.models import Cap
 from playbooks.offers import Offer
 from storage.clock import SimulatedClock
 from storage.engine import Database

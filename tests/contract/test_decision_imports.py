@@ -24,7 +24,7 @@ from decision import problems
 from decision.demo.run import LIBRARY
 from decision.importing import open_imports
 from delivery.coupons import Wallet
-from playbooks.constraints import UseLimit
+from playbooks.constraints.counting import UseLimit
 from playbooks.counters import COUNTERS_LOST, Counters, Wanted, open_counters
 from playbooks.library import read_library
 from storage import ledger

@@ -97,7 +97,6 @@ def log(database: Database) -> list[Decision]:
                 Request(new_id(now), f"u{number}", "home", "k"),
                 features={"rates": [number / 30, None, 0.5], "orders_4w": number},
                 audiences=frozenset({"gold"}),
-                uses={},
                 now=now,
             )
         )

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection
 
-from playbooks.constraints import UseLimit
+from playbooks.constraints.counting import UseLimit, of_account
 from playbooks.counters import (
     RESERVATION,
     Budget,
@@ -103,6 +103,31 @@ def test_a_cap_is_never_exceeded(counters: Counters, opened: Database, clock: Si
     assert answers.count(None) == 10
     assert answers.count(RULE) == 90
     assert counted(counters, now) == 10
+    assert counters.recount(now) == []
+
+
+def test_an_account_shares_its_uses_and_some_only_look(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now, acme = clock.now(), of_account("acme")
+
+    def shared(decision: str, user: str) -> Wanted:
+        limits = [UseLimit("cap.all", 2, WEEK, key="cap.all@sms", subject=acme), UseLimit(RULE, 1, WEEK)]
+        return Wanted(decision, user, limits)
+
+    with ThreadPoolExecutor(16) as pool:
+        asked = [f"user-{number}" for number in range(24)]
+        answers = list(pool.map(lambda user: reserve(counters, opened, shared(user, user), now), asked))
+    assert (answers.count(None), answers.count("cap.all")) == (2, 22)
+    moments = counters.read(acme, now, since=now - WEEK)
+    assert {name: len(of) for name, of in moments.items()} == {"cap.all@sms": 2}
+    assert sum(counted(counters, now, user) for user in asked) == 2
+    # One that only looks is refused like the others, and takes no room where there is some.
+    looking = Wanted("look", "bob", [UseLimit(RULE, 1, WEEK, counts=False)])
+    assert [reserve(counters, opened, looking, now) for _ in range(2)] == [None, None]
+    assert counted(counters, now, "bob") == 0
+    assert reserve(counters, opened, capped("used", user="bob"), now) is None
+    assert reserve(counters, opened, looking, now) == RULE
     assert counters.recount(now) == []
 
 

@@ -16,15 +16,16 @@ from decision.answers import DecideAnswer, DecideRequest
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused
-from decision.gate import CapCheck, Gate, Playbooks
+from decision.gate import Gate, LimitCheck, Playbooks
 from delivery.gate import Send
 from delivery.models import Enrolment
-from playbooks.constraints import COUNTERS_UNREACHABLE
+from playbooks.constraints.counting import COUNTERS_UNREACHABLE
+from playbooks.constraints.documents import Cap
+from playbooks.constraints.rulebook import NO_NAMES
 from playbooks.content.documents import Content
 from playbooks.counters import RESERVATION, Counters, SqlCounters, ValkeyCounters
 from playbooks.library import Draft
 from playbooks.matching import Snapshot
-from playbooks.models import Cap
 from playbooks.offers import Offer
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -104,8 +105,7 @@ def test_a_repeated_request_reserves_once(
 
 
 def cap_gate(counters: Counters) -> Gate:
-    playbooks = Playbooks()
-    return Gate([CapCheck(playbooks, counters)], playbooks, counters)
+    return Gate([], LimitCheck(Playbooks(), counters, NO_NAMES), counters)
 
 
 def test_a_send_after_the_reservation_ended_reserves_and_counts_once(

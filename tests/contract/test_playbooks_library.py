@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from playbooks.constraints.documents import Cap, Constraint, Group
 from playbooks.content.documents import Content, Wording
 from playbooks.errors import (
     DraftChanged,
@@ -15,6 +17,7 @@ from playbooks.errors import (
     MoveRefused,
     RevisionMissing,
     SecondPersonNeeded,
+    UnknownConstraints,
     UnknownContent,
     UnknownPlaybook,
 )
@@ -22,6 +25,7 @@ from playbooks.library import Draft
 from playbooks.library.approval import Approval
 from playbooks.library.changes import FOLDER
 from playbooks.library.contents import LibraryContents
+from playbooks.library.house_rules import ConstraintsChange
 from playbooks.library.importing import Imported
 from playbooks.library.lifecycle import State
 from playbooks.library.loading import Loader
@@ -362,3 +366,36 @@ def test_an_export_can_be_imported_elsewhere(library: LibraryService) -> None:
         {one["id"]: Content.model_validate(one) for one in exported["contents"]},
     )
     assert library.import_(again, by="ben", source="api", publish=True).unchanged == 2
+
+
+def test_constraints_are_imported_with_the_library_each_change_a_version(
+    library: LibraryService, database: Database, clock: SimulatedClock
+) -> None:
+    loader = Loader()
+
+    def imported(*constraints: Constraint) -> int:
+        whole = replace(draft(playbook()), constraints=constraints)
+        library.import_(whole, by="ann", source="api", publish=True)
+        with database.read() as connection:
+            served = loader.newer(connection)
+        return -1 if served is None else served.rules.version
+
+    weekly, daily = (Cap(id="few", limit=1, window=window) for window in ("week", "day"))
+    assert imported(weekly) == 1
+    assert imported(weekly) == -1
+    assert imported(daily, Group(kind="group", id="coupons")) == 2
+    from_folder(library, playbook())
+    assert library.rules.current() == (2, (daily, Group(kind="group", id="coupons")))
+    assert library.rules.of(1) == (1, [weekly])
+    assert [(one["version"], one["changed_by"]) for one in library.rules.versions()] == [
+        (2, "ann"),
+        (1, "ann"),
+    ]
+    with pytest.raises(UnknownConstraints, match="no version 3"):
+        library.rules.of(3)
+    with database.read() as connection:
+        facts = ledger.read_after(connection, 0, kind=Kind.CHANGE, labels=["constraints"])
+    body = facts[-1].decode(ConstraintsChange)
+    assert (body.added, body.changed, body.removed) == (["group.coupons"], ["cap.few"], [])
+    assert library.export()["constraints"][0] == {"id": "few", "limit": 1, "window": "day"}
+    assert imported() == 3

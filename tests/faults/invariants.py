@@ -25,7 +25,7 @@ from delivery.models import MessageState, Status
 from delivery.tables import coupons, enrolments, outbox
 from feature_repo.specs import load_specs
 from learning.tables import policies, reward_windows
-from playbooks.constraints import cap_rule
+from playbooks.constraints.documents import Cap, rule_of
 from playbooks.counters import ValkeyCounters
 from playbooks.decision import Decision
 from playbooks.library import VersionBody
@@ -201,7 +201,9 @@ def _caps(connection: Connection) -> Findings:
     playbooks = [
         VersionBody.model_validate_json(body).playbook for _, body in latest_versions(connection).values()
     ]
-    limits = {cap_rule(one.id, cap.id): cap for one in playbooks for cap in one.constraints}
+    limits = {
+        rule_of(cap, one.id): cap for one in playbooks for cap in one.constraints if isinstance(cap, Cap)
+    }
     rows = connection.execute(
         select(uses.c.user_id, uses.c.rule, uses.c.used_at, uses.c.decision_id)
         .where(uses.c.expires_at.is_(None))

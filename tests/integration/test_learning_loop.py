@@ -126,7 +126,6 @@ class World:
                 Request(new_id(now), user, "outbound", key or now.isoformat()),
                 features=self.features(user),
                 audiences=frozenset(),
-                uses={},
                 now=now,
             )
             for user in users
@@ -318,9 +317,7 @@ def test_windows_of_different_lengths_close_in_their_own_time(database: Database
 def test_a_refused_arm_is_credited_as_intended_and_marked(world: World, service: RewardService) -> None:
     snapshot = Snapshot(world.library, Fixed("MILK"), seed="s")
     request = Request(new_id(START), "u000", "outbound", "k")
-    drawn = decide(
-        snapshot, request, features=world.features("u000"), audiences=frozenset(), uses={}, now=START
-    )
+    drawn = decide(snapshot, request, features=world.features("u000"), audiences=frozenset(), now=START)
     world.record([msgspec.structs.replace(drawn, refused_by="cap.everyone.monthly")])
     world.buy("u000", START + timedelta(days=1), "MILK")
     service.mature(START + WINDOW)
@@ -344,7 +341,6 @@ def test_only_decisions_that_were_drawn_and_delivered_teach(world: World) -> Non
             requests[0],
             features=world.features(USERS[0]),
             audiences=frozenset(),
-            uses={},
             now=START,
         )
         refused = msgspec.structs.replace(drawn, refused_by="cap.everyone.monthly")

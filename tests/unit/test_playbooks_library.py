@@ -76,8 +76,11 @@ def too_many_offers(folder: Path) -> None:
             "line 7, column 9: colour: there is no such field",
         ),
         (replaced("playbooks/welcome.yaml", "priority: 30", "priority: high"), "priority: Input should be"),
-        (replaced("playbooks/welcome.yaml", "window: P56D", "window: soon"), "constraints.0.window"),
-        (replaced("playbooks/welcome.yaml", "limit: 4", "limit: 0"), "constraints.0.limit"),
+        (
+            replaced("playbooks/welcome.yaml", "window: P56D", "window: soon"),
+            "constraints.0.cap.window: 'soon' is no window",
+        ),
+        (replaced("playbooks/welcome.yaml", "limit: 4", "limit: 0"), "constraints.0.cap.limit"),
         (
             replaced("playbooks/welcome.yaml", "group: category", "group: tools"),
             "no offer has the group 'tools'",

@@ -12,6 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audiences.rules import Schema, Type
+from playbooks.constraints.circumstances import Circumstances, Recorded
+from playbooks.constraints.documents import Cap, Layer
+from playbooks.constraints.rulebook import Rulebook
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.errors import PolicyBroken, UnknownPlacement
@@ -19,7 +23,7 @@ from playbooks.flow import Flow
 from playbooks.holdouts import PRIORITY_RULE, UNIVERSAL, holdout_of, holdout_rule
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
-from playbooks.models import DO_NOTHING, Arm, Cap, Goal, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Arm, Goal, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
 
@@ -92,7 +96,14 @@ def ask(
     user: str = "ann",
 ) -> Decision:
     request = Request("id", user, "home", key)
-    return decide(what, request, features={"likes": "pear"}, audiences=audiences, uses=uses or {}, now=NOW)
+    return decide(
+        what,
+        request,
+        features={"likes": "pear"},
+        audiences=audiences,
+        circumstances=Circumstances(uses or {}),
+        now=NOW,
+    )
 
 
 def test_the_record_says_all() -> None:
@@ -122,6 +133,47 @@ def test_a_full_cap_gives_way_to_the_next_priority() -> None:
     assert decision.uses == {"cap.weekly.one": 1}
 
 
+def test_a_rule_on_single_arms_leaves_the_others_in_the_draw() -> None:
+    cap = {"id": "pears", "limit": 1, "window": "P7D", "for": {"offers": ["pear"]}}
+    what = snapshot(playbook("everyone", constraints=[cap]))
+    decision = ask(what, uses={"cap.everyone.pears": [NOW]})
+    assert decision.suppressed == {"cap.everyone.pears": ["everyone/pear"]}
+    assert decision.arms == ["everyone/apple", "everyone/plum", DO_NOTHING]
+    assert replay(decision, what.policy) == decision
+    assert ask(what).suppressed == {}
+
+
+def test_of_an_exclusive_group_one_competes_and_users_share_equal_ones() -> None:
+    rivals = [playbook(name, exclusive_group="coupons") for name in ("a", "b")]
+    what = snapshot(*rivals, playbook("c"))
+    first = {}
+    for number in range(200):
+        decision = ask(what, user=f"user-{number}")
+        (stopped,) = decision.suppressed["group.coupons"]
+        assert {arm.partition("/")[0] for arm in decision.arms[:-1]} == {"a", "b", "c"} - {stopped}
+        first[f"user-{number}"] = stopped
+    assert 70 < list(first.values()).count("a") < 130
+    assert all(
+        ask(what, user=user, key="other").suppressed["group.coupons"] == [one] for user, one in first.items()
+    )
+    above = snapshot(rivals[0], playbook("b", exclusive_group="coupons", priority=1))
+    assert ask(above).suppressed == {"group.coupons": ["a"]}
+
+
+def test_what_rules_asked_for_is_in_the_record() -> None:
+    layer = Layer(kind="eligibility", id="adults", rule="age >= 18 and tag('calm')")
+    library = Library((playbook("everyone"),), rules=Rulebook((layer,), 3, Schema({"age": Type.NUMBER})))
+    what = Snapshot(library, Favourite(), "seed")
+    known = Circumstances(tags=frozenset({"calm", "rich"}), zone="Europe/Berlin")
+    request, features = Request("id", "ann", "home", "k"), {"likes": "pear", "age": 17.0}
+    decision = decide(what, request, features=features, audiences=frozenset(), circumstances=known, now=NOW)
+    assert decision.suppressed == {"eligibility.adults": ["everyone"]}
+    assert (decision.features, decision.constraints) == (features, 3)
+    assert decision.circumstances == Recorded(zone="Europe/Berlin", tags=["calm", "rich"])
+    again = msgspec.json.decode(msgspec.json.encode(decision), type=Decision)
+    assert again == decision
+
+
 def test_a_use_older_than_the_window_is_forgotten() -> None:
     capped = playbook("weekly", constraints=[Cap(id="one", limit=1, window=timedelta(days=7))])
     decision = ask(snapshot(capped), uses={"cap.weekly.one": [NOW - timedelta(days=7)]})
@@ -143,7 +195,6 @@ def test_an_unknown_placement_is_named() -> None:
             Request("id", "ann", "checkout", "k"),
             features={},
             audiences=frozenset(),
-            uses={},
             now=NOW,
         )
 

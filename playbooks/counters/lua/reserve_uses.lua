@@ -1,5 +1,5 @@
 -- Checks a user's limits and reserves a use under each.
--- KEYS: life, uses. ARGV: token, since, decision, now, expires, keep (ms), then rule, limit, start of each limit.
+-- KEYS: life, uses. ARGV: token, since, decision, now, expires, keep (ms), then key, limit, start, 1 if it counts of each limit.
 -- A use is a field "decision US rule" with the value "used_at expires_at"; a committed one has no second part.
 local life = redis.call('GET', KEYS[1])
 if life ~= RUN .. ' ' .. ARGV[1] then return {'epoch', RUN, life or ''} end
@@ -9,7 +9,7 @@ if known[1] ~= ARGV[1] or tonumber(known[2]) > tonumber(ARGV[2]) then return {'l
 local decision, now = ARGV[3], tonumber(ARGV[4])
 local forgotten = now - tonumber(known[3])
 local limits = {}
-for i = 7, #ARGV, 3 do
+for i = 7, #ARGV, 4 do
   limits[ARGV[i]] = {start = tonumber(ARGV[i + 2]), count = 0, doubtful = {}}
 end
 local all, old = redis.call('HGETALL', KEYS[2]), {}
@@ -29,15 +29,15 @@ for i = 1, #all, 2 do
     end
   end
 end
-for i = 7, #ARGV, 3 do
+for i = 7, #ARGV, 4 do
   local limit = limits[ARGV[i]]
   if limit.count >= tonumber(ARGV[i + 1]) then
     if #limit.doubtful > 0 then return {'settle', limit.doubtful} end
     return {'full', ARGV[i]}
   end
 end
-for i = 7, #ARGV, 3 do
-  redis.call('HSET', KEYS[2], decision .. '\31' .. ARGV[i], ARGV[4] .. ' ' .. ARGV[5])
+for i = 7, #ARGV, 4 do
+  if ARGV[i + 3] == '1' then redis.call('HSET', KEYS[2], decision .. '\31' .. ARGV[i], ARGV[4] .. ' ' .. ARGV[5]) end
 end
 if #old > 0 then
   for _, field in ipairs(old) do redis.call('HDEL', KEYS[2], field) end

@@ -1,0 +1,41 @@
+"""A contest: the arms of some playbooks side by side, as they are scored and drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from playbooks.constraints.scoping import ALL, Arms
+from playbooks.library import PublishedPlaybook
+from playbooks.models import DO_NOTHING, Arm
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A playbook in a contest, and those of its arms that nothing stops; known by its version and these."""
+
+    key: str
+    arms: Arms
+    playbook: PublishedPlaybook = field(compare=False)
+
+
+class Contest:
+    """The arms of some playbooks side by side, "do nothing" last."""
+
+    __slots__ = ("arms", "ids", "levers", "owners", "playbooks", "weights")
+
+    def __init__(self, sides: Sequence[Side]) -> None:
+        self.playbooks = tuple(side.playbook for side in sides)
+        competing = [
+            (arm, side.playbook)
+            for side in sides
+            for arm in side.playbook.arms
+            if side.arms is ALL or arm.id in side.arms
+        ]
+        self.arms: tuple[Arm, ...] = tuple(arm for arm, _ in competing)
+        self.owners = tuple(owner for _, owner in competing)
+        self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
+        self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
+        self.levers = {one.id: one.document.weight for one in self.playbooks if one.document.weight != 1}

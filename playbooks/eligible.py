@@ -1,0 +1,163 @@
+"""What may compete for a user now: playbooks and arms that nothing stops, and what stops the others; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from playbooks.constraints.allowing import Moment, allowed, counted_uses
+from playbooks.constraints.binding import Terms
+from playbooks.constraints.circumstances import Circumstances, Needs, Recorded
+from playbooks.constraints.scoping import ALL, Arms
+from playbooks.contest import Side
+from playbooks.draws import share_of
+from playbooks.holdouts import competing
+from playbooks.library import Library, PublishedPlaybook
+from playbooks.library.trials import pilot_rule
+from playbooks.models import Playbook
+
+# Separates the draw of a group from other draws for the user.
+_OF_GROUP = b"group"
+
+# Significant digits of array features in the record.
+_DIGITS = 7
+
+
+@dataclass
+class Eligible:
+    """What may compete, what each rule stopped (playbooks, or arms), and what was asked to know it.
+
+    `holdouts` are the rules among these that held the user out.
+    """
+
+    sides: list[Side] = field(default_factory=list)
+    suppressed: dict[str, list[str]] = field(default_factory=dict)
+    holdouts: list[str] = field(default_factory=list)
+    features: dict[str, Any] = field(default_factory=dict)
+    uses: dict[str, int] = field(default_factory=dict)
+    recorded: Recorded = field(default_factory=Recorded)
+
+    def stop(self, rule: str, playbook: PublishedPlaybook, arms: Arms = ALL) -> None:
+        """Note what a rule stopped."""
+        self.suppressed.setdefault(rule, []).extend([playbook.id] if arms is ALL else sorted(arms))
+
+
+def needs_at(library: Library, placement: str, audiences: Set[str]) -> Needs:
+    """Return what has to be known of a user in these audiences before a decision at a placement."""
+    needs = Needs()
+    for playbook in library.at(placement, audiences):
+        needs |= library.rules.terms(playbook).needs
+    return needs
+
+
+def eligible(
+    library: Library,
+    user_id: str,
+    placement: str,
+    *,
+    seed: str,
+    held_out: Callable[[Playbook], str | None],
+    features: Mapping[str, Any],
+    audiences: Set[str],
+    circumstances: Circumstances,
+    now: datetime,
+) -> Eligible:
+    """Return the playbooks and arms that compete for a user.
+
+    Args:
+        held_out: by which rule the user is held out from a playbook, None where they are not.
+    """
+    found = Eligible()
+    candidates = list(_taking_part(library.at(placement, audiences), user_id, audiences, found))
+    terms = [library.rules.terms(one) for one in candidates]
+    names = sorted({name for one in terms for name in one.names})
+    found.features = {name: recorded(features.get(name)) for name in names}
+    moment = Moment(now, placement, found.features, audiences, circumstances)
+    for playbook, under in zip(candidates, terms, strict=True):
+        left = allowed(under, moment)
+        for rule, arms in left.stopped.items():
+            found.stop(rule, playbook, arms)
+        if left.arms is ALL or left.arms:
+            found.sides.append(Side(playbook.key, left.arms, playbook))
+    found.uses = counted_uses(terms, circumstances, now)
+    found.recorded = _recorded(terms, circumstances)
+    _one_of_each_group(found, library, seed, user_id)
+    _of_highest_priority(found, held_out)
+    return found
+
+
+def recorded(value: Any) -> Any:
+    """Return a feature value as the record keeps it and the policy sees it.
+
+    Arrays become lists of numbers with seven significant digits: what a 32-bit float holds, at half the size.
+    """
+    if not isinstance(value, np.ndarray):
+        return value
+    exact = value.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
+        rounded = np.round(exact * scale) / scale
+    return np.where(np.isfinite(rounded), rounded, exact).tolist()
+
+
+def _taking_part(
+    playbooks: Iterable[PublishedPlaybook], user_id: str, audiences: Set[str], found: Eligible
+) -> Iterator[PublishedPlaybook]:
+    """Yield the version of each playbook that serves the user."""
+    for playbook in playbooks:
+        if playbook.serves(user_id, audiences):
+            yield playbook
+        elif playbook.trial is not None and playbook.trial.alone:
+            found.stop(pilot_rule(playbook.id), playbook)
+
+
+def _one_of_each_group(found: Eligible, library: Library, seed: str, user_id: str) -> None:
+    """Of each exclusive group leave the side of the highest priority; equal ones share the users."""
+    members: dict[str, list[Side]] = {}
+    for side in found.sides:
+        for group in library.rules.terms(side.playbook).groups:
+            members.setdefault(group, []).append(side)
+    for group in sorted(members):
+        left = [side for side in members[group] if side in found.sides]
+        if len(left) < 2:
+            continue
+        first = max(
+            left,
+            key=lambda side: (
+                side.playbook.document.priority,
+                share_of((seed, user_id, group, side.playbook.id), _OF_GROUP),
+            ),
+        )
+        for side in left:
+            if side is not first:
+                found.sides.remove(side)
+                found.stop(f"group.{group}", side.playbook)
+
+
+def _of_highest_priority(found: Eligible, held_out: Callable[[Playbook], str | None]) -> None:
+    """Leave the sides of the highest priority at which somebody is left who is not held out."""
+    left = competing([side.playbook for side in found.sides], held_out)
+    kept = {one.key for one in left.playbooks}
+    found.sides = [side for side in found.sides if side.key in kept]
+    found.holdouts = left.holdouts
+    for rule, playbooks in left.suppressed.items():
+        found.suppressed.setdefault(rule, []).extend(playbooks)
+
+
+def _recorded(terms: Sequence[Terms], circumstances: Circumstances) -> Recorded:
+    asked = {(need.purpose, need.channel) for one in terms for need in one.agreements}
+    named = frozenset[str]().union(*(one.needs.events for one in terms))
+    return Recorded(
+        zone=circumstances.zone,
+        account=circumstances.account,
+        tags=sorted(circumstances.tags),
+        consents={
+            f"{purpose}.{channel.value}": circumstances.agreed(purpose, channel)
+            for purpose, channel in sorted(asked)
+        },
+        events={name: circumstances.events[name] for name in sorted(named & circumstances.events.keys())},
+    )
