@@ -9,19 +9,18 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from audiences import repository
 from audiences.accounts import repository as account_repository
 from audiences.accounts.primary import Accounts
-from audiences.identity.people import People, canonical_only, together
 from audiences.rules import Columns, Rule, compile_columns, members
-from audiences.selection.repository import memberships
-from audiences.service import read_account_values, read_values
+from audiences.selection.evaluation import holding
+from audiences.selection.service import Audiences
+from audiences.service import read_account_values
 from feature_repo.store import FeatureRepository
 from storage.engine import Database
 
 
 class Census(NamedTuple):
-    """All users, or accounts, in the order of their ids, and for each rule for which of them it is true."""
+    """All users, or accounts, and for each rule for which of them it is true."""
 
     ids: list[str]
     holds: list[npt.NDArray[np.bool_]]
@@ -31,34 +30,17 @@ class Census(NamedTuple):
         return {self.ids[row] for row in np.flatnonzero(self.holds[rule])}
 
 
-def take_census(
-    database: Database,
-    features: FeatureRepository,
-    rules: Sequence[Rule],
-    people: People,
-    accounts: Accounts,
-    as_of: datetime,
-) -> Census:
+def take_census(audiences: Audiences, rules: Sequence[Rule], as_of: datetime) -> Census:
     """Evaluate rules for all users, with features and tags as of a moment.
 
     Raises:
         feature_repo.errors.SnapshotMissing: no features were computed yet.
     """
-    with database.read() as connection:
-        users = canonical_only(people, repository.user_ids(connection))
-        carried = together(people, repository.tags_by_user(connection, as_of))
-        inside = together(people, memberships(connection))
-    table = read_values(features, users, as_of, accounts)
-    tags = {
-        tag: np.array([tag in carried.get(user, ()) for user in users], bool)
-        for tag in {tag for rule in rules for tag in rule.tags}
-    }
-    audiences = {
-        audience: np.array([audience in inside.get(user, ()) for user in users], bool)
-        for audience in {audience for rule in rules for audience in rule.audiences}
-    }
-    columns = Columns.from_arrow(table, tags=tags, audiences=audiences)
-    return Census(users, _answered(rules, columns, as_of))
+    users, people = audiences.everybody(as_of, {tag for rule in rules for tag in rule.tags})
+    found = holding(rules, people, audiences.memberships.members, as_of)
+    there = np.asarray([user is not None for user in users], bool)
+    ids = [user for user in users if user is not None]
+    return Census(ids, [people.rows_in(holders)[there] for holders in found])
 
 
 def take_account_census(

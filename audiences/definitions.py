@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -10,10 +10,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audiences.errors import AudienceError
+from audiences.library_files import read_document
 from audiences.rules import Rule, RuleError, Schema, parse
 from audiences.rules.source import closest
 from audiences.selection.sets import SetSpec
@@ -31,6 +31,8 @@ class AudienceSpec(BaseModel):
     rule: str | None = None
     sets: SetSpec | None = None
     list: Literal[True] | None = None
+    # Whether who is in it because it is new, or its definition changed, starts nothing; so if not said.
+    quiet: bool | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> AudienceSpec:
@@ -40,6 +42,8 @@ class AudienceSpec(BaseModel):
             raise ValueError(
                 f"an audience has `rule`, `sets` or `list: true`, just one of them; it has {said}"
             )
+        if self.list and self.quiet is not None:
+            raise ValueError("`quiet` is not for lists: whoever is put on one enters; leave it out")
         return self
 
     @property
@@ -93,6 +97,14 @@ class Definitions:
         rule = self.rules.get(audience)
         return rule.audiences if rule is not None else frozenset()
 
+    def made_of(self, audiences: Collection[str]) -> frozenset[str]:
+        """Those of some audiences that are sound, and all that are made of them."""
+        found: set[str] = set()
+        for one in self.order:
+            if one.id in audiences or self.needs(one.id) & found:
+                found.add(one.id)
+        return frozenset(found)
+
 
 def read_definitions(path: Path, schema: Schema) -> Definitions:
     """Read and check `audiences.yaml`.
@@ -101,14 +113,7 @@ def read_definitions(path: Path, schema: Schema) -> Definitions:
         AudienceError: the file is missing, has a wrong or unknown field, a rule does not parse, or audiences
             are made of each other in a circle; the message lists every problem.
     """
-    try:
-        file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise AudienceError(f"{path}: can't be read: {error.strerror}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise AudienceError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise AudienceError(f"{path}: " + told(error)) from error
+    file = read_document(path, _File, AudienceError, required=True)
     definitions, problems = define(file.audiences, file.tags, schema)
     if problems:
         raise AudienceError(f"{path}: " + "; ".join(problems.values()))
@@ -149,13 +154,6 @@ def define(
             tuple(rule for _, rule in kept_tags),
         ),
         problems,
-    )
-
-
-def told(error: ValidationError) -> str:
-    """What pydantic found, in one line: where and what."""
-    return "; ".join(
-        f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors()
     )
 
 

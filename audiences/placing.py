@@ -7,8 +7,8 @@ from datetime import datetime
 
 from audiences.accounts.primary import Accounts
 from audiences.census import Census, take_account_census, take_census
-from audiences.identity.people import People
 from audiences.scores.service import Scores
+from audiences.selection.service import Audiences
 from audiences.stages.definitions import Lifecycle
 from audiences.stages.service import Stages
 from feature_repo.store import FeatureRepository
@@ -18,9 +18,9 @@ from storage.engine import Database
 def place_users(
     database: Database,
     features: FeatureRepository,
+    audiences: Audiences,
     scores: Scores,
     stages: Stages,
-    people: People,
     accounts: Accounts,
     as_of: datetime,
 ) -> dict[str, int]:
@@ -35,7 +35,7 @@ def place_users(
     changed: dict[str, int] = {}
     rules = [rule for _, _, rule in lines] + [rule for one in lifecycles for rule in one.rules]
     if rules:
-        census = take_census(database, features, rules, people, accounts, as_of)
+        census = take_census(audiences, rules, as_of)
         for place, (score, line, _) in enumerate(lines):
             changed[score] = changed.get(score, 0) + scores.hold(score, line, census.holders(place))
         changed |= _moved(stages, lifecycles, census, len(lines), as_of)

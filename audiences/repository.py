@@ -56,36 +56,37 @@ def set_tags(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def tags_of(connection: Connection, profiles: Sequence[str], now: datetime) -> dict[str, datetime]:
     """Return the tags that a person's profiles carry now, with the moment each was last set."""
-    query = select(tags.c.tag, tags.c.set_at).where(tags.c.user_id.in_(profiles), _unexpired(now))
+    query = select(tags.c.tag, tags.c.set_at).where(tags.c.user_id.in_(profiles), unexpired(now))
     return {row.tag: row.set_at for row in connection.execute(query.order_by(tags.c.set_at))}
 
 
 def tagging_of(connection: Connection, profiles: Sequence[str], now: datetime) -> list[dict[str, Any]]:
     """Return the tags that a person's profiles carry now, with source, time and expiry, the latest first."""
-    query = select(tags).where(tags.c.user_id.in_(profiles), _unexpired(now)).order_by(tags.c.set_at.desc())
+    query = select(tags).where(tags.c.user_id.in_(profiles), unexpired(now)).order_by(tags.c.set_at.desc())
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def take_tags(connection: Connection, profiles: Sequence[str], tag: str, now: datetime) -> list[str]:
     """Take a tag off those profiles that carry it now; return which did."""
-    carried = (tags.c.user_id.in_(profiles), tags.c.tag == tag, _unexpired(now))
+    carried = (tags.c.user_id.in_(profiles), tags.c.tag == tag, unexpired(now))
     return sorted(connection.execute(delete(tags).where(*carried).returning(tags.c.user_id)).scalars())
 
 
 def tags_by_user(connection: Connection, now: datetime) -> dict[str, set[str]]:
     """Return the tags of every user who carries at least one now."""
     result: dict[str, set[str]] = {}
-    for user_id, tag in connection.execute(select(tags.c.user_id, tags.c.tag).where(_unexpired(now))):
+    for user_id, tag in connection.execute(select(tags.c.user_id, tags.c.tag).where(unexpired(now))):
         result.setdefault(user_id, set()).add(tag)
     return result
 
 
 def holders_of(connection: Connection, tag: str, now: datetime) -> set[str]:
     """Return the users who carry a tag now."""
-    return set(connection.execute(select(tags.c.user_id).where(tags.c.tag == tag, _unexpired(now))).scalars())
+    return set(connection.execute(select(tags.c.user_id).where(tags.c.tag == tag, unexpired(now))).scalars())
 
 
-def _unexpired(now: datetime) -> Any:
+def unexpired(now: datetime) -> Any:
+    """The condition that a tag counts at a moment."""
     return or_(tags.c.expires_at.is_(None), tags.c.expires_at > now)
 
 

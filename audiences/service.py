@@ -113,8 +113,20 @@ def read_values(
         feature_repo.errors.SnapshotMissing: no features were computed yet.
     """
     of_users = accounts.of(users)
-    table = features.historical(SERVICE, users, as_of, of_users)
-    return _as_said(features, table, accounts, [of_users.get(user) for user in users])
+    of_rows = [of_users.get(user) for user in users]
+    return values_of(features, users, as_of, of_rows, accounts.traits(of_rows))
+
+
+def values_of(
+    features: FeatureRepository,
+    users: Sequence[str],
+    as_of: datetime,
+    of_rows: Sequence[str | None],
+    traits: Mapping[str, pa.Array],
+) -> pa.Table:
+    """Return the same as `read_values` where each user's account, and the traits of these, are known."""
+    of_users = {user: account for user, account in zip(users, of_rows, strict=True) if account is not None}
+    return _as_said(features, features.historical(SERVICE, users, as_of, of_users), traits)
 
 
 def read_account_values(
@@ -122,15 +134,13 @@ def read_account_values(
 ) -> pa.Table:
     """Return what rules may speak of accounts: a row an account in their order, by the names rules use."""
     table = features.historical_of_accounts(SERVICE, account_ids, as_of)
-    return _as_said(features, table, accounts, account_ids)
+    return _as_said(features, table, accounts.traits(account_ids))
 
 
-def _as_said(
-    features: FeatureRepository, table: pa.Table, accounts: Accounts, of_rows: Sequence[str | None]
-) -> pa.Table:
+def _as_said(features: FeatureRepository, table: pa.Table, traits: Mapping[str, pa.Array]) -> pa.Table:
     said = _said(features.specs)
     table = table.rename_columns([said.get(name, name) for name in table.column_names])
-    for name, column in accounts.traits(of_rows).items():
+    for name, column in traits.items():
         table = table.append_column(OF_ACCOUNT + name, column)
     return table
 

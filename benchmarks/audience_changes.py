@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pyroaring import BitMap
 
-from audiences.rules.columns import Bits
+from audiences.rules.packing import Bits
 from audiences.selection.bitmaps import from_bits
 from audiences.selection.changes import Change, change
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate

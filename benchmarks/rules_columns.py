@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from audiences.rules import Columns, Rule, compile_columns
-from audiences.rules.columns import Bits, members
+from audiences.rules.packing import Bits, members
 from benchmarks import people
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate
 from benchmarks.errors import BenchmarkError

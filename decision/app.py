@@ -60,7 +60,9 @@ def create_app(service: Service) -> FastAPI:
         audiences_api.router(service.database, service.clock, service.audiences.memberships, people, lookup)
     )
     app.include_router(tags_api.router(service.database, service.clock, people, lookup))
-    app.include_router(selection_api.router(service.database, service.clock, service.audiences))
+    app.include_router(
+        selection_api.router(service.database, service.clock, service.audiences, service.counted)
+    )
     app.include_router(
         identity_api.router(service.database, service.clock, service.identity, guard.source_of)
     )

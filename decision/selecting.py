@@ -11,7 +11,7 @@ from audiences.accounts.primary import PrimaryAccounts
 from audiences.identity.people import People, canonical_only
 from audiences.placing import place_users
 from audiences.scores.service import Scores
-from audiences.selection.repository import members_of
+from audiences.selection.repository import ids_of
 from audiences.selection.service import Audiences
 from audiences.service import read_values
 from audiences.stages.service import Stages
@@ -65,7 +65,9 @@ class Selecting:
 
     def place(self, as_of: datetime) -> dict[str, int]:
         """Place users by the rules of scores and lifecycles; return how many changed in each."""
-        return place_users(self._database, self._features, *self._placed, self._people, self._accounts, as_of)
+        return place_users(
+            self._database, self._features, self._audiences, *self._placed, self._accounts, as_of
+        )
 
     def _triggers(self, database: Database) -> TriggerService:
         return TriggerService(
@@ -84,7 +86,7 @@ class Selecting:
 
     def _members(self, audience: str) -> Collection[str]:
         with self._database.read() as connection:
-            return members_of(connection, audience)
+            return ids_of(connection, list(self._audiences.memberships.members(audience)))
 
     def _values(self, features: Sequence[str]) -> tuple[Sequence[str], Mapping[str, Sequence[Any]]]:
         """Return all persons, and their values of features as of now; nobody before there are features."""

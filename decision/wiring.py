@@ -19,7 +19,8 @@ from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
 from audiences.liveness.service import Liveness
 from audiences.scores.service import Scores
-from audiences.selection.partitions import over_ray
+from audiences.selection.counting import Count
+from audiences.selection.partitions import OverRay
 from audiences.selection.service import Audiences
 from audiences.selection.standing import Standing
 from audiences.service import set_tag
@@ -153,7 +154,7 @@ class Service:
                 canonical=self.identity.people.canonical,
                 accounts=accounts,
                 fenced=fences["audiences"].database,
-                answers=over_ray(settings.ray_address) if settings.ray_address else None,
+                reader=OverRay(settings.ray_address, self.features) if settings.ray_address else None,
             )
             self.selecting = Selecting(
                 self.database,
@@ -289,6 +290,10 @@ class Service:
         """The log of decisions, one at a time."""
         kept = retention_of(self.settings.retention).get(Kind.DECISION)
         return DecisionLog(self.database, self.clock, kept)
+
+    def counted(self, rule: str) -> Count | None:
+        """Let the process that evaluates audiences count a rule; None if it has no users in memory."""
+        return None if self.apart is None else self.apart.count(rule)
 
     def insiders(self) -> set[str]:
         """Return every profile of the library's test users and seeds."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from audiences.errors import PlanError
+from audiences.library_files import read_document
 
 FILE = "machines.yaml"
 _SHIPPED = Path(__file__).parent / "networks.yaml"
@@ -71,13 +72,5 @@ def read_machines(folder: Path | None) -> MachinesSpec:
     path = None if folder is None else folder / FILE
     if path is None or not path.exists():
         return shipped
-    try:
-        own = MachinesSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(f"{path}: can't be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise PlanError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        places = (f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors())
-        raise PlanError(f"{path}: " + "; ".join(places)) from error
+    own = read_document(path, MachinesSpec, PlanError)
     return own.model_copy(update={"networks": [*shipped.networks, *own.networks]})

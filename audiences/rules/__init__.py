@@ -5,9 +5,10 @@ at once; `trace` explains an answer. docs/reference/rules.md is the language's r
 """
 
 from audiences.rules.batch import ManyUsers, compile_columns
-from audiences.rules.columns import Columns, Flags, Lists, Moments, Numbers, Texts, members
+from audiences.rules.columns import Columns, Flags, Lists, Moments, Numbers, Texts
 from audiences.rules.errors import RuleError, RuleValueError
 from audiences.rules.one import OneUser, compile_one
+from audiences.rules.packing import members
 from audiences.rules.rule import Rule, parse
 from audiences.rules.schema import Schema, Type
 from audiences.rules.trace import Trace, trace

@@ -16,9 +16,10 @@ import numpy as np
 
 from audiences.rules.column_terms import Chunk, ColumnTerms
 from audiences.rules.column_tests import ColumnTests
-from audiences.rules.columns import Bits, Columns, Flags, pack
+from audiences.rules.columns import Columns, Flags
 from audiences.rules.cuts import Cuts
 from audiences.rules.forms import All, Always, Any, Entry, Flag, Flip, Forms, Missing
+from audiences.rules.packing import Bits, pack
 from audiences.rules.rule import Rule
 from audiences.rules.schema import Type
 from audiences.rules.tree import Member, Name

@@ -9,8 +9,9 @@ from operator import ge, gt, le, lt
 import numpy as np
 
 from audiences.rules.column_terms import Array, Chunk, ColumnTerms, is_floating, ranks
-from audiences.rules.columns import Lists, Mask, Numbers, Texts
+from audiences.rules.columns import Lists, Numbers, Texts
 from audiences.rules.forms import Among, Entry, Holding, Holds, Matches, Missing
+from audiences.rules.packing import Mask
 from audiences.rules.patterns import matcher
 from audiences.rules.schema import Type
 from audiences.rules.tree import Literal, Node, Ordering, type_of

@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from audiences.rules.errors import RuleValueError
+from audiences.rules.packing import Bits, Mask, pack, unpacked
 from audiences.rules.schema import Type
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Bits = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 _INTEGERS: tuple[type[np.signedinteger[Any]], ...] = (np.int8, np.int16, np.int32)
 _SECOND = 1_000_000  # microseconds
@@ -57,13 +55,13 @@ class Numbers:
         """Some rows as float64, NaN where missing; `rows` begin at a multiple of 8."""
         found = self.values[rows].astype(np.float64, copy=False)
         if self.valid is not None:
-            found[~_unpacked(self.valid, rows, len(found))] = np.nan
+            found[~unpacked(self.valid, rows, len(found))] = np.nan
         return found
 
     def present(self) -> Mask:
         """Which rows aren't missing."""
         if self.valid is not None:
-            return _unpacked(self.valid, slice(0, len(self)), len(self))
+            return unpacked(self.valid, slice(0, len(self)), len(self))
         present: Mask = np.equal(self.values, self.values)
         return present
 
@@ -104,7 +102,7 @@ class Moments:
             return self.values[rows]
         found = self.values[rows].astype("datetime64[s]").astype("datetime64[us]")
         if self.valid is not None:
-            found[~_unpacked(self.valid, rows, len(found))] = np.datetime64("NaT", "us")
+            found[~unpacked(self.valid, rows, len(found))] = np.datetime64("NaT", "us")
         return found
 
     def __len__(self) -> int:
@@ -297,16 +295,6 @@ _KINDS: dict[Type, tuple[type, type | None]] = {
 }
 
 
-def pack(rows: Mask) -> Bits:
-    """Bits of a bool array, in little order."""
-    return np.packbits(rows, bitorder="little")
-
-
-def members(bits: Bits, length: int) -> NDArray[np.int64]:
-    """Row numbers whose bit is set, ascending."""
-    return np.flatnonzero(np.unpackbits(bits, count=length, bitorder="little"))
-
-
 def _bytes_of(column: Column) -> int:
     match column:
         case Numbers(values, valid) | Moments(values, valid):
@@ -327,10 +315,6 @@ def _packed(name: str, rows: NDArray[np.bool_ | np.uint8], length: int) -> Bits:
     if not fits:
         raise RuleValueError(f'the rows of "{name}" are not {length} bools, nor as many bits')
     return bits
-
-
-def _unpacked(bits: Bits, rows: slice, count: int) -> Mask:
-    return np.unpackbits(bits[rows.start // 8 :], count=count, bitorder="little").view(np.bool_)
 
 
 def _whole(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from audiences.rules.column_terms import Array, Chunk, ColumnTerms, is_floating
-from audiences.rules.columns import Bits, Moments, Numbers, pack
+from audiences.rules.columns import Moments, Numbers
 from audiences.rules.forms import Among, Entry, Holds, Missing
+from audiences.rules.packing import Bits, pack
 from audiences.rules.tree import MICROSECONDS_A_DAY, Call, Name, Node, Ordering
 
 Answer = Callable[[Chunk], Bits]

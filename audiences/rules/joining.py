@@ -7,20 +7,9 @@ from typing import cast
 
 import numpy as np
 
-from audiences.rules.columns import (
-    Bits,
-    Column,
-    Columns,
-    Flags,
-    Lists,
-    Mask,
-    Moments,
-    Nothing,
-    Numbers,
-    Texts,
-    pack,
-)
+from audiences.rules.columns import Column, Columns, Flags, Lists, Moments, Nothing, Numbers, Texts
 from audiences.rules.errors import RuleValueError
+from audiences.rules.packing import Bits, Mask, pack
 from audiences.rules.schema import Type
 
 _OF = {Numbers: Type.NUMBER, Moments: Type.TIMESTAMP, Flags: Type.BOOL, Texts: Type.TEXT}

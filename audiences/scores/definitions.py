@@ -8,11 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from audiences.definitions import Name
 from audiences.errors import ScoreError
+from audiences.library_files import Document, read_document
 from audiences.properties import PropertyRule, PropertyType, parse_property_rule
 from audiences.rules import Rule, RuleError, Schema, parse
 from feature_repo.schema import EventSchemas
@@ -20,11 +20,7 @@ from feature_repo.schema import EventSchemas
 Points = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PointSpec(_Document):
+class PointSpec(Document):
     """Points for each event of a name, or, with `rule`, for as long as a rule holds for the user.
 
     `cap` is the most the events of this line may give together (the least, where points are negative);
@@ -52,7 +48,7 @@ class PointSpec(_Document):
         return self
 
 
-class AtOnce(_Document):
+class AtOnce(Document):
     """An event that makes a grade at once, whatever the score."""
 
     event: str
@@ -60,7 +56,7 @@ class AtOnce(_Document):
     properties: Mapping[str, PropertyType] = {}
 
 
-class GradeSpec(_Document):
+class GradeSpec(Document):
     """A grade that a score of at least `at` has, or that one event makes at once."""
 
     grade: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]{0,63}$")]
@@ -68,7 +64,7 @@ class GradeSpec(_Document):
     at_once: list[AtOnce] = []
 
 
-class ScoreSpec(_Document):
+class ScoreSpec(Document):
     """A score: its points, how fast they fade, its grades from low to high.
 
     Who reaches the grade `hand_over` is handed to sales and keeps it until sales answers.
@@ -106,7 +102,7 @@ class ScoreSpec(_Document):
         return self
 
 
-class _File(_Document):
+class _File(Document):
     scores: list[ScoreSpec] = []
 
 
@@ -155,17 +151,7 @@ def read_scores(path: Path, schema: Schema, events: EventSchemas) -> tuple[Score
     Raises:
         ScoreError: a field is wrong or unknown, or a condition does not parse; every problem is listed.
     """
-    if not path.exists():
-        return ()
-    try:
-        file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except OSError as error:
-        raise ScoreError(f"{path}: can't be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ScoreError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        places = (f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors())
-        raise ScoreError(f"{path}: " + "; ".join(places)) from error
+    file = read_document(path, _File, ScoreError)
     ids = [spec.id for spec in file.scores]
     problems = [f"{one}: used twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
     scores = [_ready(spec, schema, events, problems) for spec in file.scores]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.concurrency import run_in_threadpool
 
-from audiences.definitions import AudienceSpec, told
+from audiences.definitions import AudienceSpec
 from audiences.errors import AudienceError, ContentTooLarge, MatchMissing
+from audiences.library_files import told
+from audiences.selection.counting import Count, Counting
 from audiences.selection.labelled import Labelled
 from audiences.selection.lists import MAX_BYTES, Lists
 from audiences.selection.looking import MAX_SHOWN, Looking
@@ -48,34 +51,25 @@ class Overlap(BaseModel):
     audiences: Annotated[list[str], Field(max_length=100)]
 
 
-def router(database: Database, clock: Clock, audiences: Audiences) -> APIRouter:
-    """Return the routes of audiences."""
+def router(
+    database: Database, clock: Clock, audiences: Audiences, counted: Callable[[str], Count | None]
+) -> APIRouter:
+    """Return the routes of audiences; `counted` asks another process to count a rule, if it can."""
     routes = APIRouter(prefix="/v1/audiences", tags=["audiences"])
     looking = Looking(database, audiences)
-    _add_looking(routes, clock, audiences, looking)
+    _add_looking(routes, audiences, looking)
+    _add_count(routes, clock, Counting(database, audiences, counted))
     _add_edits(routes, clock, audiences, looking)
     _add_files(routes, database, clock, audiences)
     return routes
 
 
-def _add_looking(routes: APIRouter, clock: Clock, audiences: Audiences, looking: Looking) -> None:
+def _add_looking(routes: APIRouter, audiences: Audiences, looking: Looking) -> None:
 
     @routes.get("")
     def list_audiences() -> list[dict[str, Any]]:
         """Every audience with its definition, size, freshness and the last run."""
         return looking.all()
-
-    @routes.post("/count")
-    def count_draft(draft: Draft) -> dict[str, Any]:
-        """How many users a draft would select now."""
-        counted = looking.count(draft.rule, draft.sets, clock.now())
-        return {
-            "count": counted.selected,
-            "users": counted.users,
-            "as_of": counted.as_of,
-            "sampled": counted.sampled,
-            "interval": [counted.low, counted.high],
-        }
 
     @routes.post("/overlap")
     def overlap(asked: Overlap) -> dict[str, Any]:
@@ -111,6 +105,21 @@ def _add_looking(routes: APIRouter, clock: Clock, audiences: Audiences, looking:
     ) -> dict[str, Any]:
         """Some members, drawn at random by the seed."""
         return looking.sample(audience, size, seed)
+
+
+def _add_count(routes: APIRouter, clock: Clock, counting: Counting) -> None:
+
+    @routes.post("/count")
+    def count_draft(draft: Draft) -> dict[str, Any]:
+        """How many users a draft would select now."""
+        counted = counting.count(draft.rule, draft.sets, clock.now())
+        return {
+            "count": counted.selected,
+            "users": counted.users,
+            "as_of": counted.as_of,
+            "sampled": counted.sampled,
+            "interval": [counted.low, counted.high],
+        }
 
 
 def _add_edits(routes: APIRouter, clock: Clock, audiences: Audiences, looking: Looking) -> None:

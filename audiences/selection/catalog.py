@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from audiences.definitions import AudienceSpec, Definitions, define, told
+from audiences.definitions import AudienceSpec, Definitions, define
 from audiences.errors import AudienceChanged, AudienceError, AudienceOfFile, AudienceTaken, UnknownAudience
+from audiences.library_files import told
 from audiences.rules import Rule, Schema, parse
 from audiences.selection import repository
 from audiences.selection.repository import Version

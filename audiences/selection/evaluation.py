@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from audiences.definitions import AudienceSpec, Definitions
-from audiences.rules import Columns, Rule, compile_columns
-from audiences.rules.columns import Bits
+from audiences.rules import Rule
+from audiences.rules.packing import Bits
 from audiences.selection.bitmaps import from_bits, from_numbers, to_numbers
 from audiences.selection.changes import spliced
-
-Answers = Callable[[Sequence[Rule], Columns, datetime], Bits]
+from audiences.selection.crowds import Crowd
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Users as columns: row i is the user with the number `numbers[i]`; numbers ascend.
+    """Users as rows: row i is the user with the number `numbers[i]`; numbers ascend.
 
-    `everybody`: all users there are. Otherwise only those of whom something changed.
+    `everybody`: all users there are. Otherwise only some. `tags` are who carries each tag that was asked for.
     """
 
-    columns: Columns
+    crowd: Crowd
     numbers: NDArray[np.uint32]
     everybody: bool
+    tags: Mapping[str, BitMap]
 
     def chosen(self, bits: Bits) -> BitMap:
         """The numbers of the users whose bit is set."""
@@ -50,18 +50,12 @@ class People:
         return mask[self.numbers]
 
 
-def locally(threads: int) -> Answers:
-    """Answers rules in this process."""
-    return lambda rules, columns, now: compile_columns(rules)(columns, now=now, threads=threads)
-
-
 def evaluate(
     definitions: Definitions,
     people: People,
     lists: Mapping[str, BitMap],
     before: Mapping[str, BitMap],
     now: datetime,
-    answers: Answers,
 ) -> dict[str, BitMap]:
     """Who is in each audience. Users that `people` leaves out are where they were `before`.
 
@@ -75,7 +69,7 @@ def evaluate(
 
     for audiences in _levels(definitions):
         ruled = [one.id for one in audiences if one.rule is not None]
-        bits = _answered([definitions.rules[name] for name in ruled], people, of, now, answers)
+        bits = _answered([definitions.rules[name] for name in ruled], people, of, now)
         for name, row in zip(ruled, bits, strict=True):
             holding = people.chosen(row)
             found[name] = (
@@ -94,10 +88,9 @@ def holding(
     people: People,
     of: Callable[[str], BitMap],
     now: datetime,
-    answers: Answers,
 ) -> list[BitMap]:
     """For whom of `people` some rules hold, given who is in the audiences they ask for."""
-    return [people.chosen(row) for row in _answered(rules, people, of, now, answers)]
+    return [people.chosen(row) for row in _answered(rules, people, of, now)]
 
 
 def _answered(
@@ -105,16 +98,17 @@ def _answered(
     people: People,
     of: Callable[[str], BitMap],
     now: datetime,
-    answers: Answers,
 ) -> Bits | list[Bits]:
     if not rules:
         return []
-    columns = people.columns
-    wanted = {name for rule in rules for name in rule.audiences}
-    if wanted:
-        inside = {name: people.rows_in(of(name)) for name in sorted(wanted)}
-        columns = Columns(columns.length, columns.columns, tags=columns.tags, audiences=inside)
-    return answers(rules, columns, now)
+    tags = {name for rule in rules for name in rule.tags} & people.tags.keys()
+    audiences = {name for rule in rules for name in rule.audiences}
+    return people.crowd.answer(
+        rules,
+        {name: people.rows_in(people.tags[name]) for name in sorted(tags)},
+        {name: people.rows_in(of(name)) for name in sorted(audiences)},
+        now,
+    )
 
 
 def _listed(members: BitMap, looked_at: BitMap, everybody: bool) -> BitMap:

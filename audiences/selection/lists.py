@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple
 
 from pyroaring import BitMap
@@ -16,13 +15,14 @@ from sqlalchemy.exc import IntegrityError
 from audiences.errors import AudienceChanged, AudienceError, ListRefused
 from audiences.selection import repository
 from audiences.selection.catalog import Catalogs
+from audiences.selection.numbering import Numberer
 from audiences.selection.repository import Upload
 from audiences.texts import MAX_ID_LENGTH
 from storage import ledger
 from storage.engine import Database
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
-from storage.writer import TURN_ROWS, Lane
+from storage.writer import Lane
 
 MAX_BYTES = 64 * 1024 * 1024
 _HEADS = ("user_id", "userid", "id")
@@ -117,12 +117,7 @@ class Lists:
 
     def _numbers(self, users: list[str]) -> dict[str, int]:
         """The numbers of those users who exist; who has none yet gets one."""
-        while True:
-            with self._database.read() as connection:
-                fresh = repository.unnumbered(connection, TURN_ROWS)
-            if not fresh:
-                break
-            self._database.write(partial(repository.number_users, user_ids=fresh), rows=len(fresh))
+        Numberer(self._database).number_all()
         with self._database.read() as connection:
             return repository.numbers_of(connection, users)
 

@@ -1,26 +1,27 @@
-"""Users as columns, read through Feast in shares, with the tags, stages and grades that rules ask for."""
+"""Users as rows, read through Feast in shares, with the tags, stages and grades that rules ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 import numpy as np
+from pyroaring import BitMap
 
 from audiences import repository as audiences_repository
 from audiences.accounts.primary import Accounts, NoAccounts
-from audiences.rules import Columns, Schema, Texts
-from audiences.rules.columns import Column, Nothing
+from audiences.rules import Schema, Texts
+from audiences.selection import repository
+from audiences.selection.crowds import Here, Reader, Share
 from audiences.selection.evaluation import People
 from audiences.selection.repository import Numbered
 from audiences.service import read_values
 from feature_repo.store import FeatureRepository
 from storage.engine import Database
 
-# Users of one read: Feast's join takes a second for as many, and holds them several times over.
+# Users of one read, a multiple of 8: Feast's join takes a second for as many, and holds them several times.
 SHARE = 100_000
-_NO_ROWS = np.zeros(0, dtype=np.bool_)
 
 
 class Source(Protocol):
@@ -37,7 +38,7 @@ class Source(Protocol):
 
 
 class Population:
-    """Reads users as columns."""
+    """Reads users as rows."""
 
     def __init__(
         self,
@@ -47,8 +48,15 @@ class Population:
         sources: Sequence[Source] = (),
         canonical: Callable[[str], str] = str,
         accounts: Accounts | None = None,
+        reader: Reader | None = None,
     ) -> None:
-        """Wire it; `canonical` says under which id a user's person goes, who has the tags of all profiles."""
+        """Wire it.
+
+        Args:
+            canonical: says under which id a user's person goes, who has the tags of all profiles.
+            reader: reads features and keeps them; None: in this process.
+        """
+        self._reader = reader or Here(features)
         self._canonical = canonical
         self._accounts = accounts or NoAccounts()
         self._database = database
@@ -63,24 +71,37 @@ class Population:
         as_of: datetime,
         *,
         everybody: bool,
+        names: Collection[str] | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> People:
         """Read users, in the order of their numbers, as they were at a moment.
 
         Args:
             tags: those that are asked for.
+            names: those that are asked for; None: all that rules may name.
             beat: called after each share, to say that it goes on.
 
         Raises:
             feature_repo.errors.SnapshotMissing: no features were computed yet.
         """
-        shares = []
-        for at in range(0, max(len(users), 1), SHARE):
-            ids = [user.user_id for user in users[at : at + SHARE]]
-            shares.append(self._share(ids, tags, as_of))
-            beat()
+        ids = [user.user_id for user in users]
+        wanted = sorted(self._schema.names if names is None else names)
+        crowd = self._reader.read(self._shares(ids, wanted), wanted, as_of, beat)
         numbers = np.asarray([user.number for user in users], dtype=np.uint32)
-        return People(Columns.joined(shares), numbers, everybody)
+        return People(crowd, numbers, everybody, self.carrying(tags, as_of))
+
+    def carrying(self, tags: Collection[str], as_of: datetime) -> dict[str, BitMap]:
+        """The persons who carry some tags at a moment, whichever of their profiles does."""
+        found: dict[str, BitMap] = {}
+        with self._database.read() as connection:
+            for tag in tags:
+                holders = repository.numbers_carrying(connection, tag, as_of)
+                elsewhere = {
+                    canonical for one in holders if (canonical := self._canonical(one.user_id)) != one.user_id
+                }
+                found[tag] = BitMap(one.number for one in holders)
+                found[tag] |= BitMap(repository.numbers_of(connection, elsewhere).values())
+        return found
 
     def values(
         self, users: Sequence[str], tags: Collection[str], as_of: datetime
@@ -101,23 +122,15 @@ class Population:
             for user, row in zip(users, rows, strict=True)
         ]
 
-    def _share(self, ids: list[str], tags: Collection[str], as_of: datetime) -> Columns:
-        if not ids:
-            return Columns(
-                0, {name: Nothing(0) for name in self._schema.names}, tags=dict.fromkeys(tags, _NO_ROWS)
-            )
-        table = read_values(self._features, ids, as_of, self._accounts)
-        read = Columns.from_arrow(table.select([n for n in table.column_names if n in self._schema.names]))
-        columns: dict[str, Column] = {
-            **{name: Nothing(len(ids)) for name in self._schema.names},
-            **read.columns,
-        }
-        for source in self._sources:
-            for name, of in source.texts(ids).items():
-                columns[name] = Texts.of(of.get(user) for user in ids)
-        carried = self._carried(tags, as_of)
-        bits = {tag: np.asarray([user in carried[tag] for user in ids], dtype=np.bool_) for tag in tags}
-        return Columns(len(ids), columns, tags=bits)
+    def _shares(self, ids: Sequence[str], names: Sequence[str]) -> Iterator[Share]:
+        of_users = self._accounts.of(ids)
+        asked = [source for source in self._sources if not source.options.keys().isdisjoint(names)]
+        texts_of = {name: of for source in asked for name, of in source.texts(ids).items() if name in names}
+        for at in range(0, len(ids), SHARE):
+            share = ids[at : at + SHARE]
+            accounts = [of_users.get(user) for user in share]
+            texts = {name: Texts.of(of.get(user) for user in share) for name, of in texts_of.items()}
+            yield Share(share, accounts, self._accounts.traits(accounts), texts)
 
     def _carried(self, tags: Collection[str], as_of: datetime) -> dict[str, set[str]]:
         with self._database.read() as connection:

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
-import msgspec
 from pyroaring import BitMap
 from sqlalchemy import Connection
 
-from audiences import repository as users_repository
 from audiences.accounts.primary import Accounts, NoAccounts
-from audiences.definitions import Definitions, TagSpec
+from audiences.definitions import Definitions
 from audiences.rules import Rule, Schema
 from audiences.selection import repository, runs
-from audiences.selection.bitmaps import to_numbers
 from audiences.selection.catalog import Catalog, Catalogs
 from audiences.selection.changes import change
-from audiences.selection.evaluation import Answers, People, evaluate, holding, locally
+from audiences.selection.crowds import Reader
+from audiences.selection.evaluation import People, evaluate, holding
 from audiences.selection.memberships import Memberships
+from audiences.selection.numbering import Numberer
 from audiences.selection.population import Population, Source
-from audiences.selection.repository import Numbered, State, Untold, Upload
+from audiences.selection.repository import Numbered, State, Upload
 from audiences.selection.runs import Run, Runs
-from audiences.service import OF_ACCOUNT, set_tags
+from audiences.selection.tagging import TagRules
+from audiences.selection.telling import Telling
+from audiences.service import OF_ACCOUNT
 from feature_repo.store import FeatureRepository
 from storage import ledger
 from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
-from storage.ids import new_id
-from storage.ledger import Kind, NewFact
-from storage.pace import Pace
+from storage.ledger import Kind
 from storage.writer import TURN_ROWS
 
 # The cursor up to which the history that features are computed from has taken in events.
@@ -41,17 +41,7 @@ HISTORY_READER = "feature_history"
 # Facts after which a user is looked at again: at once, and when the features have them.
 _MOVING = (Kind.EVENT, Kind.PAST_EVENT, Kind.TAG, Kind.SCORE, Kind.STAGE, Kind.IDENTITY)
 _IN_FEATURES = (Kind.EVENT, Kind.PAST_EVENT, Kind.IDENTITY)
-# At most in a turn: a tag writes a row and a fact, a change a fact and how far it is told.
-_PER_TURN = TURN_ROWS // 2
 _FULL, _CHANGED = "full", "changed"
-
-
-class Membership(msgspec.Struct, frozen=True):
-    """Body of the fact that a user entered or left an audience."""
-
-    audience: str
-    entered: bool
-    as_of: datetime
 
 
 class Audiences:
@@ -69,8 +59,7 @@ class Audiences:
         accounts: Accounts | None = None,
         fenced: Database | None = None,
         overdue_after: timedelta = runs.OVERDUE_AFTER,
-        threads: int = 1,
-        answers: Answers | None = None,
+        reader: Reader | None = None,
     ) -> None:
         """Wire the audiences.
 
@@ -81,29 +70,24 @@ class Audiences:
             canonical: under which id a user's person goes; only these are in audiences.
             accounts: the account of a user, whose features rules may name; None: nobody has one.
             fenced: the database as evaluations write to it, if they need a lease.
-            answers: who answers rules over columns; None: this process, with `threads`.
+            reader: reads users and answers rules of them; None: this process.
         """
         self._database = fenced or database
         self._features = features
         self.canonical = canonical
         self._accounts = accounts or NoAccounts()
-        self._answers = answers or locally(threads)
         self._lock = threading.Lock()
-        self._telling = Pace(_PER_TURN)
-        self._tagging = Pace(_PER_TURN)
+        self._telling = Telling(self._database)
+        self._tagging = TagRules(self._database)
+        self._numberer = Numberer(self._database)
         self.catalogs = Catalogs(database, definitions, schema)
-        self.population = Population(database, features, schema, sources, canonical, accounts)
+        self.population = Population(database, features, schema, sources, canonical, accounts, reader)
         self.runs = Runs(self._database, overdue_after=overdue_after)
         self.memberships = Memberships(canonical)
         # Of the latest full evaluation: what a draft is counted with at once.
         self.people: tuple[People, datetime] | None = None
         with database.read() as connection:
             self.memberships.load(connection)
-
-    @property
-    def answers(self) -> Answers:
-        """Who answers rules over columns."""
-        return self._answers
 
     def evaluate(self, as_of: datetime) -> dict[str, int]:
         """Evaluate every audience and tag rule for all users as of a moment.
@@ -145,6 +129,31 @@ class Audiences:
             full = next((run for run in self.runs.done(connection) if run.kind == _FULL), None)
         return full is None or abs(now - full.as_of) >= every
 
+    def everybody(self, as_of: datetime, tags: Collection[str]) -> tuple[list[str | None], People]:
+        """All users, by id and as rows in the same order, with their features and some tags as of a moment.
+
+        Those whom an evaluation of that moment has read are not read again; of who was erased or joined to
+        another since then there is a row and no id.
+
+        Raises:
+            feature_repo.errors.SnapshotMissing: no features were computed yet.
+        """
+        Numberer(self._database).number_all()
+        users = self.users()
+        held = self.people
+        if held is None or held[1] != as_of:
+            people = self.population.read(users, tags, as_of, everybody=True)
+        else:
+            people = replace(held[0], tags=self.population.carrying(tags, as_of))
+        ids = {user.number: user.user_id for user in users}
+        return [ids.get(number) for number in people.numbers.tolist()], people
+
+    def users(self) -> list[Numbered]:
+        """All persons there are, in the order of their numbers."""
+        with self._database.read() as connection:
+            everybody = repository.population(connection)
+        return [one for one in everybody if self.canonical(one.user_id) == one.user_id]
+
     def is_current(
         self, catalog: Catalog, audience: str, live: Mapping[str, State], lists: Mapping[str, Upload]
     ) -> bool:
@@ -176,8 +185,8 @@ class Audiences:
     def _work(
         self, run: Run, as_of: datetime, read: Callable[[Run, Catalog, datetime], People]
     ) -> dict[str, int]:
-        self._tell_all(run)
-        self._number_users(run)
+        self._telling.tell_all(lambda: self.runs.beat(run))
+        self._numberer.number_all(lambda: self.runs.beat(run))
         with self._database.read() as connection:
             catalog = self.catalogs.read(connection)
             live = repository.live(connection)
@@ -188,17 +197,20 @@ class Audiences:
         # Nobody is left in an audience that is no more.
         gone = {name: BitMap() for name in live.keys() - catalog.specs.keys() if before[name]}
         members_of = {name: upload.members for name, upload in lists.items()}
-        found = evaluate(catalog.definitions, people, members_of, before, as_of, self._answers)
+        found = evaluate(catalog.definitions, people, members_of, before, as_of)
         found |= gone
         tagged = holding(
             catalog.definitions.tag_rules,
             people,
             lambda name: found.get(name, BitMap()),
             as_of,
-            self._answers,
         )
         self.runs.beat(run)
-        new = [self._stage(run, name, found[name], before.get(name, BitMap())) for name in sorted(found)]
+        quiet = _begun(catalog, live, lists) | gone.keys()
+        new = [
+            self._stage(run, name, found[name], before.get(name, BitMap()), quiet=name in quiet)
+            for name in sorted(found)
+        ]
         states = [
             State(
                 name,
@@ -213,9 +225,9 @@ class Audiences:
         reached("audiences.staged")
         self._make_live(run, states)
         reached("audiences.live")
-        self._tell_all(run)
+        self._telling.tell_all(lambda: self.runs.beat(run))
         for spec, numbers in zip(catalog.definitions.tags, tagged, strict=True):
-            self._tag(spec, numbers, as_of, renew=people.everybody)
+            self._tagging.tag(spec, numbers, as_of, renew=people.everybody)
         while (
             self._database.write(lambda connection: repository.drop_unused(connection, 100), rows=100) == 100
         ):
@@ -225,10 +237,7 @@ class Audiences:
         return {state.audience: state.size for state in states}
 
     def _read_everybody(self, run: Run, catalog: Catalog, as_of: datetime) -> People:
-        with self._database.read() as connection:
-            everybody = repository.population(connection)
-        users = [one for one in everybody if self.canonical(one.user_id) == one.user_id]
-        return self._read(run, catalog, users, as_of, everybody=True)
+        return self._read(run, catalog, self.users(), as_of, everybody=True)
 
     def _read_changed(self, run: Run, catalog: Catalog, as_of: datetime, since: tuple[int, int]) -> People:
         with self._database.read() as connection:
@@ -280,21 +289,14 @@ class Audiences:
         ]
         return max(newest, default="")
 
-    def _number_users(self, run: Run) -> None:
-        while True:
-            with self._database.read() as connection:
-                some = repository.unnumbered(connection, TURN_ROWS)
-            if not some:
-                return
-            self._database.write(partial(repository.number_users, user_ids=some), rows=len(some))
-            self.runs.beat(run)
-
-    def _stage(self, run: Run, audience: str, inside: BitMap, before: BitMap) -> tuple[str, int]:
+    def _stage(
+        self, run: Run, audience: str, inside: BitMap, before: BitMap, *, quiet: bool
+    ) -> tuple[str, int]:
         moved = change(before, inside)
 
         def work(connection: Connection) -> None:
             runs.check(connection, run)
-            repository.stage(connection, audience, run.id, inside, moved.entered, moved.left)
+            repository.stage(connection, audience, run.id, inside, moved, quiet=quiet)
 
         self._database.write(work)
         return audience, len(inside)
@@ -307,40 +309,6 @@ class Audiences:
         # Larger than a turn only where there are more than 500 audiences; they are live all at once or not.
         self._database.write(work, rows=min(len(states), TURN_ROWS))
 
-    def _tell_all(self, run: Run) -> None:
-        with self._database.read() as connection:
-            waiting = repository.untold(connection)
-        for one in waiting:
-            self._tell(run, one)
-
-    def _tell(self, run: Run, one: Untold) -> None:
-        changes = [(number, True) for number in to_numbers(one.entered).tolist()]
-        changes += [(number, False) for number in to_numbers(one.left).tolist()]
-        told = [(place, *changed) for place, changed in enumerate(changes)][one.told + 1 :]
-        self._telling.write(self._database, told, partial(_record, change=one, last=len(changes) - 1))
-        self.runs.beat(run)
-
-    def _tag(self, spec: TagSpec, numbers: BitMap, as_of: datetime, *, renew: bool) -> None:
-        """Tag those who do not carry the tag; `renew`: let it last for those who do, which is no news."""
-        expires_at = as_of + spec.expires_after if spec.expires_after else None
-        with self._database.read() as connection:
-            carried = users_repository.holders_of(connection, spec.tag, as_of)
-        row = {"tag": spec.tag, "source": "rule", "set_at": as_of, "expires_at": expires_at}
-
-        def tag(connection: Connection, users: Sequence[str]) -> int:
-            set_tags(connection, users, spec.tag, "rule", as_of, expires_at)
-            return len(users)
-
-        def let_last(connection: Connection, users: Sequence[str]) -> int:
-            users_repository.set_tags(connection, [{"user_id": user, **row} for user in users])
-            return len(users)
-
-        with self._database.read() as connection:
-            holders = repository.ids_of(connection, list(numbers))
-        self._tagging.write(self._database, [user for user in holders if user not in carried], tag)
-        if renew and expires_at is not None:
-            self._tagging.write(self._database, [user for user in holders if user in carried], let_last)
-
 
 def _rules(catalog: Catalog) -> list[Rule]:
     return [*catalog.definitions.rules.values(), *catalog.definitions.tag_rules]
@@ -352,27 +320,15 @@ def _definition(catalog: Catalog, audience: str, lists: Mapping[str, Upload]) ->
     return f"{etag}/{lists[audience].version}" if audience in lists else etag
 
 
-def _record(
-    connection: Connection, share: Sequence[tuple[int, int, bool]], *, change: Untold, last: int
-) -> int:
-    """Tell some of the changes of an evaluation, unless another run did; places count from 0 to `last`."""
-    first, end = share[0][0], share[-1][0]
-    if not repository.tell(connection, change.audience, change.run, first - 1, None if end == last else end):
-        return 0
-    # Of who was erased meanwhile nothing is told.
-    known = repository.names_of(connection, [number for _, number, _ in share])
-    as_of = change.as_of
-    facts = [
-        NewFact(
-            Kind.AUDIENCE,
-            new_id(as_of),
-            f"{change.audience}.{'entered' if entered else 'left'}",
-            known[number],
-            as_of,
-            Membership(change.audience, entered, as_of),
-        )
-        for _, number, entered in share
-        if number in known
-    ]
-    ledger.append(connection, facts, as_of)
-    return len(facts)
+def _begun(catalog: Catalog, live: Mapping[str, State], lists: Mapping[str, Upload]) -> set[str]:
+    """The audiences whose changes are of their beginning: new ones, changed ones, and what is made of these.
+
+    Who is in a list was put there, so an upload is news; and a definition may say that it begins aloud.
+    """
+    changed = {
+        name
+        for name, spec in catalog.specs.items()
+        if spec.kind != "list"
+        and (name not in live or live[name].definition != _definition(catalog, name, lists))
+    }
+    return {name for name in catalog.definitions.made_of(changed) if catalog.specs[name].quiet is not False}

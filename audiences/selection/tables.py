@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text, false
 
 from storage.schema import Sequence64, metadata
 from storage.times import Instant
@@ -43,7 +43,8 @@ lists = Table(
 )
 
 # Who is in an audience after a run, and who came in and went out by it. `told`: up to which number the
-# changes have become facts, first those of `entered`, then those of `left`; null: all of them.
+# changes have become facts, first those of `entered`, then those of `left`; null: all of them. `quiet`: they
+# start nothing, for the audience began by them, or its definition changed.
 bitmaps = Table(
     "audience_bitmaps",
     metadata,
@@ -53,6 +54,7 @@ bitmaps = Table(
     Column("entered", LargeBinary, nullable=False),
     Column("left", LargeBinary, nullable=False),
     Column("told", BigInteger),
+    Column("quiet", Boolean, nullable=False, server_default=false()),
 )
 
 # Which run's bitmap is live. `revision` grows with each change that readers must see.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from audiences.definitions import Name
 from audiences.errors import StageError
+from audiences.library_files import Document, read_document
 from audiences.rules import Rule, RuleError, Schema, parse
 from audiences.service import OF_ACCOUNT
 
@@ -20,18 +20,14 @@ SHIPPED = Path(__file__).with_name("shipped.yaml")
 _NAMED = 5
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Transition(_Document):
+class Transition(Document):
     """The way to another stage, taken when a rule holds."""
 
     stage: Name
     when: str
 
 
-class StageSpec(_Document):
+class StageSpec(Document):
     """One stage. Its transitions are tried in order; the first whose rule holds is taken.
 
     A stage that nobody leaves says so by `end`.
@@ -42,7 +38,7 @@ class StageSpec(_Document):
     end: bool = False
 
 
-class LifecycleSpec(_Document):
+class LifecycleSpec(Document):
     """A lifecycle: its stages, and the one in which everybody starts.
 
     One of accounts is about companies: its rules ask for nothing but what is known of the account.
@@ -55,7 +51,7 @@ class LifecycleSpec(_Document):
     stages: list[StageSpec] = Field(min_length=1)
 
 
-class _File(_Document):
+class _File(Document):
     lifecycles: list[LifecycleSpec] = []
 
 
@@ -91,15 +87,7 @@ def read_lifecycles(path: Path, schema: Schema) -> tuple[Lifecycle, ...]:
         except StageError:
             # A library with features of its own has lifecycles of its own, or none.
             return ()
-    try:
-        file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except OSError as error:
-        raise StageError(f"{path}: can't be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise StageError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        places = (f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors())
-        raise StageError(f"{path}: " + "; ".join(places)) from error
+    file = read_document(path, _File, StageError)
     ids = [spec.id for spec in file.lifecycles]
     problems = [f"{one}: used twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
     lifecycles = []

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from audiences.definitions import Name
 from audiences.errors import TriggerError
+from audiences.library_files import Document, place, read_document, said
 from audiences.properties import PropertyRule, PropertyType, parse_property_rule
 from audiences.rules import RuleError
 from audiences.triggers.calendar import CalendarError, Cron, Rrule
@@ -46,11 +46,7 @@ Positive = Annotated[timedelta, AfterValidator(_positive)]
 Zone = Annotated[str, AfterValidator(_zone)]
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class EventSpec(_Document):
+class EventSpec(Document):
     """Events of a name, those of which `where` holds; `properties` types what `events.yaml` does not name."""
 
     event: str
@@ -82,7 +78,7 @@ class Silence(EventSpec):
     after: Positive
 
 
-class OnAudience(_Document):
+class OnAudience(Document):
     """A user enters or leaves an audience."""
 
     entered: Name | None = None
@@ -95,7 +91,7 @@ class OnAudience(_Document):
         return self
 
 
-class OnGrade(_Document):
+class OnGrade(Document):
     """A user's grade in a score becomes this one, from below, from above, or either."""
 
     score: Name
@@ -103,14 +99,14 @@ class OnGrade(_Document):
     way: Literal["up", "down", "either"] = "up"
 
 
-class OnStage(_Document):
+class OnStage(Document):
     """A user comes to a stage of a lifecycle, or the user's account to one of accounts."""
 
     lifecycle: Name
     stage: Name
 
 
-class OnDate(_Document):
+class OnDate(Document):
     """A date of the user, a feature that is a time or ISO text, comes, or is so far off.
 
     It may be one of the user's account: `account.renews_at`.
@@ -123,7 +119,7 @@ class OnDate(_Document):
     zone: Zone = EACH_USERS_OWN
 
 
-class OnSchedule(_Document):
+class OnSchedule(Document):
     """Moments of a cron line, or of an RRULE from a start, for everybody in an audience."""
 
     cron: str | None = None
@@ -154,7 +150,7 @@ class OnSchedule(_Document):
             raise ValueError(str(error)) from error
 
 
-class ByHand(_Document):
+class ByHand(Document):
     """Only when somebody says so."""
 
     by_hand: Literal[True]
@@ -163,14 +159,14 @@ class ByHand(_Document):
 When = OnEvent | OnAudience | OnGrade | OnStage | OnDate | OnSchedule | ByHand
 
 
-class TagOnFire(_Document):
+class TagOnFire(Document):
     """A tag that the trigger puts on the user."""
 
     tag: Name
     expires_after: Positive | None = None
 
 
-class TriggerSpec(_Document):
+class TriggerSpec(Document):
     """A trigger: what it is on, for whom, and what it does at once.
 
     `audience`: only who is in it. `again`: not sooner than this after the last time, for the same user.
@@ -200,14 +196,14 @@ class TriggerSpec(_Document):
         return self.fresh
 
 
-class ZonesSpec(_Document):
+class ZonesSpec(Document):
     """Where a user's time zone is found: a text feature, and the zone of those who have none."""
 
     feature: Name | None = None
     fallback: Annotated[str, AfterValidator(_zone)] = "UTC"
 
 
-class _File(_Document):
+class _File(Document):
     zones: ZonesSpec = ZonesSpec()
     triggers: list[TriggerSpec] = []
 
@@ -246,16 +242,7 @@ def read_triggers(path: Path, events: EventSchemas, known: Known) -> Triggers:
         TriggerError: a field is wrong or unknown, a condition does not parse, a calendar never comes, or a
             name names nothing; every problem is listed.
     """
-    if not path.exists():
-        return Triggers(ZonesSpec(), ())
-    try:
-        file = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except OSError as error:
-        raise TriggerError(f"{path}: can't be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise TriggerError(f"{path}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise TriggerError(f"{path}: " + "; ".join(_told(error))) from error
+    file = read_document(path, _File, TriggerError, told=_told)
     ids = [spec.id for spec in file.triggers]
     problems = [f"{one}: used twice" for one in sorted({one for one in ids if ids.count(one) > 1})]
     if file.zones.feature is not None and known.features.get(file.zones.feature) != "text":
@@ -268,20 +255,18 @@ def read_triggers(path: Path, events: EventSchemas, known: Known) -> Triggers:
     return Triggers(file.zones, tuple(triggers))
 
 
-def _told(error: ValidationError) -> list[str]:
+def _told(error: ValidationError) -> str:
     """Return the problems; of the kinds of trigger only those of the kind that was meant."""
     problems: dict[tuple[int | str, ...], list[tuple[str, str]]] = {}
     kinds = {kind.__name__ for kind in (OnEvent, OnAudience, OnGrade, OnStage, OnDate, OnSchedule, ByHand)}
     for one in error.errors():
-        place = one["loc"]
+        steps = one["loc"]
         # Pydantic calls them by their class, or by the validator around it.
-        meant = {part: kind for part in place for kind in kinds if isinstance(part, str) and kind in part}
+        meant = {part: kind for part in steps for kind in kinds if isinstance(part, str) and kind in part}
         kind = next(iter(meant.values()), "")
-        short = tuple(part for part in place if part not in meant)
+        short = tuple(part for part in steps if part not in meant)
         head = short[: short.index("when") + 1] if kind and "when" in short else short
-        problems.setdefault(head, []).append(
-            (kind, f"{'.'.join(map(str, short)) or 'document'}: {one['msg']}")
-        )
+        problems.setdefault(head, []).append((kind, f"{place(short)}: {said(one)}"))
     told = []
     for of_place in problems.values():
         by_kind: dict[str, list[str]] = {}
@@ -289,7 +274,7 @@ def _told(error: ValidationError) -> list[str]:
             by_kind.setdefault(kind, []).append(text)
         fewest: list[str] = min(by_kind.values(), key=len)
         told += fewest
-    return told
+    return "; ".join(told)
 
 
 def _names_nothing(spec: TriggerSpec, known: Known) -> list[str]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from audiences.events import EventBody
 from audiences.properties import PropertyRule
 from audiences.scores.facts import GradeChange
-from audiences.selection.service import Membership
+from audiences.selection.telling import Membership
 from audiences.stages.facts import StageChange
 from audiences.triggers import repository
 from audiences.triggers.definitions import OnAudience, OnEvent, OnGrade, OnStage, Trigger
@@ -92,6 +92,8 @@ def cause_of(user_id: str, fact: Fact) -> Cause:
 
 def _moved(on: OnAudience, fact: Fact) -> bool:
     membership: Membership = fact.decode(Membership)
+    if membership.quiet:
+        return False
     return membership.audience == (on.entered if membership.entered else on.left)
 
 

@@ -8,14 +8,18 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
+from audiences.selection.counting import Counting
 from decision.apart.measured import measure
 from decision.apart.messages import (
     Begin,
     Channel,
+    Counted,
+    CountRule,
     Done,
     FromJobs,
     Hello,
@@ -79,6 +83,7 @@ class _Worker:
     def __init__(self, service: Service, channel: Channel[FromJobs, ToJobs]) -> None:
         self._service = service
         self._channel = channel
+        self._counting = Counting(service.database, service.audiences)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="asked")
 
     def work(self) -> None:
@@ -99,19 +104,27 @@ class _Worker:
             case Schedule():
                 self._service.start()
             case Run(number, job):
-                self._threads.submit(self._run, number, job)
+                self._threads.submit(self._answer, number, partial(self._run, number, job), job)
             case Measure(number):
                 self._threads.submit(self._measure, number)
+            case CountRule(number, rule):
+                self._threads.submit(self._answer, number, partial(self._count, number, rule), "count")
 
-    def _run(self, number: int, job: str) -> None:
+    def _run(self, number: int, job: str) -> FromJobs:
+        return Done(number, self._service.jobs.run(job))
+
+    def _count(self, number: int, rule: str) -> FromJobs:
+        return Counted(number, self._counting.held(rule))
+
+    def _answer(self, number: int, work: Callable[[], FromJobs], asked: str) -> None:
         try:
-            answer: FromJobs = Done(number, self._service.jobs.run(job))
+            answer = work()
         except Exception as error:  # noqa: BLE001 - whatever it was, who asked is told
             known = unavailable(error) or error
             if isinstance(known, NextplayError):
                 answer = Refused.by(known, number)
             else:
-                _log.exception("unexpected error", job=job)
+                _log.exception("unexpected error", job=asked)
                 answer = Refused(number, 500, "internal", retry=False, detail=_INTERNAL)
         self._channel.send(answer)
 

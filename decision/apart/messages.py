@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from audiences.selection.counting import Count
 from storage.errors import NextplayError
 
 
@@ -41,6 +42,13 @@ class Measure(msgspec.Struct, tag=True, frozen=True):
     """Answer `Measured`."""
 
     id: int
+
+
+class CountRule(msgspec.Struct, tag=True, frozen=True):
+    """Count for whom a rule holds, and answer `Counted` or `Refused`."""
+
+    id: int
+    rule: str
 
 
 class Stop(msgspec.Struct, tag=True, frozen=True):
@@ -102,6 +110,13 @@ class Measured(msgspec.Struct, tag=True, frozen=True):
     families: list[Family]
 
 
+class Counted(msgspec.Struct, tag=True, frozen=True):
+    """For how many users a rule holds; None where not all users are in memory."""
+
+    id: int
+    count: Count | None
+
+
 class Stopped(msgspec.Struct, tag=True, frozen=True):
     """How it ended: whether all queued writes were done, and which jobs did not end in time."""
 
@@ -109,8 +124,8 @@ class Stopped(msgspec.Struct, tag=True, frozen=True):
     jobs: list[str]
 
 
-ToJobs = Begin | Schedule | Move | Run | Measure | Stop
-FromJobs = Hello | Ready | Done | Refused | Measured | Stopped
+ToJobs = Begin | Schedule | Move | Run | Measure | CountRule | Stop
+FromJobs = Hello | Ready | Done | Refused | Measured | Counted | Stopped
 
 Sent = TypeVar("Sent")
 Received = TypeVar("Received")

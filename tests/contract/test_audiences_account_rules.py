@@ -129,8 +129,10 @@ class Business:
         self.features.snapshot(as_of, self.identity.people.canonicals(), self.accounts.everyone())
 
     def place(self, as_of: datetime = T1) -> dict[str, int]:
-        scores, people = Scores(self.database, self.clock, ()), self.identity.people
-        return place_users(self.database, self.features, scores, self.stages, people, self.accounts, as_of)
+        scores = Scores(self.database, self.clock, ())
+        return place_users(
+            self.database, self.features, self.audiences, scores, self.stages, self.accounts, as_of
+        )
 
     def changes(self) -> list[tuple[str | None, StageChange]]:
         """The facts of the companies' stages: of which user, and what they say."""

@@ -26,7 +26,8 @@ from audiences.events import Event
 from audiences.feeds import FeatureFeed
 from audiences.intake.intake import Intake
 from audiences.rules import RuleError
-from audiences.selection import repository, service
+from audiences.selection import repository, telling
+from audiences.selection.counting import Counting
 from audiences.selection.evaluation import People
 from audiences.selection.labelled import Labelled
 from audiences.selection.lists import Lists
@@ -34,6 +35,7 @@ from audiences.selection.looking import Looking
 from audiences.selection.memberships import Memberships
 from audiences.selection.service import Audiences
 from audiences.selection.sets import SetSpec
+from audiences.selection.telling import Membership
 from audiences.service import rule_schema, set_tag
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
@@ -69,6 +71,7 @@ class Shop:
         self.lists = Lists(database, self.audiences.catalogs, str)
         self.looking = Looking(database, self.audiences)
         self._orders = 0
+        self.seen = 0
 
     def open(self, **options: Any) -> Audiences:
         definitions = read_definitions(self.folder / "audiences.yaml", self.schema)
@@ -173,8 +176,8 @@ def test_all_audiences_become_live_at_once_and_each_change_is_told_once(
     assert shop.looking.one("buyer")["run"]["status"] == "failed"
     # This one becomes live, and stops before everything is told.
     with monkeypatch.context() as patched:
-        patched.setattr(shop.audiences, "_telling", Pace(2))
-        real, calls = service._record, []
+        patched.setattr(shop.audiences._telling, "_pace", Pace(2))
+        real, calls = telling.record, []
 
         def record(*arguments: Any, **options: Any) -> int:
             calls.append(1)
@@ -182,7 +185,7 @@ def test_all_audiences_become_live_at_once_and_each_change_is_told_once(
                 raise RuntimeError("torn")
             return real(*arguments, **options)
 
-        patched.setattr(service, "_record", record)
+        patched.setattr(telling, "record", record)
         with pytest.raises(RuntimeError):
             shop.audiences.evaluate(T1)
     assert shop.told() == {"buyer.entered": 2}
@@ -192,6 +195,48 @@ def test_all_audiences_become_live_at_once_and_each_change_is_told_once(
     assert shop.told() == {"buyer.entered": 3}
     with shop.database.read() as connection:
         assert not repository.untold(connection)
+
+
+def test_an_audience_begins_quietly_and_says_so_of_a_changed_rule(shop: Shop) -> None:
+    def aloud() -> list[str]:
+        """What may start something, since the last time."""
+        with shop.database.read() as connection:
+            facts = ledger.read_after(connection, shop.seen, kind=Kind.AUDIENCE, limit=1_000)
+            shop.seen = ledger.head(connection)
+        return sorted(f"{one.user_id} {one.label}" for one in facts if not one.decode(Membership).quiet)
+
+    catalogs = shop.audiences.catalogs
+    shop.audiences.evaluate(T1)
+    assert shop.told() == {"buyer.entered": 3}
+    assert aloud() == []
+    shop.order("dora")
+    shop.snapshot()
+    shop.audiences.evaluate(T1)
+    assert aloud() == ["dora buyer.entered"]
+    # Who is put on a list enters it, and what is made of it; a list that is new is no exception.
+    shop.lists.upload("picked", b"ann\n", "olga", T1)
+    shop.audiences.evaluate(T1)
+    assert aloud() == ["ann picked.entered", "ann target.entered"]
+    # Changes of a definition are quiet, in whatever is made of it too.
+    etag = catalogs.create(AudienceSpec(id="rich", name="Rich", rule="value_12w > 10"), "olga", T1)
+    richer = AudienceSpec(id="richer", name="R", sets=SetSpec(union=["rich"]))
+    catalogs.create(richer, "olga", T1)
+    shop.audiences.evaluate(T1)
+    etag = catalogs.change(AudienceSpec(id="rich", name="Rich", rule="value_12w > 99"), etag, "olga", T1)
+    shop.audiences.evaluate(T1)
+    assert shop.told()["richer.left"] == 4
+    assert aloud() == []
+    # Unless it is said otherwise.
+    spec = AudienceSpec(id="rich", name="Rich", rule="value_12w > 10", quiet=False)
+    etag = catalogs.change(spec, etag, "olga", T1)
+    shop.audiences.evaluate(T1)
+    assert aloud() == [f"{user} rich.entered" for user in ("ann", "bob", "carl", "dora")]
+    catalogs.retire("richer", catalogs.read().etags["richer"], "olga", T1)
+    shop.audiences.evaluate(T1)
+    assert shop.told()["richer.left"] == 8
+    assert aloud() == []
+    with pytest.raises(ValueError, match="`quiet` is not for lists"):
+        AudienceSpec(id="some", name="S", list=True, quiet=False)
 
 
 def test_a_run_that_hangs_is_named_and_given_up_and_what_it_writes_is_refused(shop: Shop) -> None:
@@ -246,7 +291,6 @@ def test_an_erased_user_is_nowhere(shop: Shop) -> None:
             "picked": 1,
             "target": 1,
         }
-        assert "ann" not in repository.memberships(connection)
 
 
 def test_edits_are_whole_or_nothing(shop: Shop) -> None:
@@ -338,22 +382,30 @@ def test_drafts_are_counted_and_audiences_laid_over_each_other(
     for place in range(20):
         shop.order(f"user-{place}", value=place)
     shop.snapshot()
-    estimated = shop.looking.count("value_12w >= 10", None, T1)
-    assert (estimated.selected, estimated.users, estimated.sampled) == (0, 0, None)  # nobody is numbered yet
+    counting = Counting(shop.database, shop.audiences)
+    nobody = counting.count("value_12w >= 10", None, T1)
+    assert (nobody.selected, nobody.users, nobody.sampled) == (0, 0, None)  # nobody is numbered yet
+    assert counting.held("value_12w >= 10") is None
     shop.audiences.evaluate(T1)
-    exact = shop.looking.count("value_12w >= 10", None, T1)
+    exact = counting.count("value_12w >= 10", None, T1)
     assert (exact.selected, exact.users, exact.sampled, exact.as_of) == (13, 23, None, T1)
-    other = Looking(shop.database, shop.open())
-    assert other.count("value_12w >= 10", None, T1).selected == 13
-    monkeypatch.setattr("audiences.selection.looking.SAMPLE", 12)
-    sampled = other.count("value_12w >= 10", None, T1)
+    # A tag that no audience asks for is known all the same, and who is in an audience.
+    shop.database.write(lambda connection: set_tag(connection, "user-1", "odd", "test", T1, None))
+    assert counting.count("tag('odd') AND in_audience('buyer')", None, T1).selected == 1
+    # Another process asks this one, reads in time, or reads as many as it has time for.
+    monkeypatch.setattr("audiences.selection.counting.READ", 12)
+    other = shop.open()
+    assert Counting(shop.database, other, counting.held).count("value_12w >= 10", None, T1) == exact
+    assert Counting(shop.database, other).count("value_12w >= 10", None, T1) == exact
+    assert Counting(shop.database, other).count("tag('odd')", None, T1).selected == 1
+    sampled = Counting(shop.database, other, seconds=0).count("value_12w >= 10", None, T1)
     assert sampled.sampled == 12
     assert 0 <= sampled.low <= sampled.selected <= sampled.high <= 23
     shop.lists.upload("picked", b"ann\nuser-1\n", "olga", T1)
     shop.audiences.evaluate(T1)
-    assert shop.looking.count(None, SetSpec(union=["picked", "vip"]), T1).selected == 2
+    assert counting.count(None, SetSpec(union=["picked", "vip"]), T1).selected == 2
     with pytest.raises(RuleError, match="did you mean"):
-        shop.looking.count("value_12 > 1", None, T1)
+        counting.count("value_12 > 1", None, T1)
     over = shop.looking.overlap(["buyer", "picked"])
     assert (over["in_any"], over["in_all"], over["sizes"]) == (23, 2, {"buyer": 23, "picked": 2})
     assert over["pairs"][0]["jaccard"] == pytest.approx(2 / 23, abs=1e-6)

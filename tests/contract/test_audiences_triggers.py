@@ -17,7 +17,7 @@ from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.repository import tags_of
 from audiences.scores.facts import GradeChange
-from audiences.selection.service import Membership
+from audiences.selection.telling import Membership
 from audiences.stages.facts import StageChange
 from audiences.triggers import service
 from audiences.triggers.definitions import read_triggers
@@ -173,10 +173,12 @@ def test_history_that_is_imported_starts_nothing(world: World) -> None:
 
 
 def test_entering_an_audience_but_not_again_within_a_week(world: World) -> None:
-    def enters(entered: bool) -> None:
+    def enters(entered: bool, *, quiet: bool = False) -> None:
         label = f"buyers.{'entered' if entered else 'left'}"
-        world.records(Kind.AUDIENCE, label, Membership("buyers", entered, world.clock.now()))
+        world.records(Kind.AUDIENCE, label, Membership("buyers", entered, world.clock.now(), quiet))
 
+    enters(True, quiet=True)
+    assert world.fired("new_buyer") == []
     enters(True)
     assert len(world.fired("new_buyer")) == 1
     enters(False)

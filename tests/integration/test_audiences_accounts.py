@@ -2,101 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
-
-import pytest
 
 from audiences.accounts import repository
-from audiences.accounts.primary import PrimaryAccounts
 from audiences.census import take_census
-from audiences.definitions import read_definitions
-from audiences.events import Event
-from audiences.feeds import FeatureFeed
-from audiences.identity.service import IdentityService
-from audiences.intake.intake import Intake
 from audiences.rules import parse
-from audiences.selection.service import Audiences
-from audiences.service import rule_schema
 from feature_repo.erasure import erase_history
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
-from storage.engine import Database
+from tests.integration.business import DAY, RULE, T1, Business
 
-T1 = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
-DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
-RULE = "account.orders_12w >= 3"
-DEFINITIONS = f"audiences:\n  - {{id: account_buys, name: Its account buys, rule: {RULE}}}\n"
-
-
-class Business:
-    """A database, features and audiences, and who is of which account."""
-
-    def __init__(self, folder: Path) -> None:
-        self.database = Database(f"sqlite:///{folder / 'nextplay.db'}")
-        self.identity = IdentityService(self.database)
-        self.accounts = PrimaryAccounts(self.database, self.identity.people)
-        specs = load_specs()
-        self.features = FeatureRepository(folder / "features", specs)
-        self.features.apply()
-        (folder / "audiences.yaml").write_text(DEFINITIONS)
-        self.schema = rule_schema(specs)
-        definitions = read_definitions(folder / "audiences.yaml", self.schema)
-        self.audiences = Audiences(
-            self.database,
-            self.features,
-            definitions,
-            self.schema,
-            canonical=self.identity.people.canonical,
-            accounts=self.accounts,
-        )
-        self._intake = Intake(self.database, identities=self.identity)
-
-    def order(self, user: str, at: datetime) -> None:
-        self._intake.take([Event(uuid4().hex, user, "order_completed", {"value": 9}, at, at)])
-
-    def group(self, user: str, account: str, at: datetime) -> None:
-        event = Event(uuid4().hex, user, "group", {}, at, at, "group", None, account_id=account)
-        self._intake.take([event])
-
-    def compute(self, as_of: datetime) -> None:
-        """What the job `features` does for selecting."""
-        FeatureFeed(self.database, self.features, self.identity.people).fill_history()
-        people = self.identity.people
-        self.features.snapshot(as_of, people.canonicals(), self.accounts.everyone())
-
-    def selected(self) -> list[str]:
-        return [u for u in ("ann", "bob", "eve", "zoe") if self.audiences.memberships.of(u)]
-
-
-@pytest.fixture
-def business(tmp_path: Path) -> Iterator[Business]:
-    """Ann and bob of acme with three orders between them, eve of bolt, zoe of none."""
-    opened = Business(tmp_path)
-    for user, account in (("ann", "acme"), ("bob", "acme"), ("eve", "bolt")):
-        opened.group(user, account, T1 - 20 * DAY)
-    for user, days in (("ann", 3), ("ann", 30), ("bob", 60), ("eve", 5), ("zoe", 5), ("zoe", 6), ("zoe", 7)):
-        opened.order(user, T1 - days * DAY)
-    yield opened
-    opened.features.close()
-    opened.database.close()
+QUARTER = timedelta(minutes=15)
 
 
 def test_all_users_of_an_account_are_selected_by_what_they_did_together(business: Business) -> None:
     business.compute(T1)
     assert business.audiences.evaluate(T1) == {"account_buys": 2}
     assert business.selected() == ["ann", "bob"]
-    census = take_census(
-        business.database,
-        business.features,
-        [parse(RULE, business.schema)],
-        business.identity.people,
-        business.accounts,
-        T1,
-    )
+    census = take_census(business.audiences, [parse(RULE, business.schema)], T1)
     assert census.holders(0) == {"ann", "bob"}
     population = business.audiences.population
     traced = [values for values, _ in population.values(["bob", "eve", "zoe"], set(), T1)]

@@ -1,17 +1,29 @@
-"""Rules over partitions of Ray Data give what they give in one process."""
+"""Audiences over partitions of Ray Data are what they are in one process."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from audiences.rules import Columns
-from audiences.selection.evaluation import locally
-from audiences.selection.partitions import over_ray
-from benchmarks import people
+from audiences.rules import parse
+from audiences.selection import population
+from audiences.selection.counting import Counting
+from audiences.selection.partitions import OverRay
+from audiences.service import rule_schema, set_tag
+from feature_repo.specs import load_specs
+from feature_repo.store import FeatureRepository
+from tests.integration.business import DAY, T1, Business
+
+RULES = """
+audiences:
+  - {id: recent, name: Lately, rule: orders_4w > 0 OR tag('vip')}
+  - {id: company, name: Of a company that buys, rule: account.orders_12w > 1}
+  - {id: both, name: Both, rule: in_audience('recent') AND account.orders_12w > 1}
+  - {id: only, name: Recent alone, sets: {union: [recent], except: [company]}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +38,38 @@ def small_ray() -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_partitions_give_the_same_bits(small_ray: None) -> None:
-    table, rules = people.people(1_003), people.rules(20)
-    tags = {"vip": np.random.default_rng(3).random(1_003) < 0.3}
-    columns = Columns.from_arrow(table, tags=tags)
-    here = locally(1)(rules, columns, people.NOW)
-    assert np.array_equal(over_ray("local", partition=256)(rules, columns, people.NOW), here)
-    empty = Columns.from_arrow(table.slice(0, 0))
-    assert np.asarray(over_ray("local")(rules, empty, people.NOW)).shape == (20, 0)
+def test_partitions_read_their_own_and_give_the_same_memberships(
+    small_ray: None, business: Business, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(population, "SHARE", 8)
+    for number in range(19):
+        business.order(f"user-{number}", T1 - (number % 6) * 20 * DAY)
+        if number % 3 == 0:
+            business.group(f"user-{number}", "acme", T1 - 20 * DAY)
+    business.compute(T1)
+    business.database.write(lambda connection: set_tag(connection, "user-7", "vip", "test", T1, None))
+    here = business.open(RULES)
+    here.evaluate(T1)
+    before = {name: here.memberships.members(name) for name in here.memberships.live}
+    assert all(0 < len(members) < 23 for members in before.values())
+    over_ray = business.open(RULES, reader=OverRay("local", business.features, partition=1))
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("the process that asks reads no features")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(business.features, "historical", read)
+        over_ray.evaluate(T1)
+        assert {name: over_ray.memberships.members(name) for name in over_ray.memberships.live} == before
+        # A draft is answered where they lie, too.
+        counted = Counting(business.database, over_ray).count("orders_12w > 0 OR tag('vip')", None, T1)
+    assert (counted.users, counted.sampled) == (23, None)
+    assert counted == Counting(business.database, here).count("orders_12w > 0 OR tag('vip')", None, T1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nobody_is_there(small_ray: None, tmp_path: Path) -> None:
+    features = FeatureRepository(tmp_path / "features", load_specs())
+    nobody = OverRay("local", features).read([], ["orders_4w"], T1, lambda: None)
+    schema = rule_schema(load_specs())
+    assert nobody.answer([parse("orders_4w > 0", schema)], {}, {}, T1).shape == (1, 0)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from audiences.accounts.primary import NoAccounts
+from audiences.definitions import Definitions
 from audiences.errors import StageError, UnknownLifecycle
 from audiences.events import Event
 from audiences.feeds import FeatureFeed
-from audiences.identity.people import EveryoneAlone
 from audiences.intake.intake import Intake
 from audiences.placing import place_users
 from audiences.scores.service import Scores
+from audiences.selection.service import Audiences
 from audiences.service import rule_schema, set_tag
 from audiences.stages.definitions import read_lifecycles
 from audiences.stages.facts import StageChange
@@ -38,6 +39,7 @@ class Shop:
         self.database = database
         self.features = FeatureRepository(folder / "features", specs)
         self.features.apply()
+        self.audiences = Audiences(database, self.features, Definitions((), (), {}, ()), rule_schema(specs))
         self.stages = Stages(database, read_lifecycles(folder / "none.yaml", rule_schema(specs)))
         self._orders = 0
 
@@ -50,7 +52,7 @@ class Shop:
         self.features.snapshot(as_of)
         scores = Scores(self.database, SystemClock(), ())
         return place_users(
-            self.database, self.features, scores, self.stages, EveryoneAlone(), NoAccounts(), as_of
+            self.database, self.features, self.audiences, scores, self.stages, NoAccounts(), as_of
         )
 
     def path(self, user: str) -> list[tuple[str, bool]]:

@@ -28,6 +28,7 @@ from pyroaring import BitMap
 from sqlalchemy import insert, select, text
 
 from audiences.selection import repository as selection
+from audiences.selection.changes import Change
 from audiences.tables import users
 from decision.auth.models import mint
 from decision.demo.run import LIBRARY
@@ -346,7 +347,7 @@ def test_all_serve_what_one_publishes(cluster: Cluster) -> None:
             connection.execute(insert(users), {"user_id": user, "first_seen_at": now})
             selection.number_users(connection, [user])
             inside = BitMap(selection.numbers_of(connection, [user]).values())
-            selection.stage(connection, names[0], "run", inside, BitMap(), BitMap())
+            selection.stage(connection, names[0], "run", inside, Change(BitMap(), BitMap()), quiet=False)
             selection.make_live(connection, [selection.State(names[0], "run", 1, "", now, 1)])
 
         database.write(evaluate, rows=10)
