@@ -23,6 +23,7 @@ from storage.engine import Database
 from storage.errors import StorageError
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
+from storage.pace import Pace
 from storage.schema import erasures
 from storage.writer import TURN_ROWS
 
@@ -132,22 +133,27 @@ def _take(database: Database, place: Place, ids: Sequence[str], pseudonym: str, 
         if taken:
             database.write(lambda connection: _count(connection, ids[0], place.name, taken))
         return taken
-    total = 0
+    total, pace = 0, Pace(_PIECE_ROWS)
     for user_id in ids:
         whom = Erasing(user_id, pseudonym, now)
-        while taken := database.write(lambda c, whom=whom: _piece(c, place, whom), rows=TURN_ROWS):  # type: ignore[misc]
+        some = partial(_turn, pace=pace, place=place, whom=whom)
+        while taken := database.write(some, rows=TURN_ROWS):
             total += taken
     return total
 
 
-def _piece(connection: Connection, place: Rows, whom: Erasing) -> int:
+def _turn(connection: Connection, pace: Pace, place: Rows, whom: Erasing) -> int:
+    return pace.turn(connection, partial(_piece, connection, place, whom))[1]
+
+
+def _piece(connection: Connection, place: Rows, whom: Erasing, limit: int) -> tuple[int, int]:
     if connection.dialect.name == "sqlite":
         # Otherwise the old rows stay readable in the file's free space.
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
-    taken = place.erase(connection, whom, _PIECE_ROWS)
+    taken = place.erase(connection, whom, limit)
     if taken:
         _count(connection, whom.user_id, place.name, taken)
-    return taken
+    return taken, taken
 
 
 def _begin(connection: Connection, named: Sequence[str]) -> tuple[str, list[str]]:

@@ -8,10 +8,13 @@ nobody does, longer turns get more done. The writer says how long a turn may tak
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection
+
+from storage.writer import TURN_ROWS, Lane
 
 if TYPE_CHECKING:
     from storage.engine import Database
@@ -82,24 +85,64 @@ class Pace:
         self._rows[long] = min(max(self._rows[long] * change, 1.0), float(self._most))
 
     def write(
-        self, database: Database, items: Sequence[X], work: Callable[[Connection, Sequence[X]], int]
+        self,
+        database: Database,
+        items: Sequence[X],
+        work: Callable[[Connection, Sequence[X]], int],
+        *,
+        rows_each: int = 1,
     ) -> int:
         """Write items in their order, as many in each turn as fit; returns the sum of what `work` returned.
 
         Each turn is durable by itself, so what is stopped in between must be able to go on from there.
+
+        Args:
+            rows_each: rows that an item writes at most.
         """
-        total = 0
-        while items:
-            done, number = database.write(self._some(items, work), rows=min(self._most, len(items)))
-            total += number
-            items = items[done:]
+        return sum(result for _, result in self.turns(database, items, work, rows_each=rows_each))
+
+    def until_done(
+        self, database: Database, work: Callable[[Connection, int], tuple[int, int]], *, rows_each: int = 1
+    ) -> int:
+        """Do work, turn after turn, until there is none left; returns the sum of its results.
+
+        Args:
+            work: given the largest number of items, does them; returns how many there were, and its result.
+        """
+        total, more = 0, True
+        while more:
+            more, result = database.write(
+                lambda connection: self.turn(connection, partial(work, connection)),
+                rows=rows_each * self._most,
+            )
+            total += result
         return total
 
+    def turns(
+        self,
+        database: Database,
+        items: Sequence[X],
+        work: Callable[[Connection, Sequence[X]], T],
+        *,
+        rows_each: int = 1,
+        lane: Lane = Lane.BACKGROUND,
+    ) -> Iterator[tuple[Sequence[X], T]]:
+        """Write as `write` does; gives the items of each turn, and what `work` returned, once it is durable.
+
+        Args:
+            rows_each: rows that an item writes at most.
+        """
+        while items:
+            rows = min(TURN_ROWS, rows_each * min(self._most, len(items)))
+            done, result = database.write(self._some(items, work), rows=rows, lane=lane)
+            yield items[:done], result
+            items = items[done:]
+
     def _some(
-        self, items: Sequence[X], work: Callable[[Connection, Sequence[X]], int]
-    ) -> Callable[[Connection], tuple[int, int]]:
-        def write(connection: Connection) -> tuple[int, int]:
-            def some(limit: int) -> tuple[int, tuple[int, int]]:
+        self, items: Sequence[X], work: Callable[[Connection, Sequence[X]], T]
+    ) -> Callable[[Connection], tuple[int, T]]:
+        def write(connection: Connection) -> tuple[int, T]:
+            def some(limit: int) -> tuple[int, tuple[int, T]]:
                 share = items[:limit]
                 return len(share), (len(share), work(connection, share))
 

@@ -16,6 +16,7 @@ from storage import ledger, projection
 from storage.engine import Database
 from storage.errors import ConfigurationError
 from storage.ledger import Kind
+from storage.pace import Pace
 from storage.projection import DAY_MICROS, Added
 from storage.schema import cursors, fact_counts, facts
 from storage.times import to_micros
@@ -60,6 +61,7 @@ def purge(database: Database, retention: Retention, now: datetime) -> list[Purge
     May be interrupted anywhere and called again. Facts that a reader of their kind has still to take stay.
     """
     projection.catch_up(database)
+    pace = Pace(_PIECE_ROWS)
     result = []
     for kind, days in retention.items():
         if days is None:
@@ -67,7 +69,7 @@ def purge(database: Database, retention: Retention, now: datetime) -> list[Purge
         before = to_micros(now - timedelta(days=days)) // DAY_MICROS * DAY_MICROS
         with database.read() as connection:
             labels = _labels(connection, kind)
-        purged = sum(_purge_label(database, kind, label, before) for label in labels)
+        purged = sum(_purge_label(database, pace, kind, label, before) for label in labels)
         with database.read() as connection:
             result.append(_report(connection, kind, before, purged))
     return result
@@ -79,18 +81,15 @@ def _labels(connection: Connection, kind: Kind) -> list[str]:
     return sorted(connection.execute(query).scalars())
 
 
-def _purge_label(database: Database, kind: Kind, label: str, before: int) -> int:
-    total = 0
-    while True:
-        piece = database.write(
-            lambda connection: _purge_piece(connection, kind, label, before), rows=2 * _PIECE_ROWS
-        )
-        total += piece
-        if piece < _PIECE_ROWS:
-            return total
+def _purge_label(database: Database, pace: Pace, kind: Kind, label: str, before: int) -> int:
+    def some(connection: Connection, limit: int) -> tuple[int, int]:
+        gone = _purge_piece(connection, kind, label, before, limit)
+        return gone, gone
+
+    return pace.until_done(database, some, rows_each=2)
 
 
-def _purge_piece(connection: Connection, kind: Kind, label: str, before: int) -> int:
+def _purge_piece(connection: Connection, kind: Kind, label: str, before: int, limit: int) -> int:
     piece = (
         select(facts.c.seq)
         .where(
@@ -101,7 +100,7 @@ def _purge_piece(connection: Connection, kind: Kind, label: str, before: int) ->
             facts.c.seq <= select(func.min(cursors.c.position)).where(ledger.takes(kind)).scalar_subquery(),
         )
         .order_by(facts.c.occurred_at)
-        .limit(_PIECE_ROWS)
+        .limit(limit)
     )
     gone = connection.execute(delete(facts).where(facts.c.seq.in_(piece)).returning(facts.c.occurred_at))
     days: dict[int, int] = {}

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from audiences.errors import RowRefused, UnknownImport
 from audiences.importing.port import Importer, RefusedRow, read
@@ -15,6 +16,7 @@ from audiences.importing.reader import Row
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
+from storage.pace import Pace
 from storage.writer import TURN_ROWS, Lane
 
 MAX_ROWS = 500
@@ -42,6 +44,7 @@ class Imports:
         self._database = database
         self._clock = clock
         self._importers = importers
+        self._paces = {kind: Pace(TURN_ROWS) for kind in importers}
 
     @property
     def kinds(self) -> list[str]:
@@ -73,26 +76,37 @@ class Imports:
             except NextplayError as error:
                 refused.append(RefusedRow(row.line, str(error)))
         result = Imported(refused=refused)
+        work = partial(_record, importer=importer, now=now)
         for share in _shares(importer, good):
-            result += self._write(importer, share, now, lane)
+            largest = max(importer.size(row) for _, row in share)
+            for some, outcomes in self._paces[kind].turns(
+                self._database, share, work, rows_each=largest, lane=lane
+            ):
+                result += _done(importer, some, outcomes)
         return result
 
-    def _write(
-        self, importer: Importer[Any], share: Sequence[tuple[int, Any]], now: datetime, lane: Lane
-    ) -> Imported:
-        rows = [row for _, row in share]
-        work = partial(importer.record, rows=rows, now=now)
-        outcomes = self._database.write(work, rows=TURN_ROWS, lane=lane)
-        importer.recorded([row for row, outcome in zip(rows, outcomes, strict=True) if outcome is True])
-        return Imported(
-            sum(outcome is True for outcome in outcomes),
-            sum(outcome is False for outcome in outcomes),
-            [
-                RefusedRow(line, outcome)
-                for (line, _), outcome in zip(share, outcomes, strict=True)
-                if isinstance(outcome, str)
-            ],
-        )
+
+def _record(
+    connection: Connection, share: Sequence[tuple[int, Any]], importer: Importer[Any], now: datetime
+) -> Sequence[bool | str]:
+    return importer.record(connection, [row for _, row in share], now)
+
+
+def _done(
+    importer: Importer[Any], share: Sequence[tuple[int, Any]], outcomes: Sequence[bool | str]
+) -> Imported:
+    """Say what became of rows that are durable."""
+    recorded = [row for (_, row), outcome in zip(share, outcomes, strict=True) if outcome is True]
+    importer.recorded(recorded)
+    return Imported(
+        len(recorded),
+        sum(outcome is False for outcome in outcomes),
+        [
+            RefusedRow(line, outcome)
+            for (line, _), outcome in zip(share, outcomes, strict=True)
+            if isinstance(outcome, str)
+        ],
+    )
 
 
 def _shares(importer: Importer[Any], rows: Sequence[tuple[int, Any]]) -> Iterator[list[tuple[int, Any]]]:

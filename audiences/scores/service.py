@@ -22,12 +22,15 @@ from storage.clock import Clock
 from storage.engine import Database
 from storage.ids import new_id
 from storage.ledger import Fact, Kind, NewFact
+from storage.pace import Pace
+from storage.writer import Lane
 
 READER = "scores"
-# Events of a turn: each may write a grant, a standing and a fact for every score.
+# At most in a turn: for every score an event may write a grant, a standing and a fact, a user the last two.
 _TURN_EVENTS = 100
-_TURN_USERS = 100
-_TURN_HOLDERS = 200
+_TURN_USERS = 200
+# Users of one look at whose time has come.
+_DUE_USERS = 1_000
 _FOLLOWED = (Kind.EVENT, Kind.PAST_EVENT, Kind.IDENTITY)
 
 
@@ -41,6 +44,8 @@ class Scores:
         self._clock = clock
         self._scores = {score.spec.id: score for score in scores}
         self._people = people or EveryoneAlone()
+        self._taking, self._catching_up = Pace(_TURN_EVENTS), Pace(_TURN_EVENTS)
+        self._aging, self._holding = Pace(_TURN_USERS), Pace(_TURN_USERS)
 
     @property
     def definitions(self) -> Sequence[Score]:
@@ -60,11 +65,7 @@ class Scores:
             return 0
         self.begin()
         changed = sum(self._catch_up(score) for score in self._scores.values())
-        while True:
-            taken, moved = self._database.write(self._take_events, rows=3 * _TURN_EVENTS)
-            changed += moved
-            if taken < _TURN_EVENTS:
-                break
+        changed += self._taking.until_done(self._database, self._take_events, rows_each=3)
         return changed + sum(self._age(score) for score in self._scores.values())
 
     def hold(self, score: str, line: str, users: set[str]) -> int:
@@ -75,12 +76,8 @@ class Scores:
             quiet = not repository.has_begun(connection, score, line)
         changed = 0
         for holds, some in ((True, sorted(users - before)), (False, sorted(before - users))):
-            for at in range(0, len(some), _TURN_HOLDERS):
-                share = some[at : at + _TURN_HOLDERS]
-                work = partial(
-                    self._hold, score=self._scores[score], line=line, users=share, holds=holds, quiet=quiet
-                )
-                changed += self._database.write(work, rows=2 * len(share))
+            work = partial(self._hold, score=self._scores[score], line=line, holds=holds, quiet=quiet)
+            changed += self._holding.write(self._database, some, work, rows_each=2)
         if quiet:
             self._database.write(partial(repository.begin_line, score=score, line=line))
         return changed
@@ -95,7 +92,9 @@ class Scores:
         known = self._score(score)
         user = self._people.canonical(user_id)
         return self._database.write(
-            lambda connection: self._answer(connection, known, user, accepted, by, reason), rows=2
+            lambda connection: self._answer(connection, known, user, accepted, by, reason),
+            rows=2,
+            lane=Lane.REQUEST,
         )
 
     def explain(self, user_id: str, score: str, *, limit: int = 200) -> dict[str, Any]:
@@ -162,9 +161,9 @@ class Scores:
             raise UnknownScore(f"there is no score {score!r}; there are {', '.join(self._scores) or 'none'}")
         return known
 
-    def _take_events(self, connection: Connection) -> tuple[int, int]:
+    def _take_events(self, connection: Connection, limit: int) -> tuple[int, int]:
         position = ledger.position_of(connection, READER)
-        facts = ledger.read_after(connection, position, kind=_FOLLOWED, limit=_TURN_EVENTS)
+        facts = ledger.read_after(connection, position, kind=_FOLLOWED, limit=limit)
         if not facts:
             return 0, 0
         ledger.advance(connection, READER, facts[-1].seq, _FOLLOWED)
@@ -182,21 +181,24 @@ class Scores:
                 began = repository.beginnings_of(connection)[score.spec.id]
             if began.taken >= began.until:
                 return changed
-            changed += self._database.write(partial(self._take_before, score=score), rows=3 * _TURN_EVENTS)
+            changed += self._database.write(partial(self._some_before, score=score), rows=3 * _TURN_EVENTS)
 
-    def _take_before(self, connection: Connection, score: Score) -> int:
+    def _some_before(self, connection: Connection, score: Score) -> int:
+        return self._catching_up.turn(connection, partial(self._take_before, connection, score))[1]
+
+    def _take_before(self, connection: Connection, score: Score, limit: int) -> tuple[int, int]:
         began = repository.beginnings_of(connection)[score.spec.id]
         facts = ledger.read_after(
             connection,
             began.taken,
             kind=(Kind.EVENT, Kind.PAST_EVENT),
             labels=sorted({*score.by_event, *score.at_once}),
-            limit=_TURN_EVENTS,
+            limit=limit,
         )
         before = [fact for fact in facts if fact.seq <= began.until]
-        ended = len(before) < _TURN_EVENTS
+        ended = len(before) < limit
         repository.take_up_to(connection, score.spec.id, began.until if ended else before[-1].seq)
-        return self._take(connection, score, before, began.quiet_through)
+        return len(before), self._take(connection, score, before, began.quiet_through)
 
     def _take(self, connection: Connection, score: Score, facts: Sequence[Fact], quiet_through: int) -> int:
         taken = take(score, facts, self._people, quiet_through)
@@ -209,18 +211,22 @@ class Scores:
         while True:
             now = self._clock.now()
             with self._database.read() as connection:
-                users = repository.due(connection, score.spec.id, now, _TURN_USERS)
+                users = repository.due(connection, score.spec.id, now, _DUE_USERS)
             if not users:
                 return changed
-            work = partial(self._stand_anew, score=score, users=set(users))
-            changed += self._database.write(work, rows=2 * len(users))
+            changed += self._aging.write(
+                self._database, users, partial(self._stand_again, score=score), rows_each=2
+            )
+
+    def _stand_again(self, connection: Connection, users: Sequence[str], score: Score) -> int:
+        return self._stand_anew(connection, score, set(users))
 
     def _hold(
         self,
         connection: Connection,
+        users: Sequence[str],
         score: Score,
         line: str,
-        users: Sequence[str],
         holds: bool,
         quiet: bool,
     ) -> int:

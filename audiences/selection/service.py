@@ -34,6 +34,7 @@ from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
 from storage.ledger import Kind
+from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
 # The cursor up to which the history that features are computed from has taken in events.
@@ -41,6 +42,8 @@ HISTORY_READER = "feature_history"
 # Facts after which a user is looked at again: at once, and when the features have them.
 _MOVING = (Kind.EVENT, Kind.PAST_EVENT, Kind.TAG, Kind.SCORE, Kind.STAGE, Kind.IDENTITY)
 _IN_FEATURES = (Kind.EVENT, Kind.PAST_EVENT, Kind.IDENTITY)
+# Bitmaps that go in a turn at most.
+_DROPPED = 100
 _FULL, _CHANGED = "full", "changed"
 
 
@@ -80,6 +83,7 @@ class Audiences:
         self._telling = Telling(self._database)
         self._tagging = TagRules(self._database)
         self._numberer = Numberer(self._database)
+        self._dropping = Pace(_DROPPED)
         self.catalogs = Catalogs(database, definitions, schema)
         self.population = Population(database, features, schema, sources, canonical, accounts, reader)
         self.runs = Runs(self._database, overdue_after=overdue_after)
@@ -228,10 +232,7 @@ class Audiences:
         self._telling.tell_all(lambda: self.runs.beat(run))
         for spec, numbers in zip(catalog.definitions.tags, tagged, strict=True):
             self._tagging.tag(spec, numbers, as_of, renew=people.everybody)
-        while (
-            self._database.write(lambda connection: repository.drop_unused(connection, 100), rows=100) == 100
-        ):
-            pass
+        self._dropping.until_done(self._database, _drop_unused)
         if people.everybody:
             self.people = people, as_of
         return {state.audience: state.size for state in states}
@@ -332,3 +333,8 @@ def _begun(catalog: Catalog, live: Mapping[str, State], lists: Mapping[str, Uplo
         and (name not in live or live[name].definition != _definition(catalog, name, lists))
     }
     return {name for name in catalog.definitions.made_of(changed) if catalog.specs[name].quiet is not False}
+
+
+def _drop_unused(connection: Connection, limit: int) -> tuple[int, int]:
+    dropped = repository.drop_unused(connection, limit)
+    return dropped, dropped

@@ -20,9 +20,10 @@ from audiences.stages.moves import Move, moves
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import NewFact
-from storage.writer import TURN_ROWS
+from storage.pace import Pace
+from storage.writer import TURN_ROWS, Lane
 
-# Users or accounts of a turn: each writes where it stands, and a fact for every move.
+# Users or accounts of a turn at most: each writes where it stands, and a fact for every move.
 _TURN_IDS = TURN_ROWS // 4
 
 
@@ -35,6 +36,7 @@ class Stages:
         self._database = database
         self._people = people or EveryoneAlone()
         self._lifecycles = {one.spec.id: one for one in lifecycles}
+        self._moving = Pace(_TURN_IDS)
 
     @property
     def lifecycles(self) -> list[Lifecycle]:
@@ -63,12 +65,8 @@ class Stages:
         made: dict[str, list[Move]] = {one: [] for one in ids if one not in standing}
         for move in moves(known, [standing.get(one, (start, as_of))[0] for one in ids], holds):
             made.setdefault(ids[move.row], []).append(move)
-        changed = sorted(made)
-        for at in range(0, len(changed), _TURN_IDS):
-            share = {one: made[one] for one in changed[at : at + _TURN_IDS]}
-            work = partial(_keep, lifecycle=known, made=share, standing=standing, as_of=as_of)
-            self._database.write(work, rows=4 * len(share))
-        return sum(bool(of_one) for of_one in made.values())
+        work = partial(_keep, lifecycle=known, made=made, standing=standing, as_of=as_of)
+        return self._moving.write(self._database, sorted(made), work, rows_each=4)
 
     def put(
         self,
@@ -98,7 +96,7 @@ class Stages:
                 f"the lifecycle {lifecycle!r} has no stage {stage!r}; there are {', '.join(known.stages)}"
             )
         work = partial(_put, lifecycle=known, whom=whom, stage=stage, by=by, reason=reason, now=now)
-        self._database.write(work, rows=2)
+        self._database.write(work, rows=2, lane=Lane.REQUEST)
 
     def of(self, whom: str, *, of_accounts: bool = False) -> dict[str, dict[str, Any]]:
         """Return the stage of a user, or of an account, in each lifecycle of its kind, and since when."""
@@ -160,15 +158,18 @@ class Stages:
 
 def _keep(
     connection: Connection,
+    ids: Sequence[str],
     lifecycle: Lifecycle,
     made: Mapping[str, Sequence[Move]],
     standing: Mapping[str, tuple[str, datetime]],
     as_of: datetime,
-) -> None:
+) -> int:
+    """Keep what was made of some users or accounts; return how many of them changed their stage."""
     name, start, of_accounts = lifecycle.spec.id, lifecycle.spec.start, lifecycle.of_accounts
     facts: list[NewFact] = []
     after: dict[str, tuple[str, datetime]] = {}
-    for one, of_one in made.items():
+    for one in ids:
+        of_one = made[one]
         first = one not in standing
         since = as_of if first else standing[one][1]
         if first:
@@ -188,6 +189,7 @@ def _keep(
         after[one] = (of_one[-1].after if of_one else start, as_of)
     repository.keep(connection, name, after, of_accounts=of_accounts)
     ledger.append(connection, facts, as_of)
+    return sum(bool(made[one]) for one in ids)
 
 
 def _put(

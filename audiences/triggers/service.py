@@ -30,12 +30,18 @@ from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.ledger import Fact, Kind
+from storage.pace import Pace
+from storage.writer import Lane
 
 READER = "triggers"
 # Stages of accounts concern many users each, so they are followed by themselves.
 ACCOUNTS_READER = "triggers.accounts"
+# At most in a turn: a cause may write a fact, a firing, and a tag with its own.
 _TURN_FACTS = 100
-_TURN_USERS = 100
+_TURN_CAUSES = 100
+_ROWS_OF_CAUSE = 4
+# Waits of one look at which of them are over, and users who may be named in one request.
+_OVER, _BY_HAND = 1_000, 100
 # How often calendars are looked at, and whatever needs a look at every user.
 _LOOKS_AT_CALENDARS = timedelta(seconds=1)
 _LOOKS_AT_USERS = timedelta(minutes=5)
@@ -76,17 +82,13 @@ class TriggerService:
         self._inside, self._members, self._values = inside, members, values
         self._of_account = of_account or (lambda _: ())
         self._people = people or EveryoneAlone()
+        self._following, self._firing = Pace(_TURN_FACTS), Pace(_TURN_CAUSES)
 
     def run(self) -> int:
         """Fire what has come about up to now; return how many times triggers fired."""
         if not self._triggers:
             return 0
-        fired = 0
-        while True:
-            taken, more = self._database.write(self._follow, rows=3 * _TURN_FACTS)
-            fired += more
-            if taken < _TURN_FACTS:
-                break
+        fired = self._following.until_done(self._database, self._follow, rows_each=3)
         fired += self._follow_accounts()
         for trigger in self._triggers.values():
             match trigger.spec.when:
@@ -113,14 +115,18 @@ class TriggerService:
         if known is None:
             there = ", ".join(self._triggers) or "none"
             raise UnknownTrigger(f"there is no trigger {trigger!r}; there are {there}")
-        if len(users) > _TURN_USERS:
-            raise TriggerError(f"{len(users)} users are too many at a time: send at most {_TURN_USERS}")
+        if len(users) > _BY_HAND:
+            raise TriggerError(f"{len(users)} users are too many at a time: send at most {_BY_HAND}")
         now = self._clock.now()
         causes = [
             Cause(person, f"by_hand:{key}", now)
             for person in sorted({self._people.canonical(user) for user in users})
         ]
-        return self._fire(known, causes, by=by)
+        return self._database.write(
+            partial(self._fire, causes=causes, trigger=known, by=by),
+            rows=_ROWS_OF_CAUSE * max(1, len(causes)),
+            lane=Lane.REQUEST,
+        )
 
     def describe(self) -> list[dict[str, Any]]:
         """Return every trigger as defined, for how many users it ever fired, and when it did last."""
@@ -132,9 +138,9 @@ class TriggerService:
             found.append({**trigger.spec.model_dump(mode="json"), "users": users, "last_fired_at": last})
         return found
 
-    def _follow(self, connection: Connection) -> tuple[int, int]:
+    def _follow(self, connection: Connection, limit: int) -> tuple[int, int]:
         position = ledger.position_of(connection, READER)
-        facts = ledger.read_after(connection, position, kind=KINDS, limit=_TURN_FACTS)
+        facts = ledger.read_after(connection, position, kind=KINDS, limit=limit)
         if not facts:
             return 0, 0
         ledger.advance(connection, READER, facts[-1].seq, KINDS)
@@ -217,15 +223,25 @@ class TriggerService:
         while True:
             now = self._clock.now()
             with self._database.read() as connection:
-                over = repository.due_waits(connection, trigger.spec.id, now, _TURN_USERS)
-                silent = [
-                    Cause(wait.user_id, wait.cause, wait.due_at)
-                    for wait in over
-                    if stayed_away(connection, trigger, on, self._people.members(wait.user_id), wait)
-                ]
+                over = repository.due_waits(connection, trigger.spec.id, now, _OVER)
+                ends = [(wait, self._silence(connection, trigger, on, wait)) for wait in over]
             if not over:
                 return fired
-            fired += self._fire(trigger, silent, before=partial(_end, trigger=trigger.spec.id, over=over))
+            fired += self._firing.write(
+                self._database, ends, partial(self._end, trigger=trigger), rows_each=_ROWS_OF_CAUSE
+            )
+
+    def _silence(self, connection: Connection, trigger: Trigger, on: OnEvent, wait: Wait) -> Cause | None:
+        """Return the cause that the end of a wait is, if what must stay away did."""
+        if not stayed_away(connection, trigger, on, self._people.members(wait.user_id), wait):
+            return None
+        return Cause(wait.user_id, wait.cause, wait.due_at)
+
+    def _end(
+        self, connection: Connection, ends: Sequence[tuple[Wait, Cause | None]], trigger: Trigger
+    ) -> int:
+        repository.end_waits(connection, trigger.spec.id, [wait for wait, _ in ends])
+        return self._fire(connection, [cause for _, cause in ends if cause is not None], trigger)
 
     def _come_to_dates(self, trigger: Trigger, on: OnDate) -> int:
         now, since = self._clock.now(), self._since(trigger)
@@ -268,27 +284,11 @@ class TriggerService:
         return fired
 
     def _fire_in_turns(self, trigger: Trigger, causes: Sequence[Cause]) -> int:
-        return sum(
-            self._fire(trigger, causes[at : at + _TURN_USERS]) for at in range(0, len(causes), _TURN_USERS)
-        )
+        work = partial(self._fire, trigger=trigger)
+        return self._firing.write(self._database, causes, work, rows_each=_ROWS_OF_CAUSE)
 
     def _fire(
-        self,
-        trigger: Trigger,
-        causes: Sequence[Cause],
-        *,
-        by: str = "",
-        before: Callable[[Connection], None] | None = None,
+        self, connection: Connection, causes: Sequence[Cause], trigger: Trigger, *, by: str = ""
     ) -> int:
         inside = self._inside([cause.user_id for cause in causes])
-
-        def work(connection: Connection) -> int:
-            if before is not None:
-                before(connection)
-            return fire(connection, trigger, causes, inside, self._clock.now(), by=by)
-
-        return self._database.write(work, rows=4 * max(1, len(causes)))
-
-
-def _end(connection: Connection, trigger: str, over: Sequence[Wait]) -> None:
-    repository.end_waits(connection, trigger, over)
+        return fire(connection, trigger, causes, inside, self._clock.now(), by=by)
