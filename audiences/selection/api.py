@@ -18,6 +18,7 @@ from audiences.selection.lists import MAX_BYTES, Lists
 from audiences.selection.looking import MAX_SHOWN, Looking
 from audiences.selection.service import Audiences
 from audiences.selection.sets import SetSpec
+from audiences.selection.why import why
 from storage.clock import Clock
 from storage.engine import Database
 
@@ -59,6 +60,7 @@ def router(
     looking = Looking(database, audiences)
     _add_looking(routes, audiences, looking)
     _add_count(routes, clock, Counting(database, audiences, counted))
+    _add_why(routes, database, clock, audiences)
     _add_edits(routes, clock, audiences, looking)
     _add_files(routes, database, clock, audiences)
     return routes
@@ -105,6 +107,14 @@ def _add_looking(routes: APIRouter, audiences: Audiences, looking: Looking) -> N
     ) -> dict[str, Any]:
         """Some members, drawn at random by the seed."""
         return looking.sample(audience, size, seed)
+
+
+def _add_why(routes: APIRouter, database: Database, clock: Clock, audiences: Audiences) -> None:
+
+    @routes.get("/{audience}/members/{user_id}")
+    def explain_member(audience: str, user_id: str) -> dict[str, Any]:
+        """Whether a user is in an audience, and which part of its rule decides that now."""
+        return why(database, audiences, audience, user_id, clock.now())
 
 
 def _add_count(routes: APIRouter, clock: Clock, counting: Counting) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from audiences.errors import TriggerError, UnknownTrigger
 from audiences.identity.people import EveryoneAlone, People
+from audiences.rules.source import closest
 from audiences.stages.facts import StageChange
 from audiences.triggers import repository
 from audiences.triggers.calls import calls, calls_of, causes_of_date
@@ -113,8 +114,9 @@ class TriggerService:
         """
         known = self._triggers.get(trigger)
         if known is None:
+            hint = closest(trigger, list(self._triggers))
             there = ", ".join(self._triggers) or "none"
-            raise UnknownTrigger(f"there is no trigger {trigger!r}; there are {there}")
+            raise UnknownTrigger(f"there is no trigger {trigger!r}, {hint or f'there are {there}'}")
         if len(users) > _BY_HAND:
             raise TriggerError(f"{len(users)} users are too many at a time: send at most {_BY_HAND}")
         now = self._clock.now()

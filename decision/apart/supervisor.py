@@ -52,7 +52,7 @@ _READY_SECONDS = 30.0
 # A scrape is not held up longer than this; what was told before is shown again.
 _MEASURE_SECONDS = 2.0
 # For a count; a rule over five million users takes a tenth of a second there.
-_COUNT_SECONDS = 2.0
+_COUNT_SECONDS = 5.0
 # From a death to the next start: at once the first time, longer and longer for one that dies soon.
 _PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _LIVED_WELL_SECONDS = 60.0

@@ -68,6 +68,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/v1/audiences/{audience}"): _OPERATE,
     ("GET", "/v1/audiences/{audience}/history"): _OPERATE,
     ("GET", "/v1/audiences/{audience}/members"): _OPERATE,
+    ("GET", "/v1/audiences/{audience}/members/{user_id}"): _OPERATE,
     ("PUT", "/v1/audiences/{audience}/list"): _OPERATE,
     ("POST", "/v1/audiences/{audience}/test"): _OPERATE,
     ("GET", "/v1/users/{user_id}"): _OPERATE,

@@ -30,8 +30,10 @@ triggers:
       unless: {event: order_completed, after: P3D}
     tag: {tag: browsed_a_no_order}
   - {id: call, name: Somebody says so, when: {by_hand: true}}
+  - {id: buys, name: Buys, when: {entered: buys_now}}
 """
 AUDIENCE = """
+  - {id: buys_now, name: Bought in four weeks, rule: orders_4w > 0}
   - id: browsed_a_idle
     name: Browsed A, no order in a quarter
     rule: tag('browsed_a_no_order') AND coalesce(orders_12w, 0) = 0
@@ -69,6 +71,23 @@ def test_three_visits_within_ten_minutes_fire_at_once(shop: Running, user: str) 
     track(shop, user, "page_viewed", path="/pricing")
     assert fired(shop, user) == ["golden_moment"]
     assert fired(shop, user) == ["golden_moment"]
+
+
+def test_who_was_there_when_the_audience_began_starts_nothing(shop: Running, user: str) -> None:
+    later = f"{user}-later"
+    shop.order(user, "COFFEE", days_ago=3)
+    shop.run("features", "audiences")
+    assert fired(shop, user) == []
+    (entered,) = (one for one in shop.history(user) if one["label"] == "buys_now.entered")
+    assert entered["body"]["quiet"] is True
+    shop.order(later, "COFFEE", days_ago=2)
+    shop.run("features", "audiences")
+    assert (fired(shop, later), fired(shop, user)) == (["buys"], [])
+    assert (
+        shop.http.post("/v1/triggers/cal/fire", json={"user_ids": [user], "by": "sam", "key": "1"})
+        .json()["detail"]
+        .endswith('did you mean "call"?')
+    )
 
 
 def test_browsed_and_not_bought_is_tagged_and_selected(shop: Running, user: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -44,6 +45,37 @@ def test_labelled_users_judge_an_audience(service: Running, tmp_path: Path) -> N
     assert ran.exit_code == 0, ran.output
     assert "accuracy   0.667" in ran.output
     assert "is not in: orders_4w >= 3 is false: orders_4w is 2" in ran.output
+
+
+def test_a_user_is_explained_and_a_draft_counted_from_the_evaluation(service: Running, user: str) -> None:
+    service.order(user, "COFFEE", days_ago=1)
+    name = f"often_{uuid4().hex[:8]}"
+    http = service.http
+    assert (
+        http.post("/v1/audiences", json={"id": name, "name": "O", "rule": "orders_4w > 1"}).status_code == 201
+    )
+    service.run("features", "audiences")
+    evaluated = service.now
+    said = http.get(f"/v1/audiences/{name}/members/{user}").json()
+    assert (said["member"], said["holds"]) == (False, False)
+    assert said["because"] == "orders_4w > 1 is false: orders_4w is 1"
+    assert said["parts"]["decided"] is True
+    both = http.post("/v1/audiences", json={"id": f"{name}_2", "name": "B", "sets": {"union": [name]}}).json()
+    assert (
+        http.get(f"/v1/audiences/{both['id']}/members/{user}").json()["because"]
+        == f"the user is not in {name}"
+    )
+    unknown = http.get(f"/v1/audiences/{name}/members/nobody")
+    assert (unknown.status_code, unknown.json()["title"]) == (404, "unknown user")
+    # The process of the jobs has everybody in memory, as it read them.
+    service.move(timedelta(minutes=1))
+    counted = http.post("/v1/audiences/count", json={"rule": "orders_4w > 0 OR tag('nobody_asks')"}).json()
+    assert datetime.fromisoformat(counted["as_of"]) == evaluated
+    assert counted["sampled"] is None
+    assert counted["interval"] == [counted["count"], counted["count"]]
+    assert 0 < counted["count"] <= counted["users"]
+    wrong = http.post("/v1/audiences/count", json={"rule": "order_4w > 0"})
+    assert (wrong.status_code, wrong.json()["title"]) == (422, "rule")
 
 
 def test_labels_that_make_no_sense_are_refused_by_their_lines(service: Running, user: str) -> None:

@@ -107,8 +107,8 @@ def test_a_library_may_name_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("agents: ['(']", "agents: Value error, '(' is no regular expression"),
-        ("networks: [here]", "networks: Value error, 'here' does not appear to be an IPv4 or IPv6 network"),
+        ("agents: ['(']", "agents: '(' is no regular expression"),
+        ("networks: [here]", "networks: 'here' does not appear to be an IPv4 or IPv6 network"),
         ("click_window: P1D", "`click_window` is at least nothing and at most ten minutes"),
         ("robots: []", "robots: Extra inputs are not permitted"),
         ("agents: [", "not YAML"),
