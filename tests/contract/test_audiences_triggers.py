@@ -19,7 +19,6 @@ from audiences.repository import tags_of
 from audiences.scores.facts import GradeChange
 from audiences.selection.telling import Membership
 from audiences.stages.facts import StageChange
-from audiences.triggers import service
 from audiences.triggers.definitions import read_triggers
 from audiences.triggers.firing import Firing
 from audiences.triggers.service import TriggerService
@@ -29,6 +28,7 @@ from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
+from storage.pace import Pace
 from tests.unit.test_audiences_triggers_definitions import KNOWN, TEXT
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -206,7 +206,7 @@ def test_a_stage(world: World, quiet: bool, times: int) -> None:
 def test_a_stage_of_an_account_fires_once_for_each_of_its_users(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "_TURN_USERS", 2)
+    monkeypatch.setattr(world.triggers, "_firing", Pace(2))
     world.companies = {"acme": ["ann", "bob", "carl"], "bolt": ["eve"]}
     came = StageChange("customer", "new", "lapsing", account_id="acme")
     world.records(Kind.STAGE, "customer.lapsing", came, user=None)
