@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from playbooks.document import Document, Name
 
@@ -39,7 +39,8 @@ class Content(Document):
     """What a message says: Liquid templates, worded for channels and languages as `texts` has them.
 
     `subject` and `body` serve wherever no other wording fits, and are in `language`. A `block` is a piece
-    that others take in by `{% render 'its_id' %}`; it is no message, and has a body alone.
+    that others take in by `{% render 'its_id' %}`; it is no message, and has a body alone. From
+    `valid_until` on it is given to nobody.
     """
 
     id: Name
@@ -50,6 +51,7 @@ class Content(Document):
     language: Language | None = None
     fallback: Annotated[list[Language], Field(max_length=20)] = []
     texts: Annotated[list[Wording], Field(max_length=_MOST_WORDINGS)] = []
+    valid_until: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Content:

@@ -13,7 +13,7 @@ from liquid.exceptions import LiquidError, ResourceLimitError
 from playbooks.content.blocks import with_blocks
 from playbooks.content.bounds import Bounded, said
 from playbooks.content.documents import Content
-from playbooks.content.languages import worded
+from playbooks.content.languages import shortened, worded
 from playbooks.content.templates import place, read
 from playbooks.errors import ContentFailed
 
@@ -82,11 +82,8 @@ class Contents:
 
     def _known(self, language: str | None) -> str:
         """Return the longest part of a language that anything is worded in: what users say has no end."""
-        parts = (language or "").split("-")
-        for end in range(len(parts), 0, -1):
-            if (tag := "-".join(parts[:end])).lower() in self._languages:
-                return tag.lower()
-        return ""
+        known = (one.lower() for one in shortened(language))
+        return next((one for one in known if one in self._languages), "")
 
     def _parsed(self, content: str, channel: str, language: str) -> _Filled:
         key = (content, channel, language)

@@ -29,9 +29,13 @@ def chain(content: Content, language: str | None) -> Iterator[str | None]:
     The user's own, then with fewer parts (`de-AT`, `de`), then those of the content's `fallback` in their
     order, and at last the language of its `subject` and `body`.
     """
-    parts = (language or "").split("-")
-    wanted = ["-".join(parts[:end]) for end in range(len(parts), 0, -1)]
-    yield from dict.fromkeys([*(one for one in wanted if one), *content.fallback, content.language])
+    yield from dict.fromkeys([*shortened(language), *content.fallback, content.language])
+
+
+def shortened(language: str | None) -> list[str]:
+    """Return a language, and what is left of it with fewer parts: `de-AT`, `de`."""
+    parts = language.split("-") if language else []
+    return ["-".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def worded(content: Content, channel: str, language: str | None) -> Wording:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from audiences.definitions import AudienceSpec, define
 from audiences.rules import Rule, Schema, Type
 from feature_repo.specs import load_specs
-from playbooks.content.documents import Content
+from playbooks.content.documents import Content, Wording
 from playbooks.goals import know_events
 from playbooks.library import Draft
 from playbooks.lint import CODES, Events, Finding, Severity, Subject, lint
@@ -131,6 +131,33 @@ def test_nobody_is_there_now() -> None:
     assert lint(replace(live, users=Live({"some": 5}, 3))) == []
     # Where nobody can say, nothing is said.
     assert lint(replace(live, users=None)) == []
+
+
+def test_contents_whose_time_is_over_and_languages_they_lack() -> None:
+    base = subject()
+
+    def told(languages: list[str], **ends: datetime) -> list[str]:
+        foot = Content(id="foot", kind="block", body="Bye", valid_until=ends.get("foot"))
+        hello = Content(
+            id="hello",
+            subject="Hi",
+            body="{% render 'foot' %}",
+            language="en",
+            valid_until=ends.get("hello"),
+            texts=[Wording(language="pt", body="Oi")],
+        )
+        plans = (playbook(languages=languages),)
+        found = lint(
+            replace(base, draft=replace(base.draft, playbooks=plans, contents={"hello": hello, "foot": foot}))
+        )
+        return [f"{one.code}: {one.message}" for one in found]
+
+    assert told(["en", "pt-BR"], hello=NOW + timedelta(days=15)) == []
+    assert told(["de", "en"]) == ["language-missing: the content 'hello' has no text in de"]
+    assert told([], hello=NOW + timedelta(days=2)) == [
+        "content-expires: the content 'hello' is over on 2026-03-04 09:00 UTC"
+    ]
+    assert told([], foot=NOW) == ["content-expired: the content 'hello' was over on 2026-03-02 09:00 UTC"]
 
 
 def test_a_variable_that_nothing_fills() -> None:
