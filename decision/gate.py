@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from audiences.errors import FeaturesUnavailable
 from audiences.rules import Schema
+from decision.expiry_check import ExpiryCheck
 from decision.whereabouts import Whereabouts
 from delivery.gate import Send
 from delivery.models import Enrolment
@@ -186,4 +187,5 @@ class Gate:
 def open_gate(counters: Counters, whereabouts: Whereabouts, schema: Schema) -> Gate:
     """Return the gate of a service; `schema` is what the rules of constraints may speak of."""
     playbooks = Playbooks()
-    return Gate([WindowCheck(playbooks, whereabouts)], LimitCheck(playbooks, counters, schema), counters)
+    checks = (ExpiryCheck(), WindowCheck(playbooks, whereabouts))
+    return Gate(checks, LimitCheck(playbooks, counters, schema), counters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 from playbooks.content.expiry import end_of
 from playbooks.content.languages import shortened
@@ -44,7 +44,7 @@ def _ending(subject: Subject, playbook: Playbook, name: str) -> Iterator[Finding
     yield code.in_playbook(
         playbook.id,
         "variants",
-        f"the content {name!r} {said} {at:%Y-%m-%d %H:%M} UTC",
+        f"the content {name!r} {said} {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         "write what is said from then on, or pause the playbook",
     )
 

@@ -1,0 +1,37 @@
+"""A check of the gate: what a message says is not over, however long the message was under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from delivery.gate import Send
+from playbooks.content.expiry import End, ends
+from playbooks.library.repository import version_body
+from playbooks.windows import Ruling, Skip
+
+
+class ExpiryCheck:
+    """Stops messages of contents whose time is over, as the version of their run has them."""
+
+    def __init__(self) -> None:
+        self._ends: dict[tuple[str, int], Sequence[End]] = {}
+
+    def rule(self, connection: Connection, sends: Sequence[Send], now: datetime) -> Sequence[Ruling]:
+        """See `decision.gate.Check`."""
+        return [self._rule(connection, send, now) for send in sends]
+
+    def _rule(self, connection: Connection, send: Send, now: datetime) -> Ruling:
+        run = send.enrolment
+        key = (run.playbook, run.playbook_version)
+        if key not in self._ends:
+            body = version_body(connection, *key)
+            contents = {} if body is None else {one.id: one for one in body.contents}
+            # Versions never change, so each is read once.
+            self._ends[key] = [] if body is None else list(ends(contents, body.arms))
+        for end in self._ends[key]:
+            if run.arm.id in end.arms and now >= end.at:
+                return Skip(end.rule)
+        return None
