@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from decision.inline import MessageShown
 from learning.explaining import Explanation
 from playbooks.decision import Decision
 from playbooks.library import Library
@@ -76,12 +77,22 @@ class DecideAnswer(msgspec.Struct, frozen=True):
     holdout: Sequence[str] = ()
     dry_run: bool = False
     explanation: Explanation | None = None
+    message: MessageShown | None = None
 
 
 def answer_of(
-    decision: Decision, library: Library, arm: Arm | None, explanation: Explanation | None = None
+    decision: Decision,
+    library: Library,
+    arm: Arm | None,
+    explanation: Explanation | None = None,
+    message: MessageShown | None = None,
 ) -> DecideAnswer:
-    """Return what a backend is told of a decision; `arm` is the drawn one, None where nothing is done."""
+    """Return what a backend is told of a decision.
+
+    Args:
+        arm: the drawn one, None where nothing is done.
+        message: its content, where the answer is shown at once.
+    """
     version = decision.playbook_version or 0
     offer = library.get(arm.playbook, version).offers[arm.offer] if arm else None
     return DecideAnswer(
@@ -96,4 +107,5 @@ def answer_of(
         fallback=decision.fallback,
         holdout=decision.holdout,
         explanation=explanation,
+        message=message if arm else None,
     )

@@ -34,6 +34,7 @@ from decision.answers import (
 )
 from decision.context import check_context
 from decision.deadline import Deadline
+from decision.inline import OUTBOUND, InlineMessages, MessageShown
 from decision.observe import traces
 from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
 from decision.surroundings import Surroundings
@@ -80,6 +81,7 @@ class Decider:
         insiders: Set[str] = frozenset(),
         context: Collection[str] = (),
         surroundings: Surroundings | None = None,
+        messages: InlineMessages | None = None,
     ) -> None:
         """Serve a snapshot.
 
@@ -89,8 +91,10 @@ class Decider:
             insiders: users of whose decisions nothing is learned or reported.
             context: names of what a request may tell of its moment.
             surroundings: reads what constraints ask for; without it, of nobody's account or time zone.
+            messages: fills the contents of answers that are shown at once; without it they are not.
         """
         self._surroundings = surroundings or Surroundings(database, counters, people or EveryoneAlone())
+        self._messages = messages
         self._insiders = insiders
         self._recorder = Recorder(enroller, mark_used)
         self._context = frozenset(context)
@@ -181,7 +185,8 @@ class Decider:
         if not request.dry_run:
             reservation = self._reserve(snapshot.library, decision, circumstances)
         explanation = self._explain(snapshot, decision) if request.explain else None
-        return Made(decision, snapshot.library, deadline, late, reservation, explanation)
+        message = self._message(snapshot.library, decision)
+        return Made(decision, snapshot.library, deadline, late, reservation, explanation, message)
 
     def decide(self, user_id: str, placement: str, *, key: str | None = None) -> DecideAnswer:
         """Decide and wait until the decision is durable (see `submit`)."""
@@ -242,6 +247,12 @@ class Decider:
         served = snapshot.library.at(decision.placement, audiences)
         arms = [arm for one in served if one.serves(decision.user_id, audiences) for arm in one.arms]
         return explain(decision, snapshot.policy, arms)
+
+    def _message(self, library: Library, decision: Decision) -> MessageShown | None:
+        if self._messages is None or decision.placement == OUTBOUND or not decision.acts:
+            return None
+        playbook = library.get(decision.playbook or "", decision.playbook_version or 0)
+        return self._messages.of(playbook, playbook.arm(decision.arm), decision.user_id)
 
     def _reserve(
         self, library: Library, decision: Decision, circumstances: Circumstances

@@ -75,12 +75,10 @@ class KnownUsers:
             return {}
         with self._database.read() as connection:
             decided = ledger.get(connection, Kind.DECISION, occasion.decision_id)
-            if decided is None:
-                return {}
+            at = self._clock.now() if decided is None else decided.decode(Decision).decided_at
             fired = ledger.of_users(
                 connection, self._people.members(user), kinds=[Kind.TRIGGER], limit=_FIRINGS
             )
-            at = decided.decode(Decision).decided_at
             for fact in fired:
                 if fact.label == occasion.trigger and fact.recorded_at <= at:
                     event = ledger.get(connection, Kind.EVENT, fact.decode(Firing).cause)

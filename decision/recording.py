@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from decision.answers import DecideAnswer, answer_of
 from decision.deadline import Deadline
 from decision.errors import KeyReused
+from decision.inline import MessageShown
 from learning.explaining import Explanation
 from playbooks import repository
 from playbooks.counters import Reservation
@@ -90,6 +91,7 @@ class Made:
     late: Decision | None = None
     reservation: Reservation | None = None
     explanation: Explanation | None = None
+    message: MessageShown | None = None
 
     def arm_of(self, decision: Decision) -> Arm | None:
         """Return the arm to deliver, None where nothing is done."""
@@ -103,7 +105,7 @@ class Made:
         explanation = self.explanation
         if explanation is not None and decision is not self.late:
             explanation = msgspec.structs.replace(explanation, refused_by=decision.refused_by)
-        return answer_of(decision, self.library, self.arm_of(decision), explanation)
+        return answer_of(decision, self.library, self.arm_of(decision), explanation, self.message)
 
     def settle(self, done: Future[DecideAnswer]) -> None:
         """Give back what was reserved for a decision that surely was not recorded as it was made.

@@ -35,6 +35,7 @@ from decision.following import Follower
 from decision.gate import open_gate
 from decision.importing import open_imports
 from decision.incoming import Incoming
+from decision.inline import InlineMessages
 from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.reach import AudienceReach
@@ -200,6 +201,7 @@ class Service:
                     Surroundings(
                         self.database, counters, self.identity.people, accounts, files.triggers.zones
                     ),
+                    InlineMessages(self.recipients),
                 )
                 self._follower = Follower(
                     self.database,

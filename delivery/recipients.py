@@ -11,7 +11,10 @@ from playbooks.content.names import Recipient
 
 
 class Occasion(msgspec.Struct, frozen=True, gc=False):
-    """Why a user gets a message: the playbook's trigger, if it has one, and the decision."""
+    """Why a user gets a message: the playbook's trigger, if it has one, and the decision.
+
+    Without a recorded decision it is that of this moment.
+    """
 
     trigger: str | None
     decision_id: str

@@ -35,7 +35,7 @@ def logged(
 ) -> Iterator[Logged]:
     """Yield the decisions made in since <= decided_at < until, by placement and time.
 
-    Those of erased users are left out. No placements: all of them.
+    Those of erased users and test users are left out. No placements: all of them.
 
     Raises:
         NothingToExport: a placement at which nothing was ever decided.
@@ -54,4 +54,6 @@ def logged(
         while page := list(islice(kept, _PAGE)):
             rewards = repository.rewards_of(connection, [fact.id for fact in page])
             for fact in page:
-                yield Logged(decoder.decode(fact.body), rewards.get(fact.id))
+                decision = decoder.decode(fact.body)
+                if not decision.test:
+                    yield Logged(decision, rewards.get(fact.id))

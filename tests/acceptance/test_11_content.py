@@ -28,6 +28,8 @@ CONTENTS = """
     {% render 'foot' %}
   texts:
     - {language: de, subject: "{{ offer.name }} für {{ trait.name }}", body: "Hallo. {% render 'foot' %}"}
+- {id: banner, language: en, subject: Hi, body: "{{ offer.name }}, {{ trait.name }}"}
+- {id: brief, language: en, subject: Hi, body: Brief, valid_until: "2026-03-04T00:00:00Z"}
 - {id: foot, kind: block, language: en, body: Your shop, texts: [{language: de, body: Dein Laden}]}
 """
 TRIGGERS = "triggers: [{id: bought, name: Bought, when: {event: order_completed}}]\n"
@@ -45,6 +47,15 @@ flow:
   states: {tell: {kind: send, next: over}, over: {kind: end, result: told}}
 """
 
+SHOWN = """
+id: show
+name: Show
+placement: home
+goal: {event: order_completed, window: P7D}
+variants: [{offers: [coffee], channel: mailbox, contents: [banner, brief]}]
+flow: {start: over, states: {over: {kind: end, result: shown}}}
+"""
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -58,6 +69,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "triggers.yaml": TRIGGERS,
         "test_users.yaml": SEEDS,
         "playbooks/greet.yaml": PLAN.replace("coffee", _offer(library)),
+        "playbooks/show.yaml": SHOWN.replace("coffee", _offer(library)),
+        "policy.yaml": (library / "policy.yaml").read_text().replace("[outbound]", "[outbound, home]"),
     }.items():
         (library / name).write_text(text)
     with running_service(data, clock=START, seed="test", log=data / "service.log") as client:
@@ -101,6 +114,33 @@ def test_a_user_gets_the_message_in_the_users_language(service: Running) -> None
     assert "trait.name is not known" in json.dumps(failed)
 
 
+def test_an_answer_that_is_shown_at_once_has_its_message(service: Running) -> None:
+    def shown(user: str, variant: str) -> Any:
+        for _ in range(200):
+            answer = service.decide(user, "home").json()
+            if answer["content"] == variant:
+                return answer["message"]
+        raise AssertionError(f"{variant} was never drawn")
+
+    assert shown("ann", "brief") == {"subject": "Hi", "body": "Brief", "language": "en"}
+    assert shown("ann", "banner")["body"].endswith(", Ann")
+    # The offer stays when its content can't be filled for this user, and it is said why.
+    assert "trait.name is not known" in shown("cy", "banner")["problem"]
+    assert service.decide("ann").json()["message"] is None
+
+
+def test_what_is_over_is_given_to_nobody(service: Running) -> None:
+    (lint,) = [
+        one for one in service.http.get("/v1/library/lint").json()["findings"] if "brief" in one["message"]
+    ]
+    assert lint["code"] == "content-expires"
+    service.move(timedelta(days=2))
+    answers = [service.decide("ann", "home").json() for _ in range(20)]
+    assert {one["content"] for one in answers} <= {"banner", None}
+    (variants,) = {tuple(one["suppressed"]["expired.brief"]) for one in answers}
+    assert [one.rpartition("_")[2] for one in variants] == ["brief"]
+
+
 def test_what_would_go_out_is_seen_before(service: Running) -> None:
     shown = preview(service)
     assert {one["language"] for one in shown["messages"]} == {"en", "de"}
@@ -126,7 +166,7 @@ def test_what_would_go_out_is_seen_before(service: Running) -> None:
 def test_a_content_with_a_slip_is_not_imported(service: Running) -> None:
     before = service.http.get("/v1/library/export").json()
     wrong = json.loads(json.dumps(before))
-    wrong["contents"][1]["body"] = "Hello\n{{ user.orders_4v }} {% render 'fot' %}"
+    wrong["contents"][-1]["body"] = "Hello\n{{ user.orders_4v }} {% render 'fot' %}"
     answer = service.http.post("/v1/library/import", json=wrong)
     assert answer.status_code == 422
     told = [one["message"] for one in answer.json()["problems"]]
@@ -178,7 +218,7 @@ def test_the_same_on_the_command_line(service: Running) -> None:
 
     shown = run("preview", "greet", "--user", "ann", "--language", "de")
     assert shown.exit_code == 0, shown.output
-    assert shown.output.startswith("greet (served) for user ann, language de-AT\nassumed: trigger.value\n")
+    assert shown.output.startswith("greet (served) for user ann, language de-AT\n\n")
     assert "für Ann" in shown.output
     # Nobody knows the name of this one.
     assert run("preview", "greet", "--user", "cy").exit_code == 1

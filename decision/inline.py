@@ -1,0 +1,50 @@
+"""The message of an answer that is shown at once: the drawn arm's content, filled for the user."""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from delivery.recipients import Occasion, Recipients
+from playbooks.content.filling import Contents
+from playbooks.content.names import names_of
+from playbooks.library import PublishedPlaybook
+from playbooks.models import Arm
+from storage.errors import NextplayError
+
+_log = structlog.get_logger(__name__)
+
+# The placement of what is sent and not shown: its messages are filled when they go out.
+OUTBOUND = "outbound"
+
+
+class MessageShown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a backend shows: subject, body, and their language. `problem` is why there is neither."""
+
+    subject: str = ""
+    body: str = ""
+    language: str | None = None
+    problem: str = ""
+
+
+class InlineMessages:
+    """Fills contents of versions that are served; each is parsed once."""
+
+    def __init__(self, recipients: Recipients) -> None:
+        self._recipients = recipients
+        self._contents: dict[str, Contents] = {}
+
+    def of(self, playbook: PublishedPlaybook, arm: Arm, user_id: str) -> MessageShown:
+        """Return the message of an arm; one that can't be filled for this user says why, the offer stays."""
+        contents = self._contents.get(playbook.key)
+        if contents is None:
+            contents = self._contents[playbook.key] = Contents(playbook.contents)
+        try:
+            occasion = Occasion(playbook.document.trigger, decision_id="")
+            recipient = self._recipients.of(user_id, contents.roots(arm.content), occasion)
+            names = names_of(playbook.offers[arm.offer], arm, recipient)
+            text = contents.text(arm.content, arm.channel, recipient.language, names)
+        except NextplayError as error:
+            _log.warning("a content was not filled", playbook=playbook.key, content=arm.content)
+            return MessageShown(problem=str(error))
+        return MessageShown(text.subject, text.body, text.language)
