@@ -193,7 +193,7 @@ def test_seeds_get_proofs(service: Running) -> None:
 def test_test_users_count_for_nothing(service: Running) -> None:
     identify(service, "qa", name="Qa")
     service.order("qa", "COFFEE", days_ago=0.01)
-    service.run("push", "triggers")
+    service.run("push", "triggers", "deliver")
     before = service.http.get("/v1/summary").json()
     decided = service.acting_decision("qa")
     service.run("deliver")
