@@ -76,8 +76,9 @@ def counted_uses(terms: Sequence[Terms], circumstances: Circumstances, now: date
 
 
 def _stops(terms: Terms, moment: Moment) -> Iterator[tuple[str, Arms]]:
-    yield from _untrue(terms, moment)
     circumstances, now = moment.circumstances, moment.now
+    yield from ((end.rule, end.arms) for end in terms.ends if now >= end.at)
+    yield from _untrue(terms, moment)
     for hold in terms.holds:
         opened = circumstances.events.get(hold.opened_by)
         closed = circumstances.events.get(hold.closed_by)

@@ -29,6 +29,7 @@ from playbooks.constraints.documents import (
 )
 from playbooks.constraints.scoping import ALL, Arms, Offered, groups_of
 from playbooks.constraints.windows import longest
+from playbooks.content.expiry import End
 from playbooks.models import Arm, Playbook
 
 LAYERS = ("eligibility", "applicability", "suitability")
@@ -109,12 +110,16 @@ class Counted(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """All constraints that one version of a playbook is under, each with the arms it holds for."""
+    """All constraints that one version of a playbook is under, each with the arms it holds for.
+
+    `ends` are when contents of its arms are over.
+    """
 
     playbook: Playbook
     arms: Sequence[Arm]
     constraints: Sequence[Constraint]
     schema: Schema
+    ends: Sequence[End] = ()
     holds: Sequence[OnHold] = field(init=False)
     agreements: Sequence[Agreement] = field(init=False)
     after: Sequence[After] = field(init=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from audiences.rules import Schema
 from playbooks.constraints.binding import CONTEXT, Terms
 from playbooks.constraints.documents import Constraint
+from playbooks.content.expiry import ends
 
 if TYPE_CHECKING:
     from playbooks.library.serving import PublishedPlaybook
@@ -35,7 +36,11 @@ class Rulebook:
         found = self._terms.get(key)
         if found is None:
             found = self._terms[key] = Terms(
-                playbook.document, playbook.arms, self.constraints, with_context(self.schema)
+                playbook.document,
+                playbook.arms,
+                self.constraints,
+                with_context(self.schema),
+                tuple(ends(playbook.contents, playbook.arms)),
             )
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,6 +23,8 @@ from playbooks.constraints.counting import COUNTERS_UNREACHABLE, UNLIMITED, UNRE
 from playbooks.constraints.documents import Constraint
 from playbooks.constraints.rulebook import with_context
 from playbooks.constraints.windows import begins, length
+from playbooks.content.documents import Content
+from playbooks.content.expiry import ends
 from playbooks.library import expand
 from playbooks.models import Playbook
 from playbooks.offers import Offer
@@ -103,6 +106,18 @@ def test_rules_may_ask_for_the_moment_and_for_tags() -> None:
 def test_a_rule_whose_name_is_gone_stops_what_it_holds_for() -> None:
     gone = terms(constraints=[{"kind": "eligibility", "id": "old", "rule": "income > 3"}])
     assert stopped(gone) == {"eligibility.spring.old": "all"}
+
+
+def test_contents_are_given_until_they_are_over() -> None:
+    def under(**contents: Content) -> dict[str, Any]:
+        plain = terms()
+        return stopped(replace(plain, ends=tuple(ends(contents, plain.arms))))
+
+    foot = Content(id="foot", kind="block", body="Bye", valid_until=NOW)
+    says = Content(id="hello", subject="Hi", body="{% render 'foot' %}", valid_until=NOW + timedelta(days=1))
+    assert under(hello=says) == {}
+    assert under(hello=says.model_copy(update={"valid_until": NOW})) == {"expired.hello": "all"}
+    assert under(hello=says, foot=foot) == {"expired.hello": "all"}
 
 
 def agreed(purpose: str, channel: Channel, state: ConsentState = ConsentState.GRANTED) -> Circumstances:
