@@ -28,7 +28,9 @@ from decision.foresight import api as foresight_api
 from decision.foresight import content_api
 from decision.observe import api as observe_api
 from decision.observe import metrics, traces
+from decision.stopping import open_controls
 from decision.wiring import Service
+from delivery import controls_api
 from learning.pilots import RewardedDecisions
 from playbooks import api as playbooks_api
 from playbooks.library.pilots import Pilots
@@ -85,6 +87,10 @@ def create_app(service: Service) -> FastAPI:
             guard.name_of,
             service.follow,
         )
+    )
+    controls = open_controls(service.database, service.clock, people.canonical)
+    app.include_router(
+        controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )
     app.include_router(
         decision_api.router(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 from decision import (
     audience_commands,
+    control_commands,
     crm_commands,
     decision_commands,
     feature_commands,
@@ -73,6 +74,7 @@ app.add_typer(user_commands.app, name="users")
 app.add_typer(feature_commands.app, name="features")
 app.add_typer(crm_commands.app, name="crm")
 app.add_typer(playbook_commands.app, name="playbooks")
+app.add_typer(control_commands.app, name="controls")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from decision.decider import Decider
 from decision.health import unavailable
 from learning import version_repository
 from learning.errors import BrokenWeights
+from playbooks.controls.repository import in_force
 from playbooks.library import Library
 from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
@@ -86,6 +88,7 @@ class Follower:
             self._memberships.load(connection)
             self._follow_library(connection)
             self._follow_policy(connection)
+            self._follow_controls(connection)
 
     def _run(self) -> None:
         pause = INTERVAL
@@ -124,7 +127,12 @@ class Follower:
             self._serve(self._decider.snapshot.library, policy)
             return
 
+    def _follow_controls(self, connection: Connection) -> None:
+        controls = in_force(connection)
+        if controls != self._decider.snapshot.controls:
+            self._decider.serve(replace(self._decider.snapshot, controls=controls))
+
     def _serve(self, library: Library, policy: Policy) -> None:
         serving = self._decider.snapshot
-        self._decider.serve(Snapshot(library, policy, serving.seed, serving.holdout))
+        self._decider.serve(Snapshot(library, policy, serving.seed, serving.holdout, serving.controls))
         _log.info("serving what was published", library=library.version, policy=policy.version)

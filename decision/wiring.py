@@ -56,6 +56,7 @@ from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
+from playbooks.controls.repository import in_force
 from playbooks.counters import Counters, open_counters
 from playbooks.library import Library
 from playbooks.library.changes import FOLDER
@@ -376,8 +377,9 @@ class Service:
             files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval
         )
         with self.database.read() as connection:
-            library = self._loader.newer(connection) or Library(())
-        return Snapshot(library, self._policy_in_charge().serve(), self.settings.seed, self.settings.holdout)
+            library, controls = self._loader.newer(connection) or Library(()), in_force(connection)
+        policy = self._policy_in_charge().serve()
+        return Snapshot(library, policy, self.settings.seed, self.settings.holdout, controls)
 
     def _policy_in_charge(self) -> PolicyVersion:
         training = Training(self.database, self._policy_spec, self._vocabularies)

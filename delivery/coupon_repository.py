@@ -11,7 +11,8 @@ import msgspec
 from sqlalchemy import Connection, Select, bindparam, insert, null, select, update
 
 from delivery.models import Coupon
-from delivery.tables import coupons
+from delivery.parking_repository import RUN
+from delivery.tables import coupons, parked
 from playbooks.offers import Terms
 from storage.statements import Statement
 from storage.times import to_micros
@@ -54,10 +55,14 @@ def open_coupons_of(connection: Connection, enrolment_ids: Sequence[str]) -> lis
 
 
 def claim_expiring(connection: Connection, now: datetime, limit: int) -> list[Coupon]:
-    """Return and lock the open coupons whose time is over, longest first."""
+    """Return and lock the open coupons whose time is over, longest first.
+
+    Those of a run that a control stops wait with it: that they were used may not have been told to it yet.
+    """
+    stopped = select(parked.c.id).where(parked.c.kind == RUN, parked.c.id == coupons.c.enrolment_id)
     query = (
         _coupons()
-        .where(coupons.c.closes_at <= now)
+        .where(coupons.c.closes_at <= now, ~stopped.exists())
         .order_by(coupons.c.closes_at, coupons.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

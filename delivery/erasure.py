@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, tuple_
 
 from delivery.channels.channel import Channel, KeepsCopies
 from delivery.repository import enrolments_of_user
-from delivery.tables import coupons, enrolments, outbox
+from delivery.tables import coupons, enrolments, outbox, parked
+from playbooks.controls import Scope
+from playbooks.controls.models import key_of
 from storage.erasure import Erasing, ErasureUnfinished, Place, Rows, deleted_from
 
 
@@ -20,8 +22,17 @@ def places(channels: Mapping[str, Channel]) -> Sequence[Place]:
     """
     return [
         *deleted_from(coupons),
+        Rows("parked", [parked], _stopped),
         Rows("enrolments", [enrolments, outbox], partial(_stop, channels)),
     ]
+
+
+def _stopped(connection: Connection, whom: Erasing, limit: int) -> int:
+    """Take away what waits because the user was stopped: the control by which it is found names the user."""
+    control = key_of(Scope.USER, whom.user_id)
+    piece = select(parked.c.kind, parked.c.id).where(parked.c.control == control).limit(limit)
+    gone = delete(parked).where(tuple_(parked.c.kind, parked.c.id).in_(piece))
+    return connection.execute(gone).rowcount
 
 
 def _stop(channels: Mapping[str, Channel], connection: Connection, whom: Erasing, limit: int) -> int:

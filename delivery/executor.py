@@ -20,7 +20,9 @@ from delivery.effects import Effects, Step, started_fact, stuck
 from delivery.errors import FlowBroken
 from delivery.flow import Cause, Due, Happened, advance
 from delivery.models import Effect, Enrolment, Report
+from delivery.parking import park_runs, parked_runs, put_back_runs
 from delivery.plans import Plan, Plans
+from playbooks.controls import repository as controls_repository
 from playbooks.decision import Decision
 from playbooks.models import Arm
 from storage import ledger
@@ -63,6 +65,7 @@ class Executor:
         self._batch = batch
         self._routing = Pace(batch)
         self._advancing = Pace(batch)
+        self._putting_back = Pace(batch)
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -113,6 +116,47 @@ class Executor:
         """Advance the enrolments whose time is up at the present moment, each by one wait."""
         return self._until_short(partial(self._advance_due, now=self._clock.now()))
 
+    def put_back(self) -> Report:
+        """Let runs go on whose control was resumed: first through what happened meanwhile, in its order."""
+        return self._until_short(self._put_back)
+
+    def _put_back(self, connection: Connection) -> tuple[bool, Report]:
+        position = repository.hold_reader(connection, READER)
+        if position is None:
+            return False, Report()
+        return self._putting_back.turn(connection, partial(self._put_some_back, connection, position))
+
+    def _put_some_back(self, connection: Connection, position: int, limit: int) -> tuple[int, Report]:
+        found = parked_runs(connection, position, self._people, limit)
+        put_back_runs(connection, found)
+        woken = [
+            (one.enrolment, causes)
+            for one in found
+            if one.facts and (causes := _causes(one.enrolment, one.facts))
+        ]
+        return len(found), self._apply(connection, woken)
+
+    def _going(
+        self, connection: Connection, found: Sequence[Enrolment], position: int | None = None
+    ) -> list[Enrolment]:
+        """Put aside the runs that a control stops, of those that were claimed; return the others.
+
+        Args:
+            position: up to where the ledger was routed to them; None: as far as it was routed.
+        """
+        controls = controls_repository.in_force(connection)
+        if not controls:
+            return list(found)
+        stopped = [
+            (one, control)
+            for one in found
+            if (control := controls.of_run(one.playbook, self._people.canonical(one.user_id))) is not None
+        ]
+        if position is None:
+            position = ledger.position_of(connection, READER)
+        aside = park_runs(connection, stopped, position)
+        return [one for one in found if one.id not in aside]
+
     def _until_short(self, turn: Callable[[Connection], tuple[bool, Report]]) -> Report:
         total = Report()
         while True:
@@ -125,6 +169,8 @@ class Executor:
         return self._routing.turn(connection, partial(self._route_some, connection, head))
 
     def _route_some(self, connection: Connection, head: int, limit: int) -> tuple[int, Report]:
+        if controls_repository.in_force(connection).everything() is not None:
+            return 0, Report()
         position = repository.hold_reader(connection, READER)
         if position is None:
             return 0, Report()
@@ -140,7 +186,9 @@ class Executor:
                     by_user.setdefault(profile, []).append(fact)
         woken = [
             (enrolment, causes)
-            for enrolment in repository.claim_of_users(connection, list(by_user))
+            for enrolment in self._going(
+                connection, repository.claim_of_users(connection, list(by_user)), position
+            )
             if (causes := _causes(enrolment, by_user[enrolment.user_id]))
         ]
         report = self._apply(connection, woken)
@@ -150,8 +198,11 @@ class Executor:
         return self._advancing.turn(connection, partial(self._advance_some, connection, now))
 
     def _advance_some(self, connection: Connection, now: datetime, limit: int) -> tuple[int, Report]:
+        if controls_repository.in_force(connection).everything() is not None:
+            return 0, Report()
         due = repository.claim_due(connection, now, limit)
-        return len(due), self._apply(connection, [(enrolment, _DUE) for enrolment in due])
+        going = self._going(connection, due)
+        return len(due), self._apply(connection, [(enrolment, _DUE) for enrolment in going])
 
     def _apply(self, connection: Connection, woken: Sequence[tuple[Enrolment, Sequence[Cause]]]) -> Report:
         steps = [self._step(connection, enrolment, causes) for enrolment, causes in woken]

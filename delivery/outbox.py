@@ -16,16 +16,19 @@ from functools import partial
 import msgspec
 from sqlalchemy import Connection
 
+from audiences.identity.people import EveryoneAlone, People
 from delivery import repository
 from delivery.channels.channel import AfterCrash, Channel, Receipt
 from delivery.effects import message_fact
 from delivery.errors import NotHandedOver
 from delivery.gate import Send, SendGate
 from delivery.models import Enrolment, Message, MessageState, Report, SuppressionFact
+from delivery.parking import park_messages
 from delivery.plans import Plan, Plans
 from delivery.recipients import Recipients
 from delivery.render import Renderer
 from delivery.repository import Queued, Settled
+from playbooks.controls import Control, Controls, Watched
 from playbooks.windows import Hold, Skip
 from storage import ledger
 from storage.clock import Clock
@@ -41,6 +44,7 @@ LEASE = timedelta(minutes=5)
 
 
 class _Attempt(msgspec.Struct, frozen=True, gc=False):
+    before: Queued
     queued: Queued
     enrolment: Enrolment
     plan: Plan | None
@@ -53,6 +57,7 @@ class _Outcome(msgspec.Struct, frozen=True, gc=False):
     receipt: Receipt | None = None
     reason: str = ""
     retry_after: timedelta | None = None
+    stopped: bool = False
 
 
 class Relay:
@@ -70,7 +75,9 @@ class Relay:
         batch: int = TURN_ROWS,
         lease: timedelta = LEASE,
         recipients: Recipients | None = None,
+        people: People | None = None,
     ) -> None:
+        """Wire the relay; `people` say under which id a stopped user's profiles are known."""
         self._database = database
         self._clock = clock
         self._plans = plans
@@ -83,6 +90,8 @@ class Relay:
         self._lease = lease
         self._renderer = Renderer(recipients)
         self._stopping = threading.Event()
+        self._controls = Watched(database)
+        self._people = people or EveryoneAlone()
 
     def stop(self) -> None:
         """Take no more messages after those in hand; the others wait for the next relay."""
@@ -105,7 +114,7 @@ class Relay:
                 partial(self._claim, until=until), rows=self._batch
             )
             reached("relay.claimed")
-            outcomes = [self._hand_over(attempt) for attempt in attempts if self._clock.now() < until]
+            outcomes = [self._handed_over(attempt) for attempt in attempts if self._clock.now() < until]
             if outcomes:
                 reached("relay.handed_over")
             while outcomes:
@@ -125,13 +134,23 @@ class Relay:
         self, connection: Connection, until: datetime, limit: int
     ) -> tuple[int, tuple[list[_Attempt], Report]]:
         now = self._clock.now()
+        controls = self._controls.read(connection)
+        if controls.everything() is not None:
+            return 0, ([], Report())
         claimed = repository.claim_messages(connection, now, limit)
         enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
+        stopped = [
+            (one, control)
+            for one in claimed
+            if (control := self._stopped(controls, one, enrolments[one.enrolment_id])) is not None
+        ]
+        aside = park_messages(connection, stopped)
         settled: list[Settled] = []
         facts: list[NewFact] = []
         open_: list[Queued] = []
         # Gates lock what they count for a user: always in the same order, or two relays wait for each other.
-        for one in sorted(claimed, key=lambda one: enrolments[one.enrolment_id].user_id):
+        left = [one for one in claimed if one.key not in aside]
+        for one in sorted(left, key=lambda one: enrolments[one.enrolment_id].user_id):
             enrolment = enrolments[one.enrolment_id]
             lost = self._lost(one, enrolment)
             if lost is None:
@@ -152,8 +171,11 @@ class Relay:
         ledger.append(connection, facts, now)
         waiting = sum(one.state is MessageState.QUEUED for one in settled)
         held = repository.lease(connection, free, self._holder, until)
-        attempts = [self._attempt(connection, one, enrolments[one.enrolment_id]) for one in held]
-        report = msgspec.structs.replace(_counts(settled), retried=0, held=waiting)
+        attempts = [
+            self._attempt(connection, before, one, enrolments[one.enrolment_id])
+            for before, one in zip(free, held, strict=True)
+        ]
+        report = msgspec.structs.replace(_counts(settled), retried=0, held=waiting + len(aside))
         return len(claimed), (attempts, report)
 
     def _lost(self, one: Queued, enrolment: Enrolment) -> Settled | None:
@@ -169,12 +191,24 @@ class Relay:
             )
         return None
 
-    def _attempt(self, connection: Connection, one: Queued, enrolment: Enrolment) -> _Attempt:
+    def _stopped(self, controls: Controls, one: Queued, enrolment: Enrolment) -> Control | None:
+        if not controls:
+            return None
+        user = self._people.canonical(enrolment.user_id)
+        return controls.of_send(enrolment.playbook, user, enrolment.arm.channel, one.queued_at)
+
+    def _attempt(self, connection: Connection, before: Queued, one: Queued, enrolment: Enrolment) -> _Attempt:
         try:
             plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
         except NextplayError as error:
-            return _Attempt(one, enrolment, None, str(error))
-        return _Attempt(one, enrolment, plan, "")
+            return _Attempt(before, one, enrolment, None, str(error))
+        return _Attempt(before, one, enrolment, plan, "")
+
+    def _handed_over(self, attempt: _Attempt) -> _Outcome:
+        """Hand a message over, unless it was stopped since it was claimed: a batch may take its time."""
+        if self._stopped(self._controls.now(), attempt.queued, attempt.enrolment) is not None:
+            return _Outcome(attempt, self._clock.now(), stopped=True)
+        return self._hand_over(attempt)
 
     def _hand_over(self, attempt: _Attempt) -> _Outcome:
         one, enrolment = attempt.queued, attempt.enrolment
@@ -221,8 +255,10 @@ class Relay:
         settled: list[Settled] = []
         facts: list[NewFact] = []
         sent = 0
+        stopped = [one.attempt for one in outcomes if one.stopped and one.attempt.queued.key in held]
+        repository.let_go(connection, [one.before for one in stopped], now)
         for outcome in outcomes:
-            if outcome.attempt.queued.key not in held:
+            if outcome.stopped or outcome.attempt.queued.key not in held:
                 continue
             result = _settled(outcome, now)
             settled.append(result)

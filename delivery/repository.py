@@ -164,6 +164,15 @@ def lease(connection: Connection, claimed: Sequence[Queued], holder: str, until:
     return held
 
 
+def let_go(connection: Connection, before: Sequence[Queued], now: datetime) -> None:
+    """Take back leases of messages that were not handed over; they are to be taken now, as they were."""
+    micros = to_micros(now)
+    _LEASE.run_many(
+        connection,
+        [{"this": one.key, "attempt": one.attempts, "by": one.holder, "until": micros} for one in before],
+    )
+
+
 def still_held(connection: Connection, held: Sequence[Queued]) -> set[str]:
     """Return and lock those of these messages whose attempt is still the one that was leased."""
     query = (

@@ -17,6 +17,7 @@ from delivery.executor import Executor
 from delivery.gate import OpenGate, SendGate
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
+from delivery.parking import put_back_messages
 from delivery.plans import Plans
 from delivery.recipients import Recipients
 from delivery.zones import UserZones
@@ -24,6 +25,7 @@ from playbooks.decision import Decision
 from playbooks.models import Arm
 from storage.clock import Clock
 from storage.engine import Database
+from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
 
@@ -71,7 +73,10 @@ class Delivery:
             batch=batch,
             lease=lease,
             recipients=recipients,
+            people=people,
         )
+        self._database = database
+        self._putting_back = Pace(batch)
 
     def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
         """Begin the flow of a decision in the decision's own transaction (see `Executor.start`)."""
@@ -105,7 +110,9 @@ class Delivery:
         self._relay.stop()
 
     def _round(self) -> Report:
-        report = self.executor.route_events()
+        put_back_messages(self._database, self._putting_back)
+        report = self.executor.put_back()
+        report += self.executor.route_events()
         report += self.executor.advance_due()
         report += self._relay.run()
         return report + self.wallet.expire_due()

@@ -64,6 +64,19 @@ outbox = Table(
     ),
 )
 
+# What a control keeps out of its queue: messages by key, runs by enrolment, with the time it had there. Of
+# runs, `position` is how far the ledger was routed by then.
+parked = Table(
+    "parked",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("control", Text, nullable=False),
+    Column("ready_at", Instant, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Index("ix_parked_control_kind_ready_at_id", "control", "kind", "ready_at", "id"),
+)
+
 # The wallet. `closes_at` is when an unused coupon expires; it is null once the coupon is used or expired.
 # `terms` is JSON, null where it came from elsewhere without any; `liability` minor units of their currency.
 coupons = Table(

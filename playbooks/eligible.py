@@ -14,6 +14,7 @@ from playbooks.constraints.binding import Terms
 from playbooks.constraints.circumstances import Circumstances, Needs, Recorded
 from playbooks.constraints.scoping import ALL, Arms
 from playbooks.contest import Side
+from playbooks.controls.models import NONE, Controls, rule_of
 from playbooks.draws import share_of
 from playbooks.holdouts import competing
 from playbooks.library import Library, PublishedPlaybook
@@ -65,14 +66,16 @@ def eligible(
     audiences: Set[str],
     circumstances: Circumstances,
     now: datetime,
+    controls: Controls = NONE,
 ) -> Eligible:
     """Return the playbooks and arms that compete for a user.
 
     Args:
+        controls: what operators have stopped.
         held_out: by which rule the user is held out from a playbook, None where they are not.
     """
     found = Eligible()
-    candidates = list(_taking_part(library.at(placement, audiences), user_id, audiences, found))
+    candidates = list(_taking_part(library.at(placement, audiences), user_id, audiences, found, controls))
     terms = [library.rules.terms(one) for one in candidates]
     names = sorted({name for one in terms for name in one.names})
     found.features = {name: recorded(features.get(name)) for name in names}
@@ -105,11 +108,18 @@ def recorded(value: Any) -> Any:
 
 
 def _taking_part(
-    playbooks: Iterable[PublishedPlaybook], user_id: str, audiences: Set[str], found: Eligible
+    playbooks: Iterable[PublishedPlaybook],
+    user_id: str,
+    audiences: Set[str],
+    found: Eligible,
+    controls: Controls,
 ) -> Iterator[PublishedPlaybook]:
     """Yield the version of each playbook that serves the user."""
     for playbook in playbooks:
-        if playbook.serves(user_id, audiences):
+        control = controls.of_decision(playbook.id, user_id) if controls else None
+        if control is not None:
+            found.stop(rule_of(control), playbook)
+        elif playbook.serves(user_id, audiences):
             yield playbook
         elif playbook.trial is not None and playbook.trial.alone:
             found.stop(pilot_rule(playbook.id), playbook)

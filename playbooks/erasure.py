@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, delete, select
 
+from playbooks.controls import Scope
+from playbooks.controls.tables import controls
 from playbooks.counters import Counters
 from playbooks.tables import answers, uses
 from storage.erasure import Erasing, Outside, Place, Rows, deleted_from
@@ -33,8 +35,14 @@ def places(counters: Counters) -> Sequence[Place]:
     return [
         Rows("answers", [answers], _answers),
         *deleted_from(uses),
+        Rows("controls", [controls], _controls),
         Outside("counters", counters.erase),
     ]
+
+
+def _controls(connection: Connection, whom: Erasing, limit: int) -> int:
+    mine = (controls.c.scope == Scope.USER.value) & (controls.c.target == whom.user_id)
+    return connection.execute(delete(controls).where(mine)).rowcount
 
 
 def _answers(connection: Connection, whom: Erasing, limit: int) -> int:

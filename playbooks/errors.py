@@ -16,6 +16,8 @@ NextplayError
     ├── UnknownDecision      no decision has this id
     ├── DecisionErased       the user of this decision was erased: there is nothing to show or replay
     ├── DecisionPurged       the decision is older than decisions are kept
+    ├── UnknownTarget        what is to be stopped does not exist
+    ├── NothingStopped       what is to be resumed is not stopped
     ├── PolicyBroken         a policy returned something that is not a probability vector
     └── CountersUnreachable  the server that keeps the counters does not answer (retry can help)
 """
@@ -131,6 +133,16 @@ class DecisionErased(PlaybooksError):
 class DecisionPurged(PlaybooksError):
     status = 410
     code = "decision-purged"
+
+
+class UnknownTarget(PlaybooksError):
+    status = 404
+    code = "unknown-target"
+
+
+class NothingStopped(PlaybooksError):
+    status = 404
+    code = "nothing-stopped"
 
 
 class PolicyBroken(PlaybooksError):

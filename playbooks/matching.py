@@ -17,6 +17,7 @@ import numpy as np
 
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.contest import Contest, Side
+from playbooks.controls.models import NONE, Controls
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.eligible import eligible, recorded
@@ -44,6 +45,8 @@ class Snapshot:
     seed: str
     # The share of users who are held out from all promotional playbooks.
     holdout: float = 0.0
+    # What operators have stopped.
+    controls: Controls = NONE
     _contests: dict[tuple[Side, ...], Contest] = field(default_factory=dict)
 
     def contest(self, sides: Sequence[Side]) -> Contest:
@@ -94,6 +97,7 @@ def decide(
         request.placement,
         seed=snapshot.seed,
         held_out=holdout_of(request.user_id, snapshot.seed, snapshot.holdout),
+        controls=snapshot.controls,
         features=features,
         audiences=audiences,
         circumstances=circumstances,
