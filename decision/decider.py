@@ -222,6 +222,9 @@ class Decider:
             return fall_back(snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER), nothing
         audiences = self._memberships.of(user)
         needs = needs_at(snapshot.library, asked.placement, audiences)
+        if asked.test:
+            # What colleagues share is not theirs to use up.
+            needs = msgspec.structs.replace(needs, account=False)
         circumstances = self._surroundings.of(user, needs, features.values, now)
         try:
             with traces.span("matching"):

