@@ -11,7 +11,7 @@ from delivery.channels.registry import CHANNELS
 from playbooks.controls import Scope
 from playbooks.controls.service import ControlService, Targets
 from playbooks.library.repository import current
-from playbooks.spelling import closest
+from playbooks.suggesting import closest
 from storage.clock import Clock
 from storage.engine import Database
 

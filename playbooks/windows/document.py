@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from playbooks.document import Document, Name
-from playbooks.spelling import closest
+from playbooks.suggesting import closest
 from playbooks.windows.spec import Country, Window
 
 Purpose = Literal["promotional", "service", "transactional"]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, model_validator
 
 from playbooks.document import Document, Name
-from playbooks.spelling import closest
+from playbooks.suggesting import closest
 from playbooks.windows import days_off
 from playbooks.windows.hours import DAY, Span, SpanText, TimeText, minute_of, minutes_of, span_of
 
