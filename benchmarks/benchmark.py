@@ -46,7 +46,7 @@ class Benchmark:
 
     `measures` and `against` say in a sentence each what the subject and the floor are. `run` gets an empty
     folder, on the disk where data would lie, and a function to tell of progress; it returns the pairs of
-    at least three repeats.
+    at least three repeats. `sized` returns a `run` of another number of trials, where it is made of trials.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Benchmark:
     unit: str
     bound: Bound
     run: Callable[[Path, Say], Sequence[Pair]]
+    sized: Callable[[int], Callable[[Path, Say], Sequence[Pair]]] | None = None
 
 
 Say = Callable[[str], None]

@@ -17,6 +17,9 @@ from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
 from benchmarks.library_import import LIBRARY_IMPORT
 from benchmarks.load_generator import LOAD_GENERATOR
 from benchmarks.online_store import FEATURE_READ_SQLITE, FEATURE_READ_VALKEY, MATERIALISE_VALKEY
+from benchmarks.ope_coverage import OPE_COVERAGE, OPE_WIDTH
+from benchmarks.ope_sequence import OPE_FALSE_ALARMS, OPE_SEQUENCE
+from benchmarks.ope_speed import OPE_SPEED
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
 from benchmarks.rules_one_user import RULES_ONE_USER
@@ -43,6 +46,11 @@ _ALL = (
     FEATURE_READ_VALKEY,
     MATERIALISE_VALKEY,
     ESTIMATORS,
+    OPE_SPEED,
+    OPE_COVERAGE,
+    OPE_WIDTH,
+    OPE_SEQUENCE,
+    OPE_FALSE_ALARMS,
 )
 BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,10 @@ def bench(
         bool,
         typer.Option("--write-docs", help="Write docs/performance.md from the last run, and run nothing."),
     ] = False,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=10, help="Trials of benchmarks that are made of them; fewer promise less."),
+    ] = None,
     folder: Annotated[
         Path, typer.Option(help="Where to measure: on the disk that would hold the data.")
     ] = Path("var/bench"),
@@ -39,6 +44,8 @@ def bench(
         for benchmark in benchmarks:
             typer.echo(f"{benchmark.name}\n    {benchmark.measures}\n    Promised: {benchmark.bound}")
         return
+    if trials is not None:
+        benchmarks = [one if one.sized is None else replace(one, run=one.sized(trials)) for one in benchmarks]
     last = folder / report.LAST_RUN
     if write_docs:
         # Without a run of one's own the page is made anew from the run it was made from before.

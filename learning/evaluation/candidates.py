@@ -30,8 +30,9 @@ class Candidate:
 def candidate(log: Log, text: str | None, read: Callable[[Path], FloatArray]) -> Candidate:
     """Return the policy that `text` names.
 
-    None is the log's own `action_dist`. `logged` is the policy that drew the log, `uniform` draws all actions
-    alike, `always:ACTION` takes one. Anything else is a file with a column `action_dist`, row for row.
+    None is the log's own `action_dist`. `logged` is the policy that drew the log, `uniform` draws all
+    eligible actions alike, `always:ACTION` takes one. Anything else is a file with a column `action_dist`,
+    row for row.
 
     Raises:
         UnknownCandidate: there is none, or it has not a row for each round.
@@ -46,7 +47,9 @@ def candidate(log: Log, text: str | None, read: Callable[[Path], FloatArray]) ->
     if text == LOGGED:
         return Candidate(LOGGED, log.propensities, log.logged_dist)
     if text == UNIFORM:
-        return _of_dist(log, UNIFORM, np.full((len(log), len(log.actions)), 1 / len(log.actions)))
+        # Where vectors say what was eligible, uniform is over that.
+        eligible = np.ones((len(log), len(log.actions))) if log.logged_dist is None else log.logged_dist > 0
+        return _of_dist(log, UNIFORM, eligible / eligible.sum(axis=1, keepdims=True))
     if text.startswith(ALWAYS):
         return _of_dist(log, text, _always(log, text.removeprefix(ALWAYS)))
     path = Path(text)

@@ -96,7 +96,7 @@ class Diagnostics(msgspec.Struct, frozen=True):
 def diagnose(log: Log, candidate: Candidate, rounds: Weighed) -> Diagnostics:
     """Return the diagnostics of a candidate on a log."""
     weights = rounds.weights
-    total, squares = float(weights.sum()), float(weights @ weights)
+    total, squares = float(weights.sum()), float(np.square(weights).sum())
     effective = total**2 / squares if squares > 0 else 0.0
     share = float(weights.max()) / total if total > 0 else 0.0
     mean_weight = _mean_weight(rounds)

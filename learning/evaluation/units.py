@@ -34,4 +34,4 @@ def error(rounds: Weighed, influence: FloatArray) -> float:
     if units < 2:
         return float("inf")
     sums = summed(rounds, influence)
-    return float(np.sqrt(units / (units - 1) * float(sums @ sums))) / len(rounds)
+    return float(np.sqrt(units / (units - 1) * float(np.square(sums).sum()))) / len(rounds)

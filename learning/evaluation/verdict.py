@@ -43,8 +43,8 @@ def difference(
 def correlation(rounds: Weighed, one: FloatArray, other: FloatArray) -> float:
     """Return the correlation of two estimates from their influences, users being independent."""
     a, b = units.summed(rounds, one), units.summed(rounds, other)
-    spread = math.sqrt(float(a @ a) * float(b @ b))
-    return float(np.clip(a @ b / spread, -1.0, 1.0)) if spread > 0 else 0.0
+    spread = math.sqrt(float(np.square(a).sum()) * float(np.square(b).sum()))
+    return float(np.clip((a * b).sum() / spread, -1.0, 1.0)) if spread > 0 else 0.0
 
 
 def verdict(found: Diagnostics, low: float, high: float, *, overlaps: bool) -> str:

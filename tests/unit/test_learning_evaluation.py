@@ -15,7 +15,7 @@ from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import Evaluation
 from learning.evaluation.intervals import CLOSED, INTERVALS
 from learning.evaluation.intervals.bootstrap import percentiles, resampled
-from learning.evaluation.intervals.sequence import STAKES, mixed_log_wealth
+from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES, mixed_log_wealth
 from learning.evaluation.logs import distributions
 from learning.evaluation.rounds import FloatArray, Weighed
 from learning.evaluation.wealth import equation
@@ -125,7 +125,7 @@ def test_the_confidence_sequence_holds_at_all_times_at_once() -> None:
         for up in (True, False):
             # What gamblers own after each round if the truth is what they bet against.
             owned = np.log1p(np.multiply.outer(STAKES, eq.stakes(truth, up=up))).cumsum(axis=1)
-            missed += bool((np.logaddexp.reduce(owned, axis=0) - np.log(len(STAKES))).max() >= np.log(40))
+            missed += bool(np.logaddexp.reduce(owned + LOG_SHARES[:, None]).max() >= np.log(40))
     assert missed / trials <= 0.05
 
 

@@ -246,3 +246,63 @@ def test_folders_of_the_open_bandit_dataset(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("a\n")
     with pytest.raises(UnreadableLog, match="must hold one log beside"):
         read_log(tmp_path)
+
+
+def exported(n: int = 40) -> list[Row]:
+    rng = np.random.default_rng(6)
+    found = []
+    for index in range(n):
+        # Every other decision has an arm less.
+        arms = ["a/1", "do_nothing"] if index % 2 else ["b/1", "a/1", "do_nothing"]
+        chosen = int(rng.integers(0, len(arms)))
+        row = {
+            "decision_id": f"d{index}",
+            "user_id": f"u{index % 8}",
+            "decided_at": f"2026-03-02T10:00:{index % 60:02d}Z",
+            "arm": arms[chosen],
+            "arms": arms,
+            "probabilities": [1 / len(arms)] * len(arms),
+            "chosen": chosen,
+            "propensity": 1 / len(arms),
+            "reward": float(rng.random() < 0.3),
+            "fallback": None,
+            "holdout": [],
+        }
+        found.append(row)
+    found[3] |= {"reward": None}
+    found[5] |= {"fallback": "unknown_user"}
+    found[7] |= {"holdout": ["holdout.gold"]}
+    return found
+
+
+def test_our_exported_decisions_are_read(tmp_path: Path) -> None:
+    given = exported()
+    lines = tmp_path / "log.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in given))
+    for log in (read_log(parquet(tmp_path, given)), read_log(lines)):
+        assert (len(log), log.actions) == (37, ("b/1", "a/1", "do_nothing"))
+        assert log.owners is not None
+        assert log.owners.max() == 7
+        assert log.logged_dist is not None
+        assert log.logged_dist[1].tolist() == [0.0, 0.5, 0.5]
+        assert [log.actions[one] for one in log.action[:3]] == [row["arm"] for row in given[:3]]
+        # What was not eligible everywhere can't always be taken.
+        found = evaluate(log, candidate(log, "always:b/1", distributions))
+        assert found.verdict == "not evaluable: no support for b/1"
+        # Uniform is over what was eligible.
+        again = evaluate(log, candidate(log, "uniform", distributions))
+        assert again.estimates["ips"].value == pytest.approx(log.rewards.mean())
+
+
+def test_decisions_whose_rewards_are_not_known_are_no_log(tmp_path: Path) -> None:
+    given = [row | {"reward": None} for row in exported(8)]
+    lines = tmp_path / "log.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in given))
+    with pytest.raises(UnreadableLog, match="of no decision is the reward known"):
+        read_log(lines)
+
+
+def test_lines_that_are_not_to_be_learned_from_are_left_out_and_said(tmp_path: Path) -> None:
+    log = read_log(dsjson(tmp_path, {"_skipLearn": True}))
+    assert len(log) == 49
+    assert log.notes == ("1 decisions say _skipLearn and were left out",)

@@ -89,7 +89,7 @@ def proportion(estimate: float, size: float, confidence: float) -> tuple[float, 
 
 def _kish(weights: FloatArray) -> float:
     """Return (Σ w)² / Σ w²: how many equal weights are worth as much. Kish, "Survey Sampling" (1965)."""
-    squares = float(weights @ weights)
+    squares = float(np.square(weights).sum())
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
@@ -100,7 +100,7 @@ def _implied(terms: Terms, rounds: Weighed, mean: float, kish: float) -> float:
     weights = rounds.weights
     n = len(rounds)
     if terms.base is None:
-        second = float(weights @ weights) / n
+        second = float(np.square(weights).mean())
         return max(second * mean - mean**2, 0.0) / n
     spread = rounds.high - rounds.low
     q_chosen, _ = rounds.model()

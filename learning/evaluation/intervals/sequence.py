@@ -13,8 +13,11 @@ from learning.evaluation.wealth import equation, interval
 
 # Stakes the mixture spreads over, as shares of what one unit can lose: each is 1.3 times the one before, and
 # a mixture over them loses little against the best stake in between.
-STAKES: FloatArray = 0.98 * 1.3 ** -np.arange(36.0)
-_LOG_SHARE = -math.log(len(STAKES))
+_PLACES = np.arange(36.0)
+STAKES: FloatArray = 0.98 * 1.3**-_PLACES
+# What each begins with: more on large stakes, which few rounds of much weight call for.
+_BEGINS = 1 / (_PLACES + 2)
+LOG_SHARES: FloatArray = np.log(_BEGINS / _BEGINS.sum())
 # Cells of a table of logarithms made at a time.
 _CELLS = 1_000_000
 
@@ -38,10 +41,10 @@ def confidence_sequence(terms: Terms, rounds: Weighed, confidence: float) -> tup
 
 
 def mixed_log_wealth(stakes: FloatArray, counts: FloatArray) -> float:
-    """Return the log of the mean wealth of gamblers who stake each of `STAKES` all the time."""
-    wealth = np.zeros(len(STAKES))
+    """Return the log of what gamblers own together who stake each of `STAKES` all the time."""
+    wealth = LOG_SHARES.copy()
     step = _CELLS // len(STAKES)
     for start in range(0, len(stakes), step):
         part = slice(start, start + step)
         wealth += np.log1p(np.multiply.outer(STAKES, stakes[part])) @ counts[part]
-    return float(logsumexp(wealth)) + _LOG_SHARE
+    return float(logsumexp(wealth))

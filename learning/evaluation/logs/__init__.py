@@ -1,4 +1,4 @@
-"""Logs from elsewhere: Parquet and CSV rounds, folders of the Open Bandit Dataset, VW's dsjson."""
+"""Logs in files: Parquet and CSV rounds, our exported decisions, the Open Bandit Dataset, VW's dsjson."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from learning.errors import UnreadableLog
 from learning.evaluation.log import Log
-from learning.evaluation.logs import dsjson, files, open_bandit
+from learning.evaluation.logs import decision_log, dsjson, files, open_bandit
 from learning.evaluation.logs.columns import Columns
 from learning.evaluation.logs.files import distributions
 from learning.evaluation.logs.rounds import log_of
@@ -30,8 +30,11 @@ def read_log(path: Path) -> Log:
             f"({open_bandit.ITEMS})"
         )
     if path.is_file() and path.name.lower().endswith(dsjson.SUFFIXES):
-        return dsjson.read(path)
-    return log_of(files.columns_of(path), str(path))
+        return decision_log.read_json(path) if decision_log.is_json(path) else dsjson.read(path)
+    columns = files.columns_of(path)
+    if set(columns.names) >= decision_log.MARKS:
+        return decision_log.of_columns({name: columns.cells(name) for name in columns.names}, str(path))
+    return log_of(columns, str(path))
 
 
 def log_of_rows(rows: Sequence[Mapping[str, Any]]) -> Log:

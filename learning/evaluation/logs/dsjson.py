@@ -25,12 +25,14 @@ class _Event(msgspec.Struct, rename={"cost": "_label_cost", "probability": "_lab
     event_id: str | None = msgspec.field(name="EventId", default=None)
     timestamp: str | None = msgspec.field(name="Timestamp", default=None)
     pdrop: float = 0.0
+    skipped: bool = msgspec.field(name="_skipLearn", default=False)
 
 
 def read(path: Path) -> Log:
     """Return the log in a dsjson file: rewards are the costs negated, actions are numbered from 1 as in `a`.
 
-    Lines without `_label_cost` (joined observations and the like) are passed over as VW does.
+    Lines without `_label_cost` (joined observations and the like) are passed over as VW does; so are those
+    that say `_skipLearn`, and the log notes how many.
 
     Raises:
         UnreadableLog: too many lines are wrong, or events were dropped (`pdrop`) so that weights would lie.
@@ -39,17 +41,21 @@ def read(path: Path) -> Log:
     vectors: list[dict[int, float]] = []
     wrong: list[tuple[int, str]] = []
     lines: list[int] = []
+    skipped = 0
     decoder = msgspec.json.Decoder(_Event)
     with path.open("rb") as file:
         for number, line in enumerate(file):
             if not line.strip() or b'"_label_cost"' not in line:
                 continue
-            lines.append(number)
             try:
                 event = decoder.decode(line)
+                if event.skipped:
+                    skipped += 1
+                    continue
                 reason = _wrong(event)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 event, reason = None, f"the line is no dsjson event: {error}"
+            lines.append(number)
             if reason or event is None:
                 wrong.append((len(vectors), reason))
                 for one in cells.values():
@@ -64,7 +70,10 @@ def read(path: Path) -> Log:
             vectors.append({action - 1: p for action, p in zip(event.a, event.p, strict=True)})
     if not lines:
         raise UnreadableLog(f"{path} has no rounds: no line has a _label_cost")
-    return _log(path, cells, vectors, wrong, lines)
+    log = _log(path, cells, vectors, wrong, lines)
+    if skipped:
+        log = replace(log, notes=(*log.notes, f"{skipped} decisions say _skipLearn and were left out"))
+    return log
 
 
 def _log(

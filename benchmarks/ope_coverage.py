@@ -1,0 +1,127 @@
+"""Whether the interval that an evaluation picks covers what it says, and how wide it is beside all others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.benchmark import Benchmark, Bound, Pair, Say
+from benchmarks.errors import BenchmarkError
+from benchmarks.ope_logs import CELLS, Cell, made
+from learning.evaluation import ESTIMATORS, How, evaluate
+from learning.evaluation.evaluate import weighed
+from learning.evaluation.intervals import CLOSED
+
+TRIALS = 1_000
+SEEDS = (1, 2, 3)
+ENOUGH = 0.93
+# Intervals that come to the same for many rounds differ in the last digits.
+_SAME = 1.005
+
+
+class _Kept(NamedTuple):
+    """Of one interval in one cell: the share of trials it covered in, and its median width."""
+
+    covered: float
+    width: float
+
+
+def cover(trials: int, _folder: Path, say: Say) -> Sequence[Pair]:
+    """Return for each seed the least coverage over the cells: of the pick, and of the normal interval."""
+    pairs = []
+    for seed in SEEDS:
+        picked, normal = [], []
+        for cell in CELLS:
+            found = _picks(seed, cell, trials)
+            covered, plain = found["pick"].covered, found["normal"].covered
+            say(f"seed {seed}, {cell}: covers {covered:.3f}, normal {plain:.3f}")
+            picked.append(covered)
+            normal.append(plain)
+        pairs.append(Pair(min(picked), min(normal)))
+    return pairs
+
+
+def compare(trials: int, _folder: Path, say: Say) -> Sequence[Pair]:
+    """Return for each seed the widths of pick and narrowest rival in the cell where the pick does worst.
+
+    Rivals are all intervals of IPS and SNIPS that covered enough in the cell.
+    """
+    pairs = []
+    for seed in SEEDS:
+        worst = Pair(0.0, 1.0)
+        for cell in CELLS:
+            found = _all(seed, cell, trials)
+            picked = found.pop("pick")
+            fit = {name: one for name, one in found.items() if one.covered >= ENOUGH and one.width > 0}
+            if not fit:
+                raise BenchmarkError(f"seed {seed}, {cell}: no interval covered {ENOUGH}")
+            name = min(fit, key=lambda key: fit[key].width)
+            say(
+                f"seed {seed}, {cell}: {picked.width:.4f} covers {picked.covered:.3f}; narrowest that "
+                f"covers: {name} {fit[name].width:.4f} {fit[name].covered:.3f}"
+            )
+            pair = Pair(picked.width, fit[name].width)
+            worst = max(worst, pair, key=lambda one: one.ratio)
+        pairs.append(worst)
+    return pairs
+
+
+def _picks(seed: int, cell: Cell, trials: int) -> dict[str, _Kept]:
+    """Return coverage and width of what `evaluate` picks, and of the normal interval beside it."""
+    rng = np.random.default_rng([seed, cell.rounds, cell.largest])
+    hits, widths = defaultdict[str, int](int), defaultdict[str, list[float]](list)
+    for _ in range(trials):
+        log, candidate, truth = made(rng, cell)
+        one = evaluate(log, candidate, how=How(["snips"], ["normal"])).estimates["snips"]
+        for name, bounds in (("pick", one.interval), ("normal", one.intervals.get("normal"))):
+            low, high = bounds or (None, None)
+            low, high = log.low if low is None else low, log.high if high is None else high
+            hits[name] += low <= truth <= high
+            widths[name].append(high - low)
+    return {name: _Kept(hits[name] / trials, float(np.median(widths[name]))) for name in widths}
+
+
+def _all(seed: int, cell: Cell, trials: int) -> dict[str, _Kept]:
+    """Return the same of the pick and of every interval of IPS and SNIPS."""
+    found = {"pick": _picks(seed, cell, trials)["pick"]}
+    rng = np.random.default_rng([seed, cell.rounds, cell.largest])
+    hits, widths = defaultdict[str, int](int), defaultdict[str, list[float]](list)
+    for _ in range(trials):
+        log, candidate, truth = made(rng, cell)
+        rounds = weighed(log, candidate)
+        for estimator in ("ips", "snips"):
+            terms = ESTIMATORS[estimator].terms(rounds)
+            for method, make in CLOSED.items():
+                if (bounds := make(terms, rounds, 0.95)) is not None:
+                    name = f"{method} of {estimator}"
+                    hits[name] += bounds[0] <= truth <= bounds[1]
+                    widths[name].append(bounds[1] - bounds[0])
+    for name, all_of_it in widths.items():
+        found[name] = _Kept(hits[name] / trials, float(np.median(all_of_it)))
+    return found
+
+
+_CELLS = "300, 1,000 and 5,000 rounds and largest weights of 18 and 91, ten actions, rewards of mean .1"
+OPE_COVERAGE = Benchmark(
+    name="ope_coverage",
+    measures=f"Least coverage of the 95 % interval that an evaluation picks: {_CELLS}; 1,000 trials each.",
+    against="The normal interval of the same estimator.",
+    unit="share",
+    bound=Bound("value", ">=", ENOUGH),
+    run=partial(cover, TRIALS),
+    sized=lambda trials: partial(cover, trials),
+)
+OPE_WIDTH = Benchmark(
+    name="ope_width",
+    measures=f"Median width of that interval where it does worst, over {_CELLS}; 300 trials each.",
+    against="The narrowest of all intervals of IPS and SNIPS that covered .93 in the cell.",
+    unit="of the reward",
+    bound=Bound("ratio", "<=", _SAME),
+    run=partial(compare, 300),
+    sized=lambda trials: partial(compare, trials),
+)
