@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from benchmarks.append_latency import APPEND_LATENCY
 from benchmarks.audience_changes import AUDIENCE_BITMAPS, AUDIENCE_CHANGES
 from benchmarks.benchmark import Benchmark
-from benchmarks.decide_batch import DECIDE_BATCH
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
 from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
@@ -33,7 +32,6 @@ _ALL = (
     INGEST_HTTP,
     INGEST_TO_DECIDE,
     DECIDE_IN_PROCESS,
-    DECIDE_BATCH,
     RULES_ONE_USER,
     RULES_COLUMNS,
     RULES_COLUMNS_IDS,

@@ -30,6 +30,7 @@ from decision.observe import api as observe_api
 from decision.observe import metrics, traces
 from decision.stopping import open_controls
 from decision.wiring import Service
+from delivery import api as delivery_api
 from delivery import controls_api
 from learning.pilots import RewardedDecisions
 from playbooks import api as playbooks_api
@@ -75,6 +76,7 @@ def create_app(service: Service) -> FastAPI:
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages, lookup))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
+    app.include_router(delivery_api.router(service.delivery.hands, guard.name_of))
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
     app.include_router(content_api.router(service, guard.name_of))

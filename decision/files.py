@@ -18,6 +18,7 @@ from audiences.stages.definitions import Lifecycle, read_lifecycles
 from audiences.traits.definitions import read_account_traits, read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
 from decision.fitting import Asked, Fitting
+from decision.fitting_flows import InFlows
 from decision.vocabulary import vocabulary_of
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.schema import Scalar
@@ -64,6 +65,11 @@ class LibraryFiles:
     vocabulary: Vocabulary
     insiders: Insiders
     asked: Asked
+
+    @property
+    def in_flows(self) -> InFlows:
+        """What flows may name."""
+        return InFlows(self.schema, [one.spec.id for one in self.scores])
 
 
 def read_specs(folder: Path) -> Specs:
@@ -130,7 +136,14 @@ def read_files(folder: Path) -> LibraryFiles:
     asked = Asked(online_schema(specs, DECIDE), triggers.zones.feature)
     vocabulary = vocabulary_of(specs, DECIDE, account_traits, triggers, plan, owners)
     problems = [
-        *Fitting(lambda: known.audiences, policy, vocabulary, asked, folder / "contents.yaml").around(draft),
+        *Fitting(
+            lambda: known.audiences,
+            policy,
+            vocabulary,
+            asked,
+            InFlows(placed, tuple(known.grades)),
+            folder / "contents.yaml",
+        ).around(draft),
         *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
         *_unread_zone(triggers, draft, specs),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiences.rules import Schema
+from decision.fitting_flows import InFlows, unfit
 from delivery.channels.registry import CHANNELS
 from learning.spec import PolicySpec
 from playbooks.constraints.binding import asks_for_zone
@@ -34,14 +35,15 @@ class Asked:
 class Fitting:
     """Checks playbooks against the service that is to serve them; `audiences` are read at each check.
 
-    `vocabulary` is what contents may speak of users, `asked` what constraints may ask, `contents` the file
-    that contents were read from, if they were.
+    `vocabulary` is what contents may speak of users, `asked` what constraints may ask, `in_flows` what flows
+    may name, `contents` the file that contents were read from, if they were.
     """
 
     audiences: Callable[[], Collection[str]]
     policy: PolicySpec
     vocabulary: Vocabulary
     asked: Asked
+    in_flows: InFlows
     contents: Path | None = None
 
     def __call__(self, draft: Draft) -> list[Problem]:
@@ -101,6 +103,7 @@ class Fitting:
                         f"variants.{index}.{'channels' if variants.channels else 'channel'}",
                         f"there is no channel {channel!r}; there are {', '.join(sorted(CHANNELS))}",
                     )
+        yield from unfit(playbook.flow, self.in_flows, audiences, CHANNELS)
         if playbook.placement not in self.policy.placements:
             yield (
                 "placement",

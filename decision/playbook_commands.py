@@ -6,7 +6,7 @@ import typer
 
 from decision.foresight.content_commands import preview, proof
 from decision.foresight.lint_command import lint
-from decision.librarian import beginning, folders, moving
+from decision.librarian import beginning, flows, folders, moving
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 app.command("list")(moving.list_)
@@ -20,6 +20,7 @@ app.command("import")(folders.import_)
 app.command()(folders.export)
 app.command()(beginning.templates)
 app.command()(beginning.new)
+app.command()(flows.draw)
 moving.add_moves(app)
 app.command("report")(moving.pilot_report)
 app.command()(folders.schema)

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from audiences.crm.signatures import is_secret
 from audiences.identity.models import KindRule
 from decision.auth.models import parse
 from decision.logs import Level
@@ -57,6 +58,8 @@ class Settings(BaseSettings):
     webhook_secrets: dict[str, list[SecretStr]] = {}
     # A JSON file of the same form, for secrets that a store puts there.
     webhook_secrets_file: Path | None = None
+    # What the webhooks are signed with that flows send (whsec_…); without one they are not sent.
+    signing_secret: SecretStr | None = None
     # What identities of a kind may do, where that is not the default of `audiences.identity.models`.
     identities: dict[str, KindRule] = {}
     # An event that arrives so much later than it happened counts as late.
@@ -79,6 +82,13 @@ class Settings(BaseSettings):
                 connection_string(value)
             except FeatureRepositoryError as error:
                 raise ValueError(str(error)) from error
+        return value
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not is_secret(value.get_secret_value()):
+            raise ValueError("this is no secret: it is whsec_ and base64 of 16 bytes at least")
         return value
 
     @field_validator("admin_key")

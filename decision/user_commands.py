@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from audiences.identity.service import IdentityService
+from decision.delivering import channels_of
 from decision.files import read_files
 from decision.settings import load_settings
-from delivery.channels.registry import ChannelSettings, open_channels
 from playbooks.counters import open_counters
 from storage.clock import SystemClock
 from storage.engine import Database
@@ -116,7 +116,7 @@ def erase(
             database,
             SystemClock(),
             features=features,
-            channels=open_channels(ChannelSettings(settings.data)),
+            channels=channels_of(settings),
             counters=counters,
         )
         erased = erasure.erase(user_id)

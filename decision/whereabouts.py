@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Whereabouts:
-    """Reads it online. Thread-safe. Implements `delivery.zones.UserZones`."""
+    """Reads it online. Thread-safe."""
 
     def __init__(self, features: FeatureRepository, clock: Clock, zones: ZonesSpec) -> None:
         self._features, self._clock, self._zones = features, clock, zones

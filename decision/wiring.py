@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -23,32 +23,25 @@ from audiences.selection.counting import Count
 from audiences.selection.partitions import OverRay
 from audiences.selection.service import Audiences
 from audiences.selection.standing import Standing
-from audiences.service import set_tag
 from audiences.stages.service import Stages
 from decision.apart.supervisor import JobsApart
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
+from decision.delivering import channels_of, open_delivery
 from decision.erasure import Erasure
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.fitting import Fitting
 from decision.following import Follower
-from decision.gate import open_gate
 from decision.importing import open_imports
 from decision.incoming import Incoming
 from decision.inline import InlineMessages
 from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.reach import AudienceReach
-from decision.recipients import KnownUsers
 from decision.selecting import Selecting
 from decision.settings import Settings
 from decision.surroundings import Surroundings
-from decision.whereabouts import Whereabouts
-from delivery.channels.channel import Channel
-from delivery.channels.registry import ChannelSettings, open_channels
-from delivery.plans import PublishedPlans
-from delivery.repository import give_back
-from delivery.service import Delivery
+from delivery.outbox_repository import give_back
 from feature_repo.store import FeatureRepository
 from learning import version_repository
 from learning.errors import VersionTaken
@@ -57,7 +50,7 @@ from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
 from playbooks.controls.repository import in_force
-from playbooks.counters import Counters, open_counters
+from playbooks.counters import open_counters
 from playbooks.library import Library
 from playbooks.library.changes import FOLDER
 from playbooks.library.loading import Loader
@@ -141,18 +134,17 @@ class Service:
                 self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
             accounts = PrimaryAccounts(self.database, self.identity.people, files.account_traits)
+            standing = Standing(
+                Scores(self.database, self.clock, files.scores, self.identity.people),
+                Stages(self.database, files.lifecycles, self.identity.people),
+                accounts,
+            )
             self.audiences = Audiences(
                 self.database,
                 self.features,
                 files.definitions,
                 files.schema,
-                sources=[
-                    Standing(
-                        Scores(self.database, self.clock, files.scores, self.identity.people),
-                        Stages(self.database, files.lifecycles, self.identity.people),
-                        accounts,
-                    )
-                ],
+                sources=[standing],
                 canonical=self.identity.people.canonical,
                 accounts=accounts,
                 fenced=fences["audiences"].database,
@@ -173,16 +165,31 @@ class Service:
             self.imports = open_imports(
                 self.database, self.clock, self.intake, self.incoming.consents, counters, files.draft
             )
-            channels = open_channels(ChannelSettings(settings.data))
+            self.channels = channels_of(settings)
             self.erasure = Erasure(
                 self.database,
                 self.clock,
                 features=self.features,
-                channels=channels,
+                channels=self.channels,
                 counters=counters,
                 done=self._read_memberships,
             )
-            delivery = self._open_delivery(accounts, counters, channels, name)
+            self.delivery, self.recipients = open_delivery(
+                settings,
+                self.database,
+                self.clock,
+                files,
+                self.features,
+                self.audiences.memberships,
+                standing,
+                self.identity.people,
+                accounts,
+                counters,
+                self.channels,
+                self.incoming.traits,
+                points=self.selecting.scores.give,
+                holder=name,
+            )
             self._follower: Follower | None = None
             self.library = open_library(self.database, self.clock, files, self.audiences)
             if API in self.process.roles:
@@ -191,7 +198,7 @@ class Service:
                     self.clock,
                     FeastFeatureReader(self.features, DECIDE, self.clock),
                     self.audiences.memberships,
-                    delivery,
+                    self.delivery,
                     counters,
                     self._snapshot(files),
                     self.identity.people,
@@ -217,7 +224,7 @@ class Service:
                 apart.open(self.clock, self.database.writer, self._published)
                 self.jobs = self._schedule = apart
             else:
-                delivery.recover()
+                self.delivery.recover()
                 self.training = Training(fences["learn"].database, files.policy, self._vocabularies)
                 opened.callback(self.training.close)
                 self.jobs = jobs = Jobs(
@@ -232,7 +239,7 @@ class Service:
                     machines=self.incoming.events.machine_events_of(fences["machines"].database),
                     quality=self.incoming.events.quality_of(fences["quality"].database),
                     liveness=Liveness(fences["liveness"].database),
-                    delivery=delivery,
+                    delivery=self.delivery,
                     rewards=RewardService(fences["reward"].database, self.identity.people),
                     pilots=Pilots(
                         open_library(fences["pilots"].database, self.clock, files, self.audiences),
@@ -317,33 +324,6 @@ class Service:
                 self.audiences.memberships.load(connection)
         self.follow()
 
-    def _open_delivery(
-        self, accounts: PrimaryAccounts, counters: Counters, channels: Mapping[str, Channel], holder: str
-    ) -> Delivery:
-        self.channels = channels
-        self.recipients = KnownUsers(
-            self.database,
-            self.clock,
-            FeastFeatureReader(self.features, DECIDE, self.clock),
-            self.features,
-            self.incoming.traits,
-            accounts,
-            self.identity.people,
-        )
-        whereabouts = Whereabouts(self.features, self.clock, self.files.triggers.zones)
-        return Delivery(
-            self.database,
-            self.clock,
-            PublishedPlans(),
-            channels,
-            set_tag,
-            self.identity.people,
-            gate=open_gate(counters, whereabouts, self.files.asked.schema),
-            zones=whereabouts,
-            holder=holder,
-            recipients=self.recipients,
-        )
-
     def _life(self, opened: ExitStack) -> tuple[str, LeaseKeeper | None]:
         """Return the name of this process, and what keeps its leases if there may be other processes.
 
@@ -418,7 +398,7 @@ def open_library(
 ) -> LibraryService:
     """Return the library as people work on it, checked against everything else there is."""
     known = audiences.catalogs
-    check = Fitting(lambda: known.read().specs, files.policy, files.vocabulary, files.asked)
+    check = Fitting(lambda: known.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows)
     return LibraryService(database, clock, check, AudienceReach(database))
 
 

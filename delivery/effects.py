@@ -5,35 +5,41 @@ Effects on rows of our own database (coupons, tags) are done at once; messages g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
 
+from delivery import outbox_repository as outbox
 from delivery import repository
+from delivery.channels.webhook import WEBHOOK
 from delivery.coupons import Wallet, coupon
-from delivery.errors import OfferOver
+from delivery.errors import FlowBroken, OfferOver
 from delivery.models import (
+    CallWebhook,
     Coupon,
-    Effect,
     Enrolment,
     EnrolmentFact,
+    GivePoints,
     IssueCoupon,
     MarkUsed,
     MessageFact,
     MessageState,
+    OpenTask,
     Report,
     SendMessage,
     SetTag,
     Status,
 )
-from delivery.plans import Plan
-from delivery.repository import Queued
-from delivery.zones import Greenwich, UserZones
+from delivery.outbox_repository import OTHER, TRANSACTIONAL, Queued
+from delivery.step import Step, stuck
+from delivery.tasks import open_tasks
 from storage import ledger
 from storage.ledger import Kind, NewFact
+
+E = TypeVar("E", SetTag, GivePoints)
 
 
 class TagWriter(Protocol):
@@ -50,40 +56,53 @@ class TagWriter(Protocol):
     ) -> None: ...
 
 
-class Step(msgspec.Struct, frozen=True, gc=False):
-    """An enrolment as it is now, the plan that brought it there, and the effects on the way."""
+class PointGiver(Protocol):
+    """Gives users points in a score in the caller's transaction, each key once; audiences owns scores."""
 
-    enrolment: Enrolment
-    plan: Plan | None
-    effects: Sequence[Effect]
-
-
-def stuck(enrolment: Enrolment, reason: str) -> Enrolment:
-    """Return the enrolment set aside for a person; nothing wakes it any more."""
-    return msgspec.structs.replace(
-        enrolment, due_at=None, waiting_for=None, status=Status.STUCK, result=reason
-    )
+    def __call__(
+        self,
+        connection: Connection,
+        user_id: str,
+        score: str,
+        points: float,
+        key: str,
+        at: datetime,
+    ) -> None: ...
 
 
 class Effects:
     """Keeps steps: writes the new states, does the effects, records the facts."""
 
-    def __init__(self, wallet: Wallet, tags: TagWriter, zones: UserZones | None = None) -> None:
+    def __init__(
+        self,
+        wallet: Wallet,
+        tags: TagWriter,
+        points: PointGiver | None = None,
+    ) -> None:
         self._wallet = wallet
         self._tags = tags
-        self._zones = zones or Greenwich()
+        self._points = points
 
     def keep(self, connection: Connection, steps: Sequence[Step], now: datetime) -> Report:
         """Keep steps of enrolments that were claimed in this transaction."""
         steps, issued = self._issue(connection, steps, now)
-        steps, tagged = self._tag(connection, steps)
+        steps, tagged = self._each(connection, steps, SetTag, self._set_tag, "a tag was not set")
+        steps, scored = self._each(connection, steps, GivePoints, self._give, "points were not given")
         used = self._wallet.mark_used(connection, _uses(steps), now)
-        sends = [(step, one) for step in steps for one in step.effects if isinstance(one, SendMessage)]
-        repository.queue(
-            connection, [Queued(one.key, step.enrolment.id, one.at, 0, None) for step, one in sends]
-        )
+        opened = [(step, one) for step in steps for one in step.effects if isinstance(one, OpenTask)]
+        open_tasks(connection, opened, now)
+        queued = [
+            (step, _queued(step, one))
+            for step in steps
+            for one in step.effects
+            if isinstance(one, SendMessage | CallWebhook)
+        ]
+        outbox.queue(connection, [one for _, one in queued])
         repository.save_enrolments(connection, [step.enrolment for step in steps])
-        facts = [message_fact(one.key, MessageState.QUEUED, step.enrolment, one.at) for step, one in sends]
+        repository.save_decisions(connection, [step.enrolment for step in steps if step.redrawn])
+        facts = [
+            message_fact(one, MessageState.QUEUED, step.enrolment, one.queued_at) for step, one in queued
+        ]
         facts += [
             _enrolment_fact(step.enrolment, now)
             for step in steps
@@ -97,7 +116,9 @@ class Effects:
             issued=issued,
             used=used,
             tagged=tagged,
-            queued=len(sends),
+            scored=scored,
+            tasks=len(opened),
+            queued=len(queued),
         )
 
     def _issue(self, connection: Connection, steps: Sequence[Step], now: datetime) -> tuple[list[Step], int]:
@@ -108,46 +129,63 @@ class Effects:
                 if not isinstance(one, IssueCoupon) or step.plan is None:
                     continue
                 try:
-                    new.append(self._coupon(one, step.enrolment, step.plan))
+                    offer = step.plan.offers[step.enrolment.arm.offer]
+                    new.append(coupon(one.key, step.enrolment, offer, one.at, step.zone))
                 except OfferOver as error:
                     # Nothing after it is done either: a message would promise what was not given.
-                    kept.append(Step(stuck(step.enrolment, str(error)), step.plan, step.effects[:place]))
+                    aside = stuck(step.enrolment, str(error))
+                    kept.append(msgspec.structs.replace(step, enrolment=aside, effects=step.effects[:place]))
                     break
             else:
                 kept.append(step)
         return kept, self._wallet.issue(connection, new, now)
 
-    def _coupon(self, wish: IssueCoupon, enrolment: Enrolment, plan: Plan) -> Coupon:
-        offer = plan.offers[enrolment.arm.offer]
-        zone = UTC if offer.validity.end_of_day is None else self._zones.of(enrolment.user_id)
-        return coupon(wish.key, enrolment, offer, wish.at, zone)
-
-    def _tag(self, connection: Connection, steps: Sequence[Step]) -> tuple[list[Step], int]:
+    def _each(
+        self,
+        connection: Connection,
+        steps: Sequence[Step],
+        kind: type[E],
+        do: Callable[[Connection, Enrolment, E], None],
+        failed: str,
+    ) -> tuple[list[Step], int]:
+        """Do the effects of a kind one by one; whoever's fails is set aside."""
         kept: list[Step] = []
-        tagged = 0
+        done = 0
         for step in steps:
-            wanted = [one for one in step.effects if isinstance(one, SetTag)]
             try:
-                for one in wanted:
-                    self._set_tag(connection, step.enrolment, one)
-                    tagged += 1
-            except Exception as error:  # noqa: BLE001 - one user's tag must not hold up the others
-                kept.append(
-                    Step(stuck(step.enrolment, f"a tag was not set: {error}"), step.plan, step.effects)
-                )
+                for one in step.effects:
+                    if isinstance(one, kind):
+                        # A savepoint: on Postgres what failed would otherwise spoil the whole transaction.
+                        with connection.begin_nested():
+                            do(connection, step.enrolment, one)
+                        done += 1
+            except Exception as error:  # noqa: BLE001 - what fails of one user must not hold up the others
+                aside = stuck(step.enrolment, f"{failed}: {error}")
+                kept.append(msgspec.structs.replace(step, enrolment=aside))
             else:
                 kept.append(step)
-        return kept, tagged
+        return kept, done
 
     def _set_tag(self, connection: Connection, enrolment: Enrolment, wish: SetTag) -> None:
-        # A savepoint: on Postgres a statement that failed would otherwise spoil the whole transaction.
-        with connection.begin_nested():
-            source = f"playbook.{enrolment.playbook}"
-            self._tags(connection, enrolment.user_id, wish.tag, source, wish.at, wish.expires_at)
+        source = f"playbook.{enrolment.playbook}"
+        self._tags(connection, enrolment.user_id, wish.tag, source, wish.at, wish.expires_at)
+
+    def _give(self, connection: Connection, enrolment: Enrolment, wish: GivePoints) -> None:
+        if self._points is None:
+            raise FlowBroken("this service keeps no scores")
+        self._points(connection, enrolment.user_id, wish.score, wish.points, wish.key, wish.at)
+
+
+def _queued(step: Step, wish: SendMessage | CallWebhook) -> Queued:
+    transactional = step.plan is not None and step.plan.transactional
+    lane = TRANSACTIONAL if transactional else OTHER
+    if isinstance(wish, CallWebhook):
+        return Queued(wish.key, step.enrolment.id, wish.at, 0, None, WEBHOOK, "", wish.state, lane)
+    return Queued(wish.key, step.enrolment.id, wish.at, 0, None, wish.channel, wish.content, "", lane)
 
 
 def message_fact(
-    key: str,
+    queued: Queued,
     state: MessageState,
     enrolment: Enrolment,
     at: datetime,
@@ -162,12 +200,12 @@ def message_fact(
         enrolment.id,
         enrolment.playbook,
         arm.id,
-        arm.channel,
-        arm.content,
+        queued.channel,
+        queued.content,
         attempt,
         reason,
     )
-    return NewFact(Kind.MESSAGE, f"{key}:{state.value}", state.value, enrolment.user_id, at, body)
+    return NewFact(Kind.MESSAGE, f"{queued.key}:{state.value}", state.value, enrolment.user_id, at, body)
 
 
 def started_fact(enrolment: Enrolment) -> NewFact:

@@ -8,20 +8,20 @@ from functools import partial
 from sqlalchemy import Connection, delete, select, tuple_
 
 from delivery.channels.channel import Channel, KeepsCopies
-from delivery.repository import enrolments_of_user
-from delivery.tables import coupons, enrolments, outbox, parked
+from delivery.repository import lock_of_user
+from delivery.tables import coupons, enrolments, outbox, parked, tasks
 from playbooks.controls import Scope
 from playbooks.controls.models import key_of
 from storage.erasure import Erasing, ErasureUnfinished, Place, Rows, deleted_from
 
 
 def places(channels: Mapping[str, Channel]) -> Sequence[Place]:
-    """Return delivery's places: coupons, and enrolments with their messages and a channel's copies of them.
+    """Return delivery's places: coupons, tasks, enrolments with their messages and a channel's copies.
 
     While a message is being handed over the erasure is unfinished, at most until the attempt's lease ends.
     """
     return [
-        *deleted_from(coupons),
+        *deleted_from(coupons, tasks),
         Rows("parked", [parked], _stopped),
         Rows("enrolments", [enrolments, outbox], partial(_stop, channels)),
     ]
@@ -38,12 +38,17 @@ def _stopped(connection: Connection, whom: Erasing, limit: int) -> int:
 def _stop(channels: Mapping[str, Channel], connection: Connection, whom: Erasing, limit: int) -> int:
     """Take away runs through flows, so that nothing more is sent, each with its messages."""
     # Locked first: whoever advances one of them then finds it gone, and queues no message for it.
-    channel_of = enrolments_of_user(connection, whom.user_id, limit)
+    runs = set(lock_of_user(connection, whom.user_id, limit))
     query = select(
-        outbox.c.key, outbox.c.enrolment_id, outbox.c.queued_at, outbox.c.holder, outbox.c.available_at
+        outbox.c.key,
+        outbox.c.enrolment_id,
+        outbox.c.queued_at,
+        outbox.c.holder,
+        outbox.c.available_at,
+        outbox.c.channel,
     )
     messages = connection.execute(
-        query.where(outbox.c.enrolment_id.in_(channel_of)).order_by(outbox.c.key).with_for_update()
+        query.where(outbox.c.enrolment_id.in_(runs)).order_by(outbox.c.key).with_for_update()
     ).all()
     in_hand = {
         one.enrolment_id
@@ -53,13 +58,11 @@ def _stop(channels: Mapping[str, Channel], connection: Connection, whom: Erasing
     free = [one for one in messages if one.enrolment_id not in in_hand]
     for one in free:
         # A copy that is gone already is no error, so this may be done again after a roll-back.
-        channel = channels.get(channel_of[one.enrolment_id])
+        channel = channels.get(one.channel)
         if isinstance(channel, KeepsCopies):
             channel.forget(one.key, one.queued_at)
     connection.execute(delete(outbox).where(outbox.c.key.in_([one.key for one in free])))
-    gone = connection.execute(
-        delete(enrolments).where(enrolments.c.id.in_(channel_of.keys() - in_hand))
-    ).rowcount
+    gone = connection.execute(delete(enrolments).where(enrolments.c.id.in_(runs - in_hand))).rowcount
     if not gone and in_hand:
         raise ErasureUnfinished(
             f"{len(in_hand)} messages to the user are being handed over; what was erased so far stays so: "

@@ -4,6 +4,11 @@ NextplayError
 └── DeliveryError
     ├── FlowBroken       a flow can't be interpreted: an unknown state, an endless loop, a date out of reach
     ├── UnknownVersion   an enrolment pins a playbook version that is not in the library
+    ├── UnknownEnrolment there is no enrolment with an id
+    ├── TaskUnknown      there is no task with an id
+    ├── TaskClosed       a task was done, or its run went on without it
+    ├── NoResult         a task can't come to that
+    ├── BadCursor        what is to follow is no place in a list
     ├── OfferOver        an offer ended before a coupon of it was issued
     ├── NotForgotten     a channel can't take away its copy of a message (retry can help)
     └── NotHandedOver    a channel did not take a message; says whether to try again
@@ -28,6 +33,31 @@ class FlowBroken(DeliveryError):
 class UnknownVersion(DeliveryError):
     status = 404
     code = "unknown-version"
+
+
+class UnknownEnrolment(DeliveryError):
+    status = 404
+    code = "unknown-enrolment"
+
+
+class TaskUnknown(DeliveryError):
+    status = 404
+    code = "unknown-task"
+
+
+class TaskClosed(DeliveryError):
+    status = 409
+    code = "task-closed"
+
+
+class NoResult(DeliveryError):
+    status = 422
+    code = "no-result"
+
+
+class BadCursor(DeliveryError):
+    status = 422
+    code = "bad-cursor"
 
 
 class OfferOver(DeliveryError):

@@ -13,15 +13,20 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from audiences.events import EventBody
 from audiences.identity.people import EveryoneAlone, People
 from delivery import repository
-from delivery.effects import Effects, Step, started_fact, stuck
-from delivery.errors import FlowBroken
-from delivery.flow import Cause, Due, Happened, advance
-from delivery.models import Effect, Enrolment, Report
+from delivery.causes import Cause, Due
+from delivery.deciding import DecideAgain
+from delivery.effects import Effects, started_fact
+from delivery.errors import FlowBroken, UnknownEnrolment
+from delivery.flow import advance
+from delivery.models import AskAgain, Effect, Enrolment, Report
 from delivery.parking import park_runs, parked_runs, put_back_runs
 from delivery.plans import Plan, Plans
+from delivery.routing import ROUTED, causes_of
+from delivery.seeing import Sight
+from delivery.step import Step, stuck
+from delivery.view import Strangers, View, Views
 from playbooks.controls import repository as controls_repository
 from playbooks.decision import Decision
 from playbooks.models import Arm
@@ -30,12 +35,14 @@ from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
-from storage.ledger import Fact, Kind
+from storage.ledger import Fact
 from storage.pace import Pace
-from storage.writer import TURN_ROWS
+from storage.writer import TURN_ROWS, Lane
 
-# The name under which the ledger keeps how far events were routed.
+# The name under which the ledger keeps how far events and words of users were routed.
 READER = "delivery.events"
+
+Also = Callable[[Connection, Enrolment, Enrolment], None]
 
 
 class Executor:
@@ -49,12 +56,16 @@ class Executor:
         effects: Effects,
         people: People | None = None,
         *,
+        views: Views | None = None,
+        decide_again: DecideAgain | None = None,
         batch: int = TURN_ROWS,
     ) -> None:
         """Wire the executor.
 
         Args:
             people: an event of any profile of a person is routed to the enrolments of all of them.
+            views: shows users to flows that ask for them.
+            decide_again: asks the policy for flows that have it decide again.
             batch: the most events or enrolments of a turn, at most `storage.writer.TURN_ROWS`.
         """
         self._people = people or EveryoneAlone()
@@ -62,6 +73,8 @@ class Executor:
         self._clock = clock
         self._plans = plans
         self._effects = effects
+        self._views = views or Strangers()
+        self._decide_again = decide_again
         self._batch = batch
         self._routing = Pace(batch)
         self._advancing = Pace(batch)
@@ -97,6 +110,7 @@ class Executor:
             state=plan.flow.start,
             entered_at=decision.decided_at,
             due_at=decision.decided_at,
+            started_at=decision.decided_at,
         )
         repository.add_enrolments(connection, [enrolment])
         ledger.append(connection, [started_fact(enrolment)], decision.decided_at)
@@ -120,21 +134,80 @@ class Executor:
         """Let runs go on whose control was resumed: first through what happened meanwhile, in its order."""
         return self._until_short(self._put_back)
 
-    def _put_back(self, connection: Connection) -> tuple[bool, Report]:
+    def apply(self, enrolment_id: str, cause: Cause, also: Also | None = None) -> Enrolment:
+        """Apply what a person did to an enrolment; return the enrolment as it is then.
+
+        Args:
+            also: called with the enrolment before and after, in the transaction; what it raises undoes all.
+
+        Raises:
+            UnknownEnrolment: there is none with this id.
+        """
+        sight = self._sight()
+        while True:
+            work = partial(self._apply_one, enrolment_id=enrolment_id, cause=cause, also=also, sight=sight)
+            done = self._database.write(work, rows=4, lane=Lane.REQUEST)
+            if done is not None:
+                return done
+            sight.look()
+
+    def _apply_one(
+        self, connection: Connection, *, enrolment_id: str, cause: Cause, also: Also | None, sight: Sight
+    ) -> Enrolment | None:
+        before = repository.claim_one(connection, enrolment_id)
+        if before is None:
+            raise UnknownEnrolment(f"there is no enrolment {enrolment_id!r}; check the id")
+        if sight.unseen(connection, [before]):
+            return None
+        step = self._step(connection, before, [cause], sight)
+        if step.enrolment is not before:
+            self._effects.keep(connection, [step], self._clock.now())
+        if also is not None:
+            also(connection, before, step.enrolment)
+        return step.enrolment
+
+    def _until_short(self, turn: Callable[..., tuple[bool, Report]]) -> Report:
+        total = Report()
+        sight = self._sight()
+        while True:
+            more, report = self._database.write(partial(turn, sight=sight), rows=self._batch)
+            total += report
+            if self._stopping.is_set() or not (sight.look() or more):
+                return total
+
+    def _sight(self) -> Sight:
+        return Sight(self._views, self._clock, self._asks)
+
+    def _asks(self, connection: Connection, enrolment: Enrolment) -> bool:
+        plan = self._plan(connection, enrolment)
+        return plan is not None and plan.asks
+
+    def _plan(self, connection: Connection, enrolment: Enrolment) -> Plan | None:
+        """Return the plan of an enrolment, None where it can't be had: whoever advances it says why."""
+        try:
+            return self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
+        except NextplayError:
+            return None
+
+    def _put_back(self, connection: Connection, sight: Sight) -> tuple[bool, Report]:
         position = repository.hold_reader(connection, READER)
         if position is None:
             return False, Report()
-        return self._putting_back.turn(connection, partial(self._put_some_back, connection, position))
+        return self._putting_back.turn(connection, partial(self._put_some_back, connection, sight, position))
 
-    def _put_some_back(self, connection: Connection, position: int, limit: int) -> tuple[int, Report]:
+    def _put_some_back(
+        self, connection: Connection, sight: Sight, position: int, limit: int
+    ) -> tuple[int, Report]:
         found = parked_runs(connection, position, self._people, limit)
-        put_back_runs(connection, found)
         woken = [
             (one.enrolment, causes)
             for one in found
-            if one.facts and (causes := _causes(one.enrolment, one.facts))
+            if one.facts and (causes := self._causes(connection, one.enrolment, one.facts))
         ]
-        return len(found), self._apply(connection, woken)
+        if sight.unseen(connection, [enrolment for enrolment, _ in woken]):
+            return 0, Report()
+        put_back_runs(connection, found)
+        return len(found), self._apply(connection, woken, sight)
 
     def _going(
         self, connection: Connection, found: Sequence[Enrolment], position: int | None = None
@@ -157,55 +230,59 @@ class Executor:
         aside = park_runs(connection, stopped, position)
         return [one for one in found if one.id not in aside]
 
-    def _until_short(self, turn: Callable[[Connection], tuple[bool, Report]]) -> Report:
-        total = Report()
-        while True:
-            more, report = self._database.write(turn, rows=self._batch)
-            total += report
-            if not more or self._stopping.is_set():
-                return total
+    def _route(self, connection: Connection, sight: Sight, head: int) -> tuple[bool, Report]:
+        return self._routing.turn(connection, partial(self._route_some, connection, sight, head))
 
-    def _route(self, connection: Connection, head: int) -> tuple[bool, Report]:
-        return self._routing.turn(connection, partial(self._route_some, connection, head))
-
-    def _route_some(self, connection: Connection, head: int, limit: int) -> tuple[int, Report]:
+    def _route_some(self, connection: Connection, sight: Sight, head: int, limit: int) -> tuple[int, Report]:
         if controls_repository.in_force(connection).everything() is not None:
             return 0, Report()
         position = repository.hold_reader(connection, READER)
         if position is None:
             return 0, Report()
-        found = ledger.read_after(connection, position, kind=Kind.EVENT, limit=limit)
+        found = ledger.read_after(connection, position, kind=ROUTED, limit=limit)
         facts = [fact for fact in found if fact.seq <= head]
         if not facts:
             return 0, Report()
-        ledger.advance(connection, READER, facts[-1].seq, [Kind.EVENT])
         by_user: dict[str, list[Fact]] = {}
         for fact in sorted(facts, key=lambda fact: (fact.occurred_at, fact.seq)):
             if fact.user_id is not None:
                 for profile in self._people.members(fact.user_id):
                     by_user.setdefault(profile, []).append(fact)
+        claimed = repository.claim_of_users(connection, list(by_user))
         woken = [
             (enrolment, causes)
-            for enrolment in self._going(
-                connection, repository.claim_of_users(connection, list(by_user)), position
-            )
-            if (causes := _causes(enrolment, by_user[enrolment.user_id]))
+            for enrolment in self._going(connection, claimed, position)
+            if (causes := self._causes(connection, enrolment, by_user[enrolment.user_id]))
         ]
-        report = self._apply(connection, woken)
+        if sight.unseen(connection, [enrolment for enrolment, _ in woken]):
+            # The same facts again, once the users were seen.
+            return 0, Report()
+        ledger.advance(connection, READER, facts[-1].seq, ROUTED)
+        report = self._apply(connection, woken, sight)
         return len(facts), report + Report(events=len(facts))
 
-    def _advance_due(self, connection: Connection, now: datetime) -> tuple[bool, Report]:
-        return self._advancing.turn(connection, partial(self._advance_some, connection, now))
+    def _causes(self, connection: Connection, enrolment: Enrolment, facts: Sequence[Fact]) -> list[Cause]:
+        plan = self._plan(connection, enrolment)
+        return causes_of(enrolment, plan.flow if plan else None, facts)
 
-    def _advance_some(self, connection: Connection, now: datetime, limit: int) -> tuple[int, Report]:
+    def _advance_due(self, connection: Connection, sight: Sight, now: datetime) -> tuple[bool, Report]:
+        return self._advancing.turn(connection, partial(self._advance_some, connection, sight, now))
+
+    def _advance_some(
+        self, connection: Connection, sight: Sight, now: datetime, limit: int
+    ) -> tuple[int, Report]:
         if controls_repository.in_force(connection).everything() is not None:
             return 0, Report()
         due = repository.claim_due(connection, now, limit)
         going = self._going(connection, due)
-        return len(due), self._apply(connection, [(enrolment, _DUE) for enrolment in going])
+        later = sight.unseen(connection, going)
+        ready = [(enrolment, _DUE) for enrolment in going if enrolment.id not in later]
+        return len(due), self._apply(connection, ready, sight)
 
-    def _apply(self, connection: Connection, woken: Sequence[tuple[Enrolment, Sequence[Cause]]]) -> Report:
-        steps = [self._step(connection, enrolment, causes) for enrolment, causes in woken]
+    def _apply(
+        self, connection: Connection, woken: Sequence[tuple[Enrolment, Sequence[Cause]]], sight: Sight
+    ) -> Report:
+        steps = [self._step(connection, enrolment, causes, sight) for enrolment, causes in woken]
         changed = [
             step for step, (before, _) in zip(steps, woken, strict=True) if step.enrolment is not before
         ]
@@ -215,32 +292,47 @@ class Executor:
         reached("executor.applied")
         return report
 
-    def _step(self, connection: Connection, enrolment: Enrolment, causes: Sequence[Cause]) -> Step:
+    def _step(self, connection: Connection, before: Enrolment, causes: Sequence[Cause], sight: Sight) -> Step:
         plan: Plan | None = None
         effects: list[Effect] = []
+        enrolment = before
+        view = sight.of(before.user_id)
         try:
-            plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
+            plan = self._plans.find(connection, before.playbook, before.playbook_version)
             for cause in causes:
-                advanced = advance(plan.flow, enrolment, cause, self._clock.now())
-                enrolment = advanced.enrolment
-                effects += advanced.effects
+                enrolment = self._advance(connection, plan, enrolment, cause, view, effects)
         except NextplayError as error:
             return Step(stuck(enrolment, str(error)), plan, effects)
-        return Step(enrolment, plan, effects)
+        redrawn = enrolment.decision_id != before.decision_id
+        return Step(enrolment, plan, effects, redrawn, view.zone)
+
+    def _advance(
+        self,
+        connection: Connection,
+        plan: Plan,
+        enrolment: Enrolment,
+        cause: Cause,
+        view: View,
+        effects: list[Effect],
+    ) -> Enrolment:
+        """Apply a cause, and what the policy draws where the flow has it asked on the way."""
+        now = self._clock.now()
+        causes = [cause]
+        # Each state may be come to once with the cause pending and once after it.
+        for _ in range(2 * len(plan.flow.states) + 2):
+            if not causes:
+                return enrolment
+            cause = causes.pop(0)
+            advanced = advance(plan.flow, enrolment, cause, now, view)
+            enrolment = advanced.enrolment
+            effects += advanced.effects
+            if advanced.again:
+                causes.insert(0, cause)
+            if advanced.effects and isinstance(asked := advanced.effects[-1], AskAgain):
+                if self._decide_again is None:
+                    raise FlowBroken("this service has no policy to ask again")
+                causes.insert(0, self._decide_again(connection, enrolment, asked.key, now))
+        raise FlowBroken(f"the flow asks the policy again and again around {enrolment.state!r}")
 
 
 _DUE = (Due(),)
-
-
-def _causes(enrolment: Enrolment, facts: Sequence[Fact]) -> list[Cause]:
-    """Return the events from the first one on that can concern the enrolment, none when none can."""
-    due_at = enrolment.due_at
-    for index, fact in enumerate(facts):
-        if fact.label == enrolment.waiting_for or (due_at is not None and due_at <= fact.occurred_at):
-            return [_happened(one) for one in facts[index:]]
-    return []
-
-
-def _happened(fact: Fact) -> Happened:
-    body: EventBody = fact.decode(EventBody)
-    return Happened(fact.label, fact.occurred_at, body.properties)

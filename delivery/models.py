@@ -28,7 +28,8 @@ class Enrolment(msgspec.Struct, frozen=True, gc=False):
 
     `revision` 0 means begun: the start state is entered when the enrolment falls due, at `entered_at`. From
     then on it counts the advances. `due_at` is when the present state ends by itself, None unless active;
-    `waiting_for` names the event that ends it earlier.
+    `waiting_for` names the event that ends it earlier. `arm` and `decision_id` are of the latest decision,
+    `started_at` is when the run began.
     """
 
     id: str
@@ -44,6 +45,12 @@ class Enrolment(msgspec.Struct, frozen=True, gc=False):
     revision: int = 0
     status: Status = Status.ACTIVE
     result: str | None = None
+    started_at: datetime | None = None
+
+    @property
+    def began(self) -> datetime:
+        """When the run began; of a run that never moved, when it entered its first state."""
+        return self.started_at or self.entered_at
 
 
 class IssueCoupon(msgspec.Struct, frozen=True, gc=False, tag="issue_coupon"):
@@ -70,14 +77,49 @@ class SetTag(msgspec.Struct, frozen=True, gc=False, tag="set_tag"):
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False, tag="send_message"):
-    """Send the arm's content on the arm's channel."""
+    """Send a content on a channel."""
+
+    key: str
+    at: datetime
+    channel: str
+    content: str
+
+
+class GivePoints(msgspec.Struct, frozen=True, gc=False, tag="give_points"):
+    """Give the user points in a score; negative ones take away."""
+
+    key: str
+    at: datetime
+    score: str
+    points: float
+
+
+class OpenTask(msgspec.Struct, frozen=True, gc=False, tag="open_task"):
+    """Give a person the task of the state `state`, due at `due_at`."""
+
+    key: str
+    at: datetime
+    state: str
+    due_at: datetime
+
+
+class CallWebhook(msgspec.Struct, frozen=True, gc=False, tag="call_webhook"):
+    """Tell another system, as the state `state` says."""
+
+    key: str
+    at: datetime
+    state: str
+
+
+class AskAgain(msgspec.Struct, frozen=True, gc=False, tag="ask_again"):
+    """Ask the policy anew; the run rests until it is told what was drawn."""
 
     key: str
     at: datetime
 
 
 # Something a flow wants done. `key` is `enrolment:revision:number`: the same wish always has the same key.
-Effect = IssueCoupon | MarkUsed | SetTag | SendMessage
+Effect = IssueCoupon | MarkUsed | SetTag | SendMessage | GivePoints | OpenTask | CallWebhook | AskAgain
 
 
 class MessageState(StrEnum):
@@ -96,13 +138,17 @@ class MessageState(StrEnum):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One message, ready for a channel, the same at every attempt. `key` is the idempotency key."""
+    """One message, ready for a channel, the same at every attempt. `key` is the idempotency key.
+
+    `address` is where it goes, for channels that do not know their users' addresses themselves.
+    """
 
     key: str
     user_id: str
     subject: str
     body: str
     queued_at: datetime
+    address: str = ""
 
 
 class Coupon(msgspec.Struct, frozen=True, gc=False):
@@ -171,6 +217,45 @@ class SuppressionFact(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
+class TaskState(StrEnum):
+    """Where a task stands. Overdue or left ones can't be done any more: their run went on, or ended."""
+
+    OPEN = "open"
+    DONE = "done"
+    LEFT = "left"
+
+
+class Task(msgspec.Struct, frozen=True):
+    """Something a person is to do for a run; `results` are what it can come to."""
+
+    id: str
+    user_id: str
+    enrolment_id: str
+    revision: int
+    playbook: str
+    state: str
+    title: str
+    assignee: str
+    results: tuple[str, ...]
+    opened_at: datetime
+    due_at: datetime
+    done_at: datetime | None = None
+    done_by: str | None = None
+    result: str | None = None
+    standing: TaskState = TaskState.OPEN
+
+
+class TaskFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of the facts `opened` and `done`."""
+
+    enrolment: str
+    decision: str
+    playbook: str
+    state: str
+    result: str | None = None
+    by: str | None = None
+
+
 class Report(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a piece of work did, in counts. Reports add up with `+`; an empty one is false."""
 
@@ -182,6 +267,8 @@ class Report(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     used: int = 0
     expired: int = 0
     tagged: int = 0
+    scored: int = 0
+    tasks: int = 0
     queued: int = 0
     sent: int = 0
     delivered: int = 0

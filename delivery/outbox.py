@@ -17,17 +17,19 @@ import msgspec
 from sqlalchemy import Connection
 
 from audiences.identity.people import EveryoneAlone, People
+from delivery import outbox_repository as outbox
 from delivery import repository
 from delivery.channels.channel import AfterCrash, Channel, Receipt
+from delivery.channels.webhook import WEBHOOK
 from delivery.effects import message_fact
 from delivery.errors import NotHandedOver
 from delivery.gate import Send, SendGate
 from delivery.models import Enrolment, Message, MessageState, Report, SuppressionFact
+from delivery.outbox_repository import Queued, Settled
 from delivery.parking import park_messages
 from delivery.plans import Plan, Plans
 from delivery.recipients import Recipients
-from delivery.render import Renderer
-from delivery.repository import Queued, Settled
+from delivery.render import Renderer, webhook_message
 from playbooks.controls import Control, Controls, Watched
 from playbooks.windows import Hold, Skip
 from storage import ledger
@@ -103,7 +105,7 @@ class Relay:
         To be called at the start, when no other relay of this name is running.
         """
         now = self._clock.now()
-        return self._database.write(lambda connection: repository.give_back(connection, self._holder, now))
+        return self._database.write(lambda connection: outbox.give_back(connection, self._holder, now))
 
     def run(self) -> Report:
         """Hand over all messages whose time has come at the present moment."""
@@ -137,7 +139,7 @@ class Relay:
         controls = self._controls.read(connection)
         if controls.everything() is not None:
             return 0, ([], Report())
-        claimed = repository.claim_messages(connection, now, limit)
+        claimed = outbox.claim_messages(connection, now, limit)
         enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
         stopped = [
             (one, control)
@@ -152,25 +154,29 @@ class Relay:
         left = [one for one in claimed if one.key not in aside]
         for one in sorted(left, key=lambda one: enrolments[one.enrolment_id].user_id):
             enrolment = enrolments[one.enrolment_id]
-            lost = self._lost(one, enrolment)
+            lost = self._lost(one)
             if lost is None:
                 open_.append(one)
                 continue
             settled.append(lost)
             facts.append(_settled_fact(lost, one, enrolment, now))
-        sends = [_send(one, enrolments[one.enrolment_id]) for one in open_]
-        free: list[Queued] = []
-        for one, ruling in zip(open_, self._gate.check(connection, sends, now), strict=True):
+        # What other systems are told is no message to a user: nothing but the run itself decides on it.
+        going = {one.key for one in open_ if one.channel == WEBHOOK}
+        to_users = [one for one in open_ if one.channel != WEBHOOK]
+        sends = [_send(one, enrolments[one.enrolment_id]) for one in to_users]
+        for one, ruling in zip(to_users, self._gate.check(connection, sends, now), strict=True):
             if ruling is None:
-                free.append(one)
+                going.add(one.key)
                 continue
             kept, told = _ruled(one, enrolments[one.enrolment_id], ruling, now)
             settled.append(kept)
             facts += told
-        repository.settle(connection, settled)
+        outbox.settle(connection, settled)
         ledger.append(connection, facts, now)
         waiting = sum(one.state is MessageState.QUEUED for one in settled)
-        held = repository.lease(connection, free, self._holder, until)
+        # Back in the order of the claim.
+        free = [one for one in claimed if one.key in going]
+        held = outbox.lease(connection, free, self._holder, until)
         attempts = [
             self._attempt(connection, before, one, enrolments[one.enrolment_id])
             for before, one in zip(free, held, strict=True)
@@ -178,9 +184,9 @@ class Relay:
         report = msgspec.structs.replace(_counts(settled), retried=0, held=waiting + len(aside))
         return len(claimed), (attempts, report)
 
-    def _lost(self, one: Queued, enrolment: Enrolment) -> Settled | None:
+    def _lost(self, one: Queued) -> Settled | None:
         """Say what becomes of a message whose last attempt was never recorded; None: it is repeated."""
-        channel = self._channels.get(enrolment.arm.channel)
+        channel = self._channels.get(one.channel)
         if one.holder is None or channel is None:
             return None
         if channel.after_crash is AfterCrash.UNKNOWN:
@@ -195,7 +201,7 @@ class Relay:
         if not controls:
             return None
         user = self._people.canonical(enrolment.user_id)
-        return controls.of_send(enrolment.playbook, user, enrolment.arm.channel, one.queued_at)
+        return controls.of_send(enrolment.playbook, user, one.channel, one.queued_at)
 
     def _attempt(self, connection: Connection, before: Queued, one: Queued, enrolment: Enrolment) -> _Attempt:
         try:
@@ -212,25 +218,21 @@ class Relay:
 
     def _hand_over(self, attempt: _Attempt) -> _Outcome:
         one, enrolment = attempt.queued, attempt.enrolment
-        channel = self._channels.get(enrolment.arm.channel)
+        channel = self._channels.get(one.channel)
         now = self._clock.now()
         if attempt.plan is None:
             return _Outcome(attempt, now, reason=attempt.problem)
         if channel is None:
-            reason = f"there is no channel {enrolment.arm.channel!r}, only {sorted(self._channels)}"
+            reason = f"there is no channel {one.channel!r}, only {sorted(self._channels)}"
             return _Outcome(attempt, now, reason=reason)
         try:
-            text = self._renderer.render(
-                attempt.plan, enrolment.arm, enrolment.user_id, enrolment.decision_id
-            )
+            message = self._message(attempt.plan, enrolment, one)
         except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
             again = isinstance(error, NextplayError) and error.retry
             delay = channel.retry.delay(one.key, one.attempts) if again else None
             return _Outcome(attempt, now, reason=str(error), retry_after=delay)
         try:
-            receipt = channel.send(
-                Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at)
-            )
+            receipt = channel.send(message)
         except NotHandedOver as error:
             delay = None if error.permanent else channel.retry.delay(one.key, one.attempts)
             if delay is not None and error.after is not None:
@@ -240,6 +242,12 @@ class Relay:
             delay = channel.retry.delay(one.key, one.attempts)
             return _Outcome(attempt, now, reason=f"{type(error).__name__}: {error}", retry_after=delay)
         return _Outcome(attempt, now, receipt)
+
+    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued) -> Message:
+        if one.channel == WEBHOOK:
+            return webhook_message(plan, enrolment, one)
+        text = self._renderer.render(plan, enrolment, one.channel, one.content)
+        return Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at)
 
     def _record(self, connection: Connection, outcomes: list[_Outcome]) -> tuple[int, Report]:
         """Record as many of the outcomes as fit into the turn, from the first on; returns how many."""
@@ -251,12 +259,12 @@ class Relay:
     ) -> tuple[int, tuple[int, Report]]:
         outcomes = outcomes[:limit]
         now = self._clock.now()
-        held = repository.still_held(connection, [outcome.attempt.queued for outcome in outcomes])
+        held = outbox.still_held(connection, [outcome.attempt.queued for outcome in outcomes])
         settled: list[Settled] = []
         facts: list[NewFact] = []
         sent = 0
         stopped = [one.attempt for one in outcomes if one.stopped and one.attempt.queued.key in held]
-        repository.let_go(connection, [one.before for one in stopped], now)
+        outbox.let_go(connection, [one.before for one in stopped], now)
         for outcome in outcomes:
             if outcome.stopped or outcome.attempt.queued.key not in held:
                 continue
@@ -265,14 +273,15 @@ class Relay:
             facts += _facts(outcome, result)
             if outcome.receipt is not None:
                 sent += 1
-                self._gate.committed(connection, outcome.attempt.enrolment, now)
-        repository.settle(connection, settled)
+                if outcome.attempt.queued.channel != WEBHOOK:
+                    self._gate.committed(connection, outcome.attempt.enrolment, now)
+        outbox.settle(connection, settled)
         ledger.append(connection, facts, now)
         return len(outcomes), (len(outcomes), _counts(settled) + Report(sent=sent))
 
 
 def _send(one: Queued, enrolment: Enrolment) -> Send:
-    return Send(one.key, enrolment, enrolment.arm.channel)
+    return Send(one.key, enrolment, one.channel)
 
 
 def _ruled(
@@ -298,7 +307,7 @@ def _unknown(one: Queued, why_not_again: str = "") -> Settled:
 
 
 def _settled_fact(result: Settled, one: Queued, enrolment: Enrolment, now: datetime) -> NewFact:
-    return message_fact(one.key, result.state, enrolment, now, attempt=one.attempts, reason=result.reason)
+    return message_fact(one, result.state, enrolment, now, attempt=one.attempts, reason=result.reason)
 
 
 def _settled(outcome: _Outcome, now: datetime) -> Settled:
@@ -319,7 +328,7 @@ def _facts(outcome: _Outcome, result: Settled) -> list[NewFact]:
     one = outcome.attempt.queued
     return [
         message_fact(
-            one.key, state, outcome.attempt.enrolment, outcome.at, attempt=one.attempts, reason=result.reason
+            one, state, outcome.attempt.enrolment, outcome.at, attempt=one.attempts, reason=result.reason
         )
         for state in states
     ]
@@ -328,7 +337,7 @@ def _facts(outcome: _Outcome, result: Settled) -> list[NewFact]:
 def _suppression(one: Queued, enrolment: Enrolment, rule: str, now: datetime) -> NewFact:
     arm = enrolment.arm
     body = SuppressionFact(
-        enrolment.decision_id, enrolment.id, enrolment.playbook, arm.id, arm.channel, one.key
+        enrolment.decision_id, enrolment.id, enrolment.playbook, arm.id, one.channel, one.key
     )
     return NewFact(Kind.SUPPRESSION, one.key, rule, enrolment.user_id, now, body)
 

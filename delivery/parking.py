@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from audiences.identity.people import People
 from delivery import parking_repository, repository
 from delivery.models import Enrolment, Status
-from delivery.repository import Queued
+from delivery.outbox_repository import Queued
 from playbooks.controls import Control, Mode
 from playbooks.controls import repository as controls
 from storage.engine import Database

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, null, select, update
 
+from delivery.routing import ROUTED
 from delivery.tables import enrolments, outbox, parked
 from storage import ledger
-from storage.ledger import Fact, Kind
+from storage.ledger import Fact
 from storage.schema import facts
 from storage.statements import Statement
 from storage.times import to_micros
@@ -96,7 +97,7 @@ def facts_between(connection: Connection, user_ids: Sequence[str], after: int, t
         return []
     query = (
         ledger.columns()
-        .where(facts.c.user_id.in_(user_ids), facts.c.kind == Kind.EVENT.value)
+        .where(facts.c.user_id.in_(user_ids), facts.c.kind.in_([kind.value for kind in ROUTED]))
         .where(facts.c.seq > after, facts.c.seq <= through)
         .order_by(facts.c.occurred_at, facts.c.seq)
     )

@@ -1,4 +1,4 @@
-"""SQL of delivery: enrolments and the outbox. Every function works in its caller's transaction.
+"""SQL of enrolments. Every function works in its caller's transaction.
 
 A claim locks what it returns: on Postgres rows that another claim holds are skipped, on SQLite there is one
 writer. All writes are of many rows at a time.
@@ -13,40 +13,14 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from delivery.models import Enrolment, MessageState, Status
-from delivery.tables import enrolments, outbox
+from delivery.models import Enrolment, Status
+from delivery.tables import enrolments
 from playbooks.models import Arm
 from storage import ledger
 from storage.statements import Statement, defer
 from storage.times import to_micros
-
-
-class Queued(msgspec.Struct, frozen=True, gc=False):
-    """A message in the outbox. `holder` is set while a relay hands it over, until `available_at`."""
-
-    key: str
-    enrolment_id: str
-    queued_at: datetime
-    attempts: int
-    holder: str | None
-
-
-class Settled(msgspec.Struct, frozen=True, gc=False):
-    """What an outbox row becomes; it is tried again at `available_at` unless that is None.
-
-    `holder` is whose attempt at it was never recorded, where that is still to be seen.
-    """
-
-    key: str
-    state: MessageState
-    available_at: datetime | None = None
-    reason: str | None = None
-    holder: str | None = None
-
-
-# enrolments
 
 
 def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
@@ -58,8 +32,8 @@ def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
             "user_id": one.user_id,
             "playbook": one.playbook,
             "playbook_version": one.playbook_version,
-            "decision_id": one.decision_id,
-            "arm": msgspec.json.encode(one.arm).decode(),
+            "started_at": to_micros(one.began),
+            **_decided(one),
         }
         for one in new
     ]
@@ -94,6 +68,11 @@ def save_enrolments(connection: Connection, changed: Sequence[Enrolment]) -> Non
     _SAVE_ENROLMENT.run_many(connection, [_state_of(one) | {"this": one.id} for one in changed])
 
 
+def save_decisions(connection: Connection, redrawn: Sequence[Enrolment]) -> None:
+    """Write what was decided anew for enrolments that were claimed in this transaction."""
+    _SAVE_DECISION.run_many(connection, [_decided(one) | {"this": one.id} for one in redrawn])
+
+
 def get_enrolment(connection: Connection, enrolment_id: str) -> Enrolment | None:
     """Return an enrolment by its id, or None."""
     row = connection.execute(select(enrolments).where(enrolments.c.id == enrolment_id)).first()
@@ -106,11 +85,29 @@ def enrolments_of(connection: Connection, ids: Sequence[str]) -> dict[str, Enrol
     return {row.id: _enrolment(row) for row in connection.execute(query)}
 
 
-def enrolments_of_user(connection: Connection, user_id: str, limit: int) -> dict[str, str]:
-    """Return and lock enrolments of a user, whatever became of them: the channel of each by its id."""
-    query = select(enrolments.c.id, enrolments.c.arm).where(enrolments.c.user_id == user_id)
-    rows = connection.execute(query.order_by(enrolments.c.id).limit(limit).with_for_update())
-    return {row.id: _arm(row.arm).channel for row in rows}
+def lock_of_user(connection: Connection, user_id: str, limit: int) -> list[str]:
+    """Return and lock enrolments of a user, whatever became of them."""
+    query = select(enrolments.c.id).where(enrolments.c.user_id == user_id)
+    return list(connection.execute(query.order_by(enrolments.c.id).limit(limit).with_for_update()).scalars())
+
+
+def claim_one(connection: Connection, enrolment_id: str) -> Enrolment | None:
+    """Return and lock an enrolment, or None."""
+    query = select(enrolments).where(enrolments.c.id == enrolment_id).with_for_update()
+    row = connection.execute(query).first()
+    return None if row is None else _enrolment(row)
+
+
+def due_users(connection: Connection, now: datetime, limit: int, of: Sequence[str]) -> list[str]:
+    """Return users whose enrolments in some playbooks are due, among those that `claim_due` would return."""
+    due = (
+        select(enrolments.c.user_id, enrolments.c.playbook)
+        .where(enrolments.c.due_at <= now)
+        .order_by(enrolments.c.due_at, enrolments.c.id)
+        .limit(limit)
+        .subquery()
+    )
+    return list(connection.execute(select(due.c.user_id).where(due.c.playbook.in_(of)).distinct()).scalars())
 
 
 def hold_reader(connection: Connection, reader: str) -> int | None:
@@ -122,121 +119,23 @@ def hold_reader(connection: Connection, reader: str) -> int | None:
     return ledger.position_of(connection, reader)
 
 
-# the outbox
-
-
-def queue(connection: Connection, messages: Sequence[Queued]) -> None:
-    """Put messages into the outbox, to be handed over at once, at the end of the writer's turn."""
-    rows = [
-        {
-            "key": one.key,
-            "enrolment_id": one.enrolment_id,
-            "queued_at": (queued_at := to_micros(one.queued_at)),
-            "available_at": queued_at,
-            "attempts": one.attempts,
-            "state": MessageState.QUEUED.value,
-        }
-        for one in messages
-    ]
-    defer(connection, _QUEUE, rows)
-
-
-def claim_messages(connection: Connection, now: datetime, limit: int) -> list[Queued]:
-    """Return and lock the messages whose next attempt may begin, longest waiting first."""
-    query = (
-        _queued()
-        .where(outbox.c.available_at <= now)
-        .order_by(outbox.c.available_at, outbox.c.key)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [Queued(*row) for row in connection.execute(query)]
-
-
-def lease(connection: Connection, claimed: Sequence[Queued], holder: str, until: datetime) -> list[Queued]:
-    """Begin an attempt at each of these messages; return them as they are now."""
-    held = [Queued(one.key, one.enrolment_id, one.queued_at, one.attempts + 1, holder) for one in claimed]
-    micros = to_micros(until)
-    _LEASE.run_many(
-        connection,
-        [{"this": one.key, "attempt": one.attempts, "by": holder, "until": micros} for one in held],
-    )
-    return held
-
-
-def let_go(connection: Connection, before: Sequence[Queued], now: datetime) -> None:
-    """Take back leases of messages that were not handed over; they are to be taken now, as they were."""
-    micros = to_micros(now)
-    _LEASE.run_many(
-        connection,
-        [{"this": one.key, "attempt": one.attempts, "by": one.holder, "until": micros} for one in before],
-    )
-
-
-def still_held(connection: Connection, held: Sequence[Queued]) -> set[str]:
-    """Return and lock those of these messages whose attempt is still the one that was leased."""
-    query = (
-        _queued().where(outbox.c.key.in_([one.key for one in held])).order_by(outbox.c.key).with_for_update()
-    )
-    attempts = {one.key: (one.holder, one.attempts) for one in held}
-    return {
-        key for key, _, _, attempt, holder in connection.execute(query) if attempts[key] == (holder, attempt)
-    }
-
-
-def settle(connection: Connection, settled: Sequence[Settled]) -> None:
-    """End an attempt: the message is through, or waits for its next attempt."""
-    rows = [
-        {
-            "this": one.key,
-            "to_state": one.state.value,
-            "next_at": _micros(one.available_at),
-            "why": one.reason,
-            "whose": one.holder,
-        }
-        for one in settled
-    ]
-    _SETTLE.run_many(connection, rows)
-
-
-def give_back(connection: Connection, holder: str, now: datetime) -> int:
-    """Let every lease of a holder end now; return how many there were."""
-    statement = (
-        update(outbox).where(outbox.c.available_at > now, outbox.c.holder == holder).values(available_at=now)
-    )
-    return connection.execute(statement).rowcount
-
-
 _STATE = ("state", "entered_at", "due_at", "waiting_for", "revision", "status", "result")
+_DECISION = ("decision_id", "arm")
 _ADD_ENROLMENT = Statement(insert(enrolments).values({one.name: bindparam(one.name) for one in enrolments.c}))
 _SAVE_ENROLMENT = Statement(
     update(enrolments)
     .where(enrolments.c.id == bindparam("this"))
     .values({name: bindparam(name) for name in _STATE})
 )
-_QUEUE = Statement(
-    insert(outbox).values(
-        {
-            name: bindparam(name)
-            for name in ("key", "enrolment_id", "queued_at", "available_at", "attempts", "state")
-        }
-    )
+_SAVE_DECISION = Statement(
+    update(enrolments)
+    .where(enrolments.c.id == bindparam("this"))
+    .values({name: bindparam(name) for name in _DECISION})
 )
-_LEASE = Statement(
-    update(outbox)
-    .where(outbox.c.key == bindparam("this"))
-    .values(attempts=bindparam("attempt"), holder=bindparam("by"), available_at=bindparam("until"))
-)
-_SETTLE = Statement(
-    update(outbox)
-    .where(outbox.c.key == bindparam("this"))
-    .values(
-        state=bindparam("to_state"),
-        available_at=bindparam("next_at"),
-        reason=bindparam("why"),
-        holder=bindparam("whose"),
-    )
-)
+
+
+def _decided(one: Enrolment) -> dict[str, str]:
+    return {"decision_id": one.decision_id, "arm": msgspec.json.encode(one.arm).decode()}
 
 
 def _state_of(one: Enrolment) -> dict[str, Any]:
@@ -253,10 +152,6 @@ def _state_of(one: Enrolment) -> dict[str, Any]:
 
 def _micros(moment: datetime | None) -> int | None:
     return None if moment is None else to_micros(moment)
-
-
-def _queued() -> Select[Any]:
-    return select(outbox.c.key, outbox.c.enrolment_id, outbox.c.queued_at, outbox.c.attempts, outbox.c.holder)
 
 
 @lru_cache(maxsize=4_096)
@@ -279,6 +174,7 @@ def _enrolment(row: Sequence[Any]) -> Enrolment:
         revision,
         status,
         result,
+        started_at,
     ) = row
     return Enrolment(
         enrolment_id,
@@ -294,4 +190,5 @@ def _enrolment(row: Sequence[Any]) -> Enrolment:
         revision,
         Status(status),
         result,
+        started_at,
     )

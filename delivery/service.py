@@ -12,15 +12,17 @@ from sqlalchemy import Connection
 from audiences.identity.people import People
 from delivery.channels.channel import Channel
 from delivery.coupons import Wallet
-from delivery.effects import Effects, TagWriter
+from delivery.deciding import DecideAgain
+from delivery.effects import Effects, PointGiver, TagWriter
 from delivery.executor import Executor
 from delivery.gate import OpenGate, SendGate
+from delivery.hands import Hands
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
 from delivery.parking import put_back_messages
 from delivery.plans import Plans
 from delivery.recipients import Recipients
-from delivery.zones import UserZones
+from delivery.view import Views
 from playbooks.decision import Decision
 from playbooks.models import Arm
 from storage.clock import Clock
@@ -42,7 +44,9 @@ class Delivery:
         people: People | None = None,
         *,
         gate: SendGate | None = None,
-        zones: UserZones | None = None,
+        views: Views | None = None,
+        decide_again: DecideAgain | None = None,
+        points: PointGiver | None = None,
         holder: str = "delivery",
         batch: int = TURN_ROWS,
         lease: timedelta = LEASE,
@@ -52,7 +56,9 @@ class Delivery:
 
         Args:
             people: who is one person (see `Executor`).
-            zones: where users live; without it their days end by UTC.
+            views: shows users to flows that ask for them; without it all are strangers who live by UTC.
+            decide_again: asks the policy for flows that have it decide again.
+            points: gives points in scores.
             holder: the name under which messages are leased; different for every process that delivers.
             batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
             lease: how long an attempt may take before another relay takes the message over.
@@ -61,8 +67,16 @@ class Delivery:
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch)
         self.executor = Executor(
-            database, clock, plans, Effects(self.wallet, tags, zones), people, batch=batch
+            database,
+            clock,
+            plans,
+            Effects(self.wallet, tags, points),
+            people,
+            views=views,
+            decide_again=decide_again,
+            batch=batch,
         )
+        self.hands = Hands(database, clock, self.executor)
         self._relay = Relay(
             database,
             clock,

@@ -1,4 +1,4 @@
-"""Tables of enrolments, the outbox and the wallet.
+"""Tables of enrolments, the outbox, tasks for people and the wallet.
 
 Each queue has a partial index that equals the ORDER BY of its claim: a claim reads only what it takes.
 """
@@ -27,6 +27,7 @@ enrolments = Table(
     Column("revision", Integer, nullable=False),
     Column("status", String(8), nullable=False),
     Column("result", Text),
+    Column("started_at", Instant),
     Index(
         "ix_enrolments_due_at_id",
         "due_at",
@@ -43,7 +44,8 @@ enrolments = Table(
 )
 
 # Messages on their way out. `available_at` is when the next attempt may begin, or when the lease of the
-# present one ends (then `holder` says whose it is); it is null once the message is settled.
+# present one ends (then `holder` says whose it is); it is null once the message is settled. Those of lane 0,
+# transactional ones, go before the others. `step` is the flow's state that wished for it.
 outbox = Table(
     "outbox",
     metadata,
@@ -55,8 +57,13 @@ outbox = Table(
     Column("attempts", Integer, nullable=False),
     Column("state", String(12), nullable=False),
     Column("reason", Text),
+    Column("channel", String(64), nullable=False, server_default=text("''")),
+    Column("content", String(64), nullable=False, server_default=text("''")),
+    Column("step", String(64), nullable=False, server_default=text("''")),
+    Column("lane", Integer, nullable=False, server_default=text("1")),
     Index(
-        "ix_outbox_available_at_key",
+        "ix_outbox_lane_available_at_key",
+        "lane",
         "available_at",
         "key",
         sqlite_where=text("available_at IS NOT NULL"),
@@ -75,6 +82,29 @@ parked = Table(
     Column("ready_at", Instant, nullable=False),
     Column("position", BigInteger, nullable=False),
     Index("ix_parked_control_kind_ready_at_id", "control", "kind", "ready_at", "id"),
+)
+
+# Tasks for people. A task is open while its enrolment is active at the revision that opened it.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("enrolment_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("playbook", String(64), nullable=False),
+    Column("state", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("assignee", Text, nullable=False),
+    Column("results", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("done_at", Instant),
+    Column("done_by", Text),
+    Column("result", Text),
+    Index("ix_tasks_user_id", "user_id"),
+    Index("ix_tasks_due_at_id", "due_at", "id"),
+    Index("ix_tasks_enrolment_id", "enrolment_id"),
 )
 
 # The wallet. `closes_at` is when an unused coupon expires; it is null once the coupon is used or expired.

@@ -109,6 +109,13 @@ def _add_lists(
         one, body = library.version(playbook, version)
         return {**views.standing(one), **views.body(body)}
 
+    @routes.get("/playbooks/{playbook}/flow")
+    def show_flow(
+        playbook: str, version: Annotated[int | None, Query(ge=1, description="Else the one served.")] = None
+    ) -> dict[str, Any]:
+        """The flow of a playbook: its states, what leads from one to the next, and a Mermaid flowchart."""
+        return views.flow(library, playbook, version)
+
     @routes.get("/playbooks/{playbook}/pilot")
     def show_pilot(playbook: str) -> dict[str, Any]:
         """How the pilot of a playbook stands, or what the last one came to: its test, figures and verdict."""

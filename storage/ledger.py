@@ -68,6 +68,7 @@ class Kind(StrEnum):
     ENROLMENT = "enrolment"
     COUPON = "coupon"
     MESSAGE = "message"
+    TASK = "task"
     REWARD = "reward"
     CHANGE = "change"
 

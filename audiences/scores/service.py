@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,8 @@ from storage.pace import Pace
 from storage.writer import Lane
 
 READER = "scores"
+# The line of points that flows give.
+BY_FLOW = "by_flow"
 # At most in a turn: for every score an event may write a grant, a standing and a fact, a user the last two.
 _TURN_EVENTS = 100
 _TURN_USERS = 200
@@ -96,6 +99,18 @@ class Scores:
             rows=2,
             lane=Lane.REQUEST,
         )
+
+    def give(
+        self, connection: Connection, user_id: str, score: str, points: float, key: str, at: datetime
+    ) -> None:
+        """Give a user points in the caller's transaction, under the line `by_flow`; each key gives once.
+
+        Raises:
+            UnknownScore: there is no such score.
+        """
+        known = self._score(score)
+        repository.add_grants(connection, score, [(user_id, Grant(BY_FLOW, key, at, points))])
+        self._stand_anew(connection, known, {self._people.canonical(user_id)})
 
     def explain(self, user_id: str, score: str, *, limit: int = 200) -> dict[str, Any]:
         """Return where a user stands in a score, and every point that counts.

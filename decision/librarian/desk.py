@@ -37,6 +37,7 @@ class Desk(Protocol):
     def move(self, playbook: str, move: str, version: int | None, why: str) -> Any: ...
     def diff(self, playbook: str, before: str, after: str) -> Any: ...
     def pilot(self, playbook: str) -> Any: ...
+    def flow(self, playbook: str, version: int | None) -> Any: ...
     def import_(self, draft: Draft, approval: Approval | None, *, publish: bool) -> Any: ...
     def export(self) -> Any: ...
 
@@ -80,6 +81,9 @@ class OverHttp:
     def pilot(self, playbook: str) -> Any:
         return self._ask("GET", f"{_path(playbook)}/pilot")
 
+    def flow(self, playbook: str, version: int | None) -> Any:
+        return self._ask("GET", f"{_path(playbook)}/flow" + (f"?version={version}" if version else ""))
+
     def import_(self, draft: Draft, approval: Approval | None, *, publish: bool) -> Any:
         return self._ask("POST", "/v1/library/import", {**document_of(draft), "publish": publish})
 
@@ -120,6 +124,11 @@ class AtHand:
         one, verdict = Pilots(self._library, RewardedDecisions(self._database)).report(playbook)
         return msgspec.to_builtins({**standing(one), "report": verdict})
 
+    def flow(self, playbook: str, version: int | None) -> Any:
+        from playbooks.library.views import flow  # noqa: PLC0415
+
+        return msgspec.to_builtins(flow(self._library, playbook, version))
+
     def import_(self, draft: Draft, approval: Approval | None, *, publish: bool) -> Any:
         done = self._library.import_(draft, by=self._by, source="cli", publish=publish, approval=approval)
         return msgspec.to_builtins(done)
@@ -156,7 +165,7 @@ def _check_of(settings: Settings, database: Database) -> Check:
     files = read_files(settings.library_folder)
     catalogs = Catalogs(database, files.definitions, files.schema)
     audiences: Callable[[], Collection[str]] = lambda: catalogs.read().specs  # noqa: E731
-    return Fitting(audiences, files.policy, files.vocabulary, files.asked)
+    return Fitting(audiences, files.policy, files.vocabulary, files.asked, files.in_flows)
 
 
 def _by_itself(draft: Draft) -> list[Problem]:

@@ -183,8 +183,13 @@ def _offers(before: VersionBody, after: VersionBody) -> list[dict[str, dict[str,
 def _flow(before: Playbook, after: Playbook) -> Iterator[Change]:
     if before.flow.start != after.flow.start:
         yield Change("flow", "", "start", before.flow.start, after.flow.start)
-    old, new = (one.flow.model_dump(mode="json")["states"] for one in (before, after))
-    yield from _by_id("flow state", old, new)
+    old, new = (one.flow.model_dump(mode="json") for one in (before, after))
+    yield from _by_id("flow state", old["states"], new["states"])
+    yield from _by_id("flow exit", _given(old["exits"]), _given(new["exits"]))
+
+
+def _given(exits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: one for name, one in exits.items() if one is not None}
 
 
 def _shown(value: Any) -> str:

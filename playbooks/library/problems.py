@@ -53,8 +53,15 @@ def found_in(
         message = one["msg"].removeprefix("Value error, ")
         if one["type"] == "extra_forbidden":
             message = _unknown(str(loc[-1]), _fields_at(model, loc[:-1]))
-        line, column = _place(text, [*at, *loc]) if text else (0, 0)
-        yield Problem(file, message, ".".join(map(str, [*at, *loc])) or "document", line, column)
+        # What a document says of several of its places at once is told at each.
+        for inner, said in one.get("ctx", {}).get("places", [((), message)]):
+            yield placed(file, said, [*at, *loc, *inner], text)
+
+
+def placed(file: str, message: str, loc: Location, text: str = "") -> Problem:
+    """Return a problem at a place of a document, with its line and column where there is a text."""
+    line, column = _place(text, loc) if text else (0, 0)
+    return Problem(file, message, ".".join(map(str, loc)) or "document", line, column)
 
 
 def _unknown(name: str, fields: Iterable[str]) -> str:

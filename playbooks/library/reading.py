@@ -135,7 +135,7 @@ def assemble(sources: Sources, problems: list[Problem]) -> Draft:
     )
     references = References(draft.offers, draft.contents, draft.windows)
     for source, playbook in read:
-        problems += references.problems(playbook, source.file)
+        problems += references.problems(playbook, source.file, source.text)
     return draft
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from audiences.rules import RuleError
 from playbooks.content.documents import Content
-from playbooks.flow import WaitForEvent
+from playbooks.flow import Send, WaitForEvent
 from playbooks.goals import parse_where
 from playbooks.library.grid import expand, wrong_arms
-from playbooks.library.problems import Problem
+from playbooks.library.problems import Problem, placed
 from playbooks.library.values import with_values
 from playbooks.models import ARM_ATTRIBUTES, Playbook
 from playbooks.offers import Offer, mixed_currencies
@@ -30,10 +30,10 @@ class References:
         self._attributes = {name for offer in offers.values() for name in offer.attributes}
         self._attributes.update(ARM_ATTRIBUTES)
 
-    def problems(self, playbook: Playbook, file: str | None = None) -> list[Problem]:
+    def problems(self, playbook: Playbook, file: str | None = None, text: str = "") -> list[Problem]:
         """Return what is wrong with a playbook, placed in its file, else under its id."""
         place = file or f"playbooks/{playbook.id}"
-        return [Problem(place, message, field) for field, message in self._wrong(playbook)]
+        return [placed(place, message, located(field), text) for field, message in self._wrong(playbook)]
 
     def _wrong(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
         """Yield (field, problem)."""
@@ -47,17 +47,11 @@ class References:
                     field = "offers" if variants.offers else "offer"
                     yield f"{place}.{field}", f"there is no offer {name!r}{closest(name, self._offers)}"
             for name in variants.all_contents:
-                if name not in self._contents:
-                    field = "contents" if variants.contents else "content"
-                    yield f"{place}.{field}", f"there is no content {name!r}{closest(name, self._contents)}"
-                elif self._contents[name].kind == "block":
-                    field = "contents" if variants.contents else "content"
-                    yield (
-                        f"{place}.{field}",
-                        f"{name!r} is a block: name a message that takes it in",
-                    )
+                if wrong := self._no_message(name):
+                    yield f"{place}.{'contents' if variants.contents else 'content'}", wrong
         if playbook.window is not None and self._windows is not None and playbook.window not in self._windows:
             yield "window", f"there is no window {playbook.window!r}{closest(playbook.window, self._windows)}"
+        yield from self._wrong_sends(playbook)
         yield from wrong_arms(playbook, self._offers)
         known = with_values(playbook, self._offers)
         if mixed := mixed_currencies(known[arm.offer] for arm in expand(playbook, self._offers)):
@@ -67,6 +61,25 @@ class References:
                 parse_where(where, event, self._attributes)
             except RuleError as error:
                 yield place, str(error)
+
+    def _wrong_sends(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
+        for name, state in playbook.flow.states.items():
+            content = state.content if isinstance(state, Send) else None
+            if content is not None and (wrong := self._no_message(content)):
+                yield f"flow.states.{name}.content", wrong
+
+    def _no_message(self, content: str) -> str:
+        """Say why a content can't be sent, '' if it can."""
+        if content not in self._contents:
+            return f"there is no content {content!r}{closest(content, self._contents)}"
+        if self._contents[content].kind == "block":
+            return f"{content!r} is a block: name a message that takes it in"
+        return ""
+
+
+def located(field: str) -> list[int | str]:
+    """Return the place that a field's dotted name says, `variants.0.offer`."""
+    return [int(step) if step.isdigit() else step for step in field.split(".")]
 
 
 def _wheres(playbook: Playbook) -> Iterator[tuple[str, str, str]]:

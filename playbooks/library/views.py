@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from playbooks.constraints.documents import Constraint, rule_of
+from playbooks.flow.drawing import as_data, as_mermaid
 from playbooks.library.documents import VersionBody
 from playbooks.library.drafts import OpenDraft
 from playbooks.library.house_rules import written
@@ -53,6 +54,13 @@ def detail(library: LibraryService, playbook: str) -> dict[str, Any]:
         one, content = library.version(playbook)
         shown |= {"shown": one.version, **body(content)}
     return shown | {"draft": draft_row(library.entry(playbook))}
+
+
+def flow(library: LibraryService, playbook: str, version: int | None = None) -> dict[str, Any]:
+    """The flow of a version as states and edges, and as a Mermaid flowchart."""
+    one, content = library.version(playbook, version)
+    drawn = content.playbook.flow
+    return {"playbook": playbook, "version": one.version, **as_data(drawn), "mermaid": as_mermaid(drawn)}
 
 
 def states(entry: Entry) -> set[State]:

@@ -33,7 +33,8 @@ def find(subject: Subject) -> Iterator[Finding]:
 
 def reached(subject: Subject, playbook: Playbook) -> Set[str]:
     """Return the states that somebody may come to."""
-    seen, frontier = {playbook.flow.start}, [playbook.flow.start]
+    frontier = [playbook.flow.start, *(target for _, target in playbook.flow.exits.ways())]
+    seen = set(frontier)
     while frontier:
         for target in _taken(subject, playbook, playbook.flow.states[frontier.pop()]):
             if target not in seen:
@@ -50,4 +51,4 @@ def _taken(subject: Subject, playbook: Playbook, state: FlowState) -> Iterator[s
         if comes and not holds_of_no_arm(subject, playbook, state.event, state.where):
             yield state.on_event
     else:
-        yield from state.exits()
+        yield from (target for _, target in state.ways())

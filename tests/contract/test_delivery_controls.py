@@ -15,7 +15,7 @@ from audiences.identity.people import EveryoneAlone
 from delivery import parking, parking_repository, repository
 from delivery.controls_api import listing
 from delivery.models import Message, Report
-from delivery.repository import Queued
+from delivery.outbox_repository import Queued
 from delivery.service import Delivery
 from delivery.tables import outbox
 from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, version_body
@@ -280,7 +280,7 @@ def test_nothing_is_put_aside_for_a_control_that_was_resumed_meanwhile(
     paused = stop(controls, Scope.PLAYBOOK, "coupons")
     controls.resume(Scope.PLAYBOOK, "coupons", by="ops", why="")
     delivery.run_until_idle()
-    message = Queued("ann-coupons:1:1", "ann-coupons", clock.now(), 0, None)
+    message = Queued("ann-coupons:1:1", "ann-coupons", clock.now(), 0, None, "memory", "hello", "")
     assert database.write(lambda c: parking.park_messages(c, [(message, paused)])) == set()
     with database.read() as connection:
         assert parking_repository.waiting(connection) == {}

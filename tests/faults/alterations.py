@@ -108,13 +108,12 @@ def acknowledge_before_commit() -> None:
 
 def no_message_lease() -> None:
     """Hand messages over without leasing them: another relay finds them as free as this one did."""
-    from delivery import repository
+    import msgspec
+
+    from delivery import outbox_repository as repository
 
     def lease(_connection: Any, claimed: Any, holder: str, _until: Any) -> Any:
-        return [
-            repository.Queued(one.key, one.enrolment_id, one.queued_at, one.attempts + 1, holder)
-            for one in claimed
-        ]
+        return [msgspec.structs.replace(one, attempts=one.attempts + 1, holder=holder) for one in claimed]
 
     def still_held(_connection: Any, held: Any) -> set[str]:
         return {one.key for one in held}

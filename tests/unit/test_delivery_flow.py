@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delivery.causes import Cause, Due, Happened
+from delivery.compiled import CompiledFlow, compile_flow
 from delivery.errors import FlowBroken
-from delivery.flow import Cause, CompiledFlow, Due, Happened, advance, compile_flow
+from delivery.flow import advance
 from delivery.models import Effect, Enrolment, IssueCoupon, MarkUsed, SendMessage, SetTag, Status
 from delivery.plans import condition
 from delivery.testing import COUPON_FLOW, arms_of, version_body
@@ -26,7 +28,9 @@ MILK = {"categories": ["milk"]}
 
 
 def compiled(flow: Mapping[str, Any]) -> CompiledFlow:
-    return compile_flow(Flow.model_validate(flow), lambda state: condition(state, ["category"]))
+    return compile_flow(
+        Flow.model_validate(flow), lambda state: condition(state.where, state.event, ["category"])
+    )
 
 
 def begun(flow: CompiledFlow, at: datetime = NOON) -> Enrolment:
@@ -44,7 +48,7 @@ WAITING = advance(COUPONS, begun(COUPONS), Due(), NOON).enrolment
 
 def test_runs_through_immediate_states_until_one_waits() -> None:
     advanced = advance(COUPONS, begun(COUPONS), Due(), LATER)
-    assert advanced.effects == (IssueCoupon("e:1:0", NOON), SendMessage("e:1:1", NOON))
+    assert advanced.effects == (IssueCoupon("e:1:0", NOON), SendMessage("e:1:1", NOON, "memory", "hello"))
     after = advanced.enrolment
     assert (after.state, after.entered_at, after.due_at) == ("wait", NOON, NOON + 14 * DAY)
     assert (after.waiting_for, after.revision, after.status) == ("order_completed", 1, Status.ACTIVE)
@@ -237,7 +241,7 @@ def towards_the_end(flow: CompiledFlow, enrolment: Enrolment) -> Cause:
     distance = {name: 0 for name, state in flow.states.items() if state.kind == "end"}
     while len(distance) < len(flow.states):
         for name, state in flow.states.items():
-            known = [distance[exit_] for exit_ in state.exits() if exit_ in distance]
+            known = [distance[exit_] for _, exit_ in state.ways() if exit_ in distance]
             if name not in distance and known:
                 distance[name] = min(known) + 1
     state = flow.states[enrolment.state]
@@ -302,10 +306,10 @@ def test_it_does_not_matter_how_late_the_executor_comes(flow: CompiledFlow, hour
     prompt = late = begun(flow)
     effects: tuple[list[datetime], list[datetime]] = ([], [])
     for event in events:
-        while (due := advance(flow, prompt, Due(), event.occurred_at)).enrolment is not prompt:
+        while (due := advance(flow, prompt, Due(), event.at)).enrolment is not prompt:
             prompt = due.enrolment
             effects[0].extend(effect.at for effect in due.effects)
-        for side, now in ((0, event.occurred_at), (1, LATER)):
+        for side, now in ((0, event.at), (1, LATER)):
             advanced = advance(flow, prompt if side == 0 else late, event, now)
             effects[side].extend(effect.at for effect in advanced.effects)
             if side == 0:

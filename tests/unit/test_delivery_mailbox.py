@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from delivery.channels.mailbox import Mailbox, as_email, file_name
 from delivery.channels.registry import CHANNELS, ChannelSettings, open_channels
+from delivery.channels.webhook import WEBHOOK
 from delivery.errors import NotHandedOver
 from delivery.models import Message
 
@@ -122,6 +123,6 @@ def test_different_keys_have_different_files_below_the_folder(one: str, other: s
 
 def test_every_channel_of_the_registry_opens(tmp_path: Path) -> None:
     channels = open_channels(ChannelSettings(tmp_path))
-    assert set(channels) == set(CHANNELS)
+    assert set(channels) == {*CHANNELS, WEBHOOK}
     for channel in channels.values():
         assert (channel.retry.delay("k", 1) or timedelta(0)) > timedelta(0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from datetime import UTC, datetime
 
 import pytest
 
+from delivery.models import Enrolment
 from delivery.plans import Plan
 from delivery.recipients import Occasion
 from delivery.render import Renderer
@@ -14,6 +16,7 @@ from playbooks.content.documents import Content, Wording
 from playbooks.content.filling import Text
 from playbooks.content.names import Recipient
 from playbooks.errors import ContentFailed
+from playbooks.models import Arm
 
 
 class Ann:
@@ -29,7 +32,13 @@ class Ann:
 
 def render(template: str, user_id: str = "ann", who: Ann | None = None) -> Text:
     body = version_body(body=template)
-    return Renderer(who).render(Plan.of(body, 1), arms_of(body)["milk"], user_id, "decision")
+    arm = arms_of(body)["milk"]
+    return Renderer(who).render(Plan.of(body, 1), enrolled(user_id, arm), "memory", "hello")
+
+
+def enrolled(user_id: str, arm: Arm) -> Enrolment:
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    return Enrolment("e", user_id, "coupons", 1, "decision", arm, "send", now, now)
 
 
 def test_templates_see_user_offer_and_arm() -> None:
@@ -75,7 +84,7 @@ def test_a_version_without_the_offer_or_content_is_named() -> None:
     arm = arms_of(body)["milk"]
     bare = body.model_copy(update={"contents": []})
     with pytest.raises(ContentFailed, match=r"version 1 .* content 'hello'"):
-        Renderer().render(Plan.of(bare, 1), arm, "ann", "decision")
+        Renderer().render(Plan.of(bare, 1), enrolled("ann", arm), "memory", "hello")
 
 
 def test_users_are_written_to_in_their_language_with_blocks_of_it() -> None:
@@ -91,7 +100,9 @@ def test_users_are_written_to_in_their_language_with_blocks_of_it() -> None:
     )
     body = version_body().model_copy(update={"contents": [hello, foot]})
     plan, arm = Plan.of(body, 1), arms_of(body)["milk"]
-    assert Renderer(Ann(language="de-AT")).render(plan, arm, "ann", "d") == Text(
-        "Hallo", "Guten Tag. Tschüss", "de"
+    assert Renderer(Ann(language="de-AT")).render(
+        plan, enrolled("ann", arm), arm.channel, arm.content
+    ) == Text("Hallo", "Guten Tag. Tschüss", "de")
+    assert Renderer(Ann(language="fr")).render(plan, enrolled("ann", arm), arm.channel, arm.content) == Text(
+        "Hi", "Hello. Bye", "en"
     )
-    assert Renderer(Ann(language="fr")).render(plan, arm, "ann", "d") == Text("Hi", "Hello. Bye", "en")

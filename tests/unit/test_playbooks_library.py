@@ -87,7 +87,7 @@ def too_many_offers(folder: Path) -> None:
         ),
         (replaced("playbooks/welcome.yaml", "offer_notice", "no_notice"), "there is no content 'no_notice'"),
         (replaced("playbooks/welcome.yaml", "id: welcome", "id: everyone"), "'everyone' is used 2 times"),
-        (replaced("playbooks/welcome.yaml", "on_timeout: over", "on_timeout: nowhere"), "does not exist"),
+        (replaced("playbooks/welcome.yaml", "on_timeout: over", "on_timeout: nowhere"), "line 27"),
         (replaced("playbooks/welcome.yaml", "next: tell}", "next: tell"), "line"),
         (
             replaced(

@@ -1,0 +1,113 @@
+"""Deciding anew in the middle of a run: the policy in charge, over the variants of the run's playbook."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from audiences.features import FeatureReader
+from audiences.identity.people import People
+from audiences.rules import Schema
+from audiences.selection.memberships import Memberships
+from decision.surroundings import Surroundings
+from delivery.causes import Drawn
+from delivery.errors import UnknownVersion
+from delivery.models import Enrolment
+from learning import version_repository
+from learning.errors import BrokenWeights
+from learning.policy import LearnedPolicy
+from playbooks.constraints.rulebook import Rulebook
+from playbooks.eligible import needs_at
+from playbooks.library import Library
+from playbooks.library.house_rules import constraints_of, constraints_version
+from playbooks.library.repository import version_body
+from playbooks.library.serving import PublishedPlaybook
+from playbooks.matching import Request, Snapshot, decide
+from storage import ledger
+from storage.errors import NextplayError
+from storage.ids import new_id
+from storage.ledger import Kind, NewFact
+
+
+class DeciderAgain:
+    """Implements `delivery.deciding.DecideAgain`.
+
+    The decision is a record like any other: it can be replayed, gets its reward and is learnt from. What it
+    uses of limits is reserved by the gate before what was drawn is sent.
+    """
+
+    def __init__(
+        self,
+        features: FeatureReader,
+        memberships: Memberships,
+        surroundings: Surroundings,
+        people: People,
+        *,
+        policy: str,
+        schema: Schema,
+        seed: str,
+        holdout: float,
+    ) -> None:
+        """Wire it.
+
+        Args:
+            policy: of which the version in charge is asked.
+            schema: what the rules of constraints may speak of.
+            seed: of all draws.
+            holdout: the share of users whom no promotional playbook serves.
+        """
+        self._features, self._memberships, self._people = features, memberships, people
+        self._surroundings = surroundings
+        self._policy_id, self._seed, self._holdout = policy, seed, holdout
+        self._policy: LearnedPolicy | None = None
+        self._rules = Rulebook(schema=schema)
+        self._playbooks: dict[tuple[str, int], PublishedPlaybook] = {}
+
+    def __call__(self, connection: Connection, enrolment: Enrolment, key: str, at: datetime) -> Drawn:
+        playbook, policy = self._playbook(connection, enrolment), self._in_charge(connection)
+        placement = playbook.document.placement
+        library = Library((playbook,), rules=self._rulebook(connection))
+        self._memberships.load(connection)
+        user = self._people.canonical(enrolment.user_id)
+        audiences, features = self._memberships.of(user), self._features.read(user).values
+        needs = needs_at(library, placement, audiences)
+        decision_id = new_id(at)
+        decision = decide(
+            Snapshot(library, policy, self._seed, self._holdout),
+            Request(decision_id, user, placement, key),
+            features=features,
+            audiences=audiences,
+            circumstances=self._surroundings.of(user, needs, features, at),
+            now=at,
+        )
+        ledger.append(connection, [NewFact(Kind.DECISION, decision_id, placement, user, at, decision)], at)
+        version_repository.mark_used(connection, policy.version)
+        return Drawn(decision_id, playbook.arm(decision.arm) if decision.acts else None)
+
+    def _playbook(self, connection: Connection, enrolment: Enrolment) -> PublishedPlaybook:
+        version = enrolment.playbook, enrolment.playbook_version
+        if version not in self._playbooks:
+            body = version_body(connection, *version)
+            if body is None:
+                raise UnknownVersion(f"the library has no version {version[1]} of {version[0]!r}")
+            self._playbooks[version] = body.published(version[1])
+        return self._playbooks[version]
+
+    def _rulebook(self, connection: Connection) -> Rulebook:
+        if constraints_version(connection) != self._rules.version:
+            version, constraints = constraints_of(connection)
+            self._rules = Rulebook(constraints, version, self._rules.schema)
+        return self._rules
+
+    def _in_charge(self, connection: Connection) -> LearnedPolicy:
+        """Return the newest version that is whole, as whoever answers requests serves it."""
+        for name in version_repository.newest_names(connection, self._policy_id):
+            if self._policy is not None and self._policy.version == name:
+                return self._policy
+            try:
+                self._policy = version_repository.version(connection, name).serve()
+            except BrokenWeights:
+                continue
+            return self._policy
+        raise NextplayError(f"no version of the policy {self._policy_id!r} was published yet")

@@ -1,0 +1,88 @@
+"""Puts delivery together: what flows see of users, whom they ask, what is checked before each send."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from audiences.accounts.primary import PrimaryAccounts
+from audiences.features import FeastFeatureReader
+from audiences.identity.people import People
+from audiences.selection.memberships import Memberships
+from audiences.selection.standing import Standing
+from audiences.service import set_tag
+from audiences.traits.service import Traits
+from decision.again import DeciderAgain
+from decision.files import DECIDE, LibraryFiles
+from decision.flow_users import FlowUsers
+from decision.gate import open_gate
+from decision.recipients import KnownUsers
+from decision.settings import Settings
+from decision.surroundings import Surroundings
+from decision.whereabouts import Whereabouts
+from delivery.channels.channel import Channel
+from delivery.channels.registry import ChannelSettings, open_channels
+from delivery.effects import PointGiver
+from delivery.plans import PublishedPlans
+from delivery.service import Delivery
+from feature_repo.store import FeatureRepository
+from playbooks.counters import Counters
+from storage.clock import Clock
+from storage.engine import Database
+
+
+def channels_of(settings: Settings) -> dict[str, Channel]:
+    """Open the ways out that the settings give."""
+    secret = settings.signing_secret
+    return open_channels(ChannelSettings(settings.data, secret.get_secret_value() if secret else None))
+
+
+def open_delivery(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    files: LibraryFiles,
+    features: FeatureRepository,
+    memberships: Memberships,
+    standing: Standing,
+    people: People,
+    accounts: PrimaryAccounts,
+    counters: Counters,
+    channels: Mapping[str, Channel],
+    traits: Traits,
+    *,
+    points: PointGiver,
+    holder: str,
+) -> tuple[Delivery, KnownUsers]:
+    """Return delivery over one service's parts, and whom it knows.
+
+    Args:
+        holder: this process's name in leases.
+    """
+    reader = FeastFeatureReader(features, DECIDE, clock)
+    whereabouts = Whereabouts(features, clock, files.triggers.zones)
+    recipients = KnownUsers(database, clock, reader, features, traits, accounts, people)
+    delivery = Delivery(
+        database,
+        clock,
+        PublishedPlans(replace(files.schema, audiences=True)),
+        channels,
+        set_tag,
+        people,
+        gate=open_gate(counters, whereabouts, files.asked.schema),
+        views=FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
+        decide_again=DeciderAgain(
+            reader,
+            memberships,
+            Surroundings(database, counters, people, accounts, files.triggers.zones),
+            people,
+            policy=files.policy.id,
+            schema=files.asked.schema,
+            seed=settings.seed,
+            holdout=settings.holdout,
+        ),
+        points=points,
+        holder=holder,
+        recipients=recipients,
+    )
+    return delivery, recipients

@@ -1,0 +1,56 @@
+"""Whether what flows name is there: features in rules, dates, scores, channels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from audiences.rules import RuleError, Schema, Type, parse
+from playbooks import flow as states
+from playbooks.flow import Flow
+from playbooks.suggesting import closest
+
+# What a date of the user's may be kept as (see `audiences.triggers.dates.day_of`).
+_DATES = (Type.TIMESTAMP, Type.TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class InFlows:
+    """What flows may name: `schema` is what their rules may speak of, audiences aside."""
+
+    schema: Schema
+    scores: Collection[str]
+
+
+def unfit(
+    flow: Flow, known: InFlows, audiences: Collection[str], channels: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield (field, problem) of what a flow names that is not there."""
+    schema, scores = known.schema.with_audiences(audiences), known.scores
+    for name, state in flow.states.items():
+        place = f"flow.states.{name}"
+        match state:
+            case states.Branch():
+                yield from _rule(f"{place}.rule", state.rule, schema)
+            case states.Score() if state.score not in scores:
+                yield f"{place}.score", f"there is no score {state.score!r}{closest(state.score, scores)}"
+            case states.Send() if state.channel is not None and state.channel not in channels:
+                hint = closest(state.channel, channels)
+                yield f"{place}.channel", f"there is no channel {state.channel!r}{hint}"
+            case states.Wait() if state.until_date is not None:
+                yield from _date(f"{place}.until_date.attribute", state.until_date.attribute, schema)
+    if flow.exits.rule is not None:
+        yield from _rule("flow.exits.rule.when", flow.exits.rule.when, schema)
+
+
+def _rule(field: str, text: str, schema: Schema) -> Iterator[tuple[str, str]]:
+    try:
+        parse(text, schema)
+    except RuleError as error:
+        yield field, str(error)
+
+
+def _date(field: str, attribute: str, schema: Schema) -> Iterator[tuple[str, str]]:
+    dates = [name for name, kind in schema.names.items() if kind in _DATES]
+    if attribute not in dates:
+        yield field, f"there is no date {attribute!r} among what rules may name{closest(attribute, dates)}"

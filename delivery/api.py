@@ -1,0 +1,93 @@
+"""HTTP routes of delivery: tasks for people, and single runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from delivery.errors import BadCursor
+from delivery.hands import Hands
+from delivery.models import TaskState
+
+_MOST = 200
+
+
+class TaskResult(BaseModel):
+    """What a task came to, one of its results."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    result: str = Field(min_length=1, max_length=64)
+
+
+class Reason(BaseModel):
+    """Why a run is ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    why: str = Field(default="", max_length=2000, pattern=r"^[^\x00]*$")
+
+
+def router(hands: Hands, who: Callable[[Request], str]) -> APIRouter:
+    """Return the routes; `who` does what a request asks for."""
+    routes = APIRouter(prefix="/v1", tags=["delivery"])
+
+    @routes.get("/tasks")
+    def list_tasks(
+        standing: TaskState | None = None,
+        assignee: Annotated[str | None, Query(max_length=200)] = None,
+        user_id: Annotated[str | None, Query(max_length=255)] = None,
+        after: Annotated[str, Query(max_length=400, description="`next` of the page before.")] = "",
+        limit: Annotated[int, Query(ge=1, le=_MOST)] = 100,
+    ) -> dict[str, Any]:
+        """Tasks for people, the first due first; `next` gives the next page."""
+        found = hands.tasks(
+            standing=standing, assignee=assignee, user_id=user_id, after=_cursor(after), limit=limit
+        )
+        last = found[-1] if len(found) == limit else None
+        return {
+            "tasks": msgspec.to_builtins(found),
+            "next": f"{last.due_at.isoformat()}~{last.id}" if last else None,
+        }
+
+    @routes.get("/tasks/{task_id}")
+    def show_task(task_id: str) -> dict[str, Any]:
+        """A task."""
+        return msgspec.to_builtins(hands.task(task_id))  # type: ignore[no-any-return]
+
+    @routes.post("/tasks/{task_id}/done")
+    def finish_task(request: Request, task_id: str, body: TaskResult) -> dict[str, Any]:
+        """Record what a task came to; its run goes on at once."""
+        done = hands.finish(task_id, body.result, who(request))
+        return msgspec.to_builtins(done)  # type: ignore[no-any-return]
+
+    @routes.get("/enrolments/{enrolment_id}")
+    def show_enrolment(enrolment_id: str) -> dict[str, Any]:
+        """A user's run through a flow: where it is, since when, until when."""
+        return msgspec.to_builtins(hands.enrolment(enrolment_id))  # type: ignore[no-any-return]
+
+    @routes.post("/enrolments/{enrolment_id}/end")
+    def end_enrolment(request: Request, enrolment_id: str, body: Reason) -> dict[str, Any]:
+        """End a run wherever it is, with the result `by_hand`."""
+        ended = hands.take_out(enrolment_id, body.why, who(request))
+        return msgspec.to_builtins(ended)  # type: ignore[no-any-return]
+
+    return routes
+
+
+def _cursor(text: str) -> tuple[datetime, str] | None:
+    if not text:
+        return None
+    at, _, last = text.partition("~")
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or not last:
+        raise BadCursor(f"{text!r} is no `next` of a page of tasks; begin without `after`")
+    return moment, last

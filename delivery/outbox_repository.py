@@ -1,0 +1,191 @@
+"""SQL of the outbox. Every function works in its caller's transaction; a claim locks what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
+
+from delivery.models import MessageState
+from delivery.tables import outbox
+from storage.statements import Statement, defer
+from storage.times import to_micros
+
+# What goes first, and all else.
+TRANSACTIONAL, OTHER = 0, 1
+
+
+class Queued(msgspec.Struct, frozen=True, gc=False):
+    """A message in the outbox. `holder` is set while a relay hands it over, until `available_at`.
+
+    `step` is the state of the flow that wished for it; `lane` says what goes before what.
+    """
+
+    key: str
+    enrolment_id: str
+    queued_at: datetime
+    attempts: int
+    holder: str | None
+    channel: str
+    content: str
+    step: str
+    lane: int = OTHER
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """What an outbox row becomes; it is tried again at `available_at` unless that is None.
+
+    `holder` is whose attempt at it was never recorded, where that is still to be seen.
+    """
+
+    key: str
+    state: MessageState
+    available_at: datetime | None = None
+    reason: str | None = None
+    holder: str | None = None
+
+
+def queue(connection: Connection, messages: Sequence[Queued]) -> None:
+    """Put messages into the outbox, to be handed over at once, at the end of the writer's turn."""
+    rows = [
+        {
+            "key": one.key,
+            "enrolment_id": one.enrolment_id,
+            "queued_at": (queued_at := to_micros(one.queued_at)),
+            "available_at": queued_at,
+            "attempts": one.attempts,
+            "state": MessageState.QUEUED.value,
+            "channel": one.channel,
+            "content": one.content,
+            "step": one.step,
+            "lane": one.lane,
+        }
+        for one in messages
+    ]
+    defer(connection, _QUEUE, rows)
+
+
+def claim_messages(connection: Connection, now: datetime, limit: int) -> list[Queued]:
+    """Return and lock messages whose next attempt may begin: transactional first, then longest waiting."""
+    claimed: list[Queued] = []
+    # A query a lane: over both the index could not be read in the order of the claim.
+    for lane in (TRANSACTIONAL, OTHER):
+        if len(claimed) < limit:
+            query = (
+                _queued()
+                .where(outbox.c.lane == lane, outbox.c.available_at <= now)
+                .order_by(outbox.c.lane, outbox.c.available_at, outbox.c.key)
+                .limit(limit - len(claimed))
+                .with_for_update(skip_locked=True)
+            )
+            claimed += [Queued(*row) for row in connection.execute(query)]
+    return claimed
+
+
+def lease(connection: Connection, claimed: Sequence[Queued], holder: str, until: datetime) -> list[Queued]:
+    """Begin an attempt at each of these messages; return them as they are now."""
+    held = [msgspec.structs.replace(one, attempts=one.attempts + 1, holder=holder) for one in claimed]
+    micros = to_micros(until)
+    _LEASE.run_many(
+        connection,
+        [{"this": one.key, "attempt": one.attempts, "by": holder, "until": micros} for one in held],
+    )
+    return held
+
+
+def let_go(connection: Connection, before: Sequence[Queued], now: datetime) -> None:
+    """Take back leases of messages that were not handed over; they are to be taken now, as they were."""
+    micros = to_micros(now)
+    _LEASE.run_many(
+        connection,
+        [{"this": one.key, "attempt": one.attempts, "by": one.holder, "until": micros} for one in before],
+    )
+
+
+def still_held(connection: Connection, held: Sequence[Queued]) -> set[str]:
+    """Return and lock those of these messages whose attempt is still the one that was leased."""
+    query = (
+        _queued().where(outbox.c.key.in_([one.key for one in held])).order_by(outbox.c.key).with_for_update()
+    )
+    attempts = {one.key: (one.holder, one.attempts) for one in held}
+    return {one.key for one in connection.execute(query) if attempts[one.key] == (one.holder, one.attempts)}
+
+
+def settle(connection: Connection, settled: Sequence[Settled]) -> None:
+    """End an attempt: the message is through, or waits for its next attempt."""
+    rows = [
+        {
+            "this": one.key,
+            "to_state": one.state.value,
+            "next_at": _micros(one.available_at),
+            "why": one.reason,
+            "whose": one.holder,
+        }
+        for one in settled
+    ]
+    _SETTLE.run_many(connection, rows)
+
+
+def give_back(connection: Connection, holder: str, now: datetime) -> int:
+    """Let every lease of a holder end now; return how many there were."""
+    statement = (
+        update(outbox).where(outbox.c.available_at > now, outbox.c.holder == holder).values(available_at=now)
+    )
+    return connection.execute(statement).rowcount
+
+
+_QUEUE = Statement(
+    insert(outbox).values(
+        {
+            name: bindparam(name)
+            for name in (
+                "key",
+                "enrolment_id",
+                "queued_at",
+                "available_at",
+                "attempts",
+                "state",
+                "channel",
+                "content",
+                "step",
+                "lane",
+            )
+        }
+    )
+)
+_LEASE = Statement(
+    update(outbox)
+    .where(outbox.c.key == bindparam("this"))
+    .values(attempts=bindparam("attempt"), holder=bindparam("by"), available_at=bindparam("until"))
+)
+_SETTLE = Statement(
+    update(outbox)
+    .where(outbox.c.key == bindparam("this"))
+    .values(
+        state=bindparam("to_state"),
+        available_at=bindparam("next_at"),
+        reason=bindparam("why"),
+        holder=bindparam("whose"),
+    )
+)
+
+
+def _queued() -> Select[Any]:
+    return select(
+        outbox.c.key,
+        outbox.c.enrolment_id,
+        outbox.c.queued_at,
+        outbox.c.attempts,
+        outbox.c.holder,
+        outbox.c.channel,
+        outbox.c.content,
+        outbox.c.step,
+        outbox.c.lane,
+    )
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)

@@ -1,0 +1,34 @@
+"""The effect that a state of a flow wishes for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from delivery.models import CallWebhook, Effect, GivePoints, IssueCoupon, MarkUsed, SendMessage, SetTag
+from delivery.waiting import later
+from playbooks import flow as states
+from playbooks.models import Arm
+
+
+def wish(state: states.Doing, name: str, key: str, moment: datetime, arm: Arm) -> Effect:
+    """Return what a state wants done, under the key of the wish.
+
+    Args:
+        name: of the state.
+        arm: with whose channel and content is sent, unless the state names others.
+
+    Raises:
+        FlowBroken: something is to last beyond the calendar.
+    """
+    if isinstance(state, states.Send):
+        return SendMessage(key, moment, state.channel or arm.channel, state.content or arm.content)
+    if isinstance(state, states.Issue):
+        return IssueCoupon(key, moment)
+    if isinstance(state, states.GoalReached):
+        return MarkUsed(key, moment)
+    if isinstance(state, states.Score):
+        return GivePoints(key, moment, state.score, state.points)
+    if isinstance(state, states.Webhook):
+        return CallWebhook(key, moment, name)
+    lasting = state.expires_after
+    return SetTag(key, moment, state.tag, None if lasting is None else later(moment, lasting, name))

@@ -1,0 +1,45 @@
+"""Flow types: a playbook's flow is data, a state machine that delivery/ interprets."""
+
+from playbooks.flow.flow import Exits, Flow, OnExpiry, OnGoal, OnOptOut, OnRule
+from playbooks.flow.states import (
+    Branch,
+    Doing,
+    End,
+    GoalReached,
+    Issue,
+    Score,
+    Send,
+    Split,
+    State,
+    Tag,
+    Waiting,
+    Webhook,
+)
+from playbooks.flow.waits import BestHour, DecideAgain, Task, UntilDate, Wait, WaitForEvent
+
+__all__ = [
+    "BestHour",
+    "Branch",
+    "DecideAgain",
+    "Doing",
+    "End",
+    "Exits",
+    "Flow",
+    "GoalReached",
+    "Issue",
+    "OnExpiry",
+    "OnGoal",
+    "OnOptOut",
+    "OnRule",
+    "Score",
+    "Send",
+    "Split",
+    "State",
+    "Tag",
+    "Task",
+    "UntilDate",
+    "Wait",
+    "WaitForEvent",
+    "Waiting",
+    "Webhook",
+]
