@@ -221,7 +221,7 @@ class Decider:
                 known = is_known(connection, user)
             return fall_back(snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER), nothing
         audiences = self._memberships.of(user)
-        needs = needs_at(snapshot.library, asked.placement, audiences)
+        needs = needs_at(snapshot.library, asked.placement, audiences, now)
         if asked.test:
             # What colleagues share is not theirs to use up.
             needs = msgspec.structs.replace(needs, account=False)
@@ -270,6 +270,7 @@ class Decider:
             decision_id=decision.decision_id,
             user_id=decision.user_id,
             now=decision.decided_at,
+            shared=not decision.test,
         )
         return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 

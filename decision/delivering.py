@@ -16,6 +16,8 @@ from decision.again import DeciderAgain
 from decision.files import DECIDE, LibraryFiles
 from decision.flow_users import FlowUsers
 from decision.gate import open_gate
+from decision.gate_playbooks import Playbooks
+from decision.limits import Limits
 from decision.recipients import KnownUsers
 from decision.settings import Settings
 from decision.surroundings import Surroundings
@@ -62,6 +64,8 @@ def open_delivery(
     reader = FeastFeatureReader(features, DECIDE, clock)
     whereabouts = Whereabouts(features, clock, files.triggers.zones)
     recipients = KnownUsers(database, clock, reader, features, traits, accounts, people)
+    playbooks = Playbooks()
+    limits = Limits(playbooks, counters, files.asked.schema)
     delivery = Delivery(
         database,
         clock,
@@ -69,7 +73,8 @@ def open_delivery(
         channels,
         set_tag,
         people,
-        gate=open_gate(counters, whereabouts, files.asked.schema),
+        gate=open_gate(playbooks, limits, whereabouts),
+        limits=limits,
         views=FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
         decide_again=DeciderAgain(
             reader,

@@ -11,11 +11,11 @@ from decision.fitting_flows import InFlows, unfit
 from delivery.channels.registry import CHANNELS
 from learning.spec import PolicySpec
 from playbooks.constraints.binding import asks_for_zone
-from playbooks.constraints.checking import Names, unknown_in_playbook, unknown_names
+from playbooks.constraints.checking import Names, mixed_currencies, unknown_in_playbook, unknown_names
 from playbooks.content.checking import Flaw, flaws
 from playbooks.content.names import Vocabulary
 from playbooks.content.places import place_in
-from playbooks.library import Draft
+from playbooks.library import Draft, expand
 from playbooks.library.problems import Problem
 from playbooks.library.references import References
 from playbooks.models import Playbook
@@ -73,6 +73,11 @@ class Fitting:
             yield from (
                 Problem(place, message, field) for field, message in unknown_in_playbook(playbook, names)
             )
+            arms = expand(playbook, draft.offers)
+            for at, message in mixed_currencies(playbook.constraints, playbook, arms, own=True):
+                yield Problem(place, message, f"constraints.{at}.amount")
+            for at, message in mixed_currencies(draft.constraints or (), playbook, arms):
+                yield Problem("constraints", message, f"{at}.amount")
             if asks_for_zone(playbook.constraints):
                 yield from self._zoneless(place)
         if draft.constraints is not None:

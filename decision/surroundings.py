@@ -56,8 +56,17 @@ class Surroundings:
                     consents = consent_repository.of_users(connection, profiles)
                 if needs.events:
                     events = ledger.latest_events(connection, profiles, sorted(needs.events))
+        levels: Mapping[str, int] = {}
+        uses = self._uses(user, account, needs, now)
+        if needs.budgets and uses is not UNREADABLE:
+            try:
+                levels = self._counters.levels(needs.budgets, now)
+            except CountersUnreachable as error:
+                _log.warning("counters unreachable", error=str(error))
+                uses = UNREADABLE
         return Circumstances(
-            uses=self._uses(user, account, needs, now),
+            levels=levels,
+            uses=uses,
             zone=zone_of(features.get(self._zones.feature or ""), self._zones.fallback).key,
             account=account,
             tags=tags,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from delivery import coupon_repository as repository
 from delivery.errors import OfferOver
+from delivery.gate import CouponLimits, NoLimits
 from delivery.models import Coupon, CouponFact, Enrolment, Report
 from playbooks.offers import Offer, ends, terms_of, worth_of
 from storage import ledger
@@ -59,7 +60,15 @@ def coupon(effect_key: str, enrolment: Enrolment, offer: Offer, at: datetime, zo
 class Wallet:
     """The coupons of all users. `issue` and `mark_used` work in the caller's transaction."""
 
-    def __init__(self, database: Database, clock: Clock, *, batch: int = TURN_ROWS) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        batch: int = TURN_ROWS,
+        limits: CouponLimits | None = None,
+    ) -> None:
+        self.limits = limits or NoLimits()
         self._database = database
         self._clock = clock
         self._batch = batch
@@ -84,6 +93,7 @@ class Wallet:
             if uses[one.enrolment_id] < one.expires_at
         ]
         repository.close_coupons(connection, used, "used")
+        self.limits.ended(connection, [one.decision_id for one in used])
         ledger.append(connection, [coupon_fact(one, "used", uses[one.enrolment_id]) for one in used], now)
         return len(used)
 
@@ -108,6 +118,7 @@ class Wallet:
         now = self._clock.now()
         due = repository.claim_expiring(connection, now, limit)
         repository.close_coupons(connection, due, "expired")
+        self.limits.ended(connection, [one.decision_id for one in due])
         ledger.append(connection, [coupon_fact(one, "expired", one.expires_at) for one in due], now)
         return len(due), len(due)
 

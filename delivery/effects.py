@@ -70,6 +70,13 @@ class PointGiver(Protocol):
     ) -> None: ...
 
 
+def _stopped(enrolment: Enrolment, rule: str) -> Enrolment:
+    """Return the enrolment ended because a rule does not let its coupon be issued."""
+    return msgspec.structs.replace(
+        enrolment, due_at=None, waiting_for=None, status=Status.ENDED, result=f"suppressed: {rule}"
+    )
+
+
 class Effects:
     """Keeps steps: writes the new states, does the effects, records the facts."""
 
@@ -128,6 +135,10 @@ class Effects:
             for place, one in enumerate(step.effects):
                 if not isinstance(one, IssueCoupon) or step.plan is None:
                     continue
+                refused = self._wallet.limits.issue(connection, step.enrolment, now)
+                if refused is not None:
+                    kept.append(Step(_stopped(step.enrolment, refused), step.plan, step.effects[:place]))
+                    break
                 try:
                     offer = step.plan.offers[step.enrolment.arm.offer]
                     new.append(coupon(one.key, step.enrolment, offer, one.at, step.zone))

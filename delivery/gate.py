@@ -36,6 +36,28 @@ class SendGate(Protocol):
         ...
 
 
+class CouponLimits(Protocol):
+    """Counts coupons for good when they are issued, and what is owed for them while they can be used."""
+
+    def issue(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
+        """Count the use that issues a coupon, in its transaction; return the rule that refuses, or None."""
+        ...
+
+    def ended(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        """Nothing is owed any more for the coupons of these decisions: they are used, or over."""
+        ...
+
+
+class NoLimits:
+    """As many coupons as there are users."""
+
+    def issue(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
+        return None
+
+    def ended(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        return None
+
+
 class OpenGate:
     """Lets everything through."""
 

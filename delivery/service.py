@@ -15,7 +15,7 @@ from delivery.coupons import Wallet
 from delivery.deciding import DecideAgain
 from delivery.effects import Effects, PointGiver, TagWriter
 from delivery.executor import Executor
-from delivery.gate import OpenGate, SendGate
+from delivery.gate import CouponLimits, OpenGate, SendGate
 from delivery.hands import Hands
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
@@ -51,6 +51,7 @@ class Delivery:
         batch: int = TURN_ROWS,
         lease: timedelta = LEASE,
         recipients: Recipients | None = None,
+        limits: CouponLimits | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -63,9 +64,10 @@ class Delivery:
             batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
             lease: how long an attempt may take before another relay takes the message over.
             recipients: tells of users what contents speak of; without it they see no more than ids.
+            limits: of coupons; without it there are none.
         """
         self._stopping = threading.Event()
-        self.wallet = Wallet(database, clock, batch=batch)
+        self.wallet = Wallet(database, clock, batch=batch, limits=limits)
         self.executor = Executor(
             database,
             clock,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from playbooks.constraints.allowing import Moment, allowed, counted_uses
+from playbooks.constraints.allowing import Moment, allowed, counted_uses, lifted_by
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.circumstances import Circumstances, Needs, Recorded
 from playbooks.constraints.scoping import ALL, Arms
@@ -47,11 +47,11 @@ class Eligible:
         self.suppressed.setdefault(rule, []).extend([playbook.id] if arms is ALL else sorted(arms))
 
 
-def needs_at(library: Library, placement: str, audiences: Set[str]) -> Needs:
+def needs_at(library: Library, placement: str, audiences: Set[str], now: datetime) -> Needs:
     """Return what has to be known of a user in these audiences before a decision at a placement."""
     needs = Needs()
     for playbook in library.at(placement, audiences):
-        needs |= library.rules.terms(playbook).needs
+        needs |= library.rules.terms(playbook).needs_at(now)
     return needs
 
 
@@ -88,7 +88,14 @@ def eligible(
             found.sides.append(Side(playbook.key, left.arms, playbook))
     found.uses = counted_uses(terms, circumstances, now)
     found.recorded = _recorded(terms, circumstances)
-    _one_of_each_group(found, library, seed, user_id)
+    lifted: dict[str, str] = {}
+    for playbook, under in zip(candidates, terms, strict=True):
+        lifts = lifted_by(under, circumstances, now)
+        # Who is held out from it is decided for as though it were not there.
+        if lifts is not None and held_out(playbook.document) is None:
+            lifted[playbook.key] = lifts
+    _one_of_each_group(found, library, lifted, seed, user_id)
+    _lifted_first(found, lifted)
     _of_highest_priority(found, held_out)
     return found
 
@@ -125,8 +132,10 @@ def _taking_part(
             found.stop(pilot_rule(playbook.id), playbook)
 
 
-def _one_of_each_group(found: Eligible, library: Library, seed: str, user_id: str) -> None:
-    """Of each exclusive group leave the side of the highest priority; equal ones share the users."""
+def _one_of_each_group(
+    found: Eligible, library: Library, lifted: Mapping[str, str], seed: str, user_id: str
+) -> None:
+    """Of each exclusive group leave the side that goes before the others; equal ones share the users."""
     members: dict[str, list[Side]] = {}
     for side in found.sides:
         for group in library.rules.terms(side.playbook).groups:
@@ -138,6 +147,7 @@ def _one_of_each_group(found: Eligible, library: Library, seed: str, user_id: st
         first = max(
             left,
             key=lambda side: (
+                side.key in lifted,
                 side.playbook.document.priority,
                 share_of((seed, user_id, group, side.playbook.id), _OF_GROUP),
             ),
@@ -146,6 +156,17 @@ def _one_of_each_group(found: Eligible, library: Library, seed: str, user_id: st
             if side is not first:
                 found.sides.remove(side)
                 found.stop(f"group.{group}", side.playbook)
+
+
+def _lifted_first(found: Eligible, lifted: Mapping[str, str]) -> None:
+    """Leave only sides whose quota lifts them, if there is one."""
+    rules = [lifted[side.key] for side in found.sides if side.key in lifted]
+    if not rules:
+        return
+    for side in found.sides:
+        if side.key not in lifted:
+            found.stop(rules[0], side.playbook)
+    found.sides = [side for side in found.sides if side.key in lifted]
 
 
 def _of_highest_priority(found: Eligible, held_out: Callable[[Playbook], str | None]) -> None:
@@ -169,5 +190,6 @@ def _recorded(terms: Sequence[Terms], circumstances: Circumstances) -> Recorded:
             f"{purpose}.{channel.value}": circumstances.agreed(purpose, channel)
             for purpose, channel in sorted(asked)
         },
+        levels={name: circumstances.levels[name] for name in sorted(circumstances.levels)},
         events={name: circumstances.events[name] for name in sorted(named & circumstances.events.keys())},
     )

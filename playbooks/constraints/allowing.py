@@ -92,6 +92,7 @@ def _stops(terms: Terms, moment: Moment) -> Iterator[tuple[str, Arms]]:
         if happened is not None and happened > now - rest.lasts:
             yield rest.rule, rest.arms
     yield from _full(terms, circumstances, now)
+    yield from _spent(terms, circumstances, now)
 
 
 def _untrue(terms: Terms, moment: Moment) -> Iterator[tuple[str, Arms]]:
@@ -137,6 +138,27 @@ def _full(terms: Terms, circumstances: Circumstances, now: datetime) -> Iterator
         full = frozenset(name for name, limit in limits.items() if used(limit, uses, now) >= one.limit)
         if full:
             yield one.rule, full
+
+
+def _spent(terms: Terms, circumstances: Circumstances, now: datetime) -> Iterator[tuple[str, Arms]]:
+    for one in terms.spends:
+        taken = circumstances.levels.get(one.budget(now).key, 0)
+        if circumstances.uses is UNREADABLE:
+            stopped = frozenset(arm.id for arm in terms.arms if one.takes(arm))
+        else:
+            stopped = frozenset(arm.id for arm in terms.arms if one.is_full(arm, taken))
+        if stopped:
+            yield COUNTERS_UNREACHABLE if circumstances.uses is UNREADABLE else one.rule, stopped
+
+
+def lifted_by(terms: Terms, circumstances: Circumstances, now: datetime) -> str | None:
+    """Return the rule of a quota whose minimum is not reached yet, None where there is none."""
+    if circumstances.uses is UNREADABLE:
+        return None
+    for one in terms.spends:
+        if circumstances.levels.get(one.budget(now).key, 0) < one.minimum:
+            return one.rule
+    return None
 
 
 def _limit(one: Counted, arm: Arm, circumstances: Circumstances, zone: ZoneInfo, now: datetime) -> UseLimit:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
@@ -28,9 +28,11 @@ from playbooks.constraints.documents import (
     rule_of,
 )
 from playbooks.constraints.scoping import ALL, Arms, Offered, groups_of
+from playbooks.constraints.spending import Spending, of_offers, spending_of
 from playbooks.constraints.windows import longest
 from playbooks.content.expiry import End
 from playbooks.models import Arm, Playbook
+from playbooks.offers import Offer
 
 LAYERS = ("eligibility", "applicability", "suitability")
 # What rules may ask of the moment of a decision, beside the user's features, tags and audiences.
@@ -120,17 +122,22 @@ class Terms:
     constraints: Sequence[Constraint]
     schema: Schema
     ends: Sequence[End] = ()
+    offers: Sequence[Offer] = ()
     holds: Sequence[OnHold] = field(init=False)
     agreements: Sequence[Agreement] = field(init=False)
     after: Sequence[After] = field(init=False)
     counted: Sequence[Counted] = field(init=False)
     groups: Sequence[str] = field(init=False)
+    spends: Sequence[Spending] = field(init=False)
 
     def __post_init__(self) -> None:
         offered = Offered.of(self.playbook, self.arms)
         named = [(one, rule_of(one)) for one in self.constraints]
         named += [(one, rule_of(one, self.playbook.id)) for one in self.playbook.constraints]
-        made: dict[str, list[object]] = {"holds": [], "agreements": [], "after": [], "counted": []}
+        made: dict[str, list[object]] = {
+            **{"holds": [], "agreements": [], "after": [], "counted": []},
+            "spends": list(of_offers(self.offers, offered)),
+        }
         for one, rule in named:
             for place, bound in _bound(one, rule, self.playbook, offered, self._groups):
                 made[place].append(bound)
@@ -185,6 +192,12 @@ class Terms:
             ),
         )
 
+    def needs_at(self, now: datetime) -> Needs:
+        """What has to be known of a user, and of the budgets of the periods that it is now."""
+        if not self.spends:
+            return self.needs
+        return self.needs | Needs(budgets=frozenset(one.budget(now) for one in self.spends))
+
     def _condition(self, rule: str, text: str, arms: Arms) -> Condition:
         try:
             return Condition(rule, text, parse(text, self.schema), arms)
@@ -216,6 +229,8 @@ def _bound(
         yield "after", After(rule, playbook.goal.event, one.lasts, arms)
     elif isinstance(one, Hold):
         yield "holds", OnHold(rule, one.opened_by, one.closed_by, arms)
+    elif (spending := spending_of(one, rule, arms)) is not None:
+        yield "spends", spending
     elif isinstance(one, ConsentNeeded):
         yield from (("agreements", made) for made in _agreements(one, rule, playbook, offered))
 

@@ -12,10 +12,12 @@ from playbooks.constraints.documents import (
     Constraint,
     Group,
     Layer,
+    Liability,
+    MoneyBudget,
 )
 from playbooks.constraints.rulebook import with_context
-from playbooks.constraints.scoping import cycle_in
-from playbooks.models import Playbook
+from playbooks.constraints.scoping import Offered, cycle_in
+from playbooks.models import Arm, Playbook
 from playbooks.suggesting import closest
 
 _HINT = (
@@ -73,6 +75,29 @@ def unknown_in_playbook(playbook: Playbook, names: Names) -> Iterator[tuple[str,
     for layer in LAYERS:
         if (text := getattr(playbook.rules, layer)) is not None:
             yield from _unreadable(f"rules.{layer}", text, names.schema)
+
+
+def mixed_currencies(
+    constraints: Sequence[Constraint], playbook: Playbook, arms: Sequence[Arm], *, own: bool = False
+) -> Iterator[tuple[int, str]]:
+    """Yield arms whose money a budget over them can't count, as (place of the budget, problem).
+
+    Args:
+        own: the constraints are those of the playbook itself.
+    """
+    offered = Offered.of(playbook, arms)
+    for place, one in enumerate(constraints):
+        if not isinstance(one, MoneyBudget | Liability):
+            continue
+        for arm in arms:
+            if arm.currency and arm.currency != one.amount.currency and offered.covers(one, arm):
+                whose = f"arm {arm.name}" if own else f"arm {arm.id}"
+                yield (
+                    place,
+                    f"{whose} costs money in {arm.currency}, the amount is {one.amount}: a budget is of one "
+                    "currency, take the arm out with `for` or `exempt`",
+                )
+                break
 
 
 def _unknown(one: Constraint, names: Names) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,8 @@ UNREADABLE: Uses = MappingProxyType({})
 # As a limit: what is counted so is never full.
 UNLIMITED = 2**31
 
+MOST_COUNTED = 2**53
+
 # Nobody's user id begins so: of accounts, whose uses stand beside those of users.
 _ACCOUNT = "account\x1e"
 
@@ -41,6 +43,30 @@ class UseLimit(msgspec.Struct, frozen=True):
     def counter(self) -> str:
         """What it is counted under."""
         return self.key or self.rule
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """At most `limit` units in all within one period: money in minor units, coupons of a stock.
+
+    `rule` is the id it suppresses under, `period` names the span it holds for (`2026-03`, or `all`).
+    `limit` is below `MOST_COUNTED`, up to which Valkey's scripts count exactly.
+    """
+
+    rule: str
+    period: str
+    limit: int
+
+    @property
+    def key(self) -> str:
+        """What the budget is counted under; each period has its own."""
+        return f"{self.rule}@{self.period}"
+
+
+class Spend(msgspec.Struct, frozen=True):
+    """An amount (at least 1) to be taken from a budget."""
+
+    budget: Budget
+    amount: int
 
 
 def of_account(account: str) -> str:

@@ -19,11 +19,13 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from audiences.consent.models import Channel
 from playbooks.document import Document, Name
+from playbooks.money import Money
 
 Purpose = Literal["promotional", "service", "transactional"]
 Calendar = Literal["day", "week", "month"]
@@ -174,7 +176,64 @@ class Hold(Scoped):
         return self
 
 
-KINDS = ("cap", "cool_down", "group", "eligibility", "applicability", "suitability", "consent", "hold")
+class Quota(Scoped):
+    """At most `maximum` uses in all in each period; until `minimum` are made it goes before all others.
+
+    Periods begin in the zone.
+    """
+
+    kind: Literal["quota"]
+    period: Literal["day", "week", "month", "all"]
+    minimum: Annotated[int | None, Field(ge=1, le=10**9)] = None
+    maximum: Annotated[int | None, Field(ge=1, le=10**9)] = None
+    zone: Zone = "UTC"
+
+    @model_validator(mode="after")
+    def _some(self) -> Quota:
+        if self.minimum is None and self.maximum is None:
+            raise ValueError("a quota needs a minimum, a maximum or both")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"the minimum {self.minimum} is above the maximum {self.maximum}")
+        return self
+
+
+class MoneyBudget(Scoped):
+    """At most this much money in each period, of what arms are expected to `cost`, or may cost at worst."""
+
+    kind: Literal["budget"]
+    amount: Money
+    period: Literal["day", "week", "month", "all"]
+    counts: Literal["cost", "liability"] = "cost"
+    zone: Zone = "UTC"
+
+    @field_validator("amount")
+    @classmethod
+    def _some(cls, amount: Money) -> Money:
+        if amount.amount == 0:
+            raise ValueError(f"{amount} is nothing: to stop what it holds for, pause that")
+        return amount
+
+
+class Liability(Scoped):
+    """At most this much money may be owed at once for coupons that are neither used nor over."""
+
+    kind: Literal["liability"]
+    amount: Money
+
+
+KINDS = (
+    "cap",
+    "cool_down",
+    "group",
+    "eligibility",
+    "applicability",
+    "suitability",
+    "consent",
+    "hold",
+    "quota",
+    "budget",
+    "liability",
+)
 
 
 def _kind_of(value: Any) -> str | None:
@@ -195,7 +254,10 @@ Constraint = Annotated[
     | Annotated[Group, Tag("group")]
     | Annotated[Layer, Tag("layer")]
     | Annotated[ConsentNeeded, Tag("consent")]
-    | Annotated[Hold, Tag("hold")],
+    | Annotated[Hold, Tag("hold")]
+    | Annotated[Quota, Tag("quota")]
+    | Annotated[MoneyBudget, Tag("budget")]
+    | Annotated[Liability, Tag("liability")],
     _UNKNOWN_KIND,
 ]
 

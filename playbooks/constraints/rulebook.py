@@ -41,6 +41,7 @@ class Rulebook:
                 self.constraints,
                 with_context(self.schema),
                 tuple(ends(playbook.contents, playbook.arms)),
+                tuple(playbook.offers.values()),
             )
         return found
 

@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 from sqlalchemy import Connection
 
-from playbooks.constraints.counting import COUNTERS_UNREACHABLE, UseLimit, Uses
+from playbooks.constraints.counting import COUNTERS_UNREACHABLE, Budget, Spend, UseLimit, Uses
 
-__all__ = ["COUNTERS_UNREACHABLE"]
+__all__ = ["COUNTERS_UNREACHABLE", "Budget", "Spend"]
 
 # How long a decision may hold what it reserved before its message was handed over.
 RESERVATION = timedelta(hours=24)
 # The rule of a reservation whose counters were lost and rebuilt before it was durable.
 COUNTERS_LOST = "counters_lost"
-
-
-class Budget(msgspec.Struct, frozen=True):
-    """At most `limit` units in all within one period: money in minor units, coupons of a stock.
-
-    `rule` is the id it suppresses under, `period` names the span it holds for (`2026-03`, or `all`).
-    `limit` is below 2**53, up to which Valkey's scripts count exactly.
-    """
-
-    rule: str
-    period: str
-    limit: int
-
-    @property
-    def key(self) -> str:
-        """What the budget is counted under; each period has its own."""
-        return f"{self.rule}@{self.period}"
-
-
-class Spend(msgspec.Struct, frozen=True):
-    """An amount (at least 1) to be taken from a budget."""
-
-    budget: Budget
-    amount: int
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -118,6 +94,14 @@ class Counters(Protocol):
         """
         ...
 
+    def levels(self, budgets: Collection[Budget], now: datetime) -> Mapping[str, int]:
+        """Return how much of each of some budgets is taken, by the budget's key; 0 where nothing is.
+
+        Raises:
+            CountersUnreachable: nothing can be said now.
+        """
+        ...
+
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
         """Check all limits and reserve what is wanted, or nothing; never raises for want of room.
 
@@ -136,6 +120,13 @@ class Counters(Protocol):
 
     def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         """Give back what these decisions hold, in the caller's transaction; what is committed stays."""
+        ...
+
+    def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
+        """Give back what these decisions took from budgets whose rules begin so, also what is committed.
+
+        In the caller's transaction.
+        """
         ...
 
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:

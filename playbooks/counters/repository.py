@@ -246,6 +246,34 @@ def granted(connection: Connection, budget: str, now: datetime) -> tuple[int, li
     return total, [row for row in rows if row.decision_id is not None]
 
 
+def levels(connection: Connection, keys: Sequence[str], now: datetime) -> dict[str, int]:
+    """Return how much of these budgets counts, by key, of those of which anything was ever taken.
+
+    What has expired and still waits to be returned does not count.
+    """
+    expired = (
+        select(func.coalesce(func.sum(grants.c.amount), 0))
+        .where(grants.c.budget == budget_totals.c.budget, grants.c.expires_at <= now)
+        .scalar_subquery()
+    )
+    query = select(budget_totals.c.budget, budget_totals.c.taken, expired).where(
+        budget_totals.c.budget.in_(keys)
+    )
+    return {budget: int(taken) - int(gone) for budget, taken, gone in connection.execute(query)}
+
+
+def settle_grants(
+    connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]
+) -> list[tuple[str, str, int]]:
+    """Delete the grants of these decisions from budgets that begin so; returns (budget, decision, amount)."""
+    query = delete(grants).where(
+        grants.c.decision_id.in_(decision_ids),
+        or_(*(grants.c.budget.startswith(one, autoescape=True) for one in prefixes)),
+    )
+    gone = connection.execute(query.returning(grants.c.budget, grants.c.decision_id, grants.c.amount))
+    return [(budget, decision_id, amount) for budget, decision_id, amount in gone]
+
+
 def grants_by(
     connection: Connection, budget: str, decision_ids: Sequence[str], now: datetime
 ) -> list[GrantRow]:

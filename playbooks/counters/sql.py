@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -48,6 +48,11 @@ class SqlCounters:
         with self._database.read() as connection:
             return repository.granted(connection, budget.key, now)[0]
 
+    def levels(self, budgets: Collection[Budget], now: datetime) -> Mapping[str, int]:
+        with self._database.read() as connection:
+            found = repository.levels(connection, [one.key for one in budgets], now)
+        return {one.key: found.get(one.key, 0) for one in budgets}
+
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
         return _Checked(wanted, self._people.person(wanted.user_id), now, self._reservation)
 
@@ -59,6 +64,10 @@ class SqlCounters:
 
     def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         release(connection, decision_ids)
+
+    def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
+        for budget, _, amount in sorted(repository.settle_grants(connection, decision_ids, prefixes)):
+            repository.give_back(connection, budget, amount)
 
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
         repository.insert_past(connection, uses)

@@ -7,7 +7,7 @@ only when its window is over, or when it has expired and the journal does not ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -87,6 +87,9 @@ class ValkeyCounters:
     def taken(self, budget: Budget, now: datetime) -> int:
         return BudgetAmount(self._epochs, budget.key, now).taken()
 
+    def levels(self, budgets: Collection[Budget], now: datetime) -> Mapping[str, int]:
+        return {one.key: self.taken(one, now) for one in budgets}
+
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
         person = self._people.person(wanted.user_id)
         wanted = msgspec.structs.replace(wanted, user_id=person.canonical)
@@ -118,6 +121,16 @@ class ValkeyCounters:
         with suppress(CountersUnreachable):
             for part, decision_id in parts:
                 part.doubt(decision_id)
+
+    def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
+        gone = repository.settle_grants(connection, decision_ids, prefixes)
+        # What is committed is part of a sum there: it is read from the journal anew.
+        shards = sorted({shard_of(budget) for budget, _, _ in gone})
+        if shards:
+            epoch_repository.end_epochs_of(connection, shards)
+            # Before the commit, which nobody overtakes: a new epoch can't begin while this one is held.
+            with suppress(CountersUnreachable):
+                self._epochs.void(shards)
 
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
         repository.insert_past(connection, uses)

@@ -20,7 +20,17 @@ def wanted_by(
     user_id: str,
     now: datetime,
     again: bool = False,
+    shared: bool = True,
 ) -> Wanted | None:
-    """Return what a use of an arm reserves, None when nothing of it is counted."""
+    """Return what a use of an arm reserves, None when nothing of it is counted.
+
+    Args:
+        again: the decision may have reserved before.
+        shared: it takes from what all users share; test users don't.
+    """
     limits = limits_of(terms, arm, circumstances, now)
-    return Wanted(decision_id, user_id, limits, again=again) if limits else None
+    budgets = terms.spends if shared else ()
+    spends = [spend for one in budgets if (spend := one.spend(arm, now)) is not None]
+    if not limits and not spends:
+        return None
+    return Wanted(decision_id, user_id, limits, spends, again=again)

@@ -332,3 +332,26 @@ def test_a_wrong_total_is_found(
     assert isinstance(found[0], Difference)
     counters.rebuild()
     assert counters.recount(now) == []
+
+
+def test_levels_leave_out_what_expired_and_settled_debts_make_room(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    owed, other = (Budget(rule, "all", 10) for rule in ("liability.coupons", "budget.other"))
+
+    def both(decision: str, amount: int) -> Wanted:
+        return Wanted(decision, "ann", spends=[Spend(owed, amount), Spend(other, 1)])
+
+    assert counters.levels([owed, other], now) == {owed.key: 0, other.key: 0}
+    for decision, amount in (("kept", 4), ("left", 5)):
+        assert reserve(counters, opened, both(decision, amount), now) is None
+    commit(counters, opened, "kept")
+    assert counters.levels([owed, other], now) == {owed.key: 9, other.key: 2}
+    assert reserve(counters, opened, both("more", 2), now) == owed.rule
+    later = now + RESERVATION
+    assert counters.levels([owed, other], later) == {owed.key: 4, other.key: 1}
+    opened.write(lambda connection: counters.settle(connection, ["kept"], ["liability."]))
+    assert counters.levels([owed, other], later) == {owed.key: 0, other.key: 1}
+    assert reserve(counters, opened, both("again", 10), later) is None
+    assert counters.recount(later) == []

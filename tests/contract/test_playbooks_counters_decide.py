@@ -18,7 +18,9 @@ from decision.answers import DecideAnswer, DecideRequest
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused
-from decision.gate import Gate, LimitCheck, Playbooks
+from decision.gate import Gate
+from decision.gate_playbooks import Playbooks
+from decision.limits import Limits
 from decision.surroundings import Surroundings
 from delivery.gate import Send
 from delivery.models import Enrolment
@@ -149,7 +151,7 @@ def test_a_repeated_request_reserves_once(
 
 
 def cap_gate(counters: Counters) -> Gate:
-    return Gate([], LimitCheck(Playbooks(), counters, NO_NAMES), counters)
+    return Gate([], Limits(Playbooks(), counters, NO_NAMES))
 
 
 def test_a_send_after_the_reservation_ended_reserves_and_counts_once(

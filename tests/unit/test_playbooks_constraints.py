@@ -15,9 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from audiences.consent.models import Channel, Consent, ConsentState
 from audiences.rules import Schema, Type
-from playbooks.constraints.allowing import Moment, allowed, limits_of
+from playbooks.constraints.allowing import Moment, allowed, lifted_by, limits_of
 from playbooks.constraints.binding import Terms
-from playbooks.constraints.checking import Names, unknown_in_playbook, unknown_names, wrong_constraints
+from playbooks.constraints.checking import (
+    Names,
+    mixed_currencies,
+    unknown_in_playbook,
+    unknown_names,
+    wrong_constraints,
+)
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.counting import COUNTERS_UNREACHABLE, UNLIMITED, UNREADABLE, of_account
 from playbooks.constraints.documents import Constraint
@@ -48,7 +54,7 @@ def read(*constraints: Mapping[str, Any]) -> list[Constraint]:
 
 
 def playbook(**given: Any) -> Playbook:
-    """One arm by e-mail and one by SMS of tea, and a coupon by e-mail."""
+    """One arm by e-mail and one by SMS of tea, and a coupon by e-mail that costs 3.00 EUR."""
     return Playbook.model_validate(
         {
             "id": "spring",
@@ -326,3 +332,75 @@ def test_names_that_are_not_there_come_with_what_was_meant() -> None:
     assert len(said) == 6
     own = playbook(rules={"eligibility": "agee > 3"})
     assert 'did you mean "age"?' in dict(unknown_in_playbook(own, names))["rules.eligibility"]
+
+
+def test_a_budget_stops_what_would_not_fit_into_its_period() -> None:
+    budget = {"kind": "budget", "id": "spring", "amount": "10.00 EUR", "period": "month"}
+    under = terms(budget)
+    (coupon,) = [arm for arm in under.arms if arm.cost]
+    (spend,) = [one for one in (under.spends[0].spend(arm, NOW) for arm in under.arms) if one]
+    assert (spend.budget.key, spend.amount, coupon.cost) == ("budget.spring@2026-03", 300, 300)
+    key = spend.budget.key
+    # What costs nothing needs no room.
+    assert stopped(under, Circumstances(levels={key: 701})) == {"budget.spring": ["coupon_3_00"]}
+    assert stopped(under, Circumstances(levels={key: 700})) == {}
+    assert stopped(under, Circumstances(UNREADABLE)) == {COUNTERS_UNREACHABLE: ["coupon_3_00"]}
+    daily = terms({**budget, "period": "day", "zone": "Asia/Tokyo"})
+    late = datetime(2026, 3, 2, 16, 0, tzinfo=UTC)
+    assert daily.spends[0].budget(late).key == "budget.spring@2026-03-03"
+
+
+def test_an_offers_stock_and_maximum_liability_are_budgets() -> None:
+    limited = {"stock": 3, "maximum_liability": "100.00 EUR"}
+    offer = Offer.model_validate(
+        {"id": "gift", "name": "G", "kind": "fixed_amount", "value": "8.00 EUR", **limited}
+    )
+    document = playbook(variants=[{"offers": ["gift", "tea"], "channel": "email", "content": "hello"}])
+    offers = {**OFFERS, "gift": offer}
+    under = Terms(document, expand(document, offers), (), SCHEMA, [offer, OFFERS["tea"]])
+    assert stopped(under, Circumstances(levels={"stock.gift@all": 3})) == {"stock.gift": ["gift"]}
+    assert stopped(under, Circumstances(levels={"max_liability.gift@all": 9_201})) == {
+        "max_liability.gift": ["gift"]
+    }
+    assert stopped(under, Circumstances(levels={"max_liability.gift@all": 9_200})) == {}
+
+
+def test_a_quota_lifts_until_its_minimum_and_stops_at_its_maximum() -> None:
+    under = terms({"kind": "quota", "id": "few", "period": "day", "minimum": 2, "maximum": 5})
+    key = "quota.few@2026-03-02"
+    assert lifted_by(under, Circumstances(levels={key: 1}), NOW) == "quota.few"
+    assert lifted_by(under, Circumstances(levels={key: 2}), NOW) is None
+    assert stopped(under, Circumstances(levels={key: 4})) == {}
+    assert stopped(under, Circumstances(levels={key: 5})) == {"quota.few": "all"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"kind": "budget", "id": "x", "amount": "-5.00 EUR", "period": "day"}, "must not be negative"),
+        ({"kind": "budget", "id": "x", "amount": "0.00 EUR", "period": "day"}, "0.00 EUR is nothing"),
+        ({"kind": "budget", "id": "x", "amount": "5.00 EUR", "period": "P0D"}, "'month' or 'all'"),
+        ({"kind": "quota", "id": "x", "period": "day"}, "needs a minimum, a maximum or both"),
+        ({"kind": "quota", "id": "x", "period": "day", "minimum": 3, "maximum": 2}, "above the maximum"),
+        (
+            {"kind": "quota", "id": "x", "period": "day", "minimum": 3, "zone": "Berlin"},
+            "no time zone 'Berlin'",
+        ),
+    ],
+)
+def test_wrong_budgets_are_refused(wrong: Mapping[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        read(wrong)
+    assert says in str(refused.value)
+
+
+def test_a_budget_is_of_one_currency() -> None:
+    document = playbook()
+    arms = expand(document, OFFERS)
+    dollars = {"kind": "budget", "id": "x", "amount": "5.00 USD", "period": "day"}
+    ((place, said),) = mixed_currencies(read(dollars), document, arms)
+    assert place == 0
+    assert "arm spring/coupon_3_00 costs money in EUR, the amount is 5.00 USD" in said
+    assert list(mixed_currencies(read({**dollars, "exempt": {"offers": ["coupon"]}}), document, arms)) == []
+    # One that came otherwise is stopped: what can't be counted is not spent.
+    assert stopped(terms(dollars)) == {"budget.x": ["coupon_3_00"]}

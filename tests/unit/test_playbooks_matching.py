@@ -160,6 +160,21 @@ def test_of_an_exclusive_group_one_competes_and_users_share_equal_ones() -> None
     assert ask(above).suppressed == {"group.coupons": ["a"]}
 
 
+def test_below_its_minimum_a_playbook_goes_before_all_others() -> None:
+    quota = {"kind": "quota", "id": "trial", "period": "day", "minimum": 2}
+    what = snapshot(playbook("new", constraints=[quota], priority=-1), playbook("usual", priority=9))
+    key = "quota.new.trial@2026-03-02"
+
+    def at(taken: int) -> Decision:
+        request, known = Request("id", "ann", "home", "k"), Circumstances(levels={key: taken})
+        features = {"likes": "pear"}
+        return decide(what, request, features=features, audiences=frozenset(), circumstances=known, now=NOW)
+
+    assert at(1).suppressed == {"quota.new.trial": ["usual"]}
+    assert at(1).circumstances.levels == {key: 1}
+    assert at(2).suppressed == {PRIORITY_RULE: ["new"]}
+
+
 def test_what_rules_asked_for_is_in_the_record() -> None:
     layer = Layer(kind="eligibility", id="adults", rule="age >= 18 and tag('calm')")
     library = Library((playbook("everyone"),), rules=Rulebook((layer,), 3, Schema({"age": Type.NUMBER})))

@@ -1,0 +1,83 @@
+"""Limits after the decision: what it reserved is held until it counts for good, or is asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from audiences.rules import Schema
+from decision.gate_playbooks import Playbooks
+from delivery.models import Enrolment
+from playbooks.constraints.binding import Terms
+from playbooks.constraints.circumstances import Circumstances
+from playbooks.constraints.rulebook import Rulebook
+from playbooks.constraints.spending import OWED
+from playbooks.counters import Counters
+from playbooks.counters.wanting import wanted_by
+from playbooks.decision import Decision
+from playbooks.library.house_rules import constraints_of, constraints_version
+from storage import ledger
+from storage.ledger import Kind
+
+
+class Limits:
+    """Implements `delivery.gate.CouponLimits`; works in the caller's transaction."""
+
+    def __init__(self, playbooks: Playbooks, counters: Counters, schema: Schema) -> None:
+        """`schema` is what the rules of constraints may speak of."""
+        self._playbooks, self._counters = playbooks, counters
+        self._rules = Rulebook(schema=schema)
+
+    def hold(
+        self, connection: Connection, enrolment: Enrolment, now: datetime, until: datetime
+    ) -> str | None:
+        """See that what a run needs is reserved until a moment; return the rule that refuses, if one does."""
+        terms = self._terms(connection, enrolment)
+        if terms is None or self._counters.holds(connection, enrolment.decision_id, until):
+            return None
+        fact = ledger.get(connection, Kind.DECISION, enrolment.decision_id)
+        decision: Decision | None = None if fact is None else fact.decode(Decision)
+        wanted = wanted_by(
+            terms,
+            enrolment.arm,
+            _circumstances(decision),
+            decision_id=enrolment.decision_id,
+            user_id=enrolment.user_id,
+            now=now,
+            again=True,
+            shared=decision is None or not decision.test,
+        )
+        return None if wanted is None else self._counters.reserve(wanted, now, connection).keep(connection)
+
+    def commit(self, connection: Connection, enrolment: Enrolment) -> None:
+        """Let what a run has reserved count for good."""
+        if self._terms(connection, enrolment) is not None:
+            self._counters.commit(connection, [enrolment.decision_id])
+
+    def issue(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
+        refused = self.hold(connection, enrolment, now, now)
+        if refused is None:
+            self.commit(connection, enrolment)
+        return refused
+
+    def ended(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        if decision_ids:
+            self._counters.settle(connection, decision_ids, OWED)
+
+    def _terms(self, connection: Connection, enrolment: Enrolment) -> Terms | None:
+        """Return the terms of a run's version under the constraints of now, None if they count nothing."""
+        if constraints_version(connection) != self._rules.version:
+            version, constraints = constraints_of(connection)
+            self._rules = Rulebook(constraints, version, self._rules.schema)
+        playbook = self._playbooks.of(connection, enrolment)
+        terms = None if playbook is None else self._rules.terms(playbook)
+        return terms if terms is not None and (terms.counted or terms.spends) else None
+
+
+def _circumstances(decision: Decision | None) -> Circumstances:
+    """Return whose account it is and in which zone the user lives, as the decision knew it."""
+    if decision is None:
+        return Circumstances()
+    return Circumstances(zone=decision.circumstances.zone, account=decision.circumstances.account)
