@@ -76,8 +76,6 @@ class Fitting:
             arms = expand(playbook, draft.offers)
             for at, message in mixed_currencies(playbook.constraints, playbook, arms, own=True):
                 yield Problem(place, message, f"constraints.{at}.amount")
-            for at, message in mixed_currencies(draft.constraints or (), playbook, arms):
-                yield Problem("constraints", message, f"{at}.amount")
             if asks_for_zone(playbook.constraints):
                 yield from self._zoneless(place)
         if draft.constraints is not None:
@@ -85,6 +83,13 @@ class Fitting:
             yield from (Problem("constraints", message, field) for field, message in wrong)
             if asks_for_zone(draft.constraints):
                 yield from self._zoneless("constraints")
+            here = {one.id for one in draft.playbooks}
+            others = [one for one in beside.playbooks if one.id not in here]
+            for playbook, offers in [(one, draft.offers) for one in draft.playbooks] + [
+                (one, beside.offers) for one in others
+            ]:
+                for at, message in mixed_currencies(draft.constraints, playbook, expand(playbook, offers)):
+                    yield Problem("constraints", message, f"{at}.amount")
 
     def _zoneless(self, place: str) -> Iterator[Problem]:
         if self.asked.zone is not None and self.asked.zone not in self.asked.schema.names:

@@ -1,0 +1,125 @@
+"""Story 10: a user is eligible for seven playbooks; one is left, and the answer says what stopped the other six."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from decision.demo.client import running_service
+from decision.demo.run import LIBRARY
+from tests.acceptance.conftest import START
+from tests.acceptance.driver import Running
+
+CONSTRAINTS = """
+- {id: once_a_week, limit: 1, window: P7D, for: {labels: [weekly]}}
+- {kind: cool_down, id: bought, after: conversion, lasts: P2D, for: {labels: [restful]}}
+- {kind: budget, id: today, amount: 8.00 EUR, period: day, for: {labels: [dear]}}
+- {kind: eligibility, id: regulars, rule: orders_12w >= 100, for: {labels: [regulars]}}
+- {kind: group, id: spring, labels: [spring]}
+"""
+# In the order in which they would be given.
+PLAYBOOKS: dict[str, dict[str, Any]] = {
+    "weekly_treat": {"priority": 90, "labels": ["weekly"]},
+    "dear_coupon": {"priority": 80, "labels": ["dear"]},
+    "after_rest": {"priority": 70, "labels": ["restful"]},
+    "for_regulars": {"priority": 60, "labels": ["regulars"]},
+    "spring_offer": {"priority": 50, "labels": ["spring"]},
+    "spring_twin": {"priority": 40, "labels": ["spring"]},
+    "plain_offer": {"priority": 10},
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service whose library has seven playbooks for everybody."""
+    data = tmp_path_factory.mktemp("many")
+    shutil.copytree(LIBRARY, data / "library")
+    folder = data / "library" / "playbooks"
+    document = yaml.safe_load((folder / "everyone.yaml").read_text())
+    for path in folder.glob("*.yaml"):
+        path.unlink()
+    variants = [{"offer": "dear", "channel": "mailbox", "content": "offer_notice"}]
+    for name, given in PLAYBOOKS.items():
+        plan = document | {"id": name, "name": name, "constraints": [], "variants": variants} | given
+        plan["goal"] = {"event": "order_completed", "window": "P14D"}
+        plan["flow"]["states"]["wait_for_use"].pop("where", None)
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(plan))
+    dear = {"id": "dear", "name": "Dear", "kind": "fixed_amount", "value": "8.00 EUR"}
+    (data / "library" / "offers.yaml").write_text(yaml.safe_dump([dear]))
+    (data / "library" / "constraints.yaml").write_text(CONSTRAINTS)
+    with running_service(data, clock=START, seed="test", log=data / "service.log") as client:
+        yield Running(client.http, data, START)
+
+
+def test_one_is_left_and_each_other_is_explained(service: Running, user: str) -> None:
+    other = f"{user}-other"
+    service.order(user, "COFFEE", days_ago=5)
+    service.order(other, "COFFEE", days_ago=5)
+    service.run("features", "audiences")
+    # What each gets first; with it the other's week and the day's budget are used up.
+    assert service.acting_decision(user)["playbook"] == "weekly_treat"
+    assert [service.acting_decision(other)["playbook"] for _ in range(2)] == ["weekly_treat", "dear_coupon"]
+    service.order(user, "BACON")
+
+    answer = service.acting_decision(user)
+    assert answer["playbook"] == "spring_offer"
+    assert answer["suppressed"] == {
+        "cap.once_a_week": ["weekly_treat"],
+        "budget.today": ["dear_coupon"],
+        "cool_down.bought": ["after_rest"],
+        "eligibility.regulars": ["for_regulars"],
+        "group.spring": ["spring_twin"],
+        "priority": ["plain_offer"],
+    }
+    record = service.http.get(f"/v1/decisions/{answer['decision_id']}").json()
+    assert record["constraints"] == service.http.get("/v1/constraints").json()["version"] == 1
+    assert record["features"]["orders_12w"] == 1
+    assert record["uses"] == {"cap.once_a_week": 1}
+    assert record["circumstances"]["levels"] == {"budget.today@2026-03-02": 800}
+    assert set(record["circumstances"]["events"]) == {"order_completed"}
+    replayed = service.http.post(f"/v1/decisions/{answer['decision_id']}/replay").json()
+    assert replayed["identical"] is True
+
+    # A new day has a new budget; the rest after the order and the week are not over.
+    service.run("deliver")
+    service.move(timedelta(days=1))
+    tomorrow = service.acting_decision(user)
+    assert tomorrow["playbook"] == "dear_coupon"
+    assert set(tomorrow["suppressed"]) == {
+        "cap.once_a_week",
+        "cool_down.bought",
+        "eligibility.regulars",
+        "group.spring",
+        "priority",
+    }
+
+
+def test_what_is_wrong_is_told_and_changes_nothing(service: Running) -> None:
+    before = service.http.get("/v1/constraints").json()
+    wrong = [
+        {"kind": "cap", "id": "a", "limit": 1, "window": "PT0S"},
+        {"kind": "budget", "id": "b", "amount": "-1.00 EUR", "period": "day"},
+        {"kind": "cap", "id": "c", "limt": 1, "window": "day"},
+    ]
+    refused = service.http.post("/v1/library/import", json={"constraints": wrong})
+    assert refused.status_code == 422
+    problems = {one["field"]: one["message"] for one in refused.json()["problems"]}
+    assert "a window must be longer than nothing" in problems["0.cap.window"]
+    assert "must not be negative" in problems["1.budget.amount"]
+    assert "did you mean 'limit'?" in problems["2.cap.limt"]
+    unknown = [
+        {"id": "d", "limit": 1, "window": "day", "for": {"playbooks": ["spring_ofer"]}},
+        {"kind": "eligibility", "id": "e", "rule": "in_audience('lapsin')"},
+        {"kind": "budget", "id": "f", "amount": "5.00 USD", "period": "day"},
+    ]
+    refused = service.http.post("/v1/library/import", json={"constraints": unknown})
+    problems = {one["field"]: one["message"] for one in refused.json()["problems"]}
+    assert "did you mean 'spring_offer'?" in problems["0.for.playbooks"]
+    assert 'did you mean "lapsing"?' in problems["1.rule"]
+    assert "costs money in EUR, the amount is 5.00 USD" in problems["2.amount"]
+    assert service.http.get("/v1/constraints").json() == before
