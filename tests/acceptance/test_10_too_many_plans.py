@@ -1,4 +1,4 @@
-"""Story 10: a user is eligible for seven playbooks; one is left, and the answer says what stopped the other six."""
+"""Story 10: a user is eligible for seven playbooks; one is left, the answer explains the other six."""
 
 from __future__ import annotations
 

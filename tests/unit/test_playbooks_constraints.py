@@ -357,7 +357,7 @@ def test_an_offers_stock_and_maximum_liability_are_budgets() -> None:
     )
     document = playbook(variants=[{"offers": ["gift", "tea"], "channel": "email", "content": "hello"}])
     offers = {**OFFERS, "gift": offer}
-    under = Terms(document, expand(document, offers), (), SCHEMA, [offer, OFFERS["tea"]])
+    under = Terms(document, expand(document, offers), (), SCHEMA, offers=[offer, OFFERS["tea"]])
     assert stopped(under, Circumstances(levels={"stock.gift@all": 3})) == {"stock.gift": ["gift"]}
     assert stopped(under, Circumstances(levels={"max_liability.gift@all": 9_201})) == {
         "max_liability.gift": ["gift"]
