@@ -71,7 +71,7 @@ class DeciderAgain:
         self._memberships.load(connection)
         user = self._people.canonical(enrolment.user_id)
         audiences, features = self._memberships.of(user), self._features.read(user).values
-        needs = needs_at(library, placement, audiences)
+        needs = needs_at(library, placement, audiences, at)
         decision_id = new_id(at)
         decision = decide(
             Snapshot(library, policy, self._seed, self._holdout),
