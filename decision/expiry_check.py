@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from delivery.gate import Send
-from playbooks.content.expiry import End, ends
+from playbooks.content.expiry import end_of, expiry_rule
 from playbooks.library.repository import version_body
 from playbooks.windows import Ruling, Skip
 
@@ -17,7 +17,7 @@ class ExpiryCheck:
     """Stops messages of contents whose time is over, as the version of their run has them."""
 
     def __init__(self) -> None:
-        self._ends: dict[tuple[str, int], Sequence[End]] = {}
+        self._ends: dict[tuple[str, int], Mapping[str, datetime]] = {}
 
     def rule(self, connection: Connection, sends: Sequence[Send], now: datetime) -> Sequence[Ruling]:
         """See `decision.gate.Check`."""
@@ -29,9 +29,8 @@ class ExpiryCheck:
         if key not in self._ends:
             body = version_body(connection, *key)
             contents = {} if body is None else {one.id: one for one in body.contents}
+            ends = {name: end_of(name, contents) for name in contents}
             # Versions never change, so each is read once.
-            self._ends[key] = [] if body is None else list(ends(contents, body.arms))
-        for end in self._ends[key]:
-            if run.arm.id in end.arms and now >= end.at:
-                return Skip(end.rule)
-        return None
+            self._ends[key] = {name: end for name, end in ends.items() if end is not None}
+        end = self._ends[key].get(send.content)
+        return Skip(expiry_rule(send.content)) if end is not None and now >= end else None

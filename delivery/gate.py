@@ -14,11 +14,12 @@ from playbooks.windows import Ruling
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """A message that is about to go out, and the run that wants it."""
+    """A message that is about to go out, and the run that wants it; a webhook has no content."""
 
     key: str
     enrolment: Enrolment
     channel: str
+    content: str = ""
 
 
 class SendGate(Protocol):

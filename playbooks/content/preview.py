@@ -1,13 +1,15 @@
-"""How a version's messages look to one recipient: every variant, in every language that it is worded in."""
+"""How a version's messages look to one recipient: of every variant, in every language it is worded in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import msgspec
 
 from playbooks.content.filling import Contents
 from playbooks.content.names import OF_USER, Recipient, names_of
+from playbooks.content.sent import messages_of
 from playbooks.content.templates import read
 from playbooks.errors import ContentFailed
 from playbooks.library.documents import VersionBody
@@ -48,11 +50,12 @@ def names_in(body: VersionBody) -> frozenset[str]:
 def roots_of(body: VersionBody) -> frozenset[str]:
     """Return what the contents of a version speak of."""
     contents = Contents({one.id: one for one in body.contents})
-    return frozenset[str]().union(*(contents.roots(arm.content) for arm in body.arms))
+    said = {one.content for arm in body.arms for one in messages_of(body.playbook, arm)}
+    return frozenset[str]().union(*map(contents.roots, said))
 
 
 def previews(body: VersionBody, recipient: Recipient, languages: Sequence[str] = ()) -> Iterator[Preview]:
-    """Yield the message of every variant in each of some languages; without any, in those the version speaks.
+    """Yield the messages of every variant in each of some languages; without any, in those it speaks.
 
     A version that says of no language is in the recipient's.
     """
@@ -61,10 +64,10 @@ def previews(body: VersionBody, recipient: Recipient, languages: Sequence[str] =
     wanted: Sequence[str | None] = languages or languages_of(body) or [recipient.language]
     for arm in body.arms:
         names = names_of(offers[arm.offer], arm, recipient)
-        for asked in wanted:
-            shown = Preview(arm.name, arm.channel, arm.content, asked)
+        for (channel, content), asked in product(messages_of(body.playbook, arm), wanted):
+            shown = Preview(arm.name, channel, content, asked)
             try:
-                text = contents.text(arm.content, arm.channel, asked, names)
+                text = contents.text(content, channel, asked, names)
             except ContentFailed as error:
                 yield msgspec.structs.replace(shown, problem=str(error))
             else:

@@ -9,8 +9,8 @@ from playbooks.constraints.documents import Constraint
 from playbooks.constraints.rulebook import Rulebook
 from playbooks.content.blocks import with_blocks
 from playbooks.content.documents import Content
+from playbooks.content.sent import contents_of
 from playbooks.document import Document
-from playbooks.flow import Send
 from playbooks.library.grid import expand, used_offers
 from playbooks.library.serving import Library, PublishedPlaybook
 from playbooks.library.values import with_values
@@ -66,10 +66,7 @@ class Draft:
 
     def body(self, playbook: Playbook) -> VersionBody:
         """Return what a version of a playbook consists of."""
-        named = {content for variants in playbook.variants for content in variants.all_contents}
-        sends = [state for state in playbook.flow.states.values() if isinstance(state, Send)]
-        named.update(state.content for state in sends if state.content is not None)
-        wanted = with_blocks(named, self.contents)
+        wanted = with_blocks(contents_of(playbook), self.contents)
         return VersionBody(
             playbook=playbook,
             offers=used_offers(playbook, self.offers),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from playbooks.content.blocks import with_blocks
 from playbooks.content.documents import Content
 from playbooks.content.names import ARM, OFFER, ROOTS, TRIGGER, of_arm, of_offer
+from playbooks.content.sent import messages_of
 from playbooks.content.templates import Path, read
 from playbooks.lint.conditions import arms_of
 from playbooks.lint.finding import Code, Finding, Severity
@@ -45,9 +46,10 @@ def _unfilled(
     failing: dict[tuple[str, Path], list[str]] = {}
     for arm in arms_of(subject, playbook):
         known = {OFFER: of_offer(subject.draft.offers[arm.offer]), ARM: of_arm(arm)}
-        for path in sorted(contents.get(arm.content, ())):
-            if not _is_filled(path, known, playbook):
-                failing.setdefault((arm.content, path), []).append(arm.name)
+        for name in dict.fromkeys(one.content for one in messages_of(playbook, arm)):
+            for path in sorted(contents.get(name, ())):
+                if not _is_filled(path, known, playbook):
+                    failing.setdefault((name, path), []).append(arm.name)
     for (content, path), names in failing.items():
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         yield UNFILLED.in_playbook(

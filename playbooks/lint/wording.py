@@ -7,6 +7,7 @@ from datetime import UTC, timedelta
 
 from playbooks.content.expiry import end_of
 from playbooks.content.languages import shortened
+from playbooks.content.sent import contents_of
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
 from playbooks.models import Playbook
@@ -14,7 +15,7 @@ from playbooks.models import Playbook
 OVER = Code(
     "content-expired",
     Severity.WARNING,
-    "a playbook uses a content whose time is over, or that of a block in it: its variants are stopped",
+    "a playbook uses a content whose time is over, or that of a block in it: what says it is stopped",
 )
 ENDING = Code("content-expires", Severity.NOTE, "a content that a playbook uses is over within two weeks")
 UNWORDED = Code(
@@ -30,8 +31,7 @@ _SOON = timedelta(days=14)
 def find(subject: Subject) -> Iterator[Finding]:
     """Yield what is the matter with the words of playbooks."""
     for playbook in subject.draft.playbooks:
-        used = {name for variants in playbook.variants for name in variants.all_contents}
-        for name in sorted(used & subject.draft.contents.keys()):
+        for name in sorted(contents_of(playbook) & subject.draft.contents.keys()):
             yield from _ending(subject, playbook, name)
             yield from _unworded(subject, playbook, name)
 

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from delivery.testing import version_body
 from playbooks.content import blocks
 from playbooks.content.checking import Flaw, flaws
 from playbooks.content.documents import Content, Wording
 from playbooks.content.filling import Contents, Text
 from playbooks.content.languages import chain, language_of, worded
-from playbooks.content.names import Vocabulary
+from playbooks.content.names import Recipient, Vocabulary, sample
 from playbooks.content.places import place_in
+from playbooks.content.preview import completed, previews, roots_of
 from playbooks.errors import ContentFailed
 from playbooks.offers import Offer
 
@@ -214,6 +216,34 @@ def test_places_in_the_file() -> None:
     assert place_in(text, "gone", "body", 1, 1) == (0, 0)
     for line, column in ((5, 19), (8, 10), (10, 32)):
         assert text.splitlines()[line - 1][column - 1 :].startswith("usr")
+
+
+def test_previews_have_every_message_of_a_run_in_every_language() -> None:
+    flow = {
+        "start": "first",
+        "states": {
+            "first": {"kind": "send", "next": "second"},
+            "second": {"kind": "send", "channel": "sms", "content": "short", "next": "over"},
+            "over": {"kind": "end", "result": "told"},
+        },
+    }
+    short = content(
+        "Hallo {{ trait.name }}", "short", language="de", texts=[{"language": "en", "body": "Hello"}]
+    )
+    version = version_body(flow)
+    version = version.model_copy(update={"contents": [*version.contents, short]})
+    shown = [one for one in previews(version, Recipient("ann")) if one.variant == "milk"]
+    assert [(one.channel, one.content, one.asked, one.body) for one in shown] == [
+        ("memory", "hello", "de", "Hello ann: 10 % off milk"),
+        ("memory", "hello", "en", "Hello ann: 10 % off milk"),
+        ("sms", "short", "de", ""),
+        ("sms", "short", "en", "Hello"),
+    ]
+    assert "trait.name is not known" in shown[2].problem
+    known, assumed = completed(Recipient("ann"), sample(VOCABULARY))
+    assert assumed == ["user.orders_12w", "trait.name", "trigger.sku"]
+    assert not any(one.problem for one in previews(version, known))
+    assert roots_of(version) == {"offer", "user_id", "trait", "language"}
 
 
 def test_blocks_go_where_the_content_goes() -> None:
