@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from playbooks.library import Draft, expand, read_library
 from playbooks.library.approval import Approval
 from playbooks.library.problems import Problem, refuse
 from playbooks.library.reading import read_approval, read_insiders
+from playbooks.suggesting import closest
 from storage.errors import ConfigurationError
 
 # The feature service that decisions read from.
@@ -146,6 +147,7 @@ def read_files(folder: Path) -> LibraryFiles:
         ).around(draft),
         *_unknown_arms(draft, policy),
         *_missing_features(policy, vocabularies, specs),
+        *_unknown_guarded(policy, known.audiences),
         *_unread_zone(triggers, draft, specs),
     ]
     refuse(problems, f"the library {folder} does not fit together")
@@ -207,6 +209,16 @@ def _unread_zone(triggers: Triggers, draft: Draft, specs: Specs) -> list[Problem
             f"its view to the service {DECIDE!r} of aggregates.yaml",
             "zones.feature",
         )
+    ]
+
+
+def _unknown_guarded(policy: PolicySpec, audiences: Collection[str]) -> list[Problem]:
+    """Audiences that a guard names and that do not exist."""
+    return [
+        Problem("policy.yaml", f"no audience {name!r}{closest(name, audiences)}", f"guards.{place}.{field}")
+        for place, guard in enumerate(policy.guards)
+        for field, name in (("loyal", guard.loyal), ("newer", guard.newer))
+        if name not in audiences
     ]
 
 

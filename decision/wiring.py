@@ -359,7 +359,9 @@ class Service:
         with self.database.read() as connection:
             library, controls = self._loader.newer(connection) or Library(()), in_force(connection)
         policy = self._policy_in_charge().serve()
-        return Snapshot(library, policy, self.settings.seed, self.settings.holdout, controls)
+        return Snapshot(
+            library, policy, self.settings.seed, self.settings.holdout, controls, files.policy.guards
+        )
 
     def _policy_in_charge(self) -> PolicyVersion:
         training = Training(self.database, self._policy_spec, self._vocabularies)

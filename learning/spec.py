@@ -30,6 +30,7 @@ from learning.models import Linear, LinearGaussian, ValueModel
 from learning.models.linear import Link
 from learning.vw_learner import Loss, VwLearner
 from playbooks.document import Name
+from playbooks.guards import LoyalGuard
 
 FloatArray = NDArray[np.float64]
 
@@ -98,6 +99,7 @@ class Gaussian(_Document):
 class PolicySpec(_Document):
     """Everything that makes a policy but its weights.
 
+    `guards` shape what is offered to whom, before arms are scored.
     `context` are numbers that a request tells about its moment; features of those names read them.
     A policy whose exploration does not learn (a fixed split, a single variant) has no features, prior and
     learner; every other has a learner and features.
@@ -105,6 +107,7 @@ class PolicySpec(_Document):
 
     id: Name
     placements: list[str] = Field(min_length=1)
+    guards: list[LoyalGuard] = []
     reward: Bounds = Bounds()
     context: list[FeatureName] = []
     features: list[Feature] = []
@@ -149,8 +152,9 @@ class PolicySpec(_Document):
     @property
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
-        # Left out where it is empty: specifications from before it keep their fingerprints and weights.
-        left_out = None if self.context else {"context"}
+        # Guards change nothing of what was learnt; and specifications from before there was a context keep
+        # their fingerprints and weights.
+        left_out = {"guards"} if self.context else {"guards", "context"}
         text = self.model_dump_json(by_alias=True, exclude=left_out)
         return blake2b(text.encode(), digest_size=8).hexdigest()
 

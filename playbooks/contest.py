@@ -39,3 +39,14 @@ class Contest:
         self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
         self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
         self.levers = {one.id: one.document.weight for one in self.playbooks if one.document.weight != 1}
+
+    def only(self, places: Sequence[int]) -> Contest:
+        """Return the contest of some of the arms, in their order."""
+        found = Contest(())
+        found.playbooks = self.playbooks
+        found.arms = tuple(self.arms[place] for place in places)
+        found.owners = tuple(self.owners[place] for place in places)
+        found.ids = [*(arm.id for arm in found.arms), DO_NOTHING]
+        found.weights = self.weights[list(places)]
+        found.levers = self.levers
+        return found

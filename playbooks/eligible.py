@@ -16,6 +16,7 @@ from playbooks.constraints.scoping import ALL, Arms
 from playbooks.contest import Side
 from playbooks.controls.models import NONE, Controls, rule_of
 from playbooks.draws import share_of
+from playbooks.guards import Stops
 from playbooks.holdouts import competing
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.library.trials import pilot_rule
@@ -67,11 +68,13 @@ def eligible(
     circumstances: Circumstances,
     now: datetime,
     controls: Controls = NONE,
+    stops: Stops | None = None,
 ) -> Eligible:
     """Return the playbooks and arms that compete for a user.
 
     Args:
         controls: what operators have stopped.
+        stops: by which guard an arm is not for this user.
         held_out: by which rule the user is held out from a playbook, None where they are not.
     """
     found = Eligible()
@@ -84,8 +87,9 @@ def eligible(
         left = allowed(under, moment)
         for rule, arms in left.stopped.items():
             found.stop(rule, playbook, arms)
-        if left.arms is ALL or left.arms:
-            found.sides.append(Side(playbook.key, left.arms, playbook))
+        arms = left.arms if stops is None else _guarded(found, playbook, left.arms, stops)
+        if arms is ALL or arms:
+            found.sides.append(Side(playbook.key, arms, playbook))
     found.uses = counted_uses(terms, circumstances, now)
     found.recorded = _recorded(terms, circumstances)
     lifted: dict[str, str] = {}
@@ -98,6 +102,23 @@ def eligible(
     _lifted_first(found, lifted)
     _of_highest_priority(found, held_out)
     return found
+
+
+def _guarded(found: Eligible, playbook: PublishedPlaybook, arms: Arms, stops: Stops) -> Arms:
+    """Return the arms that no guard stops, and note the others."""
+    if playbook.document.purpose != "promotional":
+        return arms
+    stopped: dict[str, set[str]] = {}
+    for arm in playbook.arms:
+        if (arms is ALL or arm.id in arms) and (rule := stops(arm)) is not None:
+            stopped.setdefault(rule, set()).add(arm.id)
+    if not stopped:
+        return arms
+    left = {arm.id for arm in playbook.arms} if arms is ALL else set(arms)
+    for rule, some in stopped.items():
+        found.stop(rule, playbook, frozenset(some))
+        left -= some
+    return frozenset(left)
 
 
 def recorded(value: Any) -> Any:

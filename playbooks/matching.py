@@ -22,10 +22,12 @@ from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.eligible import eligible, recorded
 from playbooks.errors import PolicyBroken, UnknownPlacement
+from playbooks.guards import Limits, LoyalGuard, Stops, limits_of, stops_for
 from playbooks.holdouts import holdout_of
 from playbooks.library import Library
 from playbooks.models import DO_NOTHING
 from playbooks.policy import FloatArray, Policy, Stakes
+from playbooks.preselection import PRESELECTION_RULE, preselected
 
 # How far a vector's sum may be from 1: rounding of 256 additions of doubles, with room to spare.
 _SUM_TOLERANCE = 1e-9
@@ -47,7 +49,19 @@ class Snapshot:
     holdout: float = 0.0
     # What operators have stopped.
     controls: Controls = NONE
+    guards: Sequence[LoyalGuard] = ()
     _contests: dict[tuple[Side, ...], Contest] = field(default_factory=dict)
+    _limits: dict[str, list[tuple[LoyalGuard, Limits]]] = field(default_factory=dict)
+
+    def stops_for(self, placement: str, audiences: Set[str]) -> Stops | None:
+        """Return by which guard an arm is not for a user in these audiences, None where no guard is."""
+        if not self.guards:
+            return None
+        limits = self._limits.get(placement)
+        if limits is None:
+            served = [one for one in self.library.playbooks if one.document.placement == placement]
+            limits = self._limits[placement] = [(one, limits_of(one, served)) for one in self.guards]
+        return stops_for(audiences, limits)
 
     def contest(self, sides: Sequence[Side]) -> Contest:
         """Return these arms as they compete, made once for each combination."""
@@ -98,6 +112,7 @@ def decide(
         seed=snapshot.seed,
         held_out=holdout_of(request.user_id, snapshot.seed, snapshot.holdout),
         controls=snapshot.controls,
+        stops=snapshot.stops_for(request.placement, audiences),
         features=features,
         audiences=audiences,
         circumstances=circumstances,
@@ -110,6 +125,12 @@ def decide(
     deviations = snapshot.policy.deviations(read, contest.arms)
     if deviations is not None:
         check_scores(snapshot.policy, deviations, len(contest.arms))
+    places = preselected(contest, scores * contest.weights, snapshot.seed, request.user_id)
+    if places is not None:
+        left = contest.only(places.tolist())
+        found.suppressed[PRESELECTION_RULE] = sorted({*contest.ids} - {*left.ids})
+        contest, scores = left, scores[places]
+        deviations = None if deviations is None else deviations[places]
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
     probabilities = snapshot.policy.explore(_stakes(contest.ids, scores, deviations, contest.weights, asked))
     check_vector(snapshot.policy, probabilities, len(contest.ids))

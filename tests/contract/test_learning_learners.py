@@ -286,3 +286,44 @@ def test_names_that_break_examples_are_learnt_as_columns_of_their_own(vw: VwLear
     model = vw.fold(None, Rows(matrix, targets, np.ones(n), np.ones(n))).model
     assert isinstance(model, Linear)
     np.testing.assert_allclose(model.predict(np.eye(COLUMNS)), np.linspace(0, 1, COLUMNS), atol=0.05)
+
+
+POISONED = """
+import sys, numpy as np, vowpal_wabbit_next as vw
+from learning.learner import Task
+from learning.rows import Rows
+from learning.vw_learner import VwLearner
+workspace = vw.Workspace(["--cb_explore_adf", "--quiet"])
+parser = vw.TextFormatParser(workspace)
+twice = parser.parse_line("0:1:0.5 | a")
+failed = []
+for event in ([twice, twice], [twice]):
+    try:
+        workspace.predict_one(event)
+    except RuntimeError as error:
+        failed.append(str(error))
+# The defect is there: the second event is a proper one, and fails because of the first.
+assert len(failed) == 2 and "already been setup" in failed[0], failed
+same = np.tile(np.linspace(0, 1, 3), (50, 1))
+rows = Rows(same, np.tile([0.0, 1.0], 25), np.ones(50), np.ones(50))
+learner = VwLearner(Task(("a", "b", "c"), 0.0, 1.0, np.zeros(3), 0.0))
+first, second = (learner.fold(None, rows).model for _ in range(2))
+learner.close()
+assert np.array_equal(first.weights, second.weights) and np.abs(first.weights).sum() > 0
+print("learnt")
+"""
+
+
+def test_the_pool_defect_of_vw_harms_no_fold() -> None:
+    """One event that holds an `Example` twice poisons a process: whatever follows there fails.
+
+    No row is handed over twice, however alike rows are, and VW learns in a process of its own.
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", POISONED],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert found.stdout.strip() == "learnt", found.stderr

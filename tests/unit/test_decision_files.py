@@ -52,6 +52,12 @@ def test_no_folder(tmp_path: Path) -> None:
             "line 5, column 5: offer_notice.body",
         ),
         ("policy.yaml", "category_rate_hl8", "category_weeks_2w", "do not read 'category_weeks_2w'"),
+        (
+            "policy.yaml",
+            "placements: [outbound]",
+            "placements: [outbound]\nguards: [{loyal: gold, newer: new_shoper}]",
+            "guards.0.newer: no audience 'new_shoper', did you mean 'new_shopper'?",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, name: str, old: str, new: str, what: str) -> None:
