@@ -135,6 +135,14 @@ class Follower:
     def _serve(self, library: Library, policy: Policy) -> None:
         serving = self._decider.snapshot
         self._decider.serve(
-            Snapshot(library, policy, serving.seed, serving.holdout, serving.controls, serving.guards)
+            Snapshot(
+                library,
+                policy,
+                serving.seed,
+                serving.holdout,
+                serving.controls,
+                serving.guards,
+                serving.costs,
+            )
         )
         _log.info("serving what was published", library=library.version, policy=policy.version)

@@ -360,7 +360,13 @@ class Service:
             library, controls = self._loader.newer(connection) or Library(()), in_force(connection)
         policy = self._policy_in_charge().serve()
         return Snapshot(
-            library, policy, self.settings.seed, self.settings.holdout, controls, files.policy.guards
+            library,
+            policy,
+            self.settings.seed,
+            self.settings.holdout,
+            controls,
+            files.policy.guards,
+            files.policy.costs,
         )
 
     def _policy_in_charge(self) -> PolicyVersion:

@@ -15,18 +15,19 @@ from playbooks.models import DO_NOTHING, Arm
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One eligible arm: value = score × weight, from which exploration made `probability`.
+    """One eligible arm: value = score × weight − cost, from which exploration made `probability`.
 
     `score` is the expected reward, `deviation` how uncertain it is where that counts, `weight` the operator's
-    lever. `floor` is what exploration gives every arm at least. `parts` are what each column added to the
-    score before it was cut to the bounds of rewards, the intercept under ""; null where the version's weights
-    are kept no more.
+    lever, `cost` the expected cost in units of reward. `floor` is what exploration gives every arm at least.
+    `parts` are what each column added to the score before it was cut to the bounds of rewards, the intercept
+    under ""; null where the version's weights are kept no more.
     """
 
     arm: str
     score: float
     deviation: float | None
     weight: float
+    cost: float
     value: float
     floor: float
     probability: float
@@ -64,6 +65,7 @@ def explain(
     """
     known = {arm.id: arm for arm in arms}
     scores, weights = [*decision.scores, 0.0], [*decision.weights, 1.0]
+    costs = [*decision.costs, 0.0] if decision.costs else [0.0] * len(scores)
     deviations: Sequence[float | None] = (
         [*decision.deviations, 0.0] if decision.deviations else [None] * len(scores)
     )
@@ -74,7 +76,8 @@ def explain(
             score=scores[place],
             deviation=deviations[place],
             weight=weights[place],
-            value=scores[place] * weights[place],
+            cost=costs[place],
+            value=scores[place] * weights[place] - costs[place],
             floor=floor,
             probability=decision.probabilities[place],
             chosen=place == decision.chosen,

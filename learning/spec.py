@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from learning.errors import PolicySpecError
 from learning.exploration_kinds import ExplorationKind
@@ -31,6 +31,7 @@ from learning.models.linear import Link
 from learning.vw_learner import Loss, VwLearner
 from playbooks.document import Name
 from playbooks.guards import LoyalGuard
+from playbooks.money import Money
 
 FloatArray = NDArray[np.float64]
 
@@ -100,6 +101,7 @@ class PolicySpec(_Document):
     """Everything that makes a policy but its weights.
 
     `guards` shape what is offered to whom, before arms are scored.
+    `costs` say by currency what a minor unit of an arm's cost takes from its value, in units of reward.
     `context` are numbers that a request tells about its moment; features of those names read them.
     A policy whose exploration does not learn (a fixed split, a single variant) has no features, prior and
     learner; every other has a learner and features.
@@ -108,12 +110,20 @@ class PolicySpec(_Document):
     id: Name
     placements: list[str] = Field(min_length=1)
     guards: list[LoyalGuard] = []
+    costs: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     reward: Bounds = Bounds()
     context: list[FeatureName] = []
     features: list[Feature] = []
     prior: Prior = Prior()
     learner: Annotated[Vw | Gaussian, Field(discriminator="kind")] | None = None
     exploration: ExplorationKind
+
+    @field_validator("costs")
+    @classmethod
+    def _are_currencies(cls, value: dict[str, float]) -> dict[str, float]:
+        for currency in value:
+            Money(0, currency)
+        return value
 
     @model_validator(mode="after")
     def _context_is_read(self) -> PolicySpec:
@@ -152,9 +162,9 @@ class PolicySpec(_Document):
     @property
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
-        # Guards change nothing of what was learnt; and specifications from before there was a context keep
-        # their fingerprints and weights.
-        left_out = {"guards"} if self.context else {"guards", "context"}
+        # Guards and costs change nothing of what was learnt; and specifications from before there was a
+        # context keep their fingerprints and weights.
+        left_out = {"guards", "costs"} if self.context else {"guards", "costs", "context"}
         text = self.model_dump_json(by_alias=True, exclude=left_out)
         return blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
 from playbooks.constraints.scoping import ALL, Arms
 from playbooks.library import PublishedPlaybook
 from playbooks.models import DO_NOTHING, Arm
+from playbooks.policy import FloatArray
+
+_FREE: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,10 @@ class Side:
 class Contest:
     """The arms of some playbooks side by side, "do nothing" last."""
 
-    __slots__ = ("arms", "ids", "levers", "owners", "playbooks", "weights")
+    __slots__ = ("arms", "costs", "ids", "levers", "owners", "playbooks", "weights")
 
-    def __init__(self, sides: Sequence[Side]) -> None:
+    def __init__(self, sides: Sequence[Side], rates: Mapping[str, float] = _FREE) -> None:
+        """`rates` say what a minor unit of a currency costs, in units of reward; of others nothing."""
         self.playbooks = tuple(side.playbook for side in sides)
         competing = [
             (arm, side.playbook)
@@ -39,6 +44,9 @@ class Contest:
         self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
         self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
         self.levers = {one.id: one.document.weight for one in self.playbooks if one.document.weight != 1}
+        costs = np.array([rates.get(arm.currency, 0.0) * arm.cost for arm in self.arms], dtype=np.float64)
+        # Expected cost of each arm in units of reward, None where none costs anything.
+        self.costs: FloatArray | None = costs if costs.any() else None
 
     def only(self, places: Sequence[int]) -> Contest:
         """Return the contest of some of the arms, in their order."""
@@ -49,4 +57,5 @@ class Contest:
         found.ids = [*(arm.id for arm in found.arms), DO_NOTHING]
         found.weights = self.weights[list(places)]
         found.levers = self.levers
+        found.costs = None if self.costs is None else self.costs[list(places)]
         return found

@@ -50,6 +50,8 @@ class Snapshot:
     # What operators have stopped.
     controls: Controls = NONE
     guards: Sequence[LoyalGuard] = ()
+    # What a minor unit of a currency costs, in units of reward.
+    costs: Mapping[str, float] = field(default_factory=dict)
     _contests: dict[tuple[Side, ...], Contest] = field(default_factory=dict)
     _limits: dict[str, list[tuple[LoyalGuard, Limits]]] = field(default_factory=dict)
 
@@ -70,7 +72,7 @@ class Snapshot:
         if contest is None:
             if len(self._contests) >= _KEPT:
                 self._contests.clear()
-            contest = self._contests[key] = Contest(key)
+            contest = self._contests[key] = Contest(key, self.costs)
         return contest
 
 
@@ -125,14 +127,19 @@ def decide(
     deviations = snapshot.policy.deviations(read, contest.arms)
     if deviations is not None:
         check_scores(snapshot.policy, deviations, len(contest.arms))
-    places = preselected(contest, scores * contest.weights, snapshot.seed, request.user_id)
+    places = preselected(
+        contest, _worth(scores, contest.weights, contest.costs), snapshot.seed, request.user_id
+    )
     if places is not None:
         left = contest.only(places.tolist())
         found.suppressed[PRESELECTION_RULE] = sorted({*contest.ids} - {*left.ids})
         contest, scores = left, scores[places]
         deviations = None if deviations is None else deviations[places]
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
-    probabilities = snapshot.policy.explore(_stakes(contest.ids, scores, deviations, contest.weights, asked))
+    values = _worth(scores, contest.weights, contest.costs)
+    probabilities = snapshot.policy.explore(
+        _stakes(contest.ids, values, _spread(deviations, contest.weights), asked)
+    )
     check_vector(snapshot.policy, probabilities, len(contest.ids))
     draw = draw_of(*asked)
     chosen = pick(probabilities, draw)
@@ -155,6 +162,7 @@ def decide(
         scores=scores.tolist(),
         deviations=() if deviations is None else deviations.tolist(),
         levers=contest.levers,
+        costs=() if contest.costs is None else contest.costs.tolist(),
         probabilities=probabilities.tolist(),
         draw=draw,
         chosen=chosen,
@@ -229,7 +237,9 @@ def replay(decision: Decision, policy: Policy) -> Decision:
 def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | None) -> Stakes:
     """Return what exploration starts from in a recorded decision, had its scores been these."""
     asked = decision.seed, decision.user_id, decision.placement, decision.request_key
-    return _stakes(decision.arms, scores, deviations, np.array(decision.weights), asked)
+    weights = np.array(decision.weights)
+    costs = np.array(decision.costs) if decision.costs else None
+    return _stakes(decision.arms, _worth(scores, weights, costs), _spread(deviations, weights), asked)
 
 
 def _check_placement(library: Library, placement: str) -> None:
@@ -241,16 +251,24 @@ def _check_placement(library: Library, placement: str) -> None:
         )
 
 
+def _worth(scores: FloatArray, weights: FloatArray, costs: FloatArray | None) -> FloatArray:
+    """Return what each arm is worth: score × the operator's lever, less what it costs."""
+    return scores * weights if costs is None else scores * weights - costs
+
+
+def _spread(deviations: FloatArray | None, weights: FloatArray) -> FloatArray | None:
+    return None if deviations is None else deviations * weights
+
+
 def _stakes(
     arms: Sequence[str],
-    scores: FloatArray,
+    values: FloatArray,
     deviations: FloatArray | None,
-    weights: FloatArray,
     request: tuple[str, str, str, str],
 ) -> Stakes:
-    """Return what each arm is worth after the operator's levers, "do nothing" (surely 0) last."""
-    spread = None if deviations is None else np.append(deviations * weights, 0.0)
-    return Stakes(arms, np.append(scores * weights, 0.0), spread, request)
+    """Return what exploration starts from, "do nothing" (surely 0) last."""
+    spread = None if deviations is None else np.append(deviations, 0.0)
+    return Stakes(arms, np.append(values, 0.0), spread, request)
 
 
 def check_scores(policy: Policy, scores: FloatArray, arms: int) -> None:

@@ -46,7 +46,7 @@ _COLUMNS: Sequence[tuple[str, Any, Callable[[Logged], Any]]] = [
     ("reward", pa.float64(), lambda one: one.reward and one.reward.value),
     ("outcome", pa.string(), lambda one: one.reward and one.reward.outcome),
     *((name, _NAMES, _record(name)) for name in ("holdout", "audiences", "arms")),
-    *((name, _NUMBERS, _record(name)) for name in ("scores", "deviations", "probabilities")),
+    *((name, _NUMBERS, _record(name)) for name in ("scores", "costs", "deviations", "probabilities")),
     *((name, pa.string(), _map(name)) for name in ("features", "levers", "uses", "suppressed", "pilots")),
 ]
 _SCHEMA = pa.schema([(name, kind) for name, kind, _ in _COLUMNS])

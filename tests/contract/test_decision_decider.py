@@ -203,7 +203,7 @@ def test_an_explanation_adds_up(database: Database, decider: Decider, version: P
     assert sum(one.probability for one in told.candidates) == pytest.approx(1)
     assert [one.arm for one in told.candidates if one.chosen] == [answer.variant]
     for one in told.candidates:
-        assert one.value == one.score * one.weight
+        assert one.value == one.score * one.weight - one.cost
         assert one.floor == pytest.approx(0.3 / len(told.candidates))
         assert one.probability >= one.floor - 1e-12
         assert one.parts is not None

@@ -288,3 +288,11 @@ def test_a_child_goes_on_from_its_parent(spec: PolicySpec) -> None:
     foreign = Linear(("other",), np.array([1.0]), 0.0, 0.0, 1.0)
     with pytest.raises(BrokenWeights, match="other columns"):
         msgspec.structs.replace(second, model=foreign.to_bytes()).serve()
+
+
+def test_guards_and_costs_change_nothing_that_was_learnt(spec: PolicySpec) -> None:
+    document = spec.model_dump(by_alias=True)
+    shaped = document | {"guards": [{"loyal": "gold", "newer": "fresh"}], "costs": {"EUR": 0.01}}
+    assert PolicySpec.model_validate(shaped).fingerprint == spec.fingerprint
+    with pytest.raises(ValueError, match="no currency 'EURO'"):
+        PolicySpec.model_validate(document | {"costs": {"EURO": 1}})

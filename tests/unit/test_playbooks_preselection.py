@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -151,3 +152,45 @@ def test_what_a_guard_stops_is_logged_and_others_are_left_alone() -> None:
     assert "guard.gold" not in ask(*books, audiences=frozenset({"fresh"})).suppressed
     with pytest.raises(ValueError, match="two audiences"):
         LoyalGuard(loyal="gold", newer="gold")
+
+
+class Greedy(ByValue):
+    """The arm that is worth most, surely."""
+
+    def explore(self, stakes: Stakes) -> FloatArray:
+        vector = np.zeros(len(stakes.values))
+        vector[int(stakes.values.argmax())] = 1.0
+        return vector
+
+
+def test_what_an_arm_costs_counts_against_it() -> None:
+    arms = [(300, 100), (500, 450), (400, 0)]
+    book = playbook("p", [value for value, _ in arms])
+    costly = tuple(
+        msgspec.structs.replace(arm, cost=cost, currency=currency)
+        for arm, (_, cost), currency in zip(book.arms, arms, ("EUR", "EUR", "JPY"), strict=True)
+    )
+    book = PublishedPlaybook(book.document.model_copy(update={"weight": 0.5}), 1, costly)
+    chosen = []
+    for rate in (0.0, 0.001, 0.01):
+        snapshot = Snapshot(Library((book,)), Greedy(), "seed", costs={"EUR": rate})
+        decision = decide(
+            snapshot, Request("id", "ann", "home", "k"), features={}, audiences=frozenset(), now=NOW
+        )
+        assert replay(decision, Greedy()) == decision
+        assert list(decision.costs) == ([] if rate == 0 else [100 * rate, 450 * rate, 0.0])
+        if decision.costs:
+            dear = msgspec.structs.replace(decision, costs=[0.0, 0.0, 9.0])
+            assert replay(dear, Greedy()).arm == "p/a1"
+        chosen.append(decision.arm)
+    # Worth 1.5, 2.5 and 2: then less .1 and .45, then less 1 and 4.5.
+    assert chosen == ["p/a1", "p/a1", "p/a2"]
+    lone = PublishedPlaybook(book.document, 1, costly[:2])
+    nothing = decide(
+        Snapshot(Library((lone,)), Greedy(), "seed", costs={"EUR": 1.0}),
+        Request("id", "ann", "home", "k"),
+        features={},
+        audiences=frozenset(),
+        now=NOW,
+    )
+    assert nothing.arm == DO_NOTHING
