@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime
 
+import msgspec
 from sqlalchemy import Connection
 
 from audiences.features import FeatureReader
@@ -48,6 +50,7 @@ class DeciderAgain:
         schema: Schema,
         seed: str,
         holdout: float,
+        insiders: Set[str] = frozenset(),
     ) -> None:
         """Wire it.
 
@@ -56,7 +59,9 @@ class DeciderAgain:
             schema: what the rules of constraints may speak of.
             seed: of all draws.
             holdout: the share of users whom no promotional playbook serves.
+            insiders: users of whose decisions nothing is learned or reported.
         """
+        self._insiders = insiders
         self._features, self._memberships, self._people = features, memberships, people
         self._surroundings = surroundings
         self._policy_id, self._seed, self._holdout = policy, seed, holdout
@@ -72,10 +77,13 @@ class DeciderAgain:
         user = self._people.canonical(enrolment.user_id)
         audiences, features = self._memberships.of(user), self._features.read(user).values
         needs = needs_at(library, placement, audiences, at)
+        test = not self._insiders.isdisjoint(self._people.members(user))
+        if test:
+            needs = msgspec.structs.replace(needs, account=False)
         decision_id = new_id(at)
         decision = decide(
             Snapshot(library, policy, self._seed, self._holdout),
-            Request(decision_id, user, placement, key),
+            Request(decision_id, user, placement, key, test),
             features=features,
             audiences=audiences,
             circumstances=self._surroundings.of(user, needs, features, at),

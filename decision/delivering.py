@@ -85,6 +85,7 @@ def open_delivery(
             schema=files.asked.schema,
             seed=settings.seed,
             holdout=settings.holdout,
+            insiders=files.insiders.everybody,
         ),
         points=points,
         holder=holder,

@@ -1,4 +1,4 @@
-"""Who a message is for: features, traits, the account, and the event that the trigger was on."""
+"""Who a message is for: features, traits, the account, the event of the trigger, the coupon issued."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from audiences.identity.people import People
 from audiences.traits.models import LANGUAGE_TRAITS
 from audiences.traits.service import Traits
 from audiences.triggers.firing import Firing
+from delivery.coupon_repository import coupon_of_run
 from delivery.recipients import Occasion
 from feature_repo.store import FeatureRepository
 from playbooks.content.languages import language_of
@@ -59,7 +60,13 @@ class KnownUsers:
             trait=traits,
             account=self._account(user) if "account" in roots else {},
             trigger=self._trigger(user, occasion) if "trigger" in roots else {},
+            coupon=self._coupon(occasion) if "coupon" in roots else {},
         )
+
+    def _coupon(self, occasion: Occasion) -> Mapping[str, Any]:
+        with self._database.read() as connection:
+            coupon = coupon_of_run(connection, occasion.run) if occasion.run else None
+        return {} if coupon is None else {"code": coupon.code, "expires_at": coupon.expires_at}
 
     def _account(self, user: str) -> Mapping[str, Any]:
         account = self._accounts.of([user]).get(user)

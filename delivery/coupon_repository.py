@@ -75,6 +75,13 @@ def close_coupons(connection: Connection, closed: Sequence[Coupon], state: str) 
     _CLOSE_COUPON.run_many(connection, [{"this": one.id, "to_state": state} for one in closed])
 
 
+def coupon_of_run(connection: Connection, enrolment_id: str) -> Coupon | None:
+    """Return the coupon that was issued last to an enrolment, whatever became of it."""
+    query = _coupons().where(coupons.c.enrolment_id == enrolment_id)
+    row = connection.execute(query.order_by(coupons.c.issued_at.desc(), coupons.c.id.desc()).limit(1)).first()
+    return None if row is None else coupon_of(row)
+
+
 def coupons_of_user(connection: Connection, user_id: str) -> list[tuple[Coupon, str]]:
     """Return a user's coupons with their states, oldest first."""
     query = (

@@ -11,13 +11,14 @@ from playbooks.content.names import Recipient
 
 
 class Occasion(msgspec.Struct, frozen=True, gc=False):
-    """Why a user gets a message: the playbook's trigger, if it has one, and the decision.
+    """Why a user gets a message: the playbook's trigger, if it has one, the decision, and the run it began.
 
     Without a recorded decision it is that of this moment.
     """
 
     trigger: str | None
     decision_id: str
+    run: str = ""
 
 
 class Recipients(Protocol):
@@ -27,8 +28,8 @@ class Recipients(Protocol):
         """Return a user with the language they read, and what the `roots` of a content name.
 
         Args:
-            roots: `user`, `trait`, `account`, `trigger`, and `language` where contents are worded in several;
-                of others nothing needs to be known.
+            roots: `user`, `trait`, `account`, `trigger`, `coupon`, and `language` where contents are worded
+                in several; of others nothing needs to be known.
 
         Raises:
             NextplayError: it can't be read; `retry` says whether it may be later.

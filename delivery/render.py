@@ -36,7 +36,7 @@ class Renderer:
                 f"version {plan.version} of the playbook {plan.playbook!r} has no offer {arm.offer!r} with "
                 f"content {content!r}"
             )
-        occasion = Occasion(plan.trigger, enrolment.decision_id)
+        occasion = Occasion(plan.trigger, enrolment.decision_id, enrolment.id)
         recipient = self._recipients.of(enrolment.user_id, contents.roots(content), occasion)
         names = names_of(plan.offers[arm.offer], arm, recipient)
         return contents.text(content, channel, recipient.language, names)

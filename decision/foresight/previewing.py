@@ -14,6 +14,8 @@ from delivery.recipients import Occasion, Recipients
 from playbooks.content.filling import LANGUAGE
 from playbooks.content.names import Recipient, Vocabulary, sample
 from playbooks.content.preview import Preview, completed, names_in, previews, roots_of
+from playbooks.controls import rule_of
+from playbooks.controls.repository import in_force
 from playbooks.insiders import Insiders
 from playbooks.library.documents import VersionBody
 from playbooks.library.service import LibraryService
@@ -119,8 +121,9 @@ class Previews:
     ) -> list[Proof]:
         """Send every message of a playbook to each seed, in the seed's languages; tell what became of it.
 
-        What nobody knows of a seed is filled from the sample. Proofs go past constraints, enrol nobody and
-        are no messages in reports; a change fact says that they went out.
+        What nobody knows of a seed is filled from the sample. Proofs go past constraints, though not past
+        what an operator has stopped; they enrol nobody and are no messages in reports; a change fact says
+        that they went out.
 
         Args:
             variants: only of these.
@@ -136,10 +139,16 @@ class Previews:
                 f"these are {len(messages)} messages, at most {MAX_PROOFS} go out at once: name some variants"
             )
         now, of = self._clock.now(), new_id(self._clock.now())
-        proofs = [
-            self._send(f"proof:{of}:{number}", user_id, one, f"[proof {playbook} {one.variant}] ")
-            for number, (user_id, one) in enumerate(messages)
-        ]
+        with self._database.read() as connection:
+            controls = in_force(connection)
+        proofs = []
+        for number, (user_id, one) in enumerate(messages):
+            stopped = controls.of_send(playbook, user_id, one.channel, now)
+            proofs.append(
+                self._send(f"proof:{of}:{number}", user_id, one, f"[proof {playbook} {one.variant}] ")
+                if stopped is None
+                else _proof(user_id, one, f"{rule_of(stopped)} stops it")
+            )
         sent = sum(not one.problem for one in proofs)
         fact = ProofFact(playbook, side, by, len(insiders.seeds), sent, len(proofs) - sent)
         self._database.write(
@@ -173,18 +182,19 @@ class Previews:
         return self._recipients.of(user_id, roots_of(body) | {LANGUAGE}, occasion)
 
     def _send(self, key: str, user_id: str, one: Preview, marked: str) -> Proof:
-        proof = Proof(user_id, one.variant, one.channel, one.language, one.subject, one.problem)
         if one.problem:
-            return proof
+            return _proof(user_id, one, one.problem)
         channel = self._channels.get(one.channel)
         if channel is None:
             there = ", ".join(sorted(self._channels))
-            return msgspec.structs.replace(
-                proof, problem=f"there is no channel {one.channel!r}; there are {there}"
-            )
+            return _proof(user_id, one, f"there is no channel {one.channel!r}; there are {there}")
         message = Message(key, user_id, marked + one.subject, one.body, self._clock.now())
         try:
             channel.send(message)
         except NotHandedOver as error:
-            return msgspec.structs.replace(proof, problem=str(error))
-        return proof
+            return _proof(user_id, one, str(error))
+        return _proof(user_id, one)
+
+
+def _proof(user_id: str, one: Preview, problem: str = "") -> Proof:
+    return Proof(user_id, one.variant, one.channel, one.language, one.subject, problem)

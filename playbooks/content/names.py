@@ -5,6 +5,7 @@
     trait.<name>       what the user, or somebody else, said of the user
     account.<name>     features of the user's account
     trigger.<property> the event that the playbook's trigger is on
+    coupon.<name>      code and expires_at of the coupon that was issued in this run
     offer.<name>       id, name, attributes, and what the offer gives: value, percent, minimum_spend, …
     arm.<name>         id, playbook, and the attributes that rules know as `arm.<name>`
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -25,13 +27,14 @@ from playbooks.offers import Offer, terms_of
 from playbooks.offers.terms import Terms
 
 USER_ID = "user_id"
-OFFER, ARM, TRIGGER = "offer", "arm", "trigger"
+OFFER, ARM, TRIGGER, COUPON = "offer", "arm", "trigger", "coupon"
 # The roots that are about the user, each with fields of `Recipient` and `Vocabulary`.
-OF_USER = ("user", "trait", "account", TRIGGER)
+OF_USER = ("user", "trait", "account", TRIGGER, COUPON)
 ROOTS = (USER_ID, *OF_USER, OFFER, ARM)
 
 _OF_OFFER = ("id", "name")
 _OF_ARM = ("id", "playbook", "channel")
+_COUPON = {"code": "SAMPLE-CODE", "expires_at": datetime(2026, 1, 31, 12, tzinfo=UTC)}
 
 
 class Recipient(msgspec.Struct, frozen=True):
@@ -43,6 +46,7 @@ class Recipient(msgspec.Struct, frozen=True):
     trait: Mapping[str, Any] = {}
     account: Mapping[str, Any] = {}
     trigger: Mapping[str, Any] = {}
+    coupon: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Vocabulary:
     trait: Mapping[str, Any] = field(default_factory=dict)
     account: Mapping[str, Any] = field(default_factory=dict)
     trigger: Mapping[str, Any] = field(default_factory=dict)
+    coupon: Mapping[str, Any] = field(default_factory=_COUPON.copy)
 
 
 def sample(vocabulary: Vocabulary, language: str | None = None, user_id: str = "sample") -> Recipient:

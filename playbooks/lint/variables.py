@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from playbooks.content.blocks import with_blocks
 from playbooks.content.documents import Content
-from playbooks.content.names import ARM, OFFER, ROOTS, TRIGGER, of_arm, of_offer
+from playbooks.content.names import ARM, COUPON, OFFER, ROOTS, TRIGGER, of_arm, of_offer
 from playbooks.content.sent import messages_of
 from playbooks.content.templates import Path, read
+from playbooks.flow import Issue
 from playbooks.lint.conditions import arms_of
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
@@ -20,6 +21,11 @@ UNFILLED = Code(
     "a content speaks of what no feature provides or a variant's offer does not have: the message fails",
 )
 CODES = (UNFILLED,)
+
+_ADVICE = {
+    TRIGGER: "give the playbook a trigger on an event that has it",
+    COUPON: "issue the offer in the flow before",
+}
 
 
 def find(subject: Subject) -> Iterator[Finding]:
@@ -56,9 +62,7 @@ def _unfilled(
             playbook.id,
             "variants",
             f"the content {content!r} speaks of {'.'.join(path)}, which is not there for {shown}",
-            "take it out of the content, or give the playbook a trigger on an event that has it"
-            if path[0] == TRIGGER
-            else "take it out of the content, or give the offer that attribute",
+            f"take it out of the content, or {_ADVICE.get(path[0], 'give the offer that attribute')}",
         )
 
 
@@ -66,6 +70,8 @@ def _is_filled(path: Path, known: Mapping[str, Mapping[str, object]], playbook: 
     root, *name = path
     if root == TRIGGER:
         return playbook.trigger is not None
+    if root == COUPON:
+        return any(isinstance(state, Issue) for state in playbook.flow.states.values())
     # Of users there may be any value; what there is of them at all is looked at before an import.
     if root not in ROOTS:
         return False

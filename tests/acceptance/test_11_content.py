@@ -29,6 +29,10 @@ CONTENTS = """
   texts:
     - {language: de, subject: "{{ offer.name }} für {{ trait.name }}", body: "Hallo. {% render 'foot' %}"}
 - {id: banner, language: en, subject: Hi, body: "{{ offer.name }}, {{ trait.name }}"}
+- id: code
+  language: en
+  subject: Code
+  body: "{{ coupon.code }} until {{ coupon.expires_at | date: '%Y-%m-%d' }}"
 - {id: brief, language: en, subject: Hi, body: Brief, valid_until: "2026-03-04T00:00:00Z"}
 - {id: foot, kind: block, language: en, body: Your shop, texts: [{language: de, body: Dein Laden}]}
 """
@@ -56,6 +60,21 @@ variants: [{offers: [coffee], channel: mailbox, contents: [banner, brief]}]
 flow: {start: over, states: {over: {kind: end, result: shown}}}
 """
 
+AGAIN = """
+id: again
+name: Again
+placement: again
+goal: {event: order_completed, window: P7D}
+variants: [{offers: [coffee], channel: mailbox, content: code}]
+flow:
+  start: once_more
+  states:
+    once_more: {kind: decide, next: give, on_nothing: over}
+    give: {kind: issue, next: tell}
+    tell: {kind: send, next: over}
+    over: {kind: end, result: told}
+"""
+
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -69,8 +88,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "triggers.yaml": TRIGGERS,
         "test_users.yaml": SEEDS,
         "playbooks/greet.yaml": PLAN.replace("coffee", _offer(library)),
+        "playbooks/again.yaml": AGAIN.replace("coffee", _offer(library)),
         "playbooks/show.yaml": SHOWN.replace("coffee", _offer(library)),
-        "policy.yaml": (library / "policy.yaml").read_text().replace("[outbound]", "[outbound, home]"),
+        "policy.yaml": (library / "policy.yaml").read_text().replace("[outbound]", "[outbound, home, again]"),
     }.items():
         (library / name).write_text(text)
     with running_service(data, clock=START, seed="test", log=data / "service.log") as client:
@@ -201,6 +221,18 @@ def test_test_users_count_for_nothing(service: Running) -> None:
     record = service.http.get(f"/v1/decisions/{decided['decision_id']}").json()
     assert record["test"] is True
     assert service.http.post(f"/v1/decisions/{decided['decision_id']}/replay").json()["identical"] is True
+    # Nor does what a flow decides for them.
+    while len(service.mails_to("qa")) == 1:
+        service.decide("qa", "again")
+        service.run("deliver")
+    (mail,) = [one for one in service.mails_to("qa") if one["Subject"] == "Code"]
+    code, until, day = mail.get_payload(decode=True).decode().split()  # type: ignore[union-attr]
+    assert (len(code) > 8, until) == (True, "until")
+    assert day == (service.now + timedelta(days=14)).strftime("%Y-%m-%d")
+    made = [one["id"] for one in service.history("qa") if one["kind"] == "decision"]
+    assert len(made) >= 3
+    records = [service.http.get(f"/v1/decisions/{one}").json() for one in made]
+    assert all(one["test"] for one in records)
     assert service.http.get("/v1/summary").json() == before
     service.move(timedelta(days=8))
     service.run("reward", "learn")

@@ -160,6 +160,22 @@ def test_contents_whose_time_is_over_and_languages_they_lack() -> None:
     assert told([], foot=NOW) == ["content-expired: the content 'hello' was over on 2026-03-02 09:00 UTC"]
 
 
+def test_a_code_is_there_once_a_coupon_was_issued() -> None:
+    base = subject()
+    code = Content(id="hello", subject="Hi", body="{{ coupon.code }}")
+    told = replace(base, draft=replace(base.draft, contents={"hello": code}))
+    assert "issue the offer in the flow" in only(lint(told), "unfilled-variable").advice
+    issuing = {
+        **FLOW,
+        "start": "give",
+        "states": {**FLOW["states"], "give": {"kind": "issue", "next": "tell"}},
+    }
+    gives = replace(
+        base, draft=replace(base.draft, playbooks=(playbook(flow=issuing),), contents={"hello": code})
+    )
+    assert lint(gives) == []
+
+
 def test_a_variable_that_nothing_fills() -> None:
     base = subject()
     wrong = Content(id="hello", subject="{{ offer.price }}", body="{{ first_name }} {{ arm.category }}")
