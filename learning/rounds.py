@@ -66,7 +66,20 @@ def evaluate_decisions(
     until: int | None = None,
     how: How = DEFAULT,
 ) -> Evaluation:
-    """Say what a policy version would have earned per decision on logged decisions of its placements.
+    """Say what a policy version would have earned per decision, as `see_both` and `evaluate` do."""
+    seen, other = see_both(database, candidate, baseline, after=after, until=until)
+    return evaluate(seen.log, seen.candidate, other, how)
+
+
+def see_both(
+    database: Database,
+    candidate: PolicyVersion,
+    baseline: PolicyVersion | None = None,
+    *,
+    after: int | None = None,
+    until: int | None = None,
+) -> tuple[Seen, Candidate | None]:
+    """Look at logged decisions of a candidate's placements as it and a baseline would have made them.
 
     Args:
         baseline: by default the policies that made the decisions.
@@ -93,7 +106,7 @@ def evaluate_decisions(
                 f"{candidate.version} and {baseline.version} serve different placements; compare two that "
                 "decide the same"
             )
-    return evaluate(seen.log, seen.candidate, other, how)
+    return seen, other
 
 
 def see_again(database: Database, candidate: PolicyVersion, *, after: int, until: int | None = None) -> Seen:

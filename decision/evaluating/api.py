@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from decision.evaluating.own import evaluate_own
+from decision.evaluating.own import look
 from learning.errors import UnknownCandidate
 from learning.evaluation import How, candidate, evaluate
 from learning.evaluation.evaluate import CONFIDENCE, RESAMPLES
@@ -24,8 +24,8 @@ class EvaluationRequest(BaseModel):
     """What to evaluate: a policy version on the service's decisions, or a policy on `rounds` that are sent.
 
     Rounds are objects with action, reward and pscore, and optionally action_dist, estimated_rewards,
-    round_id, user_id and context.*; `policy` and `baseline` are then `logged`, `uniform` or `always:ACTION`,
-    the policy by default the rounds' `action_dist`.
+    round_id, user_id, context.* and guard.*; `policy` and `baseline` are then `logged`, `uniform` or
+    `always:ACTION`, the policy by default the rounds' `action_dist`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,6 +41,8 @@ class EvaluationRequest(BaseModel):
     confidence: float = CONFIDENCE
     resamples: int = Field(default=RESAMPLES, le=_MOST_RESAMPLES)
     seed: int = Field(default=0, ge=0)
+    promote: bool = False
+    guards: dict[str, float] = {}
 
 
 def router(database: Database) -> APIRouter:
@@ -50,11 +52,18 @@ def router(database: Database) -> APIRouter:
     @routes.post("/evaluations")
     def evaluate_policy(asked: EvaluationRequest) -> dict[str, Any]:
         """What a policy would have been worth, with intervals, diagnostics and a verdict."""
-        how = How(asked.estimators, asked.intervals, asked.confidence, asked.resamples, asked.seed)
+        how = How(
+            asked.estimators,
+            asked.intervals,
+            asked.confidence,
+            asked.resamples,
+            asked.seed,
+            asked.promote or bool(asked.guards),
+            asked.guards,
+        )
         if asked.rounds is None:
-            found = evaluate_own(
-                database, asked.policy, asked.baseline, how, after=asked.after, until=asked.until
-            )
+            own = look(database, asked.policy, asked.baseline, after=asked.after, until=asked.until)
+            found = evaluate(*own, how)
         else:
             log = log_of_rows(asked.rounds)
             if asked.rewards is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +13,7 @@ from decision.asking import Key, Url, at_hand, remote
 from decision.printing import print_json
 
 if TYPE_CHECKING:
-    from learning.evaluation import Evaluation, How
+    from learning.evaluation import Candidate, Evaluation, How, Log
 
 OWN = "ledger"
 _DATABASE = "nextplay.db"
@@ -49,21 +51,40 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of bootstraps.")] = 0,
     after: Annotated[int | None, typer.Option(help="Own decisions: only rewards after this seq.")] = None,
     until: Annotated[int | None, typer.Option(help="Own decisions: only rewards up to this seq.")] = None,
+    promote: Annotated[
+        bool,
+        typer.Option("--promote", help="Say whether the policy may replace the baseline; promotes nothing."),
+    ] = False,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=MARGIN: a column guard.NAME of which more is worse, and how much more may be."
+        ),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of a service that does not run.")] = None,
     url: Url = None,
     key: Key = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page with pictures to this file.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write the pictures as PNG into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a policy would have been worth, with intervals, diagnostics and a verdict. Changes nothing."""
     from decision.evaluating.printing import told  # noqa: PLC0415 - NumPy and SciPy, needed here only
     from learning.evaluation import Evaluation, How  # noqa: PLC0415
 
-    how = How(_names(estimators), _names(intervals), confidence, resamples, seed)
+    margins = _margins(guard or [])
+    how = How(
+        _names(estimators), _names(intervals), confidence, resamples, seed, promote or bool(margins), margins
+    )
     own = log == OWN or (Path(log) / _DATABASE).is_file()
     if not own:
         _refuse_own_options(after, until, data, url)
-        found = _elsewhere(Path(log), policy, baseline, rewards, how)
+        found = _drawn(_elsewhere(Path(log), policy, baseline, rewards), how, report, plots)
     elif url is not None:
+        if report is not None or plots is not None:
+            raise typer.BadParameter("pictures need the rounds at hand: name a folder instead of --url")
         import msgspec  # noqa: PLC0415
 
         body = _request(policy, baseline, how, after, until)
@@ -71,10 +92,11 @@ def evaluate(
             answer: Any = service.ask("POST", "/v1/evaluations", body)
         found = msgspec.convert(answer, Evaluation)
     else:
-        from decision.evaluating.own import evaluate_own  # noqa: PLC0415
+        from decision.evaluating.own import changes, look  # noqa: PLC0415
 
         with at_hand(data if log == OWN else Path(log), "evaluate") as (_, database, _clock):
-            found = evaluate_own(database, policy, baseline, how, after=after, until=until)
+            seen = look(database, policy, baseline, after=after, until=until)
+            found = _drawn(seen, how, report, plots, changes(database))
     if as_json:
         print_json(found)
         return
@@ -83,8 +105,8 @@ def evaluate(
 
 
 def _elsewhere(
-    path: Path, policy: str | None, baseline: str | None, rewards: tuple[float, float] | None, how: How
-) -> Evaluation:
+    path: Path, policy: str | None, baseline: str | None, rewards: tuple[float, float] | None
+) -> tuple[Log, Candidate, Candidate | None]:
     from learning import evaluation  # noqa: PLC0415 - as above
     from learning.evaluation.logs import distributions  # noqa: PLC0415
 
@@ -92,8 +114,28 @@ def _elsewhere(
     if rewards is not None:
         log = log.between(*rewards)
     candidate = evaluation.candidate(log, policy, distributions)
-    other = None if baseline is None else evaluation.candidate(log, baseline, distributions)
-    return evaluation.evaluate(log, candidate, other, how)
+    return log, candidate, None if baseline is None else evaluation.candidate(log, baseline, distributions)
+
+
+def _drawn(
+    seen: tuple[Log, Candidate, Candidate | None],
+    how: How,
+    html: Path | None,
+    folder: Path | None,
+    marks: Sequence[tuple[datetime, str]] = (),
+) -> Evaluation:
+    """Evaluate, and write what was asked for."""
+    from learning import evaluation  # noqa: PLC0415 - as above
+
+    log, candidate, baseline = seen
+    found = evaluation.evaluate(log, candidate, baseline, how)
+    if html is not None or folder is not None:
+        from decision.evaluating.report import write  # noqa: PLC0415 - a second of Matplotlib
+        from learning.evaluation.plots import figures  # noqa: PLC0415
+
+        other = baseline or evaluation.logged(log)
+        write(found, figures(log, candidate, other, found, marks), html, folder)
+    return found
 
 
 def _refuse_own_options(*given: object) -> None:
@@ -114,10 +156,25 @@ def _request(
         "confidence": how.confidence,
         "resamples": how.resamples,
         "seed": how.seed,
+        "promote": how.promote,
+        "guards": dict(how.margins),
         "after": after,
         "until": until,
     }
     return {name: value for name, value in asked.items() if value is not None}
+
+
+def _margins(given: list[str]) -> dict[str, float]:
+    margins = {}
+    for text in given:
+        name, equals, margin = text.partition("=")
+        try:
+            margins[name.strip()] = float(margin)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise typer.BadParameter(f"--guard {text}: write NAME=MARGIN, as --guard complaints=0.01")
+    return margins
 
 
 def _names(text: str) -> tuple[str, ...]:

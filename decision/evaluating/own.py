@@ -1,25 +1,41 @@
-"""Evaluations on the service's own decisions."""
+"""The service's own decisions, as an evaluation takes them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
 from learning import version_repository
 from learning.errors import UnknownCandidate
-from learning.evaluation import Evaluation, How
+from learning.evaluation import Candidate, Log
 from learning.evaluation.candidates import LOGGED
-from learning.rounds import evaluate_decisions
+from learning.rounds import see_both
+from storage import ledger
 from storage.engine import Database
+from storage.ledger import Kind
+
+# What changes of it are called in a picture, by the label of the fact; the name of the thing is in the field.
+_MARKED = {"policy_published": "version", "playbook": "playbook", "audience": "audience"}
 
 
-def evaluate_own(
+class Own(NamedTuple):
+    """Decisions as a candidate and a baseline would have made them; None: as they were made."""
+
+    log: Log
+    candidate: Candidate
+    baseline: Candidate | None
+
+
+def look(
     database: Database,
     policy: str | None,
     baseline: str | None,
-    how: How,
     *,
     after: int | None = None,
     until: int | None = None,
-) -> Evaluation:
-    """Say what a policy version would have earned on decisions whose rewards are known.
+) -> Own:
+    """Look at decisions whose rewards are known as a policy version would have made them.
 
     Args:
         policy: a version, `next_category@7`; None is nobody and refused with the way out.
@@ -29,7 +45,7 @@ def evaluate_own(
     Raises:
         UnknownCandidate: no policy is named.
         UnknownVersion: there is no such version.
-        SeenInTraining, InvalidRounds: as `evaluate_decisions`.
+        SeenInTraining, InvalidRounds: as `see_both`.
     """
     if policy is None:
         raise UnknownCandidate(
@@ -39,4 +55,20 @@ def evaluate_own(
     with database.read() as connection:
         candidate = version_repository.version(connection, policy)
         other = None if baseline in (None, LOGGED) else version_repository.version(connection, str(baseline))
-    return evaluate_decisions(database, candidate, other, after=after, until=until, how=how)
+    seen, seen_baseline = see_both(database, candidate, other, after=after, until=until)
+    return Own(seen.log, seen.candidate, seen_baseline)
+
+
+def changes(database: Database) -> Sequence[tuple[datetime, str]]:
+    """Return when which policy, playbook or audience changed, for marks in a picture."""
+    position = 0
+    found: list[tuple[datetime, str]] = []
+    while True:
+        with database.read() as connection:
+            page = ledger.read_after(connection, position, kind=Kind.CHANGE, labels=list(_MARKED))
+        if not page:
+            return found
+        for fact in page:
+            body: dict[str, Any] = fact.decode(dict[str, Any])
+            found.append((fact.occurred_at, str(body.get(_MARKED[fact.label], fact.label))))
+        position = page[-1].seq

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from learning.evaluation import Evaluation
 from learning.evaluation.evaluate import EstimateOf
+from learning.evaluation.promotion import Promotion
 
 _SHOWN = 12
 
@@ -45,10 +46,21 @@ def told(found: Evaluation) -> Iterator[str]:
         )
     if len(most) > _SHOWN:
         yield f"… and {len(most) - _SHOWN} more actions (--json has all)"
+    if found.promotion is not None:
+        yield from _promotion(found.promotion)
     for doubt in seen.doubts:
         yield f"doubt: {doubt}"
     if found.refused_rows:
         yield f"{found.refused_rows} rows were left out: {'; '.join(found.refused[:5])}"
+
+
+def _promotion(gate: Promotion) -> Iterator[str]:
+    word = "yes" if gate.promote else "refused"
+    yield f"promotion: {word}; at all times the gain is at least {gate.low:+.4f}"
+    for one in gate.guards:
+        kept = "kept" if one.kept else "NOT kept"
+        yield f"guard {one.name}: {one.value:+.4f}, at most {one.high:+.4f} of {one.margin:g}: {kept}"
+    yield from (f"refused: {reason}" for reason in gate.reasons)
 
 
 def _line(name: str, one: EstimateOf) -> str:

@@ -7,10 +7,20 @@
 
 from __future__ import annotations
 
-from learning.evaluation.candidates import Candidate, candidate
+from learning.evaluation.candidates import Candidate, candidate, logged
 from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import Evaluation, How, evaluate
 from learning.evaluation.log import Log
 from learning.evaluation.logs import read_log
 
-__all__ = ["ESTIMATORS", "Candidate", "Evaluation", "How", "Log", "candidate", "evaluate", "read_log"]
+__all__ = [
+    "ESTIMATORS",
+    "Candidate",
+    "Evaluation",
+    "How",
+    "Log",
+    "candidate",
+    "evaluate",
+    "logged",
+    "read_log",
+]

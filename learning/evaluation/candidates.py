@@ -45,7 +45,7 @@ def candidate(log: Log, text: str | None, read: Callable[[Path], FloatArray]) ->
             )
         return Candidate("action_dist", log.at_actions(log.action_dist), log.action_dist)
     if text == LOGGED:
-        return Candidate(LOGGED, log.propensities, log.logged_dist)
+        return logged(log)
     if text == UNIFORM:
         # Where vectors say what was eligible, uniform is over that.
         eligible = np.ones((len(log), len(log.actions))) if log.logged_dist is None else log.logged_dist > 0
@@ -65,6 +65,11 @@ def candidate(log: Log, text: str | None, read: Callable[[Path], FloatArray]) ->
             f"rounds of {len(log.actions)} actions, which it must fit row for row"
         )
     return _of_dist(log, text, dist)
+
+
+def logged(log: Log) -> Candidate:
+    """Return the policy that drew the log."""
+    return Candidate(LOGGED, log.propensities, log.logged_dist)
 
 
 def _of_dist(log: Log, name: str, dist: FloatArray) -> Candidate:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
 
 from learning.errors import InvalidRounds
 from learning.evaluation import intervals as interval_methods
-from learning.evaluation.candidates import LOGGED, Candidate
+from learning.evaluation.candidates import LOGGED, Candidate, logged
 from learning.evaluation.diagnostics import Diagnostics, diagnose
 from learning.evaluation.estimators import ESTIMATORS, Estimator
 from learning.evaluation.estimators import chosen as chosen_estimators
@@ -19,6 +19,7 @@ from learning.evaluation.intervals import BOOTSTRAP, CLOSED
 from learning.evaluation.intervals.bootstrap import percentiles, resampled
 from learning.evaluation.log import Log
 from learning.evaluation.pick import pick
+from learning.evaluation.promotion import Promotion, promotion
 from learning.evaluation.reward_model import predictions
 from learning.evaluation.rounds import FloatArray, Weighed
 from learning.evaluation.terms import Terms
@@ -32,13 +33,19 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How to evaluate: which estimators, which intervals beside the one that is picked, and how sure."""
+    """How to evaluate: which estimators, which intervals beside the one that is picked, and how sure.
+
+    `promote` asks whether the candidate may be promoted; `margins` are then by guard metric how much worse
+    per decision is not to be ruled out.
+    """
 
     estimators: Sequence[str] = ("all",)
     intervals: Sequence[str] = ()
     confidence: float = CONFIDENCE
     resamples: int = RESAMPLES
     seed: int = 0
+    promote: bool = False
+    margins: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -76,6 +83,7 @@ class Difference(msgspec.Struct, frozen=True):
 class Evaluation(msgspec.Struct, frozen=True):
     """What an evaluation says. `headline` names the estimator that verdict and difference rest on.
 
+    `promotion` says whether the candidate may be promoted, if that was asked.
     `refused` are rows of the log that were left out, at most the first hundred, and `refused_rows` how many.
     """
 
@@ -90,6 +98,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     verdict: str
     refused_rows: int
     refused: list[str]
+    promotion: Promotion | None = None
 
 
 def evaluate(
@@ -115,7 +124,7 @@ def evaluate(
     """
     asked = chosen_estimators(how.estimators)
     methods = interval_methods.chosen(how.intervals)
-    baseline = baseline or Candidate(LOGGED, log.propensities, log.logged_dist)
+    baseline = baseline or logged(log)
     needs_model = any(one.needs_model for one in asked)
     log = _modelled(log) if needs_model and candidate.dist is not None else log
     rounds = weighed(log, candidate)
@@ -135,6 +144,7 @@ def evaluate(
     off, off_low, off_high = difference((value, low, high), (other, other_low, other_high), related)
     if candidate.name == baseline.name:
         off, off_low, off_high = 0.0, 0.0, 0.0
+    said = verdict(found, off_low, off_high, overlaps=overlaps)
     return Evaluation(
         candidate=candidate.name,
         baseline=baseline.name,
@@ -144,9 +154,12 @@ def evaluate(
         baseline_value=Difference(other, _told((other_low, other_high))),
         difference=Difference(off, _told((off_low, off_high))),
         diagnostics=found,
-        verdict=verdict(found, off_low, off_high, overlaps=overlaps),
+        verdict=said,
         refused_rows=len({one.row for one in log.refused}),
         refused=[str(one) for one in log.refused[:100]],
+        promotion=(
+            promotion(log, found, said, rounds, others, how.margins, how.confidence) if how.promote else None
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -34,7 +34,8 @@ class Log:
 
     `action` indexes `actions`. `action_dist` (n, k) is what the candidate of the log's author would have
     done, `estimated` (n, k) a reward model's predictions, `logged_dist` (n, k) the vectors the rounds were
-    drawn from, `context` (n, d). `owners` numbers the users from 0, `moments` are when rounds happened.
+    drawn from, `context` (n, d), `guards` (n,) by name what is worse the more there is of it. `owners`
+    numbers the users from 0, `moments` are when rounds happened.
     `low` and `high` bound the rewards; `declared` says that somebody said so.
     """
 
@@ -46,6 +47,7 @@ class Log:
     estimated: FloatArray | None = None
     logged_dist: FloatArray | None = None
     context: FloatArray | None = None
+    guards: Mapping[str, FloatArray] = field(default_factory=dict)
     owners: NDArray[np.intp] | None = None
     moments: NDArray[np.datetime64] | None = None
     low: float = 0.0

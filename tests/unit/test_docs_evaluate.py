@@ -29,7 +29,7 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "log.csv").write_text(log)
     monkeypatch.chdir(tmp_path)
     commands = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "nextplay"
@@ -46,6 +46,12 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             assert found.verdict == "not distinguishable"
         else:
             assert "doubt: the log is worth only" in result.output
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4
+    # The page has all it shows in it.
+    assert not re.findall(r"""(?:src|href)=["']http""", page.replace("http://www.w3.org", ""))
+    pictures = {one.name: one.read_bytes()[:4] for one in (tmp_path / "pictures").iterdir()}
+    assert pictures == dict.fromkeys(("forest.png", "weights.png", "overlap.png", "value.png"), b"\x89PNG")
 
 
 def test_the_python_runs(tmp_path: Path) -> None:

@@ -99,12 +99,13 @@ def _implied(terms: Terms, rounds: Weighed, mean: float, kish: float) -> float:
         return mean * (1 - mean) / kish
     weights = rounds.weights
     n = len(rounds)
+    # Weights that average less than 1 have not come up as often as they will: the log is worth less than n.
+    total = min(float(weights.sum()), n)
     if terms.base is None:
-        second = float(np.square(weights).mean())
+        second = float(np.square(weights).sum()) * n / total**2
         return max(second * mean - mean**2, 0.0) / n
     spread = rounds.high - rounds.low
     q_chosen, _ = rounds.model()
     predicted = (q_chosen - rounds.low) / spread
     residual = weights**2 * (mean * (1 - 2 * predicted) + predicted**2)
-    total = n if terms.scale is None else float(weights.sum())
     return (float(np.sum(residual)) / total**2) + float(np.var(terms.base)) / spread**2 / n

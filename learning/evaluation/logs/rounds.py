@@ -16,7 +16,7 @@ from learning.evaluation.rounds import FloatArray
 ACTION, REWARD, PSCORE = "action", "reward", "pscore"
 ACTION_DIST, ESTIMATED, LOGGED_DIST = "action_dist", "estimated_rewards", "logged_dist"
 ROUND, USER, MOMENT = "round_id", "user_id", "occurred_at"
-CONTEXT = "context."
+CONTEXT, GUARD = "context.", "guard."
 REQUIRED = (ACTION, REWARD, PSCORE)
 OPTIONAL = (ACTION_DIST, ESTIMATED, LOGGED_DIST, ROUND, USER, MOMENT)
 # What sums of probabilities that were written with few digits are off by.
@@ -51,6 +51,7 @@ def log_of(columns: Columns, name: str) -> Log:
     context_names = [one for one in columns.names if one.startswith(CONTEXT)]
     context = _context(columns, context_names)
     _check_copies(columns, [rewards, propensities, actions.index.astype(np.float64)], context)
+    guards = {one.removeprefix(GUARD): columns.numbers(one) for one in columns.names if one.startswith(GUARD)}
     users = columns.texts(USER) if USER in columns else None
     moments = _moments(columns) if MOMENT in columns else None
     good = columns.good()
@@ -73,6 +74,7 @@ def log_of(columns: Columns, name: str) -> Log:
         estimated=_part(tables.get(ESTIMATED), good),
         logged_dist=_part(tables.get(LOGGED_DIST), good),
         context=_part(context, good),
+        guards={name: values[good] for name, values in guards.items()},
         owners=None if users is None else np.unique(np.array(users)[good], return_inverse=True)[1],
         moments=None if moments is None else moments[good],
         low=low,
@@ -85,7 +87,7 @@ def log_of(columns: Columns, name: str) -> Log:
 def _check_names(columns: Columns, name: str) -> None:
     known = (*REQUIRED, *OPTIONAL)
     for one in columns.names:
-        if one in known or one.startswith(CONTEXT):
+        if one in known or one.startswith((CONTEXT, GUARD)):
             continue
         if meant := closest(one, [key for key in known if key not in columns]):
             raise UnreadableLog(f"{name} has a column {one!r}: {meant}")
