@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from audiences.accounts.primary import PrimaryAccounts
+from audiences.consent.service import Consents
 from audiences.features import FeastFeatureReader
 from audiences.identity.people import People
 from audiences.selection.memberships import Memberships
@@ -52,6 +53,7 @@ def open_delivery(
     counters: Counters,
     channels: Mapping[str, Channel],
     traits: Traits,
+    consents: Consents,
     *,
     points: PointGiver,
     holder: str,
@@ -73,7 +75,7 @@ def open_delivery(
         channels,
         set_tag,
         people,
-        gate=open_gate(playbooks, limits, whereabouts),
+        gate=open_gate(playbooks, limits, whereabouts, people, consents),
         limits=limits,
         views=FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
         decide_again=DeciderAgain(

@@ -12,11 +12,16 @@ from typing import Protocol
 import structlog
 from sqlalchemy import Connection
 
+from audiences.consent.service import Consents
 from audiences.errors import FeaturesUnavailable
+from audiences.identity.people import People
 from decision.expiry_check import ExpiryCheck
 from decision.gate_playbooks import Playbooks
 from decision.limits import Limits
+from decision.overtaken_check import OvertakenCheck
+from decision.permission_check import PermissionCheck
 from decision.whereabouts import Whereabouts
+from delivery.channels.webhook import WEBHOOK
 from delivery.gate import Send
 from delivery.models import Enrolment
 from delivery.outbox import LEASE
@@ -40,7 +45,7 @@ class Check(Protocol):
 
 
 class WindowCheck:
-    """Send windows: those of the rules of windows.yaml, the playbook's own, and the send's."""
+    """Send windows: those of the rules of windows.yaml, and the playbook's own. Webhooks reach no user."""
 
     def __init__(self, playbooks: Playbooks, whereabouts: Whereabouts) -> None:
         self._playbooks, self._whereabouts = playbooks, whereabouts
@@ -59,7 +64,9 @@ class WindowCheck:
             _log.warning("messages wait: it can't be read where users live", error=str(error))
             return [Hold(now + _UNREADABLE, "window") for _ in sends]
         return [
-            _ruled(windows, purpose, named, send.channel, places[send.enrolment.user_id], now)
+            None
+            if send.channel == WEBHOOK
+            else _ruled(windows, purpose, named, send.channel, places[send.enrolment.user_id], now)
             for send, (purpose, named) in zip(sends, of_sends, strict=True)
         ]
 
@@ -122,6 +129,14 @@ class Gate:
         self._limits.commit(connection, enrolment)
 
 
-def open_gate(playbooks: Playbooks, limits: Limits, whereabouts: Whereabouts) -> Gate:
+def open_gate(
+    playbooks: Playbooks, limits: Limits, whereabouts: Whereabouts, people: People, consents: Consents
+) -> Gate:
     """Return the gate of a service."""
-    return Gate([ExpiryCheck(), WindowCheck(playbooks, whereabouts)], limits)
+    checks = (
+        ExpiryCheck(),
+        OvertakenCheck(playbooks, people),
+        PermissionCheck(playbooks, limits.terms, people, consents),
+        WindowCheck(playbooks, whereabouts),
+    )
+    return Gate(checks, limits)

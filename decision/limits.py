@@ -66,13 +66,17 @@ class Limits:
         if decision_ids:
             self._counters.settle(connection, decision_ids, OWED)
 
-    def _terms(self, connection: Connection, enrolment: Enrolment) -> Terms | None:
-        """Return the terms of a run's version under the constraints of now, None if they count nothing."""
+    def terms(self, connection: Connection, enrolment: Enrolment) -> Terms | None:
+        """Return the terms of a run's version under the constraints of now; None: no library ever had it."""
         if constraints_version(connection) != self._rules.version:
             version, constraints = constraints_of(connection)
             self._rules = Rulebook(constraints, version, self._rules.schema)
         playbook = self._playbooks.of(connection, enrolment)
-        terms = None if playbook is None else self._rules.terms(playbook)
+        return None if playbook is None else self._rules.terms(playbook)
+
+    def _terms(self, connection: Connection, enrolment: Enrolment) -> Terms | None:
+        """Return the terms of a run's version, None if they count nothing."""
+        terms = self.terms(connection, enrolment)
         return terms if terms is not None and (terms.counted or terms.spends) else None
 
 

@@ -187,6 +187,7 @@ class Service:
                 counters,
                 self.channels,
                 self.incoming.traits,
+                self.incoming.consents,
                 points=self.selecting.scores.give,
                 holder=name,
             )

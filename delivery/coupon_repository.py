@@ -20,6 +20,8 @@ from storage.times import to_micros
 # Where in a row, as in a coupon, the terms stand.
 _TERMS = Coupon.__struct_fields__.index("terms")
 
+USED, VOID = "used", "void"
+
 
 def add_coupons(connection: Connection, new: Sequence[Coupon]) -> None:
     """Record issued coupons whose ids and codes are fresh."""
@@ -52,6 +54,15 @@ def open_coupons_of(connection: Connection, enrolment_ids: Sequence[str]) -> lis
         .with_for_update()
     )
     return [coupon_of(row) for row in connection.execute(query)]
+
+
+def ends_of(connection: Connection, enrolment_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:
+    """Return state and end of the coupons that enrolments issued, by enrolment; those that issued any."""
+    query = select(coupons.c.enrolment_id, coupons.c.state, coupons.c.expires_at)
+    found: dict[str, list[tuple[str, datetime]]] = {}
+    for enrolment, state, end in connection.execute(query.where(coupons.c.enrolment_id.in_(enrolment_ids))):
+        found.setdefault(enrolment, []).append((state, end))
+    return found
 
 
 def claim_expiring(connection: Connection, now: datetime, limit: int) -> list[Coupon]:

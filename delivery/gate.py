@@ -19,6 +19,7 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     key: str
     enrolment: Enrolment
     channel: str
+    queued_at: datetime
     content: str = ""
 
 

@@ -281,7 +281,7 @@ class Relay:
 
 
 def _send(one: Queued, enrolment: Enrolment) -> Send:
-    return Send(one.key, enrolment, one.channel, one.content)
+    return Send(one.key, enrolment, one.channel, one.queued_at, one.content)
 
 
 def _ruled(

@@ -139,6 +139,7 @@ Parent = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}@[1-9][0-9]{0,8}
 class Playbook(Document):
     """A plan. Its version is given by the library: it grows whenever the content changes.
 
+    What has not gone out `expires_after` its decision never does.
     `window` names one of windows.yaml, which its messages find open beside those that the rules there name.
     `parent` is the `playbook@version` it was made from, `evidence` what speaks for it: sentences or links.
     Service messages and transactional ones are no promotion, and exempt from what holds for promotions.
@@ -165,6 +166,7 @@ class Playbook(Document):
     goal: Goal
     variants: list[VariantSet] = Field(min_length=1)
     window: Name | None = None
+    expires_after: Annotated[timedelta, Field(gt=timedelta(0))] | None = None
     constraints: list[Constraint] = []
     pilot: Pilot | None = None
     flow: Flow

@@ -162,7 +162,7 @@ def test_a_send_after_the_reservation_ended_reserves_and_counts_once(
     clock.move_to(clock.now() + RESERVATION - timedelta(seconds=1))
     for answer in answers:
         enrolment = enrolment_of(decider, DecisionLog(database, clock), answer)
-        sends = [Send(enrolment.id, enrolment, enrolment.arm.channel)]
+        sends = [Send(enrolment.id, enrolment, enrolment.arm.channel, clock.now())]
         assert database.write(partial(gate.check, sends=sends, now=clock.now())) == [None]
         database.write(partial(gate.committed, enrolment=enrolment, now=clock.now()))
     clock.move_to(clock.now() + RESERVATION)

@@ -1,0 +1,255 @@
+"""The gate on both databases: what changed since a message was queued stops it, under its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert
+
+from audiences.addresses import AddressKind
+from audiences.consent.address_hash import AddressHash
+from audiences.consent.models import Channel, Consent, ConsentState, Reason
+from audiences.consent.service import Consents, Listed
+from audiences.events import EventBody
+from audiences.identity.people import EveryoneAlone
+from audiences.identity.tables import identities
+from audiences.rules import Schema
+from decision.gate_playbooks import Playbooks, Rules
+from decision.overtaken_check import OvertakenCheck
+from decision.permission_check import PermissionCheck
+from delivery.coupons import Wallet, coupon
+from delivery.gate import Send
+from delivery.models import Enrolment
+from delivery.testing import arms_of, version_body
+from playbooks.library import Draft
+from playbooks.models import Arm, Playbook
+from playbooks.windows import Skip
+from storage import ledger
+from storage.clock import SimulatedClock
+from storage.engine import Database
+from storage.ledger import Kind, NewFact
+from tests.publishing import publish
+
+BODY = version_body()
+ARM = arms_of(BODY)["milk"]
+HOUR = timedelta(hours=1)
+CHANNEL = "sms"
+
+
+class Ann(EveryoneAlone):
+    """Ann has two profiles."""
+
+    def members(self, user_id: str) -> tuple[str, ...]:
+        return ("ann", "ann_at_work") if user_id.startswith("ann") else (user_id,)
+
+
+def published(database: Database, now: datetime, **fields: Any) -> Playbooks:
+    """Publish the playbook with other fields, as version 1."""
+    document = Playbook.model_validate(BODY.playbook.model_dump(mode="json") | fields)
+    draft = Draft((document,), {one.id: one for one in BODY.offers}, {one.id: one for one in BODY.contents})
+    database.write(lambda connection: publish(connection, draft, now))
+    return Playbooks()
+
+
+def send(now: datetime, user: str = "ann", arm: Arm = ARM, *, queued_at: datetime | None = None) -> Send:
+    run = Enrolment(f"{user}-run", user, "coupons", 1, f"{user}-run", arm, "wait", now, None)
+    return Send(f"{user}-run:1:0", run, CHANNEL, queued_at or now)
+
+
+def rules(check: Any, database: Database, sends: Sequence[Send], now: datetime) -> list[str | None]:
+    found = database.write(lambda connection: check.rule(connection, sends, now))
+    return [one.rule if isinstance(one, Skip) else None for one in found]
+
+
+def happened(database: Database, user: str, at: datetime, name: str, **properties: Any) -> None:
+    fact = NewFact(Kind.EVENT, f"{user}:{name}:{at}", name, user, at, EventBody(properties))
+    database.write(lambda connection: ledger.append(connection, [fact], at))
+
+
+# What overtook the message
+
+
+def test_a_goal_that_was_reached_meanwhile_stops_it_and_one_before_does_not(
+    database: Database, clock: SimulatedClock
+) -> None:
+    goal = {
+        "event": "order_completed",
+        "where": "list_contains(event.categories, arm.category)",
+        "window": "P7D",
+    }
+    check = OvertakenCheck(published(database, clock.now(), goal=goal), Ann())
+    now = clock.now()
+    happened(database, "ann", now - HOUR, "order_completed", categories=["milk"])
+    waiting = [send(now), send(now, "bob"), send(now, "eve")]
+    assert rules(check, database, waiting, now) == [None, None, None]
+    # Bought under another profile; Bob buys something else, and Eve's shop sends nonsense.
+    happened(database, "ann_at_work", now + HOUR, "order_completed", categories=["milk"])
+    happened(database, "bob", now + HOUR, "order_completed", categories=["bread"])
+    happened(database, "eve", now + HOUR, "order_completed", categories="milk")
+    later = now + 2 * HOUR
+    assert rules(check, database, waiting, later) == ["goal_reached", None, None]
+    # What the run queued after its goal says thank you.
+    assert rules(check, database, [send(now, queued_at=later)], later) == [None]
+
+
+def test_an_order_that_was_confirmed_is_no_reason_to_keep_the_confirmation(
+    database: Database, clock: SimulatedClock
+) -> None:
+    goal = {"event": "order_completed", "window": "P7D"}
+    playbooks = published(database, clock.now(), goal=goal, purpose="transactional")
+    now = clock.now()
+    happened(database, "ann", now + HOUR, "order_completed", categories=["milk"])
+    assert rules(OvertakenCheck(playbooks, Ann()), database, [send(now)], now + 2 * HOUR) == [None]
+
+
+def test_a_decision_holds_for_as_long_as_its_playbook_says(database: Database, clock: SimulatedClock) -> None:
+    check = OvertakenCheck(published(database, clock.now(), expires_after="P2D"), Ann())
+    now = clock.now()
+    fact = NewFact(Kind.DECISION, "ann-run", "outbound", "ann", now, {})
+    database.write(lambda connection: ledger.append(connection, [fact], now))
+    end = now + timedelta(days=2)
+    assert rules(check, database, [send(now)], end - timedelta(microseconds=1)) == [None]
+    assert rules(check, database, [send(now), send(now, "bob")], end) == ["decision_expired", None]
+
+
+def test_a_coupon_that_is_over_is_not_promised(database: Database, clock: SimulatedClock) -> None:
+    check = OvertakenCheck(published(database, clock.now()), Ann())
+    now, wallet = clock.now(), Wallet(database, clock)
+    mine = send(now)
+    offer = next(one for one in BODY.offers if one.id == "milk")
+    issued = coupon("ann-run:1:1", mine.enrolment, offer, now, now.tzinfo)  # type: ignore[arg-type]
+    database.write(lambda connection: wallet.issue(connection, [issued], now))
+    assert rules(check, database, [mine], issued.expires_at - HOUR) == [None]
+    assert rules(check, database, [mine], issued.expires_at) == ["coupon_over"]
+    # Queued when it was over already: it may say just that.
+    late = send(now, queued_at=issued.expires_at)
+    assert rules(check, database, [late], issued.expires_at + HOUR) == [None]
+
+
+def test_an_offer_that_ended_is_not_promised(database: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
+    ending = version_body(terms={"validity": {"until": (now + HOUR).isoformat()}})
+    draft = Draft(
+        (ending.playbook,), {one.id: one for one in ending.offers}, {one.id: one for one in ending.contents}
+    )
+    database.write(lambda connection: publish(connection, draft, now))
+    check = OvertakenCheck(Playbooks(), Ann())
+    assert rules(check, database, [send(now)], now) == [None]
+    assert rules(check, database, [send(now)], now + HOUR) == ["offer_over"]
+
+
+# What the user, or somebody for them, said
+
+
+@pytest.fixture
+def consents(database: Database, clock: SimulatedClock) -> Consents:
+    return Consents(database, clock, AddressHash(b"k" * 32))
+
+
+def permission(database: Database, consents: Consents, now: datetime, **fields: Any) -> PermissionCheck:
+    playbooks = published(database, now, **fields)
+    return PermissionCheck(
+        playbooks, Rules(playbooks, Schema({}, tags=False, audiences=False)), Ann(), consents
+    )
+
+
+def says(
+    consents: Consents,
+    user: str,
+    state: ConsentState,
+    now: datetime,
+    purpose: str = "promotional",
+    channel: Channel = Channel.SMS,
+) -> None:
+    consents.say([Consent(user, purpose, channel, state, now, "preference_page")])
+
+
+def test_an_opt_out_holds_at_once_for_its_purpose_and_channel(
+    database: Database, clock: SimulatedClock, consents: Consents
+) -> None:
+    now = clock.now()
+    check = permission(database, consents, now)
+    both = [send(now), send(now, "bob")]
+    assert rules(check, database, both, now) == [None, None]
+    says(consents, "ann_at_work", ConsentState.DENIED, now, purpose="any", channel=Channel.ANY)
+    says(consents, "bob", ConsentState.DENIED, now, purpose="service")
+    says(consents, "bob", ConsentState.DENIED, now, channel=Channel.EMAIL)
+    assert rules(check, database, both, now) == ["opted_out", None]
+    says(consents, "ann", ConsentState.GRANTED, now + HOUR)
+    clock.move_to(now + HOUR)
+    assert rules(check, database, both, now + HOUR) == [None, None]
+
+
+def test_a_transactional_message_still_goes(
+    database: Database, clock: SimulatedClock, consents: Consents
+) -> None:
+    now = clock.now()
+    check = permission(database, consents, now, purpose="transactional")
+    says(consents, "ann", ConsentState.DENIED, now, purpose="any", channel=Channel.ANY)
+    assert rules(check, database, [send(now)], now) == [None]
+
+
+def test_where_consent_is_needed_silence_is_none(
+    database: Database, clock: SimulatedClock, consents: Consents
+) -> None:
+    now = clock.now()
+    needed = [{"id": "agreed", "kind": "consent", "channels": {"memory": "sms"}}]
+    check = permission(database, consents, now, constraints=needed)
+    says(consents, "bob", ConsentState.GRANTED, now)
+    stopped, free = rules(check, database, [send(now), send(now, "bob")], now)
+    assert free is None
+    assert stopped is not None
+    assert "agreed" in stopped
+
+
+def test_an_open_ticket_holds_what_is_queued(
+    database: Database, clock: SimulatedClock, consents: Consents
+) -> None:
+    now = clock.now()
+    hold = [{"id": "ticket", "kind": "hold", "opened_by": "ticket_opened", "closed_by": "ticket_closed"}]
+    check = permission(database, consents, now, constraints=hold)
+    happened(database, "ann_at_work", now, "ticket_opened")
+    stopped = rules(check, database, [send(now), send(now, "bob")], now + HOUR)
+    assert stopped[1] is None
+    assert "ticket" in str(stopped[0])
+    happened(database, "ann", now + HOUR, "ticket_closed")
+    assert rules(check, database, [send(now)], now + 2 * HOUR) == [None]
+
+
+def test_addresses_of_the_suppression_list_are_not_written_to(
+    database: Database, clock: SimulatedClock, consents: Consents
+) -> None:
+    now = clock.now()
+    check = permission(database, consents, now)
+    phones = {"ann": "+4915112345678", "ann_at_work": "+4915112345679", "bob": "+4915112345670"}
+
+    def hold(connection: Connection) -> None:
+        rows = [
+            {
+                "kind": "phone",
+                "value": phone,
+                "profile": user,
+                "verified": True,
+                "first_seen_at": now,
+                "source": "",
+            }
+            for user, phone in phones.items()
+        ]
+        connection.execute(insert(identities), rows)
+
+    database.write(hold)
+    both = [send(now), send(now, "bob")]
+    assert rules(check, database, both, now) == [None, None]
+
+    def listed(user: str, reason: Reason) -> None:
+        consents.suppress([Listed(AddressKind.PHONE, phones[user], reason, now)], "provider")
+
+    listed("ann", Reason.BOUNCED)
+    listed("bob", Reason.BOUNCED)
+    # Ann has another number that works.
+    assert rules(check, database, both, now) == [None, "suppressed.bounced"]
+    listed("ann_at_work", Reason.COMPLAINED)
+    assert rules(check, database, both, now) == ["suppressed.complained", "suppressed.bounced"]
