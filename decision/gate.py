@@ -25,6 +25,7 @@ from delivery.channels.webhook import WEBHOOK
 from delivery.gate import Send
 from delivery.models import Enrolment
 from delivery.outbox import LEASE
+from playbooks.flow import Send as SendState
 from playbooks.library.repository import documents
 from playbooks.library.shelf import WINDOWS
 from playbooks.windows import Hold, Place, Ruling, Skip, Window, Windows, rule_of
@@ -45,7 +46,7 @@ class Check(Protocol):
 
 
 class WindowCheck:
-    """Send windows: those of the rules of windows.yaml, and the playbook's own. Webhooks reach no user."""
+    """Send windows: those of rules, the playbook's own, and the send's. Webhooks reach no user."""
 
     def __init__(self, playbooks: Playbooks, whereabouts: Whereabouts) -> None:
         self._playbooks, self._whereabouts = playbooks, whereabouts
@@ -75,7 +76,9 @@ class WindowCheck:
         if playbook is None:
             return "promotional", []
         document = playbook.document
-        return document.purpose, [document.window] if document.window else []
+        state = document.flow.states.get(send.step)
+        named = (document.window, state.window if isinstance(state, SendState) else None)
+        return document.purpose, [name for name in named if name is not None]
 
     def _read(self, connection: Connection) -> Windows:
         text = documents(connection, WINDOWS).get(WINDOWS)

@@ -192,7 +192,7 @@ def _queued(step: Step, wish: SendMessage | CallWebhook) -> Queued:
     lane = TRANSACTIONAL if transactional else OTHER
     if isinstance(wish, CallWebhook):
         return Queued(wish.key, step.enrolment.id, wish.at, 0, None, WEBHOOK, "", wish.state, lane)
-    return Queued(wish.key, step.enrolment.id, wish.at, 0, None, wish.channel, wish.content, "", lane)
+    return Queued(wish.key, step.enrolment.id, wish.at, 0, None, wish.channel, wish.content, wish.state, lane)
 
 
 def message_fact(

@@ -14,13 +14,17 @@ from playbooks.windows import Ruling
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """A message that is about to go out, and the run that wants it; a webhook has no content."""
+    """A message that is about to go out, the run that wants it, and the state of its flow that did.
+
+    A webhook has no content.
+    """
 
     key: str
     enrolment: Enrolment
     channel: str
     queued_at: datetime
     content: str = ""
+    step: str = ""
 
 
 class SendGate(Protocol):

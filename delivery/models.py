@@ -77,12 +77,13 @@ class SetTag(msgspec.Struct, frozen=True, gc=False, tag="set_tag"):
 
 
 class SendMessage(msgspec.Struct, frozen=True, gc=False, tag="send_message"):
-    """Send a content on a channel."""
+    """Send a content on a channel, as the state `state` says."""
 
     key: str
     at: datetime
     channel: str
     content: str
+    state: str
 
 
 class GivePoints(msgspec.Struct, frozen=True, gc=False, tag="give_points"):

@@ -24,20 +24,20 @@ from delivery.channels.webhook import WEBHOOK
 from delivery.effects import message_fact
 from delivery.errors import NotHandedOver
 from delivery.gate import Send, SendGate
-from delivery.models import Enrolment, Message, MessageState, Report, SuppressionFact
+from delivery.models import Enrolment, Message, MessageState, Report
 from delivery.outbox_repository import Queued, Settled
 from delivery.parking import park_messages
 from delivery.plans import Plan, Plans
 from delivery.recipients import Recipients
 from delivery.render import Renderer, webhook_message
+from delivery.settling import counts, ruled, settled_fact, unknown
 from playbooks.controls import Control, Controls, Watched
-from playbooks.windows import Hold, Skip
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
-from storage.ledger import Kind, NewFact
+from storage.ledger import NewFact
 from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
@@ -159,7 +159,7 @@ class Relay:
                 open_.append(one)
                 continue
             settled.append(lost)
-            facts.append(_settled_fact(lost, one, enrolment, now))
+            facts.append(settled_fact(lost, one, enrolment, now))
         # What other systems are told is no message to a user: nothing but the run itself decides on it.
         going = {one.key for one in open_ if one.channel == WEBHOOK}
         to_users = [one for one in open_ if one.channel != WEBHOOK]
@@ -168,7 +168,7 @@ class Relay:
             if ruling is None:
                 going.add(one.key)
                 continue
-            kept, told = _ruled(one, enrolments[one.enrolment_id], ruling, now)
+            kept, told = ruled(one, enrolments[one.enrolment_id], ruling, now)
             settled.append(kept)
             facts += told
         outbox.settle(connection, settled)
@@ -181,7 +181,7 @@ class Relay:
             self._attempt(connection, before, one, enrolments[one.enrolment_id])
             for before, one in zip(free, held, strict=True)
         ]
-        report = msgspec.structs.replace(_counts(settled), retried=0, held=waiting + len(aside))
+        report = msgspec.structs.replace(counts(settled), retried=0, held=waiting + len(aside))
         return len(claimed), (attempts, report)
 
     def _lost(self, one: Queued) -> Settled | None:
@@ -190,7 +190,7 @@ class Relay:
         if one.holder is None or channel is None:
             return None
         if channel.after_crash is AfterCrash.UNKNOWN:
-            return _unknown(one)
+            return unknown(one)
         if one.attempts >= channel.retry.attempts:
             return Settled(
                 one.key, MessageState.FAILED, reason=f"no record of what became of {one.attempts} attempts"
@@ -277,37 +277,11 @@ class Relay:
                     self._gate.committed(connection, outcome.attempt.enrolment, now)
         outbox.settle(connection, settled)
         ledger.append(connection, facts, now)
-        return len(outcomes), (len(outcomes), _counts(settled) + Report(sent=sent))
+        return len(outcomes), (len(outcomes), counts(settled) + Report(sent=sent))
 
 
 def _send(one: Queued, enrolment: Enrolment) -> Send:
-    return Send(one.key, enrolment, one.channel, one.queued_at, one.content)
-
-
-def _ruled(
-    one: Queued, enrolment: Enrolment, ruling: Hold | Skip, now: datetime
-) -> tuple[Settled, list[NewFact]]:
-    """Return what becomes of a message that the gate did not let through, and the fact of it, if any."""
-    if isinstance(ruling, Hold):
-        return Settled(one.key, MessageState.QUEUED, ruling.until, ruling.rule, one.holder), []
-    if one.holder is None:
-        stopped = Settled(one.key, MessageState.SUPPRESSED, reason=ruling.rule)
-        return stopped, [_suppression(one, enrolment, ruling.rule, now)]
-    # The user may have it already: only a message that surely never went out was suppressed.
-    lost = _unknown(one, f", and {ruling.rule} stops a repeat")
-    return lost, [_settled_fact(lost, one, enrolment, now)]
-
-
-def _unknown(one: Queued, why_not_again: str = "") -> Settled:
-    reason = (
-        f"no record of what became of attempt {one.attempts}{why_not_again}; "
-        "a receipt of the provider settles it"
-    )
-    return Settled(one.key, MessageState.UNKNOWN, reason=reason)
-
-
-def _settled_fact(result: Settled, one: Queued, enrolment: Enrolment, now: datetime) -> NewFact:
-    return message_fact(one, result.state, enrolment, now, attempt=one.attempts, reason=result.reason)
+    return Send(one.key, enrolment, one.channel, one.queued_at, one.content, one.step)
 
 
 def _settled(outcome: _Outcome, now: datetime) -> Settled:
@@ -332,22 +306,3 @@ def _facts(outcome: _Outcome, result: Settled) -> list[NewFact]:
         )
         for state in states
     ]
-
-
-def _suppression(one: Queued, enrolment: Enrolment, rule: str, now: datetime) -> NewFact:
-    arm = enrolment.arm
-    body = SuppressionFact(
-        enrolment.decision_id, enrolment.id, enrolment.playbook, arm.id, one.channel, one.key
-    )
-    return NewFact(Kind.SUPPRESSION, one.key, rule, enrolment.user_id, now, body)
-
-
-def _counts(settled: list[Settled]) -> Report:
-    states = [one.state for one in settled]
-    return Report(
-        delivered=states.count(MessageState.DELIVERED),
-        retried=states.count(MessageState.QUEUED),
-        failed=states.count(MessageState.FAILED),
-        unknown=states.count(MessageState.UNKNOWN),
-        suppressed=states.count(MessageState.SUPPRESSED),
-    )

@@ -21,7 +21,7 @@ def wish(state: states.Doing, name: str, key: str, moment: datetime, arm: Arm) -
         FlowBroken: something is to last beyond the calendar.
     """
     if isinstance(state, states.Send):
-        return SendMessage(key, moment, state.channel or arm.channel, state.content or arm.content)
+        return SendMessage(key, moment, state.channel or arm.channel, state.content or arm.content, name)
     if isinstance(state, states.Issue):
         return IssueCoupon(key, moment)
     if isinstance(state, states.GoalReached):

@@ -34,11 +34,15 @@ class Issue(_Passed):
 
 
 class Send(_Passed):
-    """Send a content on a channel: those of the variant, unless others are named."""
+    """Send a content on a channel: those of the variant, unless others are named.
+
+    `window` names a send window that this message finds open, beside those that bind it anyway.
+    """
 
     kind: Literal["send"]
     channel: Name | None = None
     content: Name | None = None
+    window: Name | None = None
 
 
 class Tag(_Passed):

@@ -20,6 +20,7 @@ from playbooks.library.documents import Draft, VersionBody
 from playbooks.library.house_rules import keep_constraints
 from playbooks.library.lifecycle import State
 from playbooks.library.problems import Problem, refuse
+from playbooks.library.references import named_windows
 from playbooks.library.repository import Standing
 from playbooks.library.shelf import CONTENTS, OFFERS, WINDOWS, windows_of
 from playbooks.suggesting import closest
@@ -156,13 +157,10 @@ def _keep_windows(connection: Connection, draft: Draft, by: str, now: datetime, 
     known = [one.id for one in windows.windows]
     refuse(
         [
-            Problem(
-                f"playbooks/{name}",
-                f"there is no window {playbook.window!r}{closest(playbook.window, known)}",
-                "window",
-            )
+            Problem(f"playbooks/{name}", f"there is no window {window!r}{closest(window, known)}", field)
             for name, playbook in named.items()
-            if playbook.window is not None and playbook.window not in known
+            for field, window in named_windows(playbook)
+            if window not in known
         ],
         "nothing was imported",
     )

@@ -49,8 +49,9 @@ class References:
             for name in variants.all_contents:
                 if wrong := self._no_message(name):
                     yield f"{place}.{'contents' if variants.contents else 'content'}", wrong
-        if playbook.window is not None and self._windows is not None and playbook.window not in self._windows:
-            yield "window", f"there is no window {playbook.window!r}{closest(playbook.window, self._windows)}"
+        for field, window in named_windows(playbook):
+            if self._windows is not None and window not in self._windows:
+                yield field, f"there is no window {window!r}{closest(window, self._windows)}"
         yield from self._wrong_sends(playbook)
         yield from wrong_arms(playbook, self._offers)
         known = with_values(playbook, self._offers)
@@ -75,6 +76,15 @@ class References:
         if self._contents[content].kind == "block":
             return f"{content!r} is a block: name a message that takes it in"
         return ""
+
+
+def named_windows(playbook: Playbook) -> Iterator[tuple[str, str]]:
+    """Yield the send windows that a playbook names, with the fields that name them."""
+    if playbook.window is not None:
+        yield "window", playbook.window
+    for name, state in playbook.flow.states.items():
+        if isinstance(state, Send) and state.window is not None:
+            yield f"flow.states.{name}.window", state.window
 
 
 def located(field: str) -> list[int | str]:

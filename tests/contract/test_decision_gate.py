@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, insert
 
@@ -17,16 +18,22 @@ from audiences.events import EventBody
 from audiences.identity.people import EveryoneAlone
 from audiences.identity.tables import identities
 from audiences.rules import Schema
-from decision.gate_playbooks import Playbooks, Rules
+from audiences.triggers.definitions import ZonesSpec
+from decision.gate import WindowCheck
+from decision.gate_playbooks import Playbooks
+from decision.limits import Limits
 from decision.overtaken_check import OvertakenCheck
 from decision.permission_check import PermissionCheck
+from decision.whereabouts import Whereabouts
 from delivery.coupons import Wallet, coupon
 from delivery.gate import Send
 from delivery.models import Enrolment
 from delivery.testing import arms_of, version_body
+from feature_repo.store import FeatureRepository
+from playbooks.counters import SqlCounters
 from playbooks.library import Draft
 from playbooks.models import Arm, Playbook
-from playbooks.windows import Skip
+from playbooks.windows import Hold, Skip, Windows
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -46,10 +53,14 @@ class Ann(EveryoneAlone):
         return ("ann", "ann_at_work") if user_id.startswith("ann") else (user_id,)
 
 
-def published(database: Database, now: datetime, **fields: Any) -> Playbooks:
+def published(
+    database: Database, now: datetime, *, windows: Windows | None = None, **fields: Any
+) -> Playbooks:
     """Publish the playbook with other fields, as version 1."""
     document = Playbook.model_validate(BODY.playbook.model_dump(mode="json") | fields)
-    draft = Draft((document,), {one.id: one for one in BODY.offers}, {one.id: one for one in BODY.contents})
+    offers = {one.id: one for one in BODY.offers}
+    contents = {one.id: one for one in BODY.contents}
+    draft = Draft((document,), offers, contents, windows)
     database.write(lambda connection: publish(connection, draft, now))
     return Playbooks()
 
@@ -141,6 +152,43 @@ def test_an_offer_that_ended_is_not_promised(database: Database, clock: Simulate
     assert rules(check, database, [send(now)], now + HOUR) == ["offer_over"]
 
 
+# When it may go out
+
+
+def test_a_send_is_bound_by_rules_by_its_playbook_and_by_itself(
+    database: Database, clock: SimulatedClock
+) -> None:
+    flow = {
+        "start": "first",
+        "states": {
+            "first": {"kind": "send", "next": "second"},
+            "second": {"kind": "send", "window": "mornings", "next": "end"},
+            "end": {"kind": "end", "result": "told"},
+        },
+    }
+    windows = Windows.model_validate(
+        {
+            "windows": [
+                {"id": "evenings", "hours": ["18:00-22:00"]},
+                {"id": "mornings", "hours": ["08:00-12:00"], "outside": "skip"},
+                {"id": "by_day", "quiet": ["21:00-08:00"]},
+            ],
+            "rules": [{"window": "by_day", "channels": [CHANNEL]}],
+        }
+    )
+    playbooks = published(database, clock.now(), flow=flow, windows=windows, window="evenings")
+    lives = Whereabouts(cast(FeatureRepository, None), clock, ZonesSpec(fallback="America/New_York"))
+    check = WindowCheck(playbooks, lives)
+    # Eleven at night in New York: quiet, and neither evening nor morning there.
+    now = datetime(2026, 3, 3, 4, 0, tzinfo=UTC)
+    first, webhook = send(now), msgspec.structs.replace(send(now), channel="webhook")
+    second = msgspec.structs.replace(send(now), step="second")
+    assert rules(check, database, [first, webhook, second], now) == [None, None, "window.mornings"]
+    (held,) = database.write(lambda connection: check.rule(connection, [first], now))
+    # Eight is not quiet any more, six in the evening is the playbook's.
+    assert held == Hold(datetime(2026, 3, 3, 23, 0, tzinfo=UTC), "window.evenings")
+
+
 # What the user, or somebody for them, said
 
 
@@ -151,9 +199,8 @@ def consents(database: Database, clock: SimulatedClock) -> Consents:
 
 def permission(database: Database, consents: Consents, now: datetime, **fields: Any) -> PermissionCheck:
     playbooks = published(database, now, **fields)
-    return PermissionCheck(
-        playbooks, Rules(playbooks, Schema({}, tags=False, audiences=False)), Ann(), consents
-    )
+    limits = Limits(playbooks, SqlCounters(database), Schema({}, tags=False, audiences=False))
+    return PermissionCheck(playbooks, limits.terms, Ann(), consents)
 
 
 def says(

@@ -48,7 +48,10 @@ WAITING = advance(COUPONS, begun(COUPONS), Due(), NOON).enrolment
 
 def test_runs_through_immediate_states_until_one_waits() -> None:
     advanced = advance(COUPONS, begun(COUPONS), Due(), LATER)
-    assert advanced.effects == (IssueCoupon("e:1:0", NOON), SendMessage("e:1:1", NOON, "memory", "hello"))
+    assert advanced.effects == (
+        IssueCoupon("e:1:0", NOON),
+        SendMessage("e:1:1", NOON, "memory", "hello", "send"),
+    )
     after = advanced.enrolment
     assert (after.state, after.entered_at, after.due_at) == ("wait", NOON, NOON + 14 * DAY)
     assert (after.waiting_for, after.revision, after.status) == ("order_completed", 1, Status.ACTIVE)

@@ -153,7 +153,7 @@ def test_points_webhooks_and_other_contents_are_wished_for() -> None:
     assert run(flow).effects == (
         GivePoints("e:1:0", NOON, "lead", -5),
         CallWebhook("e:1:1", NOON, "tell"),
-        SendMessage("e:1:2", NOON, "sms", "short"),
+        SendMessage("e:1:2", NOON, "sms", "short", "send"),
     )
 
 
@@ -177,7 +177,7 @@ def test_deciding_again_goes_on_with_what_is_drawn() -> None:
     assert asked.effects == (AskAgain("e:2:0", NOON + DAY),)
     drawn = advance(flow, asked.enrolment, Drawn("d2", ARMS["bread"]), LATER)
     assert (drawn.enrolment.arm, drawn.enrolment.decision_id) == (ARMS["bread"], "d2")
-    assert drawn.effects == (SendMessage("e:3:0", NOON + DAY, "memory", "hello"),)
+    assert drawn.effects == (SendMessage("e:3:0", NOON + DAY, "memory", "hello", "send"),)
     assert drawn.enrolment.due_at == NOON + 2 * DAY
     nothing = advance(flow, asked.enrolment, Drawn("d2", None), LATER).enrolment
     assert (nothing.result, nothing.decision_id) == ("left", "e")
