@@ -40,7 +40,10 @@ def test_what_is_over_is_not_sent(database: Database, clock: SimulatedClock) -> 
         entered_at=clock.now(),
         due_at=clock.now(),
     )
-    sends = [Send("run:1", run, "mailbox", "notice"), Send("run:2", run, "webhook")]
+    sends = [
+        Send("run:1", run, "mailbox", clock.now(), "notice"),
+        Send("run:2", run, "webhook", clock.now()),
+    ]
     check = ExpiryCheck()
     before = database.write(partial(check.rule, sends=sends, now=over - timedelta(microseconds=1)))
     assert before == [None, None]
