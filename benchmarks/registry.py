@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from benchmarks.append_latency import APPEND_LATENCY
 from benchmarks.audience_changes import AUDIENCE_BITMAPS, AUDIENCE_CHANGES
 from benchmarks.benchmark import Benchmark
+from benchmarks.budget_exact import BUDGET_EXACT_POSTGRES, BUDGET_EXACT_SQLITE, BUDGET_EXACT_VALKEY
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
+from benchmarks.decide_library_growth import DECIDE_LIBRARY_GROWTH
 from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
@@ -32,6 +34,10 @@ _ALL = (
     INGEST_HTTP,
     INGEST_TO_DECIDE,
     DECIDE_IN_PROCESS,
+    DECIDE_LIBRARY_GROWTH,
+    BUDGET_EXACT_SQLITE,
+    BUDGET_EXACT_POSTGRES,
+    BUDGET_EXACT_VALKEY,
     RULES_ONE_USER,
     RULES_COLUMNS,
     RULES_COLUMNS_IDS,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,12 +72,18 @@ def users(number: int) -> list[str]:
 
 
 @contextmanager
-def opened_shop(data: Path, number: int) -> Iterator[Service]:
-    """Make a shop of `number` users in an empty folder and give its service, without HTTP."""
+def opened_shop(data: Path, number: int, stock: Callable[[Path], None] | None = None) -> Iterator[Service]:
+    """Make a shop of `number` users in an empty folder and give its service, without HTTP.
+
+    Args:
+        stock: changes the library before it is read.
+    """
     from decision.settings import Settings  # noqa: PLC0415 - with the next, imports Feast, seconds
     from decision.wiring import Service  # noqa: PLC0415
 
     write_library(data / "library")
+    if stock is not None:
+        stock(data / "library")
     service = Service(Settings(data=data, clock=NOW, seed=SEED, schedule=False))
     try:
         service.intake.take(history(number, _categories(data / "library")))

@@ -1,0 +1,19 @@
+"""The benchmark of budgets gives out exactly what there is, at a size that takes no time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import budget_exact
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "valkey"])
+def test_a_budget_is_given_out_exactly(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(budget_exact, "RUNS", 2)
+    monkeypatch.setattr(budget_exact, "CLIENTS", 8)
+    monkeypatch.setattr(budget_exact, "LIMIT", 40)
+    said: list[str] = []
+    assert [pair.ratio for pair in budget_exact.measure(kind, tmp_path, said.append)] == [1.0, 1.0]
+    assert "grants a second" in said[-1]
