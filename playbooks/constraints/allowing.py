@@ -64,7 +64,7 @@ def limits_of(terms: Terms, arm: Arm, circumstances: Circumstances, now: datetim
 
 def counted_uses(terms: Sequence[Terms], circumstances: Circumstances, now: datetime) -> dict[str, int]:
     """Return how many uses counted within its window under each counter that was looked at and not empty."""
-    if circumstances.uses is UNREADABLE:
+    if not circumstances.uses:
         return {}
     counts = {
         limit.counter: used(limit, circumstances.uses, now)

@@ -1,7 +1,7 @@
 """Story 13, in part: after a complaint a compensation coupon, once in 90 days, whatever promotions used up.
 
-The complaint is a trigger that tags the user at once, and the backend asks. That the trigger itself asks comes
-with what starts playbooks by their triggers.
+The complaint is a trigger that tags the user at once, and the backend asks. That the trigger itself asks
+comes with what starts playbooks by their triggers.
 """
 
 from __future__ import annotations
