@@ -38,6 +38,7 @@ NextplayError
     ├── ListRefused               a list or labelled file can't be taken; every wrong line is named
     ├── RunEnded                  an evaluation was ended before it was done
     ├── RunOverdue                an evaluation was not heard of for too long and was given up
+    ├── ClusterUnreachable        Ray is configured and can't be used (retry can help)
     ├── TagNotThere               a tag can't be taken off who does not carry it
     ├── PlanError                 a file of the tracking plan, or of what machines are, is wrong
     ├── NotAside                  no event of this id is set aside, or it was taken in since
@@ -229,6 +230,12 @@ class RunEnded(AudiencesError):
 class RunOverdue(AudiencesError):
     status = 503
     code = "run-overdue"
+    retry = True
+
+
+class ClusterUnreachable(AudiencesError):
+    status = 503
+    code = "cluster-unreachable"
     retry = True
 
 

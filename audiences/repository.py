@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, or_, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, delete, func, or_, select
 
 from audiences.tables import tags, users
+from storage.upserts import insert_into
 
 
 def add_users(connection: Connection, seen: Sequence[tuple[str, datetime]]) -> None:
@@ -22,7 +21,7 @@ def add_users(connection: Connection, seen: Sequence[tuple[str, datetime]]) -> N
     if not first_seen:
         return
     rows = [{"user_id": user, "first_seen_at": moment} for user, moment in sorted(first_seen.items())]
-    connection.execute(_insert(connection, users).on_conflict_do_nothing(), rows)
+    connection.execute(insert_into(connection, users).on_conflict_do_nothing(), rows)
 
 
 def user_ids(connection: Connection) -> list[str]:
@@ -47,7 +46,7 @@ def are_known(connection: Connection, user_ids: Sequence[str]) -> set[str]:
 
 def set_tags(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Put tags on users; one already there is renewed. Rows have the columns of `tags`."""
-    statement = _insert(connection, tags)
+    statement = insert_into(connection, tags)
     renewed = {name: statement.excluded[name] for name in ("source", "set_at", "expires_at")}
     connection.execute(
         statement.on_conflict_do_update(index_elements=["user_id", "tag"], set_=renewed), list(rows)
@@ -88,7 +87,3 @@ def holders_of(connection: Connection, tag: str, now: datetime) -> set[str]:
 def unexpired(now: datetime) -> Any:
     """The condition that a tag counts at a moment."""
     return or_(tags.c.expires_at.is_(None), tags.c.expires_at > now)
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, and_, case, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.accounts.errors import UnknownAccount
 from audiences.accounts.tables import account_members, accounts
@@ -17,6 +15,7 @@ from storage import ledger
 from storage.ledger import Kind
 from storage.order import settled
 from storage.schema import facts
+from storage.upserts import insert_into
 
 # The label of the fact that something was told of an account alone, and of events that tell of one.
 TOLD, _GROUP = "account_told", "group"
@@ -170,7 +169,7 @@ def choose(connection: Connection, account_id: str, profiles: Collection[str], n
 
 def _record_account(connection: Connection, account_id: str, said: Sequence[Said]) -> None:
     first = {"account_id": account_id, "traits": "{}", "first_seen_at": said[0].at, "updated_at": said[0].at}
-    statement = _insert(connection, accounts).values(first).on_conflict_do_nothing()
+    statement = insert_into(connection, accounts).values(first).on_conflict_do_nothing()
     connection.execute(statement)
     row = connection.execute(
         select(accounts).where(accounts.c.account_id == account_id).with_for_update()
@@ -194,7 +193,7 @@ def _record_account(connection: Connection, account_id: str, said: Sequence[Said
 def _record_member(
     connection: Connection, account_id: str, profile: str, since: datetime, named_at: datetime
 ) -> None:
-    statement = _insert(connection, account_members).values(
+    statement = insert_into(connection, account_members).values(
         account_id=account_id, user_id=profile, since=since, named_at=named_at
     )
     new = statement.excluded
@@ -209,7 +208,3 @@ def _record_member(
 
 def _account(row: Row[Any]) -> Account:
     return Account(row.account_id, msgspec.json.decode(row.traits), row.first_seen_at, row.updated_at)
-
-
-def _insert(connection: Connection, table: Any) -> Any:
-    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)

@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Table, or_, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.consent.models import (
     Channel,
@@ -24,6 +22,7 @@ from storage import ledger
 from storage.ledger import Fact, Kind, NewFact
 from storage.schema import facts
 from storage.times import to_micros
+from storage.upserts import insert_into
 
 SUPPRESSED = "suppressed"
 LIFTED = "lifted"
@@ -37,7 +36,7 @@ def record(connection: Connection, said: Sequence[Consent], now: datetime) -> li
     new = _append(connection, [_fact(one) for one in said], now)
     fresh = [one for one, is_new in zip(said, new, strict=True) if is_new]
     if fresh:
-        statement: Any = _insert(connection, consents)
+        statement: Any = insert_into(connection, consents)
         later = or_(
             statement.excluded.at > consents.c.at,
             (statement.excluded.at == consents.c.at) & (statement.excluded.state == ConsentState.DENIED),
@@ -101,7 +100,7 @@ def suppress(
         if is_new
     ]
     if rows:
-        statement: Any = _insert(connection, suppressions)
+        statement: Any = insert_into(connection, suppressions)
         later = or_(
             statement.excluded.at > suppressions.c.at,
             (statement.excluded.at == suppressions.c.at) & (statement.excluded.state == SUPPRESSED),
@@ -125,7 +124,7 @@ def reasons(connection: Connection, addresses: Sequence[str]) -> dict[str, list[
 
 def keep_fingerprint(connection: Connection, fingerprint: str) -> str:
     """Return the fingerprint of the key that addresses are hashed under; the first one given is kept."""
-    insert = _insert(connection, address_key).values(id=1, fingerprint=fingerprint)
+    insert = insert_into(connection, address_key).values(id=1, fingerprint=fingerprint)
     connection.execute(insert.on_conflict_do_nothing())
     kept: str = connection.execute(select(address_key.c.fingerprint)).scalar_one()
     return kept
@@ -179,7 +178,3 @@ def _upsert(
     connection.execute(
         statement.on_conflict_do_update(index_elements=keys, set_=replaced, where=where), ordered
     )
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)

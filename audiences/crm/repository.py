@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, or_, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, delete, or_, select, tuple_, update
 
 from audiences.crm.mapping import CrmObject
 from audiences.crm.tables import crm_inbox, crm_objects
+from storage.upserts import insert_into
 
 TAKEN = "taken"
 QUARANTINED = "quarantined"
@@ -54,7 +53,7 @@ def claim(
         "reason": reason,
         "body": body,
     }
-    statement = _insert(connection, crm_inbox).values(row).on_conflict_do_nothing()
+    statement = insert_into(connection, crm_inbox).values(row).on_conflict_do_nothing()
     return connection.execute(statement.returning(crm_inbox.c.webhook_id)).first() is not None
 
 
@@ -110,7 +109,7 @@ def keep(connection: Connection, told: CrmObject, user_id: str) -> bool:
 
     Of two versions of one moment the one with the greater digest counts, whichever came first.
     """
-    statement: Any = _insert(connection, crm_objects).values(
+    statement: Any = insert_into(connection, crm_objects).values(
         source=told.source,
         type=told.type,
         object_id=told.id,
@@ -155,7 +154,3 @@ def all_held(connection: Connection, source: str, types: Sequence[str]) -> Itera
 
 def _held(row: Any) -> HeldObject:
     return HeldObject(row.type, row.object_id, row.updated_at, row.user_id, msgspec.json.decode(row.fields))
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)

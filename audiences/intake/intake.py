@@ -30,6 +30,7 @@ from audiences.traits.models import OVERRULED
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Fact, Kind, NewFact
+from storage.pace import Pace
 from storage.writer import TURN_ROWS, Lane
 
 # Users and identities are written beside their events; together they must fit one turn of the writer.
@@ -73,6 +74,7 @@ class Intake:
     ) -> None:
         """Without a plan every shape is taken, without machines everybody is a person."""
         self._database = database
+        self._releasing = Pace(EVENTS_PER_WRITE)
         self._plan = plan or AnyShape()
         self._machines = machines or NoMachines()
         self._identities = identities or OneIdAUser()
@@ -149,13 +151,17 @@ class Intake:
         outcomes: list[Taken] = []
         for past in (False, True):
             some = [one.event for one in aside if one.past is past]
-            for at in range(0, len(some), EVENTS_PER_WRITE):
-                share = some[at : at + EVENTS_PER_WRITE]
-                judged = [self._judge(event, past=past, person=people) for event in share]
-                work = partial(self.record, judged=judged, past=past, released_at=now)
-                outcomes += self._database.write(work, rows=2 * len(judged))
+            judged = [self._judge(event, past=past, person=people) for event in some]
+            work = partial(self._released, past=past, now=now)
+            for _, taken in self._releasing.turns(self._database, judged, work, rows_each=2):
+                outcomes += taken
                 self.committed()
         return outcomes
+
+    def _released(
+        self, connection: Connection, judged: Sequence[Judged], past: bool, now: datetime
+    ) -> list[Taken]:
+        return self.record(connection, judged, past=past, released_at=now)
 
     def _judge(self, event: Event, *, past: bool, person: bool = False) -> Judged:
         event, problem = self._plan.check(event)

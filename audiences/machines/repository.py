@@ -8,13 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import JSON
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.machines.tables import held_clicks
 from storage.ledger import Kind
 from storage.schema import facts
 from storage.times import to_micros
+from storage.upserts import insert_into
 
 WAITING, PERSON, MACHINE = "waiting", "person", "machine"
 
@@ -22,8 +21,7 @@ WAITING, PERSON, MACHINE = "waiting", "person", "machine"
 def hold(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Let clicks wait; those known already stay as they are."""
     if rows:
-        insert: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-        connection.execute(insert(held_clicks).on_conflict_do_nothing(), list(rows))
+        connection.execute(insert_into(connection, held_clicks).on_conflict_do_nothing(), list(rows))
 
 
 def due(connection: Connection, now: datetime, limit: int) -> list[str]:

@@ -22,6 +22,7 @@ from audiences.quarantine.service import body_of
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Fact, Kind
+from storage.pace import Pace
 
 READER = "machines.held"
 _KINDS = (Kind.MACHINE_EVENT,)
@@ -47,15 +48,14 @@ class MachineEvents:
         self._database = database
         self._intake = intake
         self._spec = spec
+        self._holding, self._settling = Pace(_TURN_EVENTS), Pace(_TURN_EVENTS)
 
     def settle(self, now: datetime) -> Settled:
         """Tell machines' clicks from people's, once their wait is over; people's count from now on.
 
         May be stopped anywhere and called again.
         """
-        hold = partial(self._hold, spec=self._spec())
-        while self._database.write(hold, rows=_TURN_EVENTS) == _TURN_EVENTS:
-            pass
+        self._holding.until_done(self._database, partial(self._hold, spec=self._spec()))
         people = machines = 0
         while True:
             with self._database.read() as connection:
@@ -96,14 +96,14 @@ class MachineEvents:
         self._database.write(partial(repository.settle, event_ids=[event_id], state=repository.PERSON))
         return taken
 
-    def _hold(self, connection: Connection, spec: MachinesSpec) -> int:
+    def _hold(self, connection: Connection, limit: int, spec: MachinesSpec) -> tuple[int, int]:
         position = ledger.position_of(connection, READER)
-        found = ledger.read_after(connection, position, kind=_KINDS, limit=_TURN_EVENTS)
+        found = ledger.read_after(connection, position, kind=_KINDS, limit=limit)
         if found:
             rows = [row for fact in found if (row := _held(fact, spec)) is not None]
             repository.hold(connection, rows)
             ledger.advance(connection, READER, found[-1].seq, _KINDS)
-        return len(found)
+        return len(found), len(found)
 
     def _settle(self, clicks: Sequence[Any], now: datetime) -> Settled:
         by_message: dict[str, list[Any]] = {}
@@ -117,10 +117,7 @@ class MachineEvents:
             (machines if machine else people).extend(waiting)
         for at in range(0, len(people), EVENTS_PER_WRITE):
             self._release(people[at : at + EVENTS_PER_WRITE], now)
-        for at in range(0, len(machines), _TURN_EVENTS):
-            share = machines[at : at + _TURN_EVENTS]
-            work = partial(repository.settle, event_ids=share, state=repository.MACHINE)
-            self._database.write(work, rows=len(share))
+        self._settling.write(self._database, machines, _are_machines)
         return Settled(len(people), len(machines))
 
     def _release(self, event_ids: Sequence[str], now: datetime) -> None:
@@ -130,6 +127,11 @@ class MachineEvents:
         self._intake.release(bodies, now, people=True)
         work = partial(repository.settle, event_ids=event_ids, state=repository.PERSON)
         self._database.write(work, rows=len(event_ids))
+
+
+def _are_machines(connection: Connection, event_ids: Sequence[str]) -> int:
+    repository.settle(connection, event_ids, repository.MACHINE)
+    return len(event_ids)
 
 
 def _held(fact: Fact, spec: MachinesSpec) -> dict[str, Any] | None:

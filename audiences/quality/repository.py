@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from audiences.quality.tables import arrivals, event_properties
 from storage.statements import Statement
 from storage.times import to_micros
+from storage.upserts import insert_into
 
 FIGURES = (
     "accepted",
@@ -118,9 +119,8 @@ def add_properties(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
     """Count properties of events; rows have the columns of `event_properties`."""
     if not rows:
         return
-    insert: Any = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     greatest = func.max if connection.dialect.name == "sqlite" else func.greatest
-    statement = insert(event_properties)
+    statement = insert_into(connection, event_properties)
     grown = {
         "number": event_properties.c.number + statement.excluded.number,
         "last_at": greatest(event_properties.c.last_at, statement.excluded.last_at),

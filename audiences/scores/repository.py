@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, delete, select, update
 
 from audiences.scores.grading import Standing, Status
 from audiences.scores.points import Grant
 from audiences.scores.tables import beginnings, grants, holding, standings
+from storage.upserts import insert_into
 
 # Ids of one IN (…), well below every database's limit.
 _SOME = 400
@@ -45,7 +44,7 @@ def begin(connection: Connection, scores: Collection[str], quiet_through: int, u
         {"score": score, "line": _ITSELF, "quiet_through": quiet_through, "until": until, "taken": 0}
         for score in sorted(scores)
     ]
-    connection.execute(_insert(connection, beginnings).on_conflict_do_nothing(), rows)
+    connection.execute(insert_into(connection, beginnings).on_conflict_do_nothing(), rows)
 
 
 def take_up_to(connection: Connection, score: str, position: int) -> None:
@@ -63,7 +62,7 @@ def has_begun(connection: Connection, score: str, line: str) -> bool:
 def begin_line(connection: Connection, score: str, line: str) -> None:
     """Note that the rule of a line was evaluated."""
     row = {"score": score, "line": line, "quiet_through": 0, "until": 0, "taken": 0}
-    connection.execute(_insert(connection, beginnings).values(row).on_conflict_do_nothing())
+    connection.execute(insert_into(connection, beginnings).values(row).on_conflict_do_nothing())
 
 
 def add_grants(connection: Connection, score: str, new: Sequence[tuple[str, Grant]]) -> None:
@@ -71,7 +70,7 @@ def add_grants(connection: Connection, score: str, new: Sequence[tuple[str, Gran
     if not new:
         return
     rows = [{"user_id": user, "score": score, **msgspec.structs.asdict(grant)} for user, grant in new]
-    connection.execute(_insert(connection, grants).on_conflict_do_nothing(), rows)
+    connection.execute(insert_into(connection, grants).on_conflict_do_nothing(), rows)
 
 
 def grants_of(connection: Connection, score: str, profiles: Collection[str]) -> dict[str, list[Grant]]:
@@ -107,7 +106,7 @@ def holders_of(connection: Connection, score: str, line: str) -> set[str]:
 def hold(connection: Connection, score: str, line: str, users: Sequence[str], since: datetime) -> None:
     """Note that the rule of a line holds for these users from now on."""
     rows = [{"score": score, "line": line, "user_id": user, "since": since} for user in users]
-    connection.execute(_insert(connection, holding).on_conflict_do_nothing(), rows)
+    connection.execute(insert_into(connection, holding).on_conflict_do_nothing(), rows)
 
 
 def let_go(connection: Connection, score: str, line: str, users: Sequence[str]) -> None:
@@ -130,7 +129,7 @@ def keep_standings(connection: Connection, score: str, new: Mapping[str, Standin
     """Replace where users stand."""
     if not new:
         return
-    statement = _insert(connection, standings)
+    statement = insert_into(connection, standings)
     changed = {name: statement.excluded[name] for name in Standing.__struct_fields__}
     rows = [
         {"score": score, "user_id": user, **msgspec.structs.asdict(one), "status": one.status.value}
@@ -161,10 +160,6 @@ def grades(connection: Connection) -> Iterable[tuple[str, str, int]]:
 def _standing(row: Any) -> Standing:
     fields = {name: getattr(row, name) for name in Standing.__struct_fields__}
     return Standing(**{**fields, "status": Status(row.status)})
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)
 
 
 def _shares(ids: Sequence[str]) -> list[Sequence[str]]:

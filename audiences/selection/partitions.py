@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from audiences.errors import ClusterUnreachable
 from audiences.rules import Columns, Rule, compile_columns
 from audiences.rules.packing import Bits, Mask
 from audiences.selection.crowds import Crowd, Here, Share
@@ -65,11 +66,17 @@ class OverRay:
         import ray.data  # noqa: PLC0415
 
         if not ray.is_initialized():
-            ray.init(
-                address=None if self.address == LOCAL else self.address,
-                include_dashboard=False if self.address == LOCAL else None,
-                log_to_driver=False,
-            )
+            try:
+                ray.init(
+                    address=None if self.address == LOCAL else self.address,
+                    include_dashboard=False if self.address == LOCAL else None,
+                    log_to_driver=False,
+                )
+            except Exception as error:  # Ray has no type of its own for what keeps it from starting
+                raise ClusterUnreachable(
+                    f"Ray can't be used at {self.address!r} ({error}); what was live stays live: start the "
+                    "cluster, or correct NEXTPLAY_RAY_ADDRESS or leave it empty"
+                ) from error
         return ray
 
 

@@ -54,7 +54,7 @@ class Population:
 
         Args:
             canonical: says under which id a user's person goes, who has the tags of all profiles.
-            reader: reads features and keeps them; None: in this process.
+            reader: reads the features of everybody and keeps them; None: this process does.
         """
         self._reader = reader or Here(features)
         self._canonical = canonical
@@ -86,7 +86,9 @@ class Population:
         """
         ids = [user.user_id for user in users]
         wanted = sorted(self._schema.names if names is None else names)
-        crowd = self._reader.read(self._shares(ids, wanted), wanted, as_of, beat)
+        # Some users are read at once here; a cluster would take seconds to begin.
+        reader = self._reader if everybody else Here(self._features)
+        crowd = reader.read(self._shares(ids, wanted), wanted, as_of, beat)
         numbers = np.asarray([user.number for user in users], dtype=np.uint32)
         return People(crowd, numbers, everybody, self.carrying(tags, as_of))
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import Column, Connection, Table, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.stages.tables import account_standings, standings
+from storage.upserts import insert_into
 
 
 def standing(connection: Connection, lifecycle: str, *, of_accounts: bool) -> dict[str, tuple[str, datetime]]:
@@ -31,8 +30,7 @@ def keep(
 ) -> None:
     """Replace where users, or accounts, stand."""
     table, whom = _of(of_accounts)
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement = insert(table)
+    statement = insert_into(connection, table)
     rows = [
         {"lifecycle": lifecycle, whom.name: one, "stage": stage, "since": since}
         for one, (stage, since) in stages.items()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.traits.models import Trait
 from audiences.traits.tables import traits
+from storage.upserts import insert_into
 
 
 def keep(connection: Connection, told: Sequence[Trait]) -> None:
@@ -29,8 +27,7 @@ def keep(connection: Connection, told: Sequence[Trait]) -> None:
         # In one order everywhere, so that no two transactions wait for each other's rows.
         for one in sorted(told, key=lambda one: (one.user_id, one.name, one.source))
     ]
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    statement: Any = insert(traits)
+    statement = insert_into(connection, traits)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["user_id", "name", "source"],

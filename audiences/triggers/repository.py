@@ -7,14 +7,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, delete, func, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from audiences.triggers.tables import firings, followed, waits
 from storage import ledger
 from storage.ledger import Fact, Kind
 from storage.schema import facts
 from storage.times import to_micros
+from storage.upserts import insert_into
 
 _SOME = 400
 
@@ -78,7 +77,7 @@ def wait(connection: Connection, trigger: str, new: Sequence[Wait]) -> None:
     rows = [{"trigger": trigger, **one._asdict()} for one in newest.values()]
     if not rows:
         return
-    statement = _insert(connection, waits)
+    statement = insert_into(connection, waits)
     changed = {name: statement.excluded[name] for name in ("cause", "caused_at", "due_at")}
     connection.execute(
         statement.on_conflict_do_update(
@@ -153,13 +152,9 @@ def _replace(
 ) -> None:
     if not rows:
         return
-    statement = _insert(connection, table)
+    statement = insert_into(connection, table)
     changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
-
-
-def _insert(connection: Connection, table: Table) -> Any:
-    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgres_insert(table)
 
 
 def _shares(ids: Sequence[str]) -> list[Sequence[str]]:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from audiences.errors import ClusterUnreachable
 from audiences.rules import parse
 from audiences.selection import population
 from audiences.selection.counting import Counting
+from audiences.selection.crowds import Share
 from audiences.selection.partitions import OverRay
 from audiences.service import rule_schema, set_tag
 from feature_repo.specs import load_specs
@@ -73,3 +75,19 @@ def test_nobody_is_there(small_ray: None, tmp_path: Path) -> None:
     nobody = OverRay("local", features).read([], ["orders_4w"], T1, lambda: None)
     schema = rule_schema(load_specs())
     assert nobody.answer([parse("orders_4w > 0", schema)], {}, {}, T1).shape == (1, 0)
+
+
+def test_a_cluster_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+
+    def nothing_there(**_: object) -> None:
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", nothing_there)
+    features = FeatureRepository(tmp_path / "features", load_specs())
+    someone = Share(["ann"], [None], {}, {})
+    with pytest.raises(ClusterUnreachable, match=r"at '10\.0\.0\.7:6379' \(no answer\)"):
+        OverRay("10.0.0.7:6379", features).read([someone], [], T1, lambda: None)
