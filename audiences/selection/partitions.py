@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from feature_repo.store import FeatureRepository
 PARTITION = 10
 # The address that means a Ray of this process's own.
 LOCAL = "local"
+# Linux ends the processes of a local Ray with the thread that started them, so that one has to stay.
+_STARTER = ThreadPoolExecutor(1, thread_name_prefix="ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,17 @@ class OverRay:
         import ray.data  # noqa: PLC0415
 
         if not ray.is_initialized():
+            logging.getLogger("ray.data").setLevel(logging.WARNING)
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            start = partial(
+                ray.init,
+                address=None if self.address == LOCAL else self.address,
+                include_dashboard=False if self.address == LOCAL else None,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
             try:
-                ray.init(
-                    address=None if self.address == LOCAL else self.address,
-                    include_dashboard=False if self.address == LOCAL else None,
-                    log_to_driver=False,
-                )
+                _STARTER.submit(start).result()
             except Exception as error:  # Ray has no type of its own for what keeps it from starting
                 raise ClusterUnreachable(
                     f"Ray can't be used at {self.address!r} ({error}); what was live stays live: start the "

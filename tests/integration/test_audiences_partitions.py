@@ -29,21 +29,21 @@ audiences:
 
 
 @pytest.fixture(scope="module")
-def small_ray() -> Iterator[None]:
+def cluster() -> Iterator[None]:
+    """Whatever cluster the tests start: as in a service, the first evaluation does, in its own thread."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import ray
 
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
         yield
         ray.shutdown()
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_partitions_read_their_own_and_give_the_same_memberships(
-    small_ray: None, business: Business, monkeypatch: pytest.MonkeyPatch
+    cluster: None, business: Business, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(population, "SHARE", 8)
+    monkeypatch.setattr(population, "SHARE", 16)
     for number in range(19):
         business.order(f"user-{number}", T1 - (number % 6) * 20 * DAY)
         if number % 3 == 0:
@@ -70,7 +70,7 @@ def test_partitions_read_their_own_and_give_the_same_memberships(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_nobody_is_there(small_ray: None, tmp_path: Path) -> None:
+def test_nobody_is_there(cluster: None, tmp_path: Path) -> None:
     features = FeatureRepository(tmp_path / "features", load_specs())
     nobody = OverRay("local", features).read([], ["orders_4w"], T1, lambda: None)
     schema = rule_schema(load_specs())
