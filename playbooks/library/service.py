@@ -19,8 +19,9 @@ from playbooks.library.documents import Draft, VersionBody
 from playbooks.library.drafts import Check, OpenDraft
 from playbooks.library.house_rules import HouseRules
 from playbooks.library.importing import Imported, approval_of, approved_before, import_library
-from playbooks.library.lifecycle import SERVED, State, moves_from, said, target
+from playbooks.library.lifecycle import SERVED, State, target
 from playbooks.library.loading import Loader
+from playbooks.library.meant import meant, unknown
 from playbooks.library.problems import Problem, refuse
 from playbooks.library.repository import DraftRow, Standing
 from playbooks.library.serving import Library
@@ -32,16 +33,6 @@ from storage.writer import TURN_ROWS, Lane
 
 T = TypeVar("T")
 
-# What a move that names no version is about: the newest version in one of these states.
-_MEANT = {
-    "approve": [State.IN_REVIEW],
-    "reject": [State.IN_REVIEW],
-    "pilot": [State.APPROVED],
-    "publish": [State.APPROVED, State.PILOT, State.IN_REVIEW],
-    "pause": [State.LIVE, State.PILOT],
-    "resume": [State.PAUSED],
-    "retire": [State.LIVE, State.PILOT, State.PAUSED, State.APPROVED, State.IN_REVIEW],
-}
 _BY_SECOND_PERSON = frozenset({"approve", "reject"})
 
 
@@ -131,7 +122,7 @@ class LibraryService:
         with self._database.read() as connection:
             found = repository.standings(connection, playbook)
             if not found and repository.draft(connection, playbook) is None:
-                raise _unknown(playbook)
+                raise unknown(playbook)
         return found[::-1]
 
     def version(self, playbook: str, version: int | None = None) -> tuple[Standing, VersionBody]:
@@ -146,11 +137,11 @@ class LibraryService:
         else:
             one = next((one for one in found if one.version == version), None)
         if one is None:
-            raise _unknown(playbook, version)
+            raise unknown(playbook, version)
         with self._database.read() as connection:
             body = repository.version_body(connection, playbook, one.version)
         if body is None:
-            raise _unknown(playbook, version)
+            raise unknown(playbook, version)
         return one, body
 
     def documents(self, entries: Sequence[Entry]) -> dict[str, Playbook]:
@@ -301,7 +292,7 @@ class LibraryService:
         now: datetime,
     ) -> Standing:
         others = repository.standings(connection, playbook)
-        one = _meant(playbook, others, move, version)
+        one = meant(playbook, others, move, version)
         to = target(move, one.state, name=one.name, before=one.before)
         if move in _BY_SECOND_PERSON and one.made_by == by:
             raise SecondPersonNeeded(f"{one.name} was made by {by}: somebody else has to {move} it")
@@ -344,31 +335,3 @@ class LibraryService:
     def _write(self, work: Callable[[Connection], T], rows: int = 5) -> T:
         # All or nothing is one transaction, however large; it counts as a whole turn of the writer.
         return self._database.write(work, rows=min(rows, TURN_ROWS), lane=Lane.REQUEST)
-
-
-def _meant(playbook: str, standings: list[Standing], move: str, version: int | None) -> Standing:
-    if version is not None:
-        for one in standings:
-            if one.version == version:
-                return one
-        raise _unknown(playbook, version)
-    for state in _MEANT.get(move, ()):
-        if found := [one for one in standings if one.state is state]:
-            return found[-1]
-    if not standings:
-        raise _unknown(playbook)
-    newest = standings[-1]
-    allowed = ", ".join(moves_from(newest.state)) or "none"
-    raise MoveRefused(
-        f"no version of {playbook} can be moved by `{move}`; the newest, {newest.name}, is "
-        f"{said(newest.state)}, and its moves are {allowed}"
-    )
-
-
-def _unknown(playbook: str, version: int | None = None) -> UnknownPlaybook:
-    if version is None:
-        return UnknownPlaybook(f"there is no playbook {playbook!r}; GET /v1/playbooks lists them")
-    return UnknownPlaybook(
-        f"there is no version {version} of a playbook {playbook!r}; "
-        f"GET /v1/playbooks/{playbook}/versions lists them"
-    )

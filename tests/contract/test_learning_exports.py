@@ -103,9 +103,11 @@ def log(database: Database) -> list[Decision]:
     decisions[1] = msgspec.structs.replace(decisions[1], refused_by="cap.always.few")
     decisions[2] = msgspec.structs.replace(decisions[2], holdout=["holdout.gold"])
     fallen = fall_back(snapshot, Request(new_id(START), "x", "home", "k"), START, "unknown_user")
+    # Of which no format has anything.
+    test = fall_back(snapshot, Request(new_id(START), "qa", "home", "k", test=True), START, "unknown_user")
     facts = [
         NewFact(Kind.DECISION, one.decision_id, one.placement, one.user_id, one.decided_at, one)
-        for one in [fallen, *decisions]
+        for one in [fallen, test, *decisions]
     ]
     rewards = [
         NewFact(
