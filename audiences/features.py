@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -43,6 +43,10 @@ class FeatureReader(Protocol):
         """Features of the user; one nobody has heard of is `missing`. Raises FeaturesUnavailable."""
         ...
 
+    def read_many(self, user_ids: Sequence[str]) -> list[Features]:
+        """Features of users, in their order (see `read`)."""
+        ...
+
 
 class FeastFeatureReader:
     """Reads one feature service from the online store of a Feast repository.
@@ -69,10 +73,13 @@ class FeastFeatureReader:
         return self._types
 
     def read(self, user_id: str) -> Features:
+        return self.read_many((user_id,))[0]
+
+    def read_many(self, user_ids: Sequence[str]) -> list[Features]:
         try:
-            row = self._repository.online(self._service, (user_id,), self._clock.now())[0]
+            rows = self._repository.online(self._service, user_ids, self._clock.now())
         except (sqlite3.Error, FeatureRepositoryError) as error:
             raise FeaturesUnavailable(
                 f"the online feature store can't be read: {error}; try again"
             ) from error
-        return Features(row.values, row.missing, row.as_of, row.stale)
+        return [Features(row.values, row.missing, row.as_of, row.stale) for row in rows]

@@ -43,7 +43,7 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
         repeat = iter(range(1_000))
 
         def bare() -> float:
-            rows = _rows(records, next(repeat))
+            rows = rows_of(records, next(repeat))
             started = time.perf_counter()
             for start in range(0, len(rows), BARE_BATCH):
                 insert_together(connection, rows[start : start + BARE_BATCH])
@@ -66,7 +66,7 @@ def _decide(decider: Decider, asked: Sequence[str]) -> float:
     return (time.perf_counter() - started) / DECISIONS * 1e6
 
 
-def _rows(records: Sequence[Decision], repeat: int) -> list[tuple[Any, ...]]:
+def rows_of(records: Sequence[Decision], repeat: int) -> list[tuple[Any, ...]]:
     """Return the decisions' records as rows of the ledger under fresh ids, ready for the driver."""
     rows = []
     for number in range(DECISIONS):

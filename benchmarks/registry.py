@@ -8,6 +8,7 @@ from benchmarks.append_latency import APPEND_LATENCY
 from benchmarks.audience_changes import AUDIENCE_BITMAPS, AUDIENCE_CHANGES
 from benchmarks.benchmark import Benchmark
 from benchmarks.budget_exact import BUDGET_EXACT_POSTGRES, BUDGET_EXACT_SQLITE, BUDGET_EXACT_VALKEY
+from benchmarks.decide_batch import DECIDE_BATCH
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
 from benchmarks.decide_library_growth import DECIDE_LIBRARY_GROWTH
 from benchmarks.durable_appends import DURABLE_APPENDS
@@ -38,6 +39,7 @@ _ALL = (
     BUDGET_EXACT_SQLITE,
     BUDGET_EXACT_POSTGRES,
     BUDGET_EXACT_VALKEY,
+    DECIDE_BATCH,
     RULES_ONE_USER,
     RULES_COLUMNS,
     RULES_COLUMNS_IDS,

@@ -36,6 +36,7 @@ from decision import (
     quarantine_commands,
     user_commands,
 )
+from decision.batch_command import decide_batch
 from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
@@ -61,6 +62,7 @@ _REQUESTS_SHARE = 0.6
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 app.command()(doctor)
 app.command()(bench)
+app.command()(decide_batch)
 app.command()(quality)
 app.command()(evaluate)
 app.add_typer(ledger_commands.app, name="ledger")

@@ -6,19 +6,21 @@ then is it answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from audiences.features import FeatureReader
-from audiences.identity.errors import UnknownIdentity
+from audiences.features import FeatureReader, Features
 from audiences.identity.looking import Lookup
 from audiences.identity.people import EveryoneAlone, People
 from audiences.repository import is_known
@@ -27,7 +29,6 @@ from decision.answers import (
     FEATURES_MISSING,
     FEATURES_UNREACHABLE,
     POLICY_BROKEN,
-    SHARED_IDENTITY,
     UNKNOWN_USER,
     DecideAnswer,
     DecideRequest,
@@ -38,6 +39,7 @@ from decision.inline import OUTBOUND, InlineMessages, MessageShown
 from decision.observe import traces
 from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
 from decision.surroundings import Surroundings
+from decision.whom import Whom
 from learning.explaining import Explanation, explain
 from learning.policy import LearnedPolicy
 from playbooks.constraints.circumstances import Circumstances
@@ -55,6 +57,10 @@ from storage.ids import new_id
 from storage.writer import Lane
 
 _log = structlog.get_logger(__name__)
+
+
+Context = Mapping[str, float | bool | None]
+_NOTHING_READ: Mapping[str, Features] = MappingProxyType({})
 
 
 class Memberships(Protocol):
@@ -101,13 +107,27 @@ class Decider:
         # What was asked under a key and is not answered yet: the same request waits for the same answer.
         self._under_way: dict[str, UnderWay] = {}
         self._people = people or EveryoneAlone()
-        self._lookup = lookup or Lookup(database, self._people)
+        self._whom = Whom(self._people, lookup or Lookup(database, self._people))
         self._database = database
         self._clock = clock
         self._features = features
         self._memberships = memberships
         self._counters = counters
         self.serve(snapshot)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, data: str | Path | None = None) -> Iterator[Decider]:
+        """Give the decider of a data folder, in this process; it follows what is published.
+
+        Raises:
+            DatabaseInUse: a service runs on that SQLite file; on Postgres any number may.
+            NextplayError: something is missing or wrong.
+        """
+        from decision.in_process import opened_service  # noqa: PLC0415 - puts this class together
+
+        with opened_service(None if data is None else Path(data)) as service:
+            yield service.decider
 
     @property
     def snapshot(self) -> Snapshot:
@@ -149,8 +169,7 @@ class Decider:
                 lane=Lane.DECISION,
             )
         except NextplayError:
-            if made.reservation is not None:
-                made.reservation.drop()
+            made.drop()
             raise
         if asked is not None:
             self._under_way[asked.name] = UnderWay(asked, future)
@@ -160,14 +179,72 @@ class Decider:
         traces.span_until_done("commit", future)
         return future
 
-    def make(self, snapshot: Snapshot, request: DecideRequest, deadline: Deadline, key: str | None) -> Made:
-        """Decide and reserve, without recording anything.
+    def submit_many(
+        self, requests: Sequence[DecideRequest], keys: Sequence[str] | None = None
+    ) -> Future[list[DecideAnswer]]:
+        """Decide for several users by id in one transaction, behind those who wait for an answer.
+
+        Args:
+            requests: as many as a turn of the writer takes (`decision.batch.TOGETHER`) at most; neither
+                deadlines nor dry runs among them.
+            keys: an idempotency key for each.
+
+        Raises:
+            as `submit`.
+        """
+        snapshot = self._snapshot
+        read = self._read_many([self._people.canonical(request.user_id) for request in requests])
+        names: Sequence[str | None] = [None] * len(requests) if keys is None else keys
+        asked = [
+            None if key is None else Key(key, _fingerprint(one))
+            for key, one in zip(names, requests, strict=True)
+        ]
+        all_made: list[Made] = []
+        try:
+            for request, key in zip(requests, names, strict=True):
+                all_made.append(self.make(snapshot, request, Deadline.after(None), key, read))
+            future = self._database.writer.submit(
+                lambda connection: [
+                    self._recorder.record(connection, made, key)
+                    for made, key in zip(all_made, asked, strict=True)
+                ],
+                rows=DECISION_ROWS * len(all_made),
+            )
+        except NextplayError:
+            for made in all_made:
+                made.drop()
+            raise
+        future.add_done_callback(partial(self._settle, all_made))
+        return future
+
+    def _settle(self, all_made: Sequence[Made], done: Future[list[DecideAnswer]]) -> None:
+        if done.exception() is None:
+            for made, answer in zip(all_made, done.result(), strict=True):
+                made.settle_with(answer)
+                self._recorder.durable(made, answer)
+
+    def _read_many(self, users: Sequence[str]) -> Mapping[str, Features]:
+        try:
+            return dict(zip(users, self._features.read_many(users), strict=True))
+        except NextplayError:
+            # Each is tried by itself, and falls back with its reason.
+            return {}
+
+    def make(
+        self,
+        snapshot: Snapshot,
+        request: DecideRequest,
+        deadline: Deadline,
+        key: str | None,
+        read: Mapping[str, Features] = _NOTHING_READ,
+    ) -> Made:
+        """Decide and reserve, without recording anything; `read` are features that were read already.
 
         Raises:
             UnknownPlacement: no playbook serves the placement.
         """
         now, circumstances = self._clock.now(), Circumstances()
-        user, fallback = self._whose(request)
+        user, fallback = self._whom.of(request)
         decision_id = new_id(now)
         test = not self._insiders.isdisjoint(self._people.members(user))
         asked = Request(decision_id, user, request.placement, key or decision_id, test)
@@ -177,7 +254,7 @@ class Decider:
         elif late is not None and deadline.passed:
             decision = late
         else:
-            decision, circumstances = self._decide(snapshot, asked, request.context, now)
+            decision, circumstances = self._decide(snapshot, asked, request.context, now, read.get(user))
         if late is not None and deadline.passed:
             decision = late
         # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
@@ -192,27 +269,14 @@ class Decider:
         """Decide and wait until the decision is durable (see `submit`)."""
         return self.submit(DecideRequest(user_id=user_id, placement=placement), key).result()
 
-    def _whose(self, request: DecideRequest) -> tuple[str, str | None]:
-        """Return the canonical id of the user asked about, or why nobody is found by the identity."""
-        if request.identity is None:
-            return self._people.canonical(request.user_id), None
-        try:
-            asked = self._lookup.identity(request.identity.kind, request.identity.value)
-        except UnknownIdentity:
-            return "", UNKNOWN_USER
-        persons = self._lookup.persons(asked)
-        if len(persons) == 1:
-            return persons[0], None
-        return "", SHARED_IDENTITY if persons else UNKNOWN_USER
-
     def _decide(
-        self, snapshot: Snapshot, asked: Request, context: Mapping[str, float | bool | None], now: datetime
+        self, snapshot: Snapshot, asked: Request, context: Context, now: datetime, features: Features | None
     ) -> tuple[Decision, Circumstances]:
         """Return the decision, and the circumstances it was made in."""
         user, nothing = asked.user_id, Circumstances()
         try:
             with traces.span("features"):
-                features = self._features.read(user)
+                features = features or self._features.read(user)
         except NextplayError as error:
             _log.warning("features unreachable", error=str(error))
             return fall_back(snapshot, asked, now, FEATURES_UNREACHABLE), nothing

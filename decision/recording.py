@@ -112,15 +112,21 @@ class Made:
 
         What the database did with a failed commit is not known: then the reservation returns by expiry.
         """
-        if self.reservation is None:
-            return
         error = done.exception()
-        if isinstance(error, KeyReused) or (error is None and not self._recorded(done.result())):
-            self.reservation.drop()
+        if error is None:
+            self.settle_with(done.result())
+        elif isinstance(error, KeyReused):
+            self.drop()
 
-    def _recorded(self, answer: DecideAnswer) -> bool:
-        same = answer.decision_id == self.decision.decision_id
-        return same and answer.fallback == self.decision.fallback
+    def settle_with(self, answer: DecideAnswer) -> None:
+        """Give back what was reserved if the recorded answer is another."""
+        if answer.decision_id != self.decision.decision_id or answer.fallback != self.decision.fallback:
+            self.drop()
+
+    def drop(self) -> None:
+        """Give back what was reserved."""
+        if self.reservation is not None:
+            self.reservation.drop()
 
 
 class Recorder:
@@ -160,8 +166,13 @@ class Recorder:
 
     def recorded(self, made: Made, done: Future[DecideAnswer]) -> None:
         """Take note of a commit: a version whose first decision is durable need not be marked again."""
-        answer = None if done.exception() else done.result()
-        if answer is not None and answer.decision_id == made.decision.decision_id and not answer.fallback:
+        if done.exception() is None:
+            self.durable(made, done.result())
+
+    def durable(self, made: Made, answer: DecideAnswer) -> None:
+        """Take note that an answer is durable (see `recorded`)."""
+        own = answer.decision_id == made.decision.decision_id and answer.fallback is None
+        if own and answer.policy not in self._marked:
             self._marked |= {answer.policy}
 
     def _final(self, connection: Connection, made: Made) -> Decision:

@@ -47,6 +47,9 @@ class Known:
     def read(self, user_id: str) -> Features:
         return Features({}, missing=False, as_of=None)
 
+    def read_many(self, user_ids: Sequence[str]) -> list[Features]:
+        return [self.read(user) for user in user_ids]
+
 
 class Everywhere:
     def of(self, user_id: str) -> frozenset[str]:
