@@ -11,6 +11,7 @@ from benchmarks.budget_exact import BUDGET_EXACT_POSTGRES, BUDGET_EXACT_SQLITE, 
 from benchmarks.decide_batch import DECIDE_BATCH
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
 from benchmarks.decide_library_growth import DECIDE_LIBRARY_GROWTH
+from benchmarks.decide_scores import DECIDE_SCORES
 from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
@@ -40,6 +41,7 @@ _ALL = (
     BUDGET_EXACT_POSTGRES,
     BUDGET_EXACT_VALKEY,
     DECIDE_BATCH,
+    DECIDE_SCORES,
     RULES_ONE_USER,
     RULES_COLUMNS,
     RULES_COLUMNS_IDS,
