@@ -23,6 +23,7 @@ from benchmarks.online_store import FEATURE_READ_SQLITE, FEATURE_READ_VALKEY, MA
 from benchmarks.ope_coverage import OPE_COVERAGE, OPE_WIDTH
 from benchmarks.ope_sequence import OPE_FALSE_ALARMS, OPE_SEQUENCE
 from benchmarks.ope_speed import OPE_SPEED
+from benchmarks.rehearse_million import REHEARSE_MILLION
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
 from benchmarks.rules_one_user import RULES_ONE_USER
@@ -50,6 +51,7 @@ _ALL = (
     AUDIENCE_BITMAPS,
     AUDIENCE_CHANGES,
     LIBRARY_IMPORT,
+    REHEARSE_MILLION,
     FEATURE_READ_SQLITE,
     FEATURE_READ_VALKEY,
     MATERIALISE_VALKEY,

@@ -6,6 +6,7 @@ import typer
 
 from decision.foresight.content_commands import preview, proof
 from decision.foresight.lint_command import lint
+from decision.foresight.rehearse_command import rehearse
 from decision.librarian import beginning, flows, folders, moving
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
@@ -15,6 +16,7 @@ app.command()(folders.validate)
 app.command()(lint)
 app.command()(preview)
 app.command()(proof)
+app.command()(rehearse)
 app.command()(folders.diff)
 app.command("import")(folders.import_)
 app.command()(folders.export)

@@ -139,6 +139,7 @@ class Service:
                 Stages(self.database, files.lifecycles, self.identity.people),
                 accounts,
             )
+            self.accounts = accounts
             self.audiences = Audiences(
                 self.database,
                 self.features,
@@ -193,6 +194,9 @@ class Service:
             )
             self._follower: Follower | None = None
             self.library = open_library(self.database, self.clock, files, self.audiences)
+            self.surroundings = Surroundings(
+                self.database, counters, self.identity.people, accounts, files.triggers.zones
+            )
             if API in self.process.roles:
                 self.decider = Decider(
                     self.database,
@@ -207,9 +211,7 @@ class Service:
                     version_repository.mark_used,
                     files.insiders.everybody,
                     files.policy.context,
-                    Surroundings(
-                        self.database, counters, self.identity.people, accounts, files.triggers.zones
-                    ),
+                    self.surroundings,
                     InlineMessages(self.recipients),
                 )
                 self._follower = Follower(

@@ -170,7 +170,7 @@ def _one_of_each_group(
             key=lambda side: (
                 side.key in lifted,
                 side.playbook.document.priority,
-                share_of((seed, user_id, group, side.playbook.id), _OF_GROUP),
+                place_in_group(seed, user_id, group, side.playbook.id),
             ),
         )
         for side in left:
@@ -188,6 +188,11 @@ def _lifted_first(found: Eligible, lifted: Mapping[str, str]) -> None:
         if side.key not in lifted:
             found.stop(rules[0], side.playbook)
     found.sides = [side for side in found.sides if side.key in lifted]
+
+
+def place_in_group(seed: str, user_id: str, group: str, playbook: str) -> float:
+    """Return where in [0, 1) a playbook lies for a user in a group: of equal ones the highest goes first."""
+    return share_of((seed, user_id, group, playbook), _OF_GROUP)
 
 
 def _of_highest_priority(found: Eligible, held_out: Callable[[Playbook], str | None]) -> None:

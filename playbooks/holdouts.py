@@ -41,16 +41,24 @@ def holdout_of(user_id: str, seed: str, universal: float) -> Callable[[Playbook]
     Args:
         universal: the share in [0, 1) of users who get no promotional playbook.
     """
-    from_all = universal > 0 and share_of((seed, user_id), _OF_ALL) < universal
+    from_all = is_held_out(user_id, seed, universal)
 
     def rule(playbook: Playbook) -> str | None:
         if from_all and playbook.purpose == "promotional":
             return UNIVERSAL
-        if playbook.holdout > 0 and share_of((seed, playbook.id, user_id), _OF_ONE) < playbook.holdout:
-            return holdout_rule(playbook.id)
-        return None
+        return holdout_rule(playbook.id) if is_held_out_from(playbook, user_id, seed) else None
 
     return rule
+
+
+def is_held_out(user_id: str, seed: str, universal: float) -> bool:
+    """Whether a user is in the universal holdout of this share."""
+    return universal > 0 and share_of((seed, user_id), _OF_ALL) < universal
+
+
+def is_held_out_from(playbook: Playbook, user_id: str, seed: str) -> bool:
+    """Whether a user is in a playbook's own holdout."""
+    return playbook.holdout > 0 and share_of((seed, playbook.id, user_id), _OF_ONE) < playbook.holdout
 
 
 def competing(allowed: Sequence[PublishedPlaybook], held_out: Callable[[Playbook], str | None]) -> Competing:

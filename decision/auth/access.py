@@ -132,6 +132,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/contents/{content}"): _REVIEW,
     ("GET", "/v1/contents/{content}/diff"): _REVIEW,
     ("POST", "/v1/playbooks/{playbook}/proof"): _OPERATE,
+    ("POST", "/v1/playbooks/{playbook}/rehearse"): _REVIEW,
     ("GET", "/v1/playbooks/{playbook}/draft"): _REVIEW,
     ("PUT", "/v1/playbooks/{playbook}/draft"): _OPERATE,
     ("DELETE", "/v1/playbooks/{playbook}/draft"): _OPERATE,

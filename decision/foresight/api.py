@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from decision.foresight.linting import Members, lint_library
+from decision.foresight.rehearsing import Wanted
+from decision.foresight.standing_by import rehearsals_of
 from decision.wiring import Service
 from playbooks.library import Draft, Library
 
 
+class RehearseBody(BaseModel):
+    """What to rehearse: a version, or the draft; without either the version that is served, else the newest.
+
+    `sample` users are asked about by the policy in charge, `shown` of the audience are told of; `seed` draws
+    both.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int | None = Field(default=None, ge=1, le=999_999_999)
+    draft: bool = False
+    sample: int = Field(default=2_000, ge=1, le=50_000)
+    shown: int = Field(default=5, ge=0, le=100)
+    seed: str = Field(default="rehearsal", max_length=200)
+
+    @model_validator(mode="after")
+    def _one(self) -> RehearseBody:
+        if self.draft and self.version is not None:
+            raise ValueError("draft and version name two things to rehearse: give one of them")
+        return self
+
+
 def router(service: Service) -> APIRouter:
-    """Return the routes that say what is doubtful about what is live."""
+    """Return the routes that say what would come of what is live, or is to be."""
     routes = APIRouter(prefix="/v1", tags=["playbooks"])
+    rehearsals = rehearsals_of(service)
 
     @routes.get("/library/lint")
     def lint() -> dict[str, Any]:
@@ -28,6 +54,17 @@ def router(service: Service) -> APIRouter:
             users=Members(service.audiences.memberships),
         )
         return {"findings": msgspec.to_builtins(findings)}
+
+    @routes.post("/playbooks/{playbook}/rehearse")
+    def rehearse(playbook: str, body: Annotated[RehearseBody | None, Body()] = None) -> dict[str, Any]:
+        """Play a playbook over its audience as it is now: who, what, when, at what cost, what stops whom.
+
+        Nothing is written and nobody is contacted.
+        """
+        asked = body or RehearseBody()
+        return msgspec.to_builtins(  # type: ignore[no-any-return]
+            rehearsals.rehearse(Wanted(playbook=playbook, **asked.model_dump()))
+        )
 
     return routes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from playbooks.models import Pilot
@@ -39,8 +40,13 @@ class Trial:
 
 def position_of(salt: str, user_id: str) -> float:
     """Return where in [0, 1) a user lies for a salt: BLAKE2b of both, 53 bits of it."""
-    digest = blake2b(user_id.encode(), digest_size=8, key=blake2b(salt.encode(), digest_size=32).digest())
+    digest = blake2b(user_id.encode(), digest_size=8, key=_key_of(salt))
     return (int.from_bytes(digest.digest()) >> 11) * _UNIT
+
+
+@lru_cache(maxsize=1024)
+def _key_of(salt: str) -> bytes:
+    return blake2b(salt.encode(), digest_size=32).digest()
 
 
 def pilot_rule(playbook: str) -> str:
