@@ -133,13 +133,14 @@ class Service:
             if self.process.roles & _READ_FEATURES and turns is None:
                 self.features.apply()
             fences = {job: Fence(self.database) for job in SINGLETONS}
-            accounts = PrimaryAccounts(self.database, self.identity.people, files.account_traits)
+            self.accounts = accounts = PrimaryAccounts(
+                self.database, self.identity.people, files.account_traits
+            )
             standing = Standing(
                 Scores(self.database, self.clock, files.scores, self.identity.people),
                 Stages(self.database, files.lifecycles, self.identity.people),
                 accounts,
             )
-            self.accounts = accounts
             self.audiences = Audiences(
                 self.database,
                 self.features,
@@ -161,7 +162,9 @@ class Service:
                 accounts,
                 fences,
             )
-            counters = open_counters(self.database, settings.counters_url, self.identity.people)
+            self.counters = counters = open_counters(
+                self.database, settings.counters_url, self.identity.people
+            )
             opened.callback(counters.close)
             self.imports = open_imports(
                 self.database, self.clock, self.intake, self.incoming.consents, counters, files.draft
@@ -194,9 +197,6 @@ class Service:
             )
             self._follower: Follower | None = None
             self.library = open_library(self.database, self.clock, files, self.audiences)
-            self.surroundings = Surroundings(
-                self.database, counters, self.identity.people, accounts, files.triggers.zones
-            )
             if API in self.process.roles:
                 self.decider = Decider(
                     self.database,
@@ -211,7 +211,9 @@ class Service:
                     version_repository.mark_used,
                     files.insiders.everybody,
                     files.policy.context,
-                    self.surroundings,
+                    Surroundings(
+                        self.database, counters, self.identity.people, accounts, files.triggers.zones
+                    ),
                     InlineMessages(self.recipients),
                 )
                 self._follower = Follower(

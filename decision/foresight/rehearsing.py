@@ -14,9 +14,9 @@ from decision.answers import FEATURES_MISSING
 from decision.foresight.crowds import Crowds
 from decision.foresight.inquiries import Inquiries
 from decision.foresight.outlook import when_of
-from delivery.plans import Plan
-from delivery.recipients import Recipients
-from delivery.render import Renderer
+from delivery.recipients import Occasion, Recipients
+from playbooks.content.filling import Contents, Text
+from playbooks.content.names import names_of
 from playbooks.decision import Decision
 from playbooks.draws import digest_of
 from playbooks.library import Library, PublishedPlaybook, VersionBody
@@ -24,7 +24,7 @@ from playbooks.library.lifecycle import SERVED, State
 from playbooks.library.problems import refuse
 from playbooks.library.service import LibraryService
 from playbooks.matching import Request, Snapshot, decide, fall_back
-from playbooks.models import DO_NOTHING
+from playbooks.models import DO_NOTHING, Arm
 from playbooks.rehearsal.asking import Asker, Member, rivals
 from playbooks.rehearsal.crowd import Crowd
 from playbooks.rehearsal.drawing import Draws, arm_shares, costs_of, shares_by
@@ -112,7 +112,7 @@ class Rehearsals:
             contents=list(shares_by(playbook, draws, lambda arm: arm.content)),
             costs=costs_of(playbook, reach, draws),
             when=when_of(playbook.document, self._triggers, now),
-            examples=play.examples(Renderer(self._recipients), Plan.of(body, playbook.version)),
+            examples=play.examples(_Texts(body, self._recipients)),
         )
 
     def _chosen(self, wanted: Wanted, library: Library) -> tuple[State, VersionBody, PublishedPlaybook]:
@@ -127,6 +127,26 @@ class Rehearsals:
         if standing.state in SERVED and served is not None:
             return standing.state, body, served
         return standing.state, body, body.published(standing.version)
+
+
+class _Texts:
+    """What arms of a version say to users; of the event that a trigger will be on nothing is known yet."""
+
+    def __init__(self, body: VersionBody, recipients: Recipients) -> None:
+        self._offers, self._recipients = body.offers_by_id, recipients
+        self._trigger = body.playbook.trigger
+        self._contents = Contents({content.id: content for content in body.contents})
+
+    def of(self, arm: Arm, user_id: str) -> Text:
+        """Return a message.
+
+        Raises:
+            NextplayError: it can't be filled for the user.
+        """
+        occasion = Occasion(self._trigger, "")
+        recipient = self._recipients.of(user_id, self._contents.roots(arm.content), occasion)
+        names = names_of(self._offers[arm.offer], arm, recipient)
+        return self._contents.text(arm.content, arm.channel, recipient.language, names)
 
 
 class _Play:
@@ -154,10 +174,10 @@ class _Play:
         )
         return [(member, self._decide(member)) for member in members]
 
-    def examples(self, renderer: Renderer, plan: Plan) -> list[Example]:
+    def examples(self, texts: _Texts) -> list[Example]:
         """Show some users of the audience, each with what the user would get."""
         shown = self.decisions(np.arange(self._crowd.size), self._wanted.shown, b"shown")
-        return [self._example(member, decision, renderer, plan) for member, decision in shown]
+        return [self._example(member, decision, texts) for member, decision in shown]
 
     def _decide(self, member: Member) -> Decision:
         placement = self._playbook.document.placement
@@ -173,13 +193,13 @@ class _Play:
             now=self._now,
         )
 
-    def _example(self, member: Member, decision: Decision, renderer: Renderer, plan: Plan) -> Example:
+    def _example(self, member: Member, decision: Decision, texts: _Texts) -> Example:
         if decision.arm == DO_NOTHING:
             return self._nothing(member, decision)
         if decision.playbook != self._playbook.id:
             return Example(member.user_id, decision.arm, decision.propensity, why="another playbook is drawn")
         try:
-            text = renderer.render(plan, self._playbook.arm(decision.arm), member.user_id, "")
+            text = texts.of(self._playbook.arm(decision.arm), member.user_id)
         except NextplayError as error:
             return Example(member.user_id, decision.arm, decision.propensity, problem=str(error))
         return Example(member.user_id, decision.arm, decision.propensity, text.subject, text.body)

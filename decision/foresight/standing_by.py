@@ -43,13 +43,15 @@ def rehearsals_of(service: Service) -> Rehearsals:
     """Return rehearsals against what a service serves."""
     people, memberships = service.identity.people, service.audiences.memberships
     reader = FeastFeatureReader(service.features, DECIDE, service.clock)
-    looking = LookingInto(service.database, people, reader, service.files.triggers.zones)
+    zones, accounts = service.files.triggers.zones, service.accounts
+    looking = LookingInto(service.database, people, reader, zones)
+    surroundings = Surroundings(service.database, service.counters, people, accounts, zones)
     return Rehearsals(
         service.clock,
         service.library,
         lambda: service.decider.snapshot,
-        Crowds(service.database, memberships, people.canonicals, service.accounts, looking),
-        Inquiries(memberships, reader, service.surroundings),
+        Crowds(service.database, memberships, people.canonicals, accounts, looking),
+        Inquiries(memberships, reader, surroundings),
         service.recipients,
         service.files.triggers,
     )
@@ -75,7 +77,9 @@ def rehearsals_at_hand(settings: Settings, database: Database, clock: Clock) -> 
         memberships.load(connection)
         library = loader.newer(connection) or Library(())
     catalogs = Catalogs(database, files.definitions, files.schema)
-    check = Fitting(lambda: catalogs.read().specs, files.policy, files.vocabulary, files.asked)
+    check = Fitting(
+        lambda: catalogs.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows
+    )
     snapshot = Snapshot(library, _policy(database, files, clock), settings.seed, settings.holdout)
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url
