@@ -35,6 +35,6 @@ class Inquiries:
         self, user: str, features: Features, library: Library, placement: str, now: datetime
     ) -> Member:
         audiences = self.memberships.of(user)
-        needs = needs_at(library, placement, audiences)
+        needs = needs_at(library, placement, audiences, now)
         circumstances = self._surroundings.of(user, needs, features.values, now)
         return Member(user, audiences, features.values, circumstances, features.missing)

@@ -26,6 +26,7 @@ from feature_repo.store import FeatureRepository
 from learning import version_repository
 from learning.policy import LearnedPolicy
 from learning.versions import cold_start
+from playbooks.controls.repository import in_force
 from playbooks.counters import open_counters
 from playbooks.library import Library
 from playbooks.library.loading import Loader
@@ -75,12 +76,12 @@ def rehearsals_at_hand(settings: Settings, database: Database, clock: Clock) -> 
     loader = Loader(settings.seed, people.canonical, files.policy.placements, files.asked.schema)
     with database.read() as connection:
         memberships.load(connection)
-        library = loader.newer(connection) or Library(())
+        library, controls = loader.newer(connection) or Library(()), in_force(connection)
     catalogs = Catalogs(database, files.definitions, files.schema)
     check = Fitting(
         lambda: catalogs.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows
     )
-    snapshot = Snapshot(library, _policy(database, files, clock), settings.seed, settings.holdout)
+    snapshot = Snapshot(library, _policy(database, files, clock), settings.seed, settings.holdout, controls)
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url
     )

@@ -92,6 +92,11 @@ class Controls:
     def __hash__(self) -> int:
         return hash(frozenset(self._by_key))
 
+    @property
+    def users(self) -> set[str]:
+        """The users of whom all is stopped."""
+        return {one.target for one in self._by_key.values() if one.scope is Scope.USER}
+
     def everything(self) -> Control | None:
         """Return what pauses everything, if anything does."""
         one = self._by_key.get(key_of(Scope.EVERYTHING, ""))

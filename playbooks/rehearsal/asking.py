@@ -73,13 +73,19 @@ class Asker:
 def rivals(playbook: PublishedPlaybook, library: Library) -> Library:
     """Return the part of a library without which nobody can say whether a playbook is stopped.
 
-    That is itself with its other versions, what goes before it by its priority, and what shares an exclusive
-    group with any of these.
+    That is itself with its other versions, what goes before it by its priority or for the minimum of a
+    quota, and what shares an exclusive group with any of these.
     """
     document = playbook.document
     here = [one for one in library.playbooks if one.document.placement == document.placement]
     groups = {one.key: set(library.rules.terms(one).groups) for one in here}
-    kept = [one for one in here if one.id == playbook.id or one.document.priority > document.priority]
+    kept = [
+        one
+        for one in here
+        if one.id == playbook.id
+        or one.document.priority > document.priority
+        or any(spending.minimum for spending in library.rules.terms(one).spends)
+    ]
     while True:
         shared = set[str]().union(*(groups[one.key] for one in kept))
         more = [one for one in here if one in kept or not shared.isdisjoint(groups[one.key])]

@@ -66,6 +66,7 @@ class Crowd:
             (Look(self.inside[audience]) for audience in sorted(audiences_of(playbooks))),
             self._pilots(playbooks),
             self._held_out(playbooks, snapshot),
+            self._controlled(snapshot),
             self._in_groups(snapshot.library, snapshot.seed),
             (self.stopped[one.key] for one in playbooks if one.key in self.stopped),
             self._used(terms, now),
@@ -84,6 +85,10 @@ class Crowd:
             yield Look(self._whoever(None, partial(is_held_out, seed=seed, universal=snapshot.holdout)))
         for one in {one.id: one for one in playbooks if one.document.holdout > 0}.values():
             yield Look(self._whoever(one, partial(is_held_out_from, one.document, seed=seed)))
+
+    def _controlled(self, snapshot: Snapshot) -> Iterator[Look]:
+        if users := snapshot.controls.users:
+            yield Look(self._whoever(None, users.__contains__))
 
     def _in_groups(self, library: Library, seed: str) -> Iterator[Look]:
         """Tell users apart by which of a group's playbooks of one priority goes first for each of them."""

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playbooks.constraints.circumstances import Circumstances
-from playbooks.constraints.documents import Cap, CoolDown, Group
+from playbooks.constraints.documents import Cap, CoolDown, Group, Quota
 from playbooks.constraints.rulebook import Rulebook
+from playbooks.controls.models import Control, Controls, Mode, Scope
 from playbooks.flow import Flow
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.library.trials import Trial
@@ -68,18 +69,21 @@ RULES = Rulebook(
         Group(kind="group", id="one", playbooks=["everyone", "capped", "late"], window=None),
     )
 )
+LIFTS = Quota(kind="quota", id="some", period="day", minimum=5)
 LIBRARY = Library(
     (
         playbook("capped", constraints=[cap("week", 1, 7), cap("month", 3, 30)], audience="gold"),
         playbook("everyone", constraints=[cap("day", 2, 1)], purpose="service", holdout=0.3),
         playbook("late", priority=-1),
+        playbook("quota", priority=-2, audience="silver", constraints=[LIFTS]),
         playbook("tried", trial=replace(TRIAL, salt="other", alone=True), priority=2),
         playbook("twice", without=TRIAL, audience="silver"),
         replace(playbook("twice", trial=TRIAL, audience="silver"), version=2),
     ),
     rules=RULES,
 )
-SNAPSHOT = Snapshot(LIBRARY, Indifferent(), "seed", 0.2)
+STOPPED = Controls([Control(Scope.USER, "u1", Mode.DRAIN, "ann", "", NOW)])
+SNAPSHOT = Snapshot(LIBRARY, Indifferent(), "seed", 0.2, STOPPED)
 COUNTERS = (
     "cap.capped.week",
     "cap.capped.month",
@@ -231,9 +235,15 @@ def test_groups_are_as_few_as_what_is_looked_at() -> None:
 def test_what_can_stop_a_playbook() -> None:
     """Itself, what goes before it, and what shares a group with any of these; all else is left out."""
     capped = LIBRARY.playbooks[0]
-    assert {one.id for one in rivals(capped, LIBRARY).playbooks} == {"capped", "everyone", "late", "tried"}
-    tried = LIBRARY.playbooks[3]
-    assert {one.id for one in rivals(tried, LIBRARY).playbooks} == {"tried"}
+    assert {one.id for one in rivals(capped, LIBRARY).playbooks} == {
+        "capped",
+        "everyone",
+        "late",
+        "quota",
+        "tried",
+    }
+    tried = next(one for one in LIBRARY.playbooks if one.id == "tried")
+    assert {one.id for one in rivals(tried, LIBRARY).playbooks} == {"quota", "tried"}
 
 
 def test_nobody_is_no_group() -> None:
