@@ -18,7 +18,7 @@ from decision.foresight.looking_into import LookingInto
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.counting import of_account
 from playbooks.constraints.windows import longest
-from playbooks.library import Library
+from playbooks.matching import Snapshot
 from playbooks.rehearsal import repository
 from playbooks.rehearsal.crowd import Accounts, Crowd, Mask, audiences_of, thresholds
 from playbooks.rehearsal.groups import IntArray
@@ -50,15 +50,16 @@ class Crowds:
         self._database, self._memberships, self._canonicals = database, memberships, canonicals
         self._accounts, self._looking = accounts, looking
 
-    def read(self, audience: str | None, library: Library, now: datetime) -> Crowd:
-        """Return the users of an audience (None: all) as matching looks at them for these playbooks."""
+    def read(self, audience: str | None, snapshot: Snapshot, now: datetime) -> Crowd:
+        """Return the users of an audience (None: all) as matching looks at them for a snapshot."""
+        library = snapshot.library
         terms = [library.rules.terms(one) for one in library.playbooks]
         with self._database.read() as connection:
             persons = self._persons(connection)
             numbers = self._numbers(connection, audience, persons)
             used = _used(connection, terms, numbers, persons, now)
         names = _Names(self._database, numbers)
-        audiences = audiences_of(library.playbooks)
+        audiences = audiences_of(snapshot)
         if any(one.conditions for one in terms):
             # Rules may ask for any of them.
             audiences |= self._memberships.live.keys()

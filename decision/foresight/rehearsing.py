@@ -76,11 +76,11 @@ class Rehearsals:
         """
         now, snapshot = self._clock.now(), self._served()
         state, body, playbook = self._chosen(wanted, snapshot.library)
-        snapshot = replace(snapshot, library=_with(snapshot.library, playbook), _contests={})
+        snapshot = replace(snapshot, library=_with(snapshot.library, playbook), _contests={}, _limits={})
         placement, audience = playbook.document.placement, playbook.document.audience
         # Whom matching is asked about: those differ whom these playbooks tell apart.
-        before = replace(snapshot, library=rivals(playbook, snapshot.library), _contests={})
-        crowd = self._crowds.read(audience, before.library, now)
+        before = rivals(playbook, snapshot)
+        crowd = self._crowds.read(audience, before, now)
         groups = crowd.groups(before, now)
         members = self._inquiries.members(crowd.names(groups.first), before.library, placement, now)
         asker = Asker(before, placement, now)

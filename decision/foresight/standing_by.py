@@ -81,7 +81,14 @@ def rehearsals_at_hand(settings: Settings, database: Database, clock: Clock) -> 
     check = Fitting(
         lambda: catalogs.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows
     )
-    snapshot = Snapshot(library, _policy(database, files, clock), settings.seed, settings.holdout, controls)
+    snapshot = Snapshot(
+        library,
+        _policy(database, files, clock),
+        settings.seed,
+        settings.holdout,
+        controls,
+        files.policy.guards,
+    )
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url
     )

@@ -7,13 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from playbooks.constraints.circumstances import Circumstances
-from playbooks.library import Library, PublishedPlaybook
-from playbooks.matching import Request, Snapshot, decide
-from playbooks.models import Arm
-from playbooks.policy import FloatArray, Stakes
+from playbooks.eligible import eligible
+from playbooks.holdouts import holdout_of
+from playbooks.library import PublishedPlaybook
+from playbooks.matching import Snapshot
 
 
 class Member(NamedTuple):
@@ -33,50 +31,44 @@ class Answer(NamedTuple):
     suppressed: Mapping[str, Sequence[str]]
 
 
-class Indifferent:
-    """A policy that prefers nothing: with it, `decide` says who is eligible, and no more."""
-
-    version = "indifferent"
-    inputs = frozenset[str]()
-
-    def score(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray:
-        return np.zeros(len(arms))
-
-    def deviations(self, features: Mapping[str, Any], arms: Sequence[Arm]) -> FloatArray | None:
-        return None
-
-    def explore(self, stakes: Stakes) -> FloatArray:
-        return np.full(len(stakes.arms), 1 / len(stakes.arms))
-
-
 class Asker:
-    """Asks `playbooks.matching.decide` at one placement and moment."""
+    """Asks `playbooks.eligible` as a decision does, at one placement and moment."""
 
     def __init__(self, snapshot: Snapshot, placement: str, now: datetime) -> None:
-        """Ask about what a snapshot serves, whatever its policy is."""
-        self._snapshot = replace(snapshot, policy=Indifferent(), _contests={})
-        self._placement, self._now = placement, now
+        self._snapshot, self._placement, self._now = snapshot, placement, now
 
     def ask(self, member: Member) -> Answer:
         """Return what competes for a user."""
-        decision = decide(
-            self._snapshot,
-            Request("", member.user_id, self._placement, ""),
+        snapshot = self._snapshot
+        found = eligible(
+            snapshot.library,
+            member.user_id,
+            self._placement,
+            seed=snapshot.seed,
+            held_out=holdout_of(member.user_id, snapshot.seed, snapshot.holdout),
             features=member.features,
             audiences=member.audiences,
             circumstances=member.circumstances,
             now=self._now,
+            controls=snapshot.controls,
+            stops=snapshot.stops_for(self._placement, member.audiences),
         )
-        return Answer(frozenset(decision.arms[:-1]), decision.suppressed)
+        arms = (
+            arm.id
+            for side in found.sides
+            for arm in side.playbook.arms
+            if side.arms is None or arm.id in side.arms
+        )
+        return Answer(frozenset(arms), found.suppressed)
 
 
-def rivals(playbook: PublishedPlaybook, library: Library) -> Library:
-    """Return the part of a library without which nobody can say whether a playbook is stopped.
+def rivals(playbook: PublishedPlaybook, snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot of what is needed to say whether a playbook is stopped, and by which rule.
 
     That is itself with its other versions, what goes before it by its priority or for the minimum of a
-    quota, and what shares an exclusive group with any of these.
+    quota, and what shares an exclusive group with any of these. Guards go on looking at all that is served.
     """
-    document = playbook.document
+    library, document = snapshot.library, playbook.document
     here = [one for one in library.playbooks if one.document.placement == document.placement]
     groups = {one.key: set(library.rules.terms(one).groups) for one in here}
     kept = [
@@ -90,5 +82,8 @@ def rivals(playbook: PublishedPlaybook, library: Library) -> Library:
         shared = set[str]().union(*(groups[one.key] for one in kept))
         more = [one for one in here if one in kept or not shared.isdisjoint(groups[one.key])]
         if len(more) == len(kept):
-            return replace(library, playbooks=tuple(more))
+            break
         kept = more
+    # What the guards found is kept with the part.
+    snapshot.stops_for(document.placement, frozenset())
+    return replace(snapshot, library=replace(library, playbooks=tuple(more)), _contests={})

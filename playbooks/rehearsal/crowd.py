@@ -63,7 +63,7 @@ class Crowd:
         playbooks, rules = snapshot.library.playbooks, snapshot.library.rules
         terms = [rules.terms(one) for one in playbooks]
         looks = chain(
-            (Look(self.inside[audience]) for audience in sorted(audiences_of(playbooks))),
+            (Look(self.inside[audience]) for audience in sorted(audiences_of(snapshot))),
             self._pilots(playbooks),
             self._held_out(playbooks, snapshot),
             self._controlled(snapshot),
@@ -148,10 +148,11 @@ class Crowd:
         return found
 
 
-def audiences_of(playbooks: Iterable[PublishedPlaybook]) -> set[str]:
-    """Return the audiences that matching looks at for these playbooks, beside their rules."""
-    listed = list(playbooks)
-    names = {one.document.audience for one in listed} | {trial.audience for trial in trials_of(listed)}
+def audiences_of(snapshot: Snapshot) -> set[str]:
+    """Return the audiences that matching looks at for a snapshot's playbooks, beside their rules."""
+    playbooks = snapshot.library.playbooks
+    names = {one.document.audience for one in playbooks} | {trial.audience for trial in trials_of(playbooks)}
+    names |= {name for guard in snapshot.guards for name in (guard.loyal, guard.newer)}
     return {name for name in names if name is not None}
 
 

@@ -37,13 +37,14 @@ from playbooks.counters import SqlCounters
 from playbooks.library import Library
 from playbooks.matching import Snapshot
 from playbooks.models import Rules
-from playbooks.rehearsal.asking import Asker, Indifferent
+from playbooks.rehearsal.asking import Asker
 from playbooks.tables import uses
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
 from tests.conftest import START as NOW
-from tests.unit.test_playbooks_rehearsal import playbook
+from tests.unit.test_playbooks_matching import Favourite
+from tests.unit.test_playbooks_rehearsal import playbook, told_alone
 
 DAY = timedelta(days=1)
 USERS = [f"user{number}" for number in range(48)]
@@ -78,7 +79,7 @@ ASKED = {
     "eligibility.asks",
     "applicability.early",
 }
-SNAPSHOT = Snapshot(LIBRARY, Indifferent(), "seed", 0.1)
+SNAPSHOT = Snapshot(LIBRARY, Favourite(), "seed", 0.1)
 
 
 class Joined:
@@ -98,13 +99,13 @@ class Joined:
 class Known:
     """Implements `FeatureReader`: orders and zones by the user's number."""
 
-    types: Mapping[str, FeatureType] = {"orders": "float", "zone": "text"}
+    types: Mapping[str, FeatureType] = {"orders": "float", "zone": "text", "likes": "text"}
 
     def read(self, user_id: str) -> Features:
         number = int(user_id.removeprefix("user"))
         orders = None if number % 7 == 0 else float(number % 6)
         zone = ("Europe/Berlin", "America/Los_Angeles", None)[number % 3]
-        return Features({"orders": orders, "zone": zone}, missing=False, as_of=NOW)
+        return Features({"orders": orders, "zone": zone, "likes": "pear"}, missing=False, as_of=NOW)
 
     def read_many(self, user_ids: Sequence[str]) -> list[Features]:
         return [self.read(user_id) for user_id in user_ids]
@@ -189,14 +190,16 @@ def test_what_is_said_of_a_group_is_what_decide_says_of_each(
 ) -> None:
     crowds, inquiries = read
     now: datetime = NOW + timedelta(hours=hours)
-    crowd = crowds.read(None, LIBRARY, now)
+    crowd = crowds.read(None, SNAPSHOT, now)
     names = list(crowd.names(np.arange(crowd.size)))
     assert sorted(names) == sorted(USERS)
     asker = Asker(SNAPSHOT, "home", now)
     members = inquiries.members(names, LIBRARY, "home", now)
     groups = crowd.groups(SNAPSHOT, now)
     answers = [asker.ask(members[place]) for place in groups.first]
-    assert [answers[group] for group in groups.of] == [asker.ask(member) for member in members]
+    assert [answers[group] for group in groups.of] == [
+        told_alone(SNAPSHOT, member, now) for member in members
+    ]
     rules = {rule for answer in answers for rule in answer.suppressed}
     # After fourteen hours, nobody has used anything that day.
     assert rules >= (ASKED if hours == 0 else ASKED - {"cap.daily"})
@@ -204,7 +207,7 @@ def test_what_is_said_of_a_group_is_what_decide_says_of_each(
 
 def test_an_audience_has_its_members(read: tuple[Crowds, Inquiries]) -> None:
     crowds, inquiries = read
-    crowd = crowds.read("gold", LIBRARY, NOW)
+    crowd = crowds.read("gold", SNAPSHOT, NOW)
     names = crowd.names(np.arange(crowd.size))
     assert set(names) == {user for user in USERS if "gold" in inquiries.memberships.of(user)}
-    assert crowds.read("nobody", LIBRARY, NOW).size == 0
+    assert crowds.read("nobody", SNAPSHOT, NOW).size == 0

@@ -19,22 +19,31 @@ from playbooks.constraints.documents import Cap, CoolDown, Group, Quota
 from playbooks.constraints.rulebook import Rulebook
 from playbooks.controls.models import Control, Controls, Mode, Scope
 from playbooks.flow import Flow
+from playbooks.guards import LoyalGuard
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.library.trials import Trial
-from playbooks.matching import Snapshot
+from playbooks.matching import Request, Snapshot, decide
 from playbooks.models import Goal, Playbook, VariantSet
 from playbooks.offers import Offer
-from playbooks.rehearsal.asking import Answer, Asker, Indifferent, Member, rivals
+from playbooks.rehearsal.asking import Answer, Asker, Member, rivals
 from playbooks.rehearsal.crowd import Accounts, Crowd, audiences_of
 from playbooks.rehearsal.expecting import Expected, expect
 from playbooks.rehearsal.groups import Look, grouped
 from playbooks.rehearsal.reach import reach_of
 from playbooks.rehearsal.uses import CountedUses
 from storage.times import to_micros
+from tests.unit.test_playbooks_matching import Favourite
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
-OFFERS = {name: Offer(id=name, name=name, attributes={"group": "all"}) for name in ("apple", "pear")}
+OFFERS = {
+    name: Offer.model_validate({"id": name, "name": name, "attributes": {"group": group}, **given})
+    for name, group, given in (
+        ("apple", "all", {"kind": "fixed_amount", "value": "1.00 EUR"}),
+        ("pear", "all", {}),
+        ("gem", "dear", {"kind": "fixed_amount", "value": "9.00 EUR"}),
+    )
+}
 FLOW = Flow.model_validate({"start": "over", "states": {"over": {"kind": "end", "result": "done"}}})
 AUDIENCES = ("gold", "silver")
 # Where it is Monday morning, and where it is Sunday night: their days and weeks began at other moments.
@@ -42,14 +51,14 @@ ZONES = ("Europe/Berlin", "America/Los_Angeles")
 
 
 def playbook(
-    name: str, trial: Trial | None = None, without: Trial | None = None, **given: Any
+    name: str, trial: Trial | None = None, without: Trial | None = None, group: str = "all", **given: Any
 ) -> PublishedPlaybook:
     document = Playbook(
         id=name,
         name=name,
         placement="home",
         goal=Goal(event="order_completed", window=timedelta(days=14)),
-        variants=[VariantSet(group="all", channels=["mailbox", "push"], content="notice")],
+        variants=[VariantSet(group=group, channels=["mailbox", "push"], content="notice")],
         flow=FLOW,
         **given,
     )
@@ -75,6 +84,7 @@ LIBRARY = Library(
         playbook("capped", constraints=[cap("week", 1, 7), cap("month", 3, 30)], audience="gold"),
         playbook("everyone", constraints=[cap("day", 2, 1)], purpose="service", holdout=0.3),
         playbook("late", priority=-1),
+        playbook("dear", group="dear", audience="silver"),
         playbook("quota", priority=-2, audience="silver", constraints=[LIFTS]),
         playbook("tried", trial=replace(TRIAL, salt="other", alone=True), priority=2),
         playbook("twice", without=TRIAL, audience="silver"),
@@ -83,7 +93,8 @@ LIBRARY = Library(
     rules=RULES,
 )
 STOPPED = Controls([Control(Scope.USER, "u1", Mode.DRAIN, "ann", "", NOW)])
-SNAPSHOT = Snapshot(LIBRARY, Indifferent(), "seed", 0.2, STOPPED)
+GUARD = LoyalGuard(loyal="gold", newer="silver")
+SNAPSHOT = Snapshot(LIBRARY, Favourite(), "seed", 0.2, STOPPED, [GUARD])
 COUNTERS = (
     "cap.capped.week",
     "cap.capped.month",
@@ -145,11 +156,24 @@ def _member(
     return Member(
         f"u{place}",
         {name for name, mask in crowd.inside.items() if mask[place]},
-        {},
+        {"likes": "pear"},
         Circumstances(
             uses=uses, zone=ZONES[crowd.lives[place]], account=None if account < 0 else f"a{account}"
         ),
     )
+
+
+def told_alone(snapshot: Snapshot, member: Member, now: datetime) -> Answer:
+    """What `decide` says of a user by the policy in charge, asked about nobody else."""
+    decision = decide(
+        snapshot,
+        Request("", member.user_id, "home", "key"),
+        features=member.features,
+        audiences=member.audiences,
+        circumstances=member.circumstances,
+        now=now,
+    )
+    return Answer(frozenset(decision.arms[:-1]), decision.suppressed)
 
 
 AGO = st.sampled_from([0.1, 0.3, 0.5, 1, 2, 7, 8, 30])
@@ -174,7 +198,9 @@ def test_what_is_said_of_a_group_holds_for_each_of_its_users(users: Users) -> No
     asker = Asker(SNAPSHOT, "home", NOW)
     groups = crowd.groups(SNAPSHOT, NOW)
     of_groups = [asker.ask(members[place]) for place in groups.first]
-    assert [of_groups[group] for group in groups.of] == [asker.ask(member) for member in members]
+    assert [of_groups[group] for group in groups.of] == [
+        told_alone(SNAPSHOT, member, NOW) for member in members
+    ]
     assert groups.sizes.sum() == crowd.size
 
 
@@ -183,9 +209,9 @@ def test_what_is_said_of_a_group_holds_for_each_of_its_users(users: Users) -> No
 def test_everybody_in_the_audience_is_accounted_for(users: Users) -> None:
     """By the rivals alone, and as `decide` says it of each user by the whole library."""
     crowd, members = users
-    said = [Asker(SNAPSHOT, "home", NOW).ask(member) for member in members]
+    said = [told_alone(SNAPSHOT, member, NOW) for member in members]
     for one in LIBRARY.playbooks:
-        before = replace(SNAPSHOT, library=rivals(one, LIBRARY), _contests={})
+        before = rivals(one, SNAPSHOT)
         groups = crowd.groups(before, NOW)
         of_groups = [members[place] for place in groups.first]
         asker = Asker(before, "home", NOW)
@@ -227,15 +253,16 @@ def test_groups_are_as_few_as_what_is_looked_at() -> None:
         [0] * size,
     )
     served = Library(LIBRARY.playbooks[:1])
-    assert audiences_of(served.playbooks) == {"gold"}
-    groups = crowd.groups(Snapshot(served, Indifferent(), "seed"), NOW)
+    what = Snapshot(served, Favourite(), "seed")
+    assert audiences_of(what) == {"gold"}
+    groups = crowd.groups(what, NOW)
     assert sorted(groups.sizes.tolist()) == [250, 250, 500]
 
 
 def test_what_can_stop_a_playbook() -> None:
     """Itself, what goes before it, and what shares a group with any of these; all else is left out."""
     capped = LIBRARY.playbooks[0]
-    assert {one.id for one in rivals(capped, LIBRARY).playbooks} == {
+    assert {one.id for one in rivals(capped, SNAPSHOT).library.playbooks} == {
         "capped",
         "everyone",
         "late",
@@ -243,7 +270,7 @@ def test_what_can_stop_a_playbook() -> None:
         "tried",
     }
     tried = next(one for one in LIBRARY.playbooks if one.id == "tried")
-    assert {one.id for one in rivals(tried, LIBRARY).playbooks} == {"quota", "tried"}
+    assert {one.id for one in rivals(tried, SNAPSHOT).library.playbooks} == {"quota", "tried"}
 
 
 def test_nobody_is_no_group() -> None:
