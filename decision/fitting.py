@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from delivery.channels.registry import CHANNELS
 from learning.spec import PolicySpec
 from playbooks.constraints.binding import asks_for_zone
 from playbooks.constraints.checking import Names, mixed_currencies, unknown_in_playbook, unknown_names
+from playbooks.constraints.documents import Constraint, Fatigue
 from playbooks.content.checking import Flaw, flaws
 from playbooks.content.names import Vocabulary
 from playbooks.content.places import place_in
@@ -78,11 +79,13 @@ class Fitting:
                 yield Problem(place, message, f"constraints.{at}.amount")
             if asks_for_zone(playbook.constraints):
                 yield from self._zoneless(place)
+            yield from self._free(place, "constraints.", playbook.constraints)
         if draft.constraints is not None:
             wrong = unknown_names(draft.constraints, names)
             yield from (Problem("constraints", message, field) for field, message in wrong)
             if asks_for_zone(draft.constraints):
                 yield from self._zoneless("constraints")
+            yield from self._free("constraints", "", draft.constraints)
             here = {one.id for one in draft.playbooks}
             others = [one for one in beside.playbooks if one.id not in here]
             for playbook, offers in [(one, draft.offers) for one in draft.playbooks] + [
@@ -90,6 +93,17 @@ class Fitting:
             ]:
                 for at, message in mixed_currencies(draft.constraints, playbook, expand(playbook, offers)):
                     yield Problem("constraints", message, f"{at}.amount")
+
+    def _free(self, place: str, prefix: str, constraints: Sequence[Constraint]) -> Iterator[Problem]:
+        """Yield costs of fatigue that the policy would not take from any value."""
+        for at, one in enumerate(constraints):
+            if isinstance(one, Fatigue) and not self.policy.costs.get(one.cost.currency):
+                yield Problem(
+                    place,
+                    f"the policy says nothing of what {one.cost.currency} costs, so this would take nothing "
+                    "from any arm: say it in policy.yaml under costs",
+                    f"{prefix}{at}.cost",
+                )
 
     def _zoneless(self, place: str) -> Iterator[Problem]:
         if self.asked.zone is not None and self.asked.zone not in self.asked.schema.names:

@@ -18,7 +18,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """One eligible arm: value = score × weight − cost, from which exploration made `probability`.
 
     `score` is the expected reward, `deviation` how uncertain it is where that counts, `weight` the operator's
-    lever, `cost` the expected cost in units of reward. `floor` is what exploration gives every arm at least.
+    lever, `cost` the expected cost in units of reward, of which `fatigue` is
+    for contacts that the user had lately. `floor` is what exploration gives every arm at least.
     `parts` are what each column added to the score before it was cut to the bounds of rewards, the intercept
     under ""; null where the version's weights are kept no more.
     """
@@ -28,6 +29,7 @@ class Candidate(msgspec.Struct, frozen=True):
     deviation: float | None
     weight: float
     cost: float
+    fatigue: float
     value: float
     floor: float
     probability: float
@@ -77,6 +79,7 @@ def explain(
             deviation=deviations[place],
             weight=weights[place],
             cost=costs[place],
+            fatigue=decision.fatigue.get(arm, decision.fatigue.get(arm.partition("/")[0], 0.0)),
             value=scores[place] * weights[place] - costs[place],
             floor=floor,
             probability=decision.probabilities[place],

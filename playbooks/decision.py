@@ -19,7 +19,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     "do nothing" scores 0 because rewards are counted on top of it. `deviations[i]` is how uncertain score i
     is, where the policy draws from its posterior. `levers` are the operator's weights of
     playbooks that are not 1.
-    `costs[i]` is what arm i is expected to cost, in units of reward, where any costs something.
+    `costs[i]` is what arm i costs, in units of reward, where any costs something; of that `fatigue`, by
+    playbook or arm, is for the contacts that the user had lately.
     `pilots` are the versions of playbooks that took part as pilots.
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
     `holdout` are the rules that held the user out from playbooks that would have competed.
@@ -53,6 +54,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     playbook_version: int | None
     levers: Mapping[str, float] = {}
     costs: Sequence[float] = ()
+    fatigue: Mapping[str, float] = {}
     deviations: Sequence[float] = ()
     pilots: Mapping[str, int] = {}
     holdout: Sequence[str] = ()

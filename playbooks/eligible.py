@@ -12,6 +12,7 @@ import numpy as np
 from playbooks.constraints.allowing import Moment, allowed, counted_uses, lifted_by
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.circumstances import Circumstances, Needs, Recorded
+from playbooks.constraints.fatigue import fatigue_of
 from playbooks.constraints.scoping import ALL, Arms
 from playbooks.contest import Side
 from playbooks.controls.models import NONE, Controls, rule_of
@@ -41,6 +42,7 @@ class Eligible:
     holdouts: list[str] = field(default_factory=list)
     features: dict[str, Any] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)
+    fatigue: dict[str, float] = field(default_factory=dict)
     recorded: Recorded = field(default_factory=Recorded)
 
     def stop(self, rule: str, playbook: PublishedPlaybook, arms: Arms = ALL) -> None:
@@ -66,6 +68,7 @@ def eligible(
     features: Mapping[str, Any],
     audiences: Set[str],
     circumstances: Circumstances,
+    rates: Mapping[str, float],
     now: datetime,
     controls: Controls = NONE,
     stops: Stops | None = None,
@@ -75,6 +78,7 @@ def eligible(
     Args:
         controls: what operators have stopped.
         stops: by which guard an arm is not for this user.
+        rates: what a minor unit of a currency takes from a value, in units of reward.
         held_out: by which rule the user is held out from a playbook, None where they are not.
     """
     found = Eligible()
@@ -90,6 +94,9 @@ def eligible(
         arms = left.arms if stops is None else _guarded(found, playbook, left.arms, stops)
         if arms is ALL or arms:
             found.sides.append(Side(playbook.key, arms, playbook))
+    for side in found.sides:
+        tiring = library.rules.terms(side.playbook).tiring
+        found.fatigue |= fatigue_of(tiring, side.playbook.arms, circumstances.uses, rates, now)
     found.uses = counted_uses(terms, circumstances, now)
     found.recorded = _recorded(terms, circumstances)
     lifted: dict[str, str] = {}

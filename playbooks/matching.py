@@ -118,6 +118,7 @@ def decide(
         features=features,
         audiences=audiences,
         circumstances=circumstances,
+        rates=snapshot.costs,
         now=now,
     )
     contest = snapshot.contest(found.sides)
@@ -127,16 +128,16 @@ def decide(
     deviations = snapshot.policy.deviations(read, contest.arms)
     if deviations is not None:
         check_scores(snapshot.policy, deviations, len(contest.arms))
-    places = preselected(
-        contest, _worth(scores, contest.weights, contest.costs), snapshot.seed, request.user_id
-    )
+    costs = _with_fatigue(contest, found.fatigue)
+    places = preselected(contest, _worth(scores, contest.weights, costs), snapshot.seed, request.user_id)
     if places is not None:
         left = contest.only(places.tolist())
         found.suppressed[PRESELECTION_RULE] = sorted({*contest.ids} - {*left.ids})
         contest, scores = left, scores[places]
+        costs = _with_fatigue(contest, found.fatigue)
         deviations = None if deviations is None else deviations[places]
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
-    values = _worth(scores, contest.weights, contest.costs)
+    values = _worth(scores, contest.weights, costs)
     probabilities = snapshot.policy.explore(
         _stakes(contest.ids, values, _spread(deviations, contest.weights), asked)
     )
@@ -162,7 +163,8 @@ def decide(
         scores=scores.tolist(),
         deviations=() if deviations is None else deviations.tolist(),
         levers=contest.levers,
-        costs=() if contest.costs is None else contest.costs.tolist(),
+        costs=() if costs is None else costs.tolist(),
+        fatigue=_told(contest, found.fatigue),
         probabilities=probabilities.tolist(),
         draw=draw,
         chosen=chosen,
@@ -249,6 +251,26 @@ def _check_placement(library: Library, placement: str) -> None:
             f"no playbook serves the placement {placement!r}; the library's placements are "
             f"{', '.join(library.placements) or 'none'}"
         )
+
+
+def _with_fatigue(contest: Contest, fatigue: Mapping[str, float]) -> FloatArray | None:
+    """Return what each arm costs, with what contacts so far take from it; None where none costs anything."""
+    if not fatigue:
+        return contest.costs
+    taken = np.array([fatigue.get(arm.id, 0.0) for arm in contest.arms], dtype=np.float64)
+    return taken if contest.costs is None else contest.costs + taken
+
+
+def _told(contest: Contest, fatigue: Mapping[str, float]) -> dict[str, float]:
+    """Return fatigue as the record keeps it: by playbook, or by arm where a playbook's differ."""
+    of_playbooks: dict[str, dict[str, float]] = {}
+    for arm in contest.arms if fatigue else ():
+        of_playbooks.setdefault(arm.playbook, {})[arm.id] = fatigue.get(arm.id, 0.0)
+    told: dict[str, float] = {}
+    for playbook, arms in of_playbooks.items():
+        one = next(iter(arms.values()))
+        told |= {playbook: one} if set(arms.values()) == {one} else arms
+    return {name: taken for name, taken in told.items() if taken}
 
 
 def _worth(scores: FloatArray, weights: FloatArray, costs: FloatArray | None) -> FloatArray:

@@ -22,11 +22,13 @@ from playbooks.constraints.documents import (
     ConsentNeeded,
     Constraint,
     CoolDown,
+    Fatigue,
     Group,
     Hold,
     Layer,
     rule_of,
 )
+from playbooks.constraints.fatigue import FORGOTTEN_AFTER, Tiring
 from playbooks.constraints.scoping import ALL, Arms, Offered, groups_of
 from playbooks.constraints.spending import Spending, of_offers, spending_of
 from playbooks.constraints.windows import longest
@@ -129,13 +131,14 @@ class Terms:
     counted: Sequence[Counted] = field(init=False)
     groups: Sequence[str] = field(init=False)
     spends: Sequence[Spending] = field(init=False)
+    tiring: Sequence[Tiring] = field(init=False)
 
     def __post_init__(self) -> None:
         offered = Offered.of(self.playbook, self.arms)
         named = [(one, rule_of(one)) for one in self.constraints]
         named += [(one, rule_of(one, self.playbook.id)) for one in self.playbook.constraints]
         made: dict[str, list[object]] = {
-            **{"holds": [], "agreements": [], "after": [], "counted": []},
+            **{"holds": [], "agreements": [], "after": [], "counted": [], "tiring": []},
             "spends": list(of_offers(self.offers, offered)),
         }
         for one, rule in named:
@@ -215,6 +218,12 @@ def _bound(
             yield "counted", Counted(rule, 1, one.window, False, None, ALL, ALL)
         return
     arms = offered.held_by(one)
+    if isinstance(one, Fatigue):
+        contacts = offered.where(lambda arm: offered.fits(one.contacts, arm))
+        window = FORGOTTEN_AFTER * one.half_life
+        yield "counted", Counted(rule, UNLIMITED, window, False, None, frozenset(), contacts)
+        yield "tiring", Tiring(rule, one.cost.amount, one.cost.currency, one.half_life, arms)
+        return
     if isinstance(one, CoolDown) and one.after == "contact":
         yield "counted", Counted(rule, 1, one.lasts, False, None, arms, ALL)
     if arms == frozenset() or isinstance(one, Layer):

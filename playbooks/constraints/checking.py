@@ -10,6 +10,7 @@ from playbooks.constraints.binding import LAYERS
 from playbooks.constraints.documents import (
     ConsentNeeded,
     Constraint,
+    Fatigue,
     Group,
     Layer,
     Liability,
@@ -107,6 +108,8 @@ def _unknown(one: Constraint, names: Names) -> Iterator[tuple[str, str]]:
         return
     for field, scope in (("for.", one.for_), ("exempt.", one.exempt)):
         yield from _not_there(field, scope.given, names)
+    if isinstance(one, Fatigue):
+        yield from _not_there("contacts.", one.contacts.given, names)
     if isinstance(one, ConsentNeeded):
         yield from _not_there("", {"channels": list(one.channels)} if _said(one) else {}, names)
     if isinstance(one, Layer):

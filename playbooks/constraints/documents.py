@@ -221,6 +221,25 @@ class Liability(Scoped):
     amount: Money
 
 
+class Fatigue(Scoped):
+    """Each contact of the user takes `cost` from the value of the next, half as much after each `half_life`.
+
+    All uses of all playbooks are contacts, or those that `contacts` names.
+    """
+
+    kind: Literal["fatigue"]
+    cost: Money
+    half_life: Span
+    contacts: Scope = Scope()
+
+    @field_validator("cost")
+    @classmethod
+    def _some(cls, cost: Money) -> Money:
+        if cost.amount == 0:
+            raise ValueError(f"{cost} is nothing; leave the rule out, or say how much")
+        return cost
+
+
 KINDS = (
     "cap",
     "cool_down",
@@ -233,6 +252,7 @@ KINDS = (
     "quota",
     "budget",
     "liability",
+    "fatigue",
 )
 
 
@@ -257,7 +277,8 @@ Constraint = Annotated[
     | Annotated[Hold, Tag("hold")]
     | Annotated[Quota, Tag("quota")]
     | Annotated[MoneyBudget, Tag("budget")]
-    | Annotated[Liability, Tag("liability")],
+    | Annotated[Liability, Tag("liability")]
+    | Annotated[Fatigue, Tag("fatigue")],
     _UNKNOWN_KIND,
 ]
 

@@ -46,10 +46,14 @@ class Offered:
 
     def covers(self, constraint: Scoped, arm: Arm) -> bool:
         """Whether a constraint holds for an arm: all of its `for` fits, nothing of its `exempt`."""
-        named, exempt = constraint.for_.given, constraint.exempt.given
-        return all(self._fits(field, names, arm) for field, names in named.items()) and not any(
-            self._fits(field, names, arm) for field, names in exempt.items()
+        exempt = constraint.exempt.given.items()
+        return self.fits(constraint.for_, arm) and not any(
+            self._fits(field, names, arm) for field, names in exempt
         )
+
+    def fits(self, scope: Scope, arm: Arm) -> bool:
+        """Whether all that a scope gives fits an arm."""
+        return all(self._fits(field, names, arm) for field, names in scope.given.items())
 
     def _fits(self, field: str, names: list[str], arm: Arm) -> bool:
         if field == "labels":

@@ -7,8 +7,10 @@ from itertools import combinations
 
 from audiences.rules.proofs import implies, mentioned
 from audiences.rules.tree import Node
+from playbooks.constraints.binding import LAYERS, Terms
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
+from playbooks.lint.terms import terms_of
 from playbooks.models import Playbook
 
 OUTRANKED = Code(
@@ -34,7 +36,11 @@ def find(subject: Subject) -> Iterator[Finding]:
     covering = _Covering(subject)
     for rivals in _contests(subject.draft.playbooks):
         for one in rivals:
-            above = (other for other in rivals if other.priority > one.priority and _never_stopped(other))
+            above = (
+                other
+                for other in rivals
+                if other.priority > one.priority and _never_stopped(terms_of(subject, other))
+            )
             yield from _outranked(covering, one, above)
         for one, other in combinations(rivals, 2):
             if one.priority == other.priority and _one_group(one, other) and covering.same(one, other):
@@ -73,9 +79,11 @@ def _one_group(one: Playbook, other: Playbook) -> bool:
     return one.exclusive_group is not None and one.exclusive_group == other.exclusive_group
 
 
-def _never_stopped(playbook: Playbook) -> bool:
-    """Whether nothing of its own ever keeps a playbook from those it is for."""
-    return not playbook.constraints and playbook.exclusive_group is None and playbook.pilot is None
+def _never_stopped(terms: Terms) -> bool:
+    """Whether no constraint ever keeps a playbook from those it is for; its own rules are part of whom."""
+    others = (terms.holds, terms.agreements, terms.after, terms.counted, terms.groups, terms.spends)
+    layers = len(terms.conditions) - sum(getattr(terms.playbook.rules, one) is not None for one in LAYERS)
+    return not any(others) and not layers and terms.playbook.pilot is None
 
 
 class _Covering:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from playbooks.lint.conditions import arms_of
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
+from playbooks.lint.terms import terms_of
 from playbooks.models import Arm, Playbook
 
 TWINS = Code(
@@ -28,6 +29,15 @@ def find(subject: Subject) -> Iterator[Finding]:
     for playbook in subject.draft.playbooks:
         arms = arms_of(subject, playbook)
         yield from _twins(playbook, arms)
+        for one in terms_of(subject, playbook).spends:
+            never = [arm.name for arm in arms if one.is_full(arm, 0)]
+            if never:
+                yield POWERLESS.in_playbook(
+                    playbook.id,
+                    "variants",
+                    f"{', '.join(never)}: one use takes more than {one.rule} has in all",
+                    "raise that limit, or take a cheaper offer",
+                )
         if playbook.weight == 0:
             yield POWERLESS.in_playbook(
                 playbook.id,

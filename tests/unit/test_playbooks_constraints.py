@@ -27,6 +27,7 @@ from playbooks.constraints.checking import (
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.counting import COUNTERS_UNREACHABLE, UNLIMITED, UNREADABLE, of_account
 from playbooks.constraints.documents import Constraint
+from playbooks.constraints.fatigue import fatigue_of
 from playbooks.constraints.rulebook import with_context
 from playbooks.constraints.windows import begins, length
 from playbooks.content.documents import Content
@@ -404,3 +405,19 @@ def test_a_budget_is_of_one_currency() -> None:
     assert list(mixed_currencies(read({**dollars, "exempt": {"offers": ["coupon"]}}), document, arms)) == []
     # One that came otherwise is stopped: what can't be counted is not spent.
     assert stopped(terms(dollars)) == {"budget.x": ["coupon_3_00"]}
+
+
+def test_each_contact_tires_and_is_forgotten_by_halves() -> None:
+    rule = {"kind": "fatigue", "id": "tired", "cost": "0.20 EUR", "half_life": "P2D"}
+    under = terms({**rule, "exempt": {"channels": ["sms"]}})
+    uses = {"fatigue.tired": [NOW, NOW - timedelta(days=2), NOW - timedelta(days=4)]}
+    taken = fatigue_of(under.tiring, under.arms, uses, {"EUR": 0.001}, NOW)
+    assert taken == pytest.approx(dict.fromkeys(("spring/tea_email", "spring/coupon_3_00"), 0.035))
+    # Every use counts as a contact, and none is stopped.
+    assert stopped(under, Circumstances(uses)) == {}
+    assert {limits_of(under, arm, Circumstances(), NOW)[0].limit for arm in under.arms} == {UNLIMITED}
+    by_sms = terms({**rule, "contacts": {"channels": ["sms"]}})
+    counted = {arm.name: bool(limits_of(by_sms, arm, Circumstances(), NOW)) for arm in by_sms.arms}
+    assert counted == {"tea_email": False, "tea_sms": True, "coupon_3_00": False}
+    with pytest.raises(ValidationError, match="is nothing; leave the rule out"):
+        read({**rule, "cost": "0.00 EUR"})

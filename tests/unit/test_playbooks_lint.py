@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from audiences.definitions import AudienceSpec, define
 from audiences.rules import Rule, Schema, Type
 from feature_repo.specs import load_specs
+from playbooks.constraints.documents import Cap, Constraint
 from playbooks.content.documents import Content, Wording
 from playbooks.goals import know_events
 from playbooks.library import Draft
@@ -226,6 +228,37 @@ def test_variants_that_are_there_for_nothing() -> None:
     ]
     assert "coffee, again" in only(lint(subject(playbook(variants=twins))), "twin-variants").message
     assert only(lint(subject(playbook(weight=0))), "unreachable-variant").field == "weight"
+
+
+def test_variants_that_a_limit_makes_impossible() -> None:
+    dear = Offer.model_validate({"id": "dear", "name": "D", "kind": "fixed_amount", "value": "8.00 EUR"})
+    variants = [
+        {"offer": "coffee", "channel": "mailbox", "content": "hello"},
+        {"offer": "dear", "channel": "mailbox", "content": "hello"},
+    ]
+    budget = {"kind": "budget", "id": "day", "amount": "7.99 EUR", "period": "day"}
+    looked = subject(playbook(variants=variants))
+
+    def found(**fields: Any) -> list[Finding]:
+        offers = {**looked.draft.offers, "dear": dear}
+        return lint(replace(looked, draft=replace(looked.draft, **{"offers": offers, **fields})))
+
+    assert found() == []
+    of_all = TypeAdapter(list[Constraint]).validate_python([budget])
+    said = only(found(constraints=tuple(of_all)), "unreachable-variant")
+    assert "dear: one use takes more than budget.day has in all" in said.message
+    own = only(found(playbooks=(playbook(variants=variants, constraints=[budget]),)), "unreachable-variant")
+    assert "budget.plan.day" in own.message
+    sold_out = {**looked.draft.offers, "dear": dear.model_copy(update={"stock": 0})}
+    assert "stock.dear" in only(found(offers=sold_out), "unreachable-variant").message
+
+
+def test_what_a_rule_for_all_may_stop_outranks_nobody() -> None:
+    low, top = playbook("low", audience="many", priority=1), playbook("top", priority=9)
+    both = subject(low, top, audiences={"many": "orders > 10"})
+    only(lint(both), "always-outranked")
+    cap = Cap(id="weekly", limit=1, window="week")
+    assert lint(replace(both, draft=replace(both.draft, constraints=(cap,)))) == []
 
 
 def test_one_playbook_is_always_outranked() -> None:

@@ -175,6 +175,20 @@ def test_below_its_minimum_a_playbook_goes_before_all_others() -> None:
     assert at(2).suppressed == {PRIORITY_RULE: ["new"]}
 
 
+def test_fatigue_is_taken_from_the_value_and_recorded() -> None:
+    rule = {"kind": "fatigue", "id": "tired", "cost": "1.00 EUR", "half_life": "P2D"}
+    library = Library((playbook("everyone", constraints=[rule]), playbook("fresh")))
+    what = Snapshot(library, Favourite(), "seed", costs={"EUR": 0.002})
+    known = Circumstances({"fatigue.everyone.tired": [NOW - timedelta(days=2)]})
+    request, features = Request("id", "ann", "home", "k"), {"likes": "pear"}
+    decision = decide(what, request, features=features, audiences=frozenset(), circumstances=known, now=NOW)
+    assert decision.fatigue == {"everyone": 0.1}
+    assert decision.costs == pytest.approx([0.1, 0.1, 0.1, 0, 0, 0])
+    # Both playbooks' pears score alike; the one that tires is worth less.
+    assert decision.probabilities[4] > decision.probabilities[1]
+    assert replay(decision, what.policy) == decision
+
+
 def test_what_rules_asked_for_is_in_the_record() -> None:
     layer = Layer(kind="eligibility", id="adults", rule="age >= 18 and tag('calm')")
     library = Library((playbook("everyone"),), rules=Rulebook((layer,), 3, Schema({"age": Type.NUMBER})))
