@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from playbooks.holdouts import competing
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.library.trials import pilot_rule
 from playbooks.models import Playbook
+
+# Nothing is said of what money costs.
+_FREE: Mapping[str, float] = MappingProxyType({})
 
 # Separates the draw of a group from other draws for the user.
 _OF_GROUP = b"group"
@@ -68,8 +72,8 @@ def eligible(
     features: Mapping[str, Any],
     audiences: Set[str],
     circumstances: Circumstances,
-    rates: Mapping[str, float],
     now: datetime,
+    rates: Mapping[str, float] = _FREE,
     controls: Controls = NONE,
     stops: Stops | None = None,
 ) -> Eligible:
