@@ -25,7 +25,7 @@ from decision.auth import guard
 from decision.auth.opening import open_keys
 from decision.evaluating import api as evaluating_api
 from decision.foresight import api as foresight_api
-from decision.foresight import content_api
+from decision.foresight import content_api, simulate_api
 from decision.observe import api as observe_api
 from decision.observe import metrics, traces
 from decision.stopping import open_controls
@@ -76,9 +76,10 @@ def create_app(service: Service) -> FastAPI:
     import_api.add_import_route(app, service.imports)
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages, lookup))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
-    app.include_router(delivery_api.router(service.delivery.hands, guard.name_of))
+    app.include_router(delivery_api.router(service.delivery.hands, service.delivery.inside, guard.name_of))
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
+    app.include_router(simulate_api.router(service))
     app.include_router(content_api.router(service, guard.name_of))
     app.include_router(evaluating_api.router(service.database))
     app.include_router(

@@ -33,6 +33,10 @@ class Enroller(Protocol):
 
     def start(self, connection: Connection, decision: Decision, arm: Arm) -> None: ...
 
+    def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
+        """Return the rule by which the user may not begin a run again, None if they may."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -178,6 +182,11 @@ class Recorder:
     def _final(self, connection: Connection, made: Made) -> Decision:
         if made.late is not None and made.deadline.passed:
             return made.late
+        arm = made.arm_of(made.decision)
+        if arm is not None and (rule := self._enroller.refuses(connection, made.decision, arm)):
+            if made.reservation is not None:
+                made.reservation.drop()
+            return msgspec.structs.replace(made.decision, refused_by=rule)
         if made.reservation is None:
             return made.decision
         refused = made.reservation.keep(connection)

@@ -51,4 +51,12 @@ class TakenOut(msgspec.Struct, frozen=True, gc=False):
     at: datetime
 
 
-Cause = Due | Happened | OptedOut | Drawn | TaskDone | TakenOut
+class Moved(msgspec.Struct, frozen=True, gc=False):
+    """The run goes on in a state of another version of its playbook."""
+
+    state: str
+    version: int
+    at: datetime
+
+
+Cause = Due | Happened | OptedOut | Drawn | TaskDone | TakenOut | Moved

@@ -5,6 +5,7 @@ NextplayError
     ├── FlowBroken       a flow can't be interpreted: an unknown state, an endless loop, a date out of reach
     ├── UnknownVersion   an enrolment pins a playbook version that is not in the library
     ├── UnknownEnrolment there is no enrolment with an id
+    ├── RunsLost         runs would have no place in another version
     ├── TaskUnknown      there is no task with an id
     ├── TaskClosed       a task was done, or its run went on without it
     ├── NoResult         a task can't come to that
@@ -38,6 +39,11 @@ class UnknownVersion(DeliveryError):
 class UnknownEnrolment(DeliveryError):
     status = 404
     code = "unknown-enrolment"
+
+
+class RunsLost(DeliveryError):
+    status = 422
+    code = "runs-lost"
 
 
 class TaskUnknown(DeliveryError):

@@ -19,14 +19,14 @@ from delivery.causes import Cause, Due
 from delivery.deciding import DecideAgain
 from delivery.effects import Effects, started_fact
 from delivery.errors import FlowBroken, UnknownEnrolment
-from delivery.flow import advance
-from delivery.models import AskAgain, Effect, Enrolment, Report
+from delivery.models import Enrolment, Report
 from delivery.parking import park_runs, parked_runs, put_back_runs
 from delivery.plans import Plan, Plans
+from delivery.reentry import may_enter, rule_of
 from delivery.routing import ROUTED, causes_of
 from delivery.seeing import Sight
-from delivery.step import Step, stuck
-from delivery.view import Strangers, View, Views
+from delivery.stepping import Stepper
+from delivery.view import Strangers, Views
 from playbooks.controls import repository as controls_repository
 from playbooks.decision import Decision
 from playbooks.models import Arm
@@ -74,7 +74,7 @@ class Executor:
         self._plans = plans
         self._effects = effects
         self._views = views or Strangers()
-        self._decide_again = decide_again
+        self._stepper = Stepper(plans, clock, decide_again)
         self._batch = batch
         self._routing = Pace(batch)
         self._advancing = Pace(batch)
@@ -151,6 +151,39 @@ class Executor:
                 return done
             sight.look()
 
+    def apply_all(
+        self, claim: Callable[[Connection], list[Enrolment]], cause: Callable[[Enrolment], Cause]
+    ) -> list[str]:
+        """Apply a cause to each of the enrolments that `claim` returns and locks; return their ids."""
+        sight = self._sight()
+
+        def work(connection: Connection) -> tuple[bool, list[str]]:
+            found = claim(connection)
+            if sight.unseen(connection, found):
+                return False, []
+            self._apply(connection, [(one, [cause(one)]) for one in found], sight)
+            return True, [one.id for one in found]
+
+        while True:
+            done, ids = self._database.write(work, rows=self._batch)
+            if done:
+                return ids
+            sight.look()
+
+    def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
+        """Return the rule that keeps a user from beginning a run, in the decision's transaction."""
+        try:
+            plan = self._plans.find(connection, arm.playbook, decision.playbook_version or 0)
+        except NextplayError:
+            # `start` says what is wrong.
+            return None
+        if plan.reentry is None:
+            return None
+        user = self._people.canonical(decision.user_id)
+        repository.hold_entry(connection, user, plan.playbook)
+        former = repository.former_runs(connection, self._people.members(user), plan.playbook)
+        return None if may_enter(plan.reentry, former, arm, decision.decided_at) else rule_of(plan.playbook)
+
     def _apply_one(
         self, connection: Connection, *, enrolment_id: str, cause: Cause, also: Also | None, sight: Sight
     ) -> Enrolment | None:
@@ -159,7 +192,7 @@ class Executor:
             raise UnknownEnrolment(f"there is no enrolment {enrolment_id!r}; check the id")
         if sight.unseen(connection, [before]):
             return None
-        step = self._step(connection, before, [cause], sight)
+        step = self._stepper.step(connection, before, [cause], sight.of(before.user_id))
         if step.enrolment is not before:
             self._effects.keep(connection, [step], self._clock.now())
         if also is not None:
@@ -282,7 +315,10 @@ class Executor:
     def _apply(
         self, connection: Connection, woken: Sequence[tuple[Enrolment, Sequence[Cause]]], sight: Sight
     ) -> Report:
-        steps = [self._step(connection, enrolment, causes, sight) for enrolment, causes in woken]
+        steps = [
+            self._stepper.step(connection, enrolment, causes, sight.of(enrolment.user_id))
+            for enrolment, causes in woken
+        ]
         changed = [
             step for step, (before, _) in zip(steps, woken, strict=True) if step.enrolment is not before
         ]
@@ -291,48 +327,6 @@ class Executor:
         report = self._effects.keep(connection, changed, self._clock.now())
         reached("executor.applied")
         return report
-
-    def _step(self, connection: Connection, before: Enrolment, causes: Sequence[Cause], sight: Sight) -> Step:
-        plan: Plan | None = None
-        effects: list[Effect] = []
-        enrolment = before
-        view = sight.of(before.user_id)
-        try:
-            plan = self._plans.find(connection, before.playbook, before.playbook_version)
-            for cause in causes:
-                enrolment = self._advance(connection, plan, enrolment, cause, view, effects)
-        except NextplayError as error:
-            return Step(stuck(enrolment, str(error)), plan, effects)
-        redrawn = enrolment.decision_id != before.decision_id
-        return Step(enrolment, plan, effects, redrawn, view.zone)
-
-    def _advance(
-        self,
-        connection: Connection,
-        plan: Plan,
-        enrolment: Enrolment,
-        cause: Cause,
-        view: View,
-        effects: list[Effect],
-    ) -> Enrolment:
-        """Apply a cause, and what the policy draws where the flow has it asked on the way."""
-        now = self._clock.now()
-        causes = [cause]
-        # Each state may be come to once with the cause pending and once after it.
-        for _ in range(2 * len(plan.flow.states) + 2):
-            if not causes:
-                return enrolment
-            cause = causes.pop(0)
-            advanced = advance(plan.flow, enrolment, cause, now, view)
-            enrolment = advanced.enrolment
-            effects += advanced.effects
-            if advanced.again:
-                causes.insert(0, cause)
-            if advanced.effects and isinstance(asked := advanced.effects[-1], AskAgain):
-                if self._decide_again is None:
-                    raise FlowBroken("this service has no policy to ask again")
-                causes.insert(0, self._decide_again(connection, enrolment, asked.key, now))
-        raise FlowBroken(f"the flow asks the policy again and again around {enrolment.state!r}")
 
 
 _DUE = (Due(),)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from audiences.consent.models import ANY
-from delivery.causes import Cause, Drawn, Due, Happened, OptedOut, TakenOut, TaskDone
+from delivery.causes import Cause, Drawn, Due, Happened, Moved, OptedOut, TakenOut, TaskDone
 from delivery.compiled import CompiledFlow, holds
 from delivery.errors import FlowBroken
 from delivery.models import AskAgain, Effect, Enrolment, OpenTask, Status
@@ -63,6 +63,9 @@ def advance(
         return run.outcome()
     if run.due_at is None:
         return Advanced(enrolment)
+    if isinstance(cause, Moved):
+        run.move(cause)
+        return run.outcome()
     match cause:
         case Due():
             if run.due_at <= now:
@@ -94,6 +97,7 @@ class _Run:
         "_moved",
         "_now",
         "_prefix",
+        "_version",
         "_view",
         "arm",
         "due_at",
@@ -111,6 +115,7 @@ class _Run:
         self._effects: list[Effect] = []
         self._moved = self._left = False
         self._drawn: str | None = None
+        self._version = before.playbook_version
         self._prefix = f"{before.id}:{before.revision + 1}:"
         self.arm = before.arm
         self.state = before.state
@@ -197,6 +202,12 @@ class _Run:
         self.due_at = self.waiting_for = None
         self.result = result
 
+    def move(self, cause: Moved) -> None:
+        """Come to a state anew; to one that waits as of when the run came to where it was."""
+        waits = isinstance(self._named(cause.state), states.Waiting)
+        self._version = cause.version
+        self._enter(cause.state, self.entered_at if waits else self._now)
+
     def outcome(self, *, again: bool = False) -> Advanced:
         """Return the enrolment as it is now; `again`: the cause is still to be applied."""
         if not self._moved:
@@ -204,6 +215,7 @@ class _Run:
         ended = self.due_at is None
         after = msgspec.structs.replace(
             self._before,
+            playbook_version=self._version,
             arm=self.arm,
             decision_id=self._drawn or self._before.decision_id,
             state=self.state,

@@ -6,12 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from delivery import repository, task_repository
+from delivery import repository, task_repository, watchdog
 from delivery.causes import TakenOut, TaskDone
 from delivery.errors import NoResult, TaskClosed, TaskUnknown, UnknownEnrolment
 from delivery.executor import Executor
 from delivery.models import Enrolment, Status, Task, TaskState
 from delivery.tasks import done_fact
+from delivery.watchdog import Late
 from playbooks.suggesting import closest
 from storage import ledger
 from storage.clock import Clock
@@ -82,6 +83,11 @@ class Hands:
         if found is None:
             raise UnknownEnrolment(f"there is no enrolment {enrolment_id!r}; check the id")
         return found
+
+    def late(self, limit: int) -> list[Late]:
+        """Return runs that do not go on although their time is over, and why (see `delivery.watchdog`)."""
+        with self._database.read() as connection:
+            return watchdog.late(connection, self._clock.now(), limit)
 
     def take_out(self, enrolment_id: str, why: str, by: str) -> Enrolment:
         """End a run wherever it is; one that has ended stays as it is.

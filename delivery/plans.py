@@ -13,7 +13,7 @@ from audiences.rules import OneUser, RuleError, RuleValueError, Schema, compile_
 from delivery.compiled import CompiledFlow, Condition, compile_flow
 from delivery.errors import FlowBroken, UnknownVersion
 from playbooks.content.documents import Content
-from playbooks.flow import Issue
+from playbooks.flow import Issue, Reentry
 from playbooks.goals import matches, parse_where
 from playbooks.library import VersionBody
 from playbooks.library.repository import version_body
@@ -38,6 +38,7 @@ class Plan:
     contents: Mapping[str, Content]
     trigger: str | None = None
     transactional: bool = False
+    reentry: Reentry | None = None
 
     @cached_property
     def asks(self) -> bool:
@@ -75,6 +76,7 @@ class Plan:
             {content.id: content for content in body.contents},
             body.playbook.trigger,
             body.playbook.purpose == "transactional",
+            body.playbook.flow.reentry,
         )
 
 

@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from delivery.models import Enrolment, Status
+from delivery.reentry import Former
 from delivery.tables import enrolments
 from playbooks.models import Arm
 from storage import ledger
@@ -31,7 +32,6 @@ def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
             "id": one.id,
             "user_id": one.user_id,
             "playbook": one.playbook,
-            "playbook_version": one.playbook_version,
             "started_at": to_micros(one.began),
             **_decided(one),
         }
@@ -69,7 +69,7 @@ def save_enrolments(connection: Connection, changed: Sequence[Enrolment]) -> Non
 
 
 def save_decisions(connection: Connection, redrawn: Sequence[Enrolment]) -> None:
-    """Write what was decided anew for enrolments that were claimed in this transaction."""
+    """Write what was decided anew, and which version they are in, of enrolments that were claimed here."""
     _SAVE_DECISION.run_many(connection, [_decided(one) | {"this": one.id} for one in redrawn])
 
 
@@ -110,6 +110,71 @@ def due_users(connection: Connection, now: datetime, limit: int, of: Sequence[st
     return list(connection.execute(select(due.c.user_id).where(due.c.playbook.in_(of)).distinct()).scalars())
 
 
+def inside(connection: Connection, playbook: str) -> dict[int, dict[str, int]]:
+    """Return how many runs are under way in each state of each version of a playbook."""
+    query = (
+        select(enrolments.c.playbook_version, enrolments.c.state, func.count())
+        .where(enrolments.c.playbook == playbook, enrolments.c.status == Status.ACTIVE.value)
+        .group_by(enrolments.c.playbook_version, enrolments.c.state)
+        .order_by(enrolments.c.playbook_version, enrolments.c.state)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for version, state, number in connection.execute(query):
+        found.setdefault(version, {})[state] = number
+    return found
+
+
+def arms_inside(connection: Connection, playbook: str, version: int) -> list[Arm]:
+    """Return the arms with which runs of a version are under way."""
+    query = select(enrolments.c.arm).where(*_inside(playbook, version)).distinct()
+    return [_arm(text) for text in connection.execute(query).scalars()]
+
+
+def paused(connection: Connection, playbook: str, version: int) -> int:
+    """Return how many runs of a version a control has put aside."""
+    query = select(func.count()).where(*_inside(playbook, version), enrolments.c.due_at.is_(None))
+    return connection.execute(query).scalar_one()
+
+
+def claim_inside(
+    connection: Connection, *, playbook: str, version: int, after: str, limit: int
+) -> list[Enrolment]:
+    """Return and lock runs under way in a version, in the order of their ids from one on."""
+    query = (
+        select(enrolments)
+        .where(*_inside(playbook, version), enrolments.c.id > after)
+        .order_by(enrolments.c.id)
+        .limit(limit)
+        .with_for_update()
+    )
+    return [_enrolment(row) for row in connection.execute(query)]
+
+
+def _inside(playbook: str, version: int) -> list[Any]:
+    return [
+        enrolments.c.playbook == playbook,
+        enrolments.c.playbook_version == version,
+        enrolments.c.status == Status.ACTIVE.value,
+    ]
+
+
+def hold_entry(connection: Connection, user_id: str, playbook: str) -> None:
+    """Let nobody else begin a run of a user through a playbook until this transaction ends."""
+    if connection.dialect.name == "postgresql":
+        key = int.from_bytes(
+            blake2b(f"{playbook}:{user_id}".encode(), digest_size=8, person=b"entry").digest(), signed=True
+        )
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+
+
+def former_runs(connection: Connection, user_ids: Sequence[str], playbook: str) -> list[Former]:
+    """Return the runs of a person's profiles through a playbook."""
+    query = select(enrolments.c.status, enrolments.c.entered_at, enrolments.c.arm).where(
+        enrolments.c.user_id.in_(user_ids), enrolments.c.playbook == playbook
+    )
+    return [Former(Status(status), at, _arm(arm)) for status, at, arm in connection.execute(query)]
+
+
 def hold_reader(connection: Connection, reader: str) -> int | None:
     """Return a ledger reader's position and keep it until the transaction ends; None if another holds it."""
     if connection.dialect.name == "postgresql":
@@ -120,7 +185,7 @@ def hold_reader(connection: Connection, reader: str) -> int | None:
 
 
 _STATE = ("state", "entered_at", "due_at", "waiting_for", "revision", "status", "result")
-_DECISION = ("decision_id", "arm")
+_DECISION = ("decision_id", "arm", "playbook_version")
 _ADD_ENROLMENT = Statement(insert(enrolments).values({one.name: bindparam(one.name) for one in enrolments.c}))
 _SAVE_ENROLMENT = Statement(
     update(enrolments)
@@ -134,8 +199,9 @@ _SAVE_DECISION = Statement(
 )
 
 
-def _decided(one: Enrolment) -> dict[str, str]:
-    return {"decision_id": one.decision_id, "arm": msgspec.json.encode(one.arm).decode()}
+def _decided(one: Enrolment) -> dict[str, Any]:
+    arm = msgspec.json.encode(one.arm).decode()
+    return {"decision_id": one.decision_id, "arm": arm, "playbook_version": one.playbook_version}
 
 
 def _state_of(one: Enrolment) -> dict[str, Any]:

@@ -17,12 +17,13 @@ from delivery.effects import Effects, PointGiver, TagWriter
 from delivery.executor import Executor
 from delivery.gate import CouponLimits, OpenGate, SendGate
 from delivery.hands import Hands
+from delivery.inside import Inside
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
 from delivery.parking import put_back_messages
 from delivery.plans import Plans
 from delivery.recipients import Recipients
-from delivery.view import Views
+from delivery.view import Strangers, Views
 from playbooks.decision import Decision
 from playbooks.models import Arm
 from storage.clock import Clock
@@ -68,17 +69,19 @@ class Delivery:
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch, limits=limits)
+        self.views = views or Strangers()
         self.executor = Executor(
             database,
             clock,
             plans,
             Effects(self.wallet, tags, points),
             people,
-            views=views,
+            views=self.views,
             decide_again=decide_again,
             batch=batch,
         )
         self.hands = Hands(database, clock, self.executor)
+        self.inside = Inside(database, clock, plans, self.executor)
         self._relay = Relay(
             database,
             clock,
@@ -97,6 +100,10 @@ class Delivery:
     def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
         """Begin the flow of a decision in the decision's own transaction (see `Executor.start`)."""
         self.executor.start(connection, decision, arm)
+
+    def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
+        """Return the rule that keeps a user from beginning a run again (see `Executor.refuses`)."""
+        return self.executor.refuses(connection, decision, arm)
 
     def recover(self) -> int:
         """Take back what a former process of this `holder` was handing over when it died.

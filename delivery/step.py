@@ -15,7 +15,7 @@ from delivery.view import UTC
 class Step(msgspec.Struct, frozen=True, gc=False):
     """An enrolment as it is now, the plan that brought it there, and the effects on the way.
 
-    `redrawn`: it has another decision than before. `zone` is where the user lives.
+    `redrawn`: it has another decision than before, or another version. `zone` is where the user lives.
     """
 
     enrolment: Enrolment

@@ -28,6 +28,7 @@ enrolments = Table(
     Column("status", String(8), nullable=False),
     Column("result", Text),
     Column("started_at", Instant),
+    Index("ix_enrolments_user_id_playbook", "user_id", "playbook"),
     Index(
         "ix_enrolments_due_at_id",
         "due_at",

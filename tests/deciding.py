@@ -57,6 +57,9 @@ class Everywhere:
 
 
 class Started:
+    def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
+        return None
+
     def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
         return None
 

@@ -16,14 +16,16 @@ from playbooks.content.repository import ContentVersion
 from playbooks.library.contents import LibraryContents
 
 
-class _Shown(BaseModel):
+class Shown(BaseModel):
+    """Which of a playbook is meant: a version, or the draft."""
+
     model_config = ConfigDict(extra="forbid")
 
     version: int | None = Field(default=None, ge=1, le=999_999_999)
     draft: bool = False
 
     @model_validator(mode="after")
-    def _one(self) -> _Shown:
+    def _one(self) -> Shown:
         if self.draft and self.version is not None:
             raise ValueError("draft and version name two things to show: give one of them")
         return self
@@ -34,7 +36,7 @@ class _Shown(BaseModel):
         return "draft" if self.draft else str(self.version or "served")
 
 
-class PreviewBody(_Shown):
+class PreviewBody(Shown):
     """For whom, in which languages: without a user for the sample, without languages in all there are.
 
     A version, or the draft; without either the version that is served, else the newest.
@@ -44,7 +46,7 @@ class PreviewBody(_Shown):
     languages: list[Language] = Field(default=[], max_length=20)
 
 
-class ProofBody(_Shown):
+class ProofBody(Shown):
     """Which version, and which of its variants; all, where none is named."""
 
     variants: list[str] = Field(default=[], max_length=64)

@@ -34,10 +34,10 @@ def preview(
 
     Exit code 1 if one can't be filled.
     """
-    wanted = {**_shown(version, draft), "user_id": user, "languages": language or []}
+    wanted = {**shown_of(version, draft), "user_id": user, "languages": language or []}
     if url is not None:
         with remote(url, data, key) as service:
-            found = service.ask("POST", f"{_path(playbook)}/preview", wanted)
+            found = service.ask("POST", f"{path_of(playbook)}/preview", wanted)
     elif user is not None:
         raise ConfigurationError("what is known of a user is known to a running service: ask it with --url")
     else:
@@ -67,9 +67,9 @@ def proof(
     """
     if url is None:
         raise ConfigurationError("proofs are sent by a running service: name it with --url")
-    wanted = {**_shown(version, draft), "variants": variant or []}
+    wanted = {**shown_of(version, draft), "variants": variant or []}
     with remote(url, data, key) as service:
-        proofs = service.ask("POST", f"{_path(playbook)}/proof", wanted)["proofs"]
+        proofs = service.ask("POST", f"{path_of(playbook)}/proof", wanted)["proofs"]
     if as_json:
         print_json(proofs)
     else:
@@ -111,11 +111,13 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in one["body"].splitlines())
 
 
-def _shown(version: int | None, draft: bool) -> dict[str, Any]:
+def shown_of(version: int | None, draft: bool) -> dict[str, Any]:
+    """Return what is to be shown, as the HTTP routes take it. Raises ConfigurationError."""
     if draft and version is not None:
         raise ConfigurationError("--draft and --version name two things to show: give one of them")
     return {"version": version, "draft": draft}
 
 
-def _path(playbook: str) -> str:
+def path_of(playbook: str) -> str:
+    """Return the path of a playbook over HTTP."""
     return f"/v1/playbooks/{quote(playbook, safe='')}"

@@ -1,6 +1,6 @@
 """Flow types: a playbook's flow is data, a state machine that delivery/ interprets."""
 
-from playbooks.flow.flow import Exits, Flow, OnExpiry, OnGoal, OnOptOut, OnRule
+from playbooks.flow.flow import Exits, Flow, OnExpiry, OnGoal, OnOptOut, OnRule, Reentry
 from playbooks.flow.states import (
     Branch,
     Doing,
@@ -31,6 +31,7 @@ __all__ = [
     "OnGoal",
     "OnOptOut",
     "OnRule",
+    "Reentry",
     "Score",
     "Send",
     "Split",

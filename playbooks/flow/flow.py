@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -63,12 +63,34 @@ class Exits(Document):
             yield f"{told(self.expiry.after)} after it began", self.expiry.next
 
 
+class Reentry(Document):
+    """When a user may begin a run again who had one; without it, with every decision.
+
+    `never`; `after_end`, once no run is under way; `after_gap`, once the last has been over for `gap`;
+    `per_key`: a run beside others that have another value of `key`: the `variant`, the `offer`, or an
+    attribute of the variant.
+    """
+
+    rule: Literal["never", "after_end", "after_gap", "per_key"]
+    gap: Lasting | None = None
+    key: Name = "variant"
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Reentry:
+        if (self.gap is not None) != (self.rule == "after_gap"):
+            raise ValueError("a `gap` is given with the rule after_gap, and with no other")
+        if "key" in self.model_fields_set and self.rule != "per_key":
+            raise ValueError("a `key` is given with the rule per_key only")
+        return self
+
+
 class Flow(Document):
     """States by name and the one to start in. Every exit exists, every state is reached, every path ends."""
 
     start: str
     states: dict[Annotated[str, Field(min_length=1, max_length=64)], State] = Field(min_length=1)
     exits: Exits = Exits()
+    reentry: Reentry | None = None
 
     @model_validator(mode="after")
     def _sound(self) -> Flow:

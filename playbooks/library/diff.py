@@ -184,6 +184,8 @@ def _flow(before: Playbook, after: Playbook) -> Iterator[Change]:
     if before.flow.start != after.flow.start:
         yield Change("flow", "", "start", before.flow.start, after.flow.start)
     old, new = (one.flow.model_dump(mode="json") for one in (before, after))
+    if old["reentry"] != new["reentry"]:
+        yield Change("flow", "", "reentry", old["reentry"], new["reentry"])
     yield from _by_id("flow state", old["states"], new["states"])
     yield from _by_id("flow exit", _given(old["exits"]), _given(new["exits"]))
 

@@ -52,7 +52,7 @@ class References:
         for field, window in named_windows(playbook):
             if self._windows is not None and window not in self._windows:
                 yield field, f"there is no window {window!r}{closest(window, self._windows)}"
-        yield from self._wrong_sends(playbook)
+        yield from self._wrong_flow(playbook)
         yield from wrong_arms(playbook, self._offers)
         known = with_values(playbook, self._offers)
         if mixed := mixed_currencies(known[arm.offer] for arm in expand(playbook, self._offers)):
@@ -63,11 +63,14 @@ class References:
             except RuleError as error:
                 yield place, str(error)
 
-    def _wrong_sends(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
+    def _wrong_flow(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
         for name, state in playbook.flow.states.items():
             content = state.content if isinstance(state, Send) else None
             if content is not None and (wrong := self._no_message(content)):
                 yield f"flow.states.{name}.content", wrong
+        keys = {"variant", "offer", *self._attributes}
+        if (reentry := playbook.flow.reentry) is not None and reentry.key not in keys:
+            yield "flow.reentry.key", f"variants have no {reentry.key!r}{closest(reentry.key, keys)}"
 
     def _no_message(self, content: str) -> str:
         """Say why a content can't be sent, '' if it can."""

@@ -221,6 +221,13 @@ def test_opting_out_and_reaching_the_goal_end_a_run_and_the_policy_is_asked_agai
         again = service.http.post(f"/v1/decisions/{run['decision_id']}/replay").json()
         assert again["identical"]
         assert len(service.mails_to("reader")) == 1
+    inside = service.http.get("/v1/playbooks/evening/runs").json()["versions"]
+    if run["state"] == "rest":
+        assert inside == [{"version": 1, "states": {"rest": 1}}]
+        lost = {"from": 1, "to": 1, "states": {"rest": "reest"}}
+        refused = service.http.post("/v1/playbooks/evening/runs/move", json=lost)
+        assert (refused.status_code, "did you mean 'rest'" in refused.json()["detail"]) == (422, True)
+    assert service.http.get("/v1/enrolments/late").json() == {"late": []}
     ended = service.http.post(f"/v1/enrolments/{runs['reader']}/end", json={"why": "asked us to"})
     assert ended.json()["status"] == "ended"
     assert not service.mails_to("leaver")
@@ -256,5 +263,14 @@ def test_what_a_flow_names_must_be_there_and_a_flow_is_drawn(service: Running) -
     drawn = service.http.get("/v1/playbooks/welcome/flow").json()
     assert drawn["mermaid"].startswith("flowchart TD")
     assert {"from": "give", "to": "tell", "label": ""} in drawn["edges"]
+    service.order("reader-to-be", "COFFEE")
+    asked = {"user_id": "reader-to-be", "at": "2026-03-02T09:00:00Z"}
+    shown = service.http.post("/v1/playbooks/welcome/simulate", json=asked).json()
+    assert [line["kind"] for line in shown["lines"]] == ["effect", "effect", "waits", "ends"]
+    given = [{"at": "2026-03-03T09:00:00Z", "event": "x", "task": "y"}]
+    both = service.http.post("/v1/playbooks/welcome/simulate", json={**asked, "given": given})
+    assert (both.status_code, "just one of event, task, opt_out" in both.json()["detail"]) == (422, True)
+    nobody = service.http.post("/v1/playbooks/welcome/simulate", json={"user_id": "nobody-known"})
+    assert nobody.status_code == 404
     unknown = service.http.get("/v1/tasks/none")
     assert (unknown.status_code, unknown.json()["detail"]) == (404, "there is no task 'none'; check the id")
