@@ -69,6 +69,7 @@ def checks() -> Mapping[str, Check]:
         "integrity": stores.integrity,
         "readers": stores.readers,
         "deliveries": stores.deliveries,
+        "controls": stores.controls,
         "audiences": stores.audiences,
         "policies": stores.policies,
         "feeds": stores.feeds,

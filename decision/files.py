@@ -32,7 +32,8 @@ from playbooks.insiders import Insiders
 from playbooks.library import Draft, expand, read_library
 from playbooks.library.approval import Approval
 from playbooks.library.problems import Problem, refuse
-from playbooks.library.reading import read_approval, read_insiders
+from playbooks.library.reading import read_approval, read_insiders, read_protection
+from playbooks.protection import Protection
 from playbooks.suggesting import closest
 from storage.errors import ConfigurationError
 
@@ -65,6 +66,7 @@ class LibraryFiles:
     vocabularies: Mapping[str, Sequence[str]]
     vocabulary: Vocabulary
     insiders: Insiders
+    protection: Protection
     asked: Asked
 
     @property
@@ -168,6 +170,7 @@ def read_files(folder: Path) -> LibraryFiles:
         vocabularies=vocabularies,
         vocabulary=vocabulary,
         insiders=read_insiders(folder),
+        protection=read_protection(folder),
         asked=asked,
     )
 

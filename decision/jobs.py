@@ -24,6 +24,7 @@ from decision.health import unavailable
 from decision.observe import metrics
 from decision.processes import LeaseKeeper
 from decision.selecting import Selecting
+from delivery.protecting import Protecting
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
 from learning.reward_service import RewardService
@@ -46,6 +47,7 @@ INTERVALS: Mapping[str, float] = {
     "machines": 2.0,
     "quality": 10.0,
     "liveness": 60.0,
+    "protect": 10.0,
     "reward": 10.0,
     "pilots": 60.0,
     "learn": 60.0,
@@ -103,6 +105,7 @@ class Jobs:
         machines: MachineEvents,
         quality: Quality,
         liveness: Liveness,
+        protecting: Protecting,
         delivery: Delivery,
         rewards: RewardService,
         pilots: Pilots,
@@ -132,6 +135,7 @@ class Jobs:
         self._machines = machines
         self._quality = quality
         self._liveness = liveness
+        self._protecting = protecting
         self._delivery = delivery
         self._rewards = rewards
         self._pilots = pilots
@@ -149,6 +153,7 @@ class Jobs:
             "machines": self._settle_clicks,
             "quality": self._count_properties,
             "liveness": self._watch_sources,
+            "protect": self._protect,
             "deliver": self._deliver,
             "reward": self._reward,
             "pilots": self._settle_pilots,
@@ -252,6 +257,12 @@ class Jobs:
 
     def _watch_sources(self) -> Report:
         return dict(self._liveness.run(self._clock.now()))
+
+    def _protect(self) -> Report:
+        paused = self._protecting.run(self._clock.now())
+        for one in paused:
+            _log.warning("paused itself", scope=one.scope.value, target=one.target, why=one.why)
+        return {"paused": [f"{one.scope.value} {one.target}" for one in paused]}
 
     def _deliver(self) -> Report:
         done: dict[str, int] = msgspec.to_builtins(self._delivery.run_until_idle())

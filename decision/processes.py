@@ -36,6 +36,7 @@ SINGLETONS = (
     "machines",
     "quality",
     "liveness",
+    "protect",
     "reward",
     "pilots",
     "learn",

@@ -40,8 +40,10 @@ from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Proce
 from decision.reach import AudienceReach
 from decision.selecting import Selecting
 from decision.settings import Settings
+from decision.stopping import open_controls
 from decision.surroundings import Surroundings
 from delivery.outbox_repository import give_back
+from delivery.protecting import Protecting
 from feature_repo.store import FeatureRepository
 from learning import version_repository
 from learning.errors import VersionTaken
@@ -244,6 +246,12 @@ class Service:
                     machines=self.incoming.events.machine_events_of(fences["machines"].database),
                     quality=self.incoming.events.quality_of(fences["quality"].database),
                     liveness=Liveness(fences["liveness"].database),
+                    protecting=Protecting(
+                        fences["protect"].database,
+                        self.identity.people,
+                        open_controls(fences["protect"].database, self.clock, self.identity.people.canonical),
+                        files.protection,
+                    ),
                     delivery=self.delivery,
                     rewards=RewardService(fences["reward"].database, self.identity.people),
                     pilots=Pilots(

@@ -72,6 +72,18 @@ outbox = Table(
     ),
 )
 
+# What became of messages, counted; complaints and opt-outs are of the last message their user was sent.
+sending_outcomes = Table(
+    "sending_outcomes",
+    metadata,
+    Column("playbook", String(64), primary_key=True),
+    Column("channel", String(64), primary_key=True),
+    Column("minute", Instant, primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Index("ix_sending_outcomes_minute", "minute"),
+)
+
 # What a control keeps out of its queue: messages by key, runs by enrolment, with the time it had there. Of
 # runs, `position` is how far the ledger was routed by then.
 parked = Table(

@@ -23,7 +23,9 @@ from playbooks.models import Playbook
 MAX_LIBRARY_BYTES = 32 * 1024 * 1024
 
 Match = Annotated[str | None, Header(alias="If-Match", description="The ETag of the draft that was read.")]
-Kind = Literal["playbook", "offers", "contents", "constraints", "windows", "approval", "test_users"]
+Kind = Literal[
+    "playbook", "offers", "contents", "constraints", "windows", "approval", "test_users", "protection"
+]
 Side = Annotated[str, Query(pattern=r"^(draft|served|[1-9][0-9]{0,8})$")]
 
 

@@ -128,7 +128,9 @@ def export(folder: Folder, data: Data = None, url: Url = None, key: Key = None) 
 def schema(
     kind: Annotated[
         str,
-        typer.Argument(help="playbook, offers, contents, constraints, windows, approval, test_users."),
+        typer.Argument(
+            help="playbook, offers, contents, constraints, windows, approval, test_users, protection."
+        ),
     ] = "playbook",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors and checks."""

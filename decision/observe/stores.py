@@ -19,10 +19,13 @@ from decision.jobs import INTERVALS
 from decision.observe.findings import Finding, Subject, fail, ok, warn
 from decision.observe.looking import holder_of, looking, open_sqlite, sqlite_file
 from decision.observe.standing import COUNT_LIMIT, file_sizes, latest_snapshot
+from delivery.protecting import PROTECTION
 from delivery.tables import enrolments, outbox
 from feature_repo.definitions import PROJECT
 from feature_repo.history import History
 from learning import version_repository
+from playbooks.controls import repository as controls_repository
+from playbooks.controls.models import STOPPING
 from storage import ledger
 from storage.migrate import check_schema
 from storage.schema import facts
@@ -100,6 +103,11 @@ def deliveries(subject: Subject) -> Finding:
     return _on_tables(subject, _deliveries)
 
 
+def controls(subject: Subject) -> Finding:
+    """Nothing has paused itself."""
+    return _on_tables(subject, _controls)
+
+
 def audiences(subject: Subject) -> Finding:
     """Audiences are evaluated, and no evaluation hangs."""
     return _on_tables(subject, _audiences)
@@ -172,6 +180,18 @@ def _deliveries(connection: Connection, subject: Subject) -> Finding:
                 "see in the log why the job `deliver` does not run or fails",
             )
     return ok("nothing is late")
+
+
+def _controls(connection: Connection, _subject: Subject) -> Finding:
+    stopped = controls_repository.standing(connection, STOPPING)
+    itself = [one for one in stopped if one.by == PROTECTION]
+    if not itself:
+        return ok(f"{len(stopped)} stopped by people" if stopped else "nothing is stopped")
+    one = itself[0]
+    return warn(
+        f"{one.scope.value} {one.target} paused itself at {one.at:%Y-%m-%d %H:%M} UTC: {one.why}",
+        f"look at what went out, then: nextplay controls resume {one.scope.value} {one.target}",
+    )
 
 
 def _audiences(connection: Connection, _subject: Subject) -> Finding:

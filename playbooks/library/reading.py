@@ -5,6 +5,7 @@
     playbooks/*.yaml one playbook each
     windows.yaml     when messages may go out (optional)
     constraints.yaml the rules for all playbooks (optional)
+    protection.yaml  past which rates something pauses itself (optional)
     approval.yaml    above what a second person approves (optional)
     test_users.yaml  test users, and seeds of proofs (optional)
 
@@ -32,6 +33,7 @@ from playbooks.library.references import References
 from playbooks.library.yaml_text import Refused, parse
 from playbooks.models import Playbook
 from playbooks.offers import Offer
+from playbooks.protection import Protection
 from playbooks.windows import Windows
 
 D = TypeVar("D", bound=BaseModel)
@@ -76,6 +78,11 @@ def read_library(folder: Path) -> Draft:
 def read_approval(folder: Path) -> Approval:
     """Read `approval.yaml`; without the file there are no thresholds. Raises LibraryError."""
     return _optional(folder / "approval.yaml", Approval)
+
+
+def read_protection(folder: Path) -> Protection:
+    """Read `protection.yaml`; without the file the defaults hold. Raises LibraryError."""
+    return _optional(folder / "protection.yaml", Protection)
 
 
 def read_insiders(folder: Path) -> Insiders:

@@ -18,6 +18,7 @@ from playbooks.insiders import Insiders
 from playbooks.library.approval import Approval
 from playbooks.models import Playbook
 from playbooks.offers import Offer
+from playbooks.protection import Protection
 from playbooks.windows import Windows
 
 FOLDER = Path(__file__).parents[1] / "schemas"
@@ -28,6 +29,7 @@ SCHEMAS: Mapping[str, TypeAdapter[Any]] = {
     "constraints": TypeAdapter(list[Constraint]),
     "approval": TypeAdapter(Approval),
     "test_users": TypeAdapter(Insiders),
+    "protection": TypeAdapter(Protection),
     "windows": TypeAdapter(Windows),
 }
 

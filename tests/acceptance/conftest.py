@@ -59,6 +59,7 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (library / "aggregates.yaml").write_text(features)
     (library / "triggers.yaml").write_text("zones: {feature: zone, fallback: Europe/Berlin}\ntriggers: []\n")
     (library / "windows.yaml").write_text(WINDOWS)
+    (library / "protection.yaml").write_text("{sample: 8, complaints: 0.2, opt_outs: 0.3}\n")
     with running_service(data, clock=START, seed="test", log=data / "service.log") as client:
         yield Running(client.http, data, START)
 

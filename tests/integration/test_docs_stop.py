@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from audiences.repository import add_users
 from decision.cli import app
 from decision.demo.run import LIBRARY
+from playbooks.protection import Protection
 from storage.engine import Database
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "stop.md"
@@ -49,3 +51,8 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     # The playbook is resumed at the end; a run of the service puts back what waited.
     left = run("controls", "list", "--data", str(data))
     assert "playbook win_back\tresuming" in left
+
+
+def test_the_thresholds_on_the_page_are_the_defaults() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    assert Protection.model_validate(yaml.safe_load(block)) == Protection()

@@ -1,0 +1,112 @@
+"""Self-protection: counts what becomes of messages, and pauses what is past its thresholds, saying why.
+
+Outcomes are counted by playbook, channel and minute as the ledger tells of them. A person who resumes what
+paused itself begins a new count: what was seen before does not pause it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from audiences.consent.models import ConsentState
+from audiences.identity.people import People
+from delivery import protection_repository as repository
+from delivery.models import MessageFact, MessageState
+from playbooks.controls import Control, Mode, Scope
+from playbooks.controls import repository as controls_repository
+from playbooks.controls.models import STOPPING
+from playbooks.controls.service import ControlService
+from playbooks.protection import Breach, Protection, breaches
+from storage import ledger
+from storage.engine import Database
+from storage.ledger import Fact, Kind
+from storage.writer import TURN_ROWS
+
+# Under this name it pauses.
+PROTECTION: Final = "protection"
+READER: Final = "delivery.protection"
+_KINDS = (Kind.MESSAGE, Kind.CONSENT, Kind.EVENT)
+_COUNTED = {MessageState.SENT: "sent", MessageState.DELIVERED: "delivered", MessageState.FAILED: "failed"}
+# Messages of one user that are looked at for the last one that was sent.
+_MESSAGES = 50
+
+
+class Protecting:
+    """Watches over one database; one process at a time."""
+
+    def __init__(
+        self, database: Database, people: People, controls: ControlService, protection: Protection
+    ) -> None:
+        self._database, self._people = database, people
+        self._controls, self._protection = controls, protection
+
+    def run(self, now: datetime) -> list[Control]:
+        """Count what is new, then pause what is past a threshold; return what was paused."""
+        while self._database.write(lambda connection: self._count(connection, now), rows=TURN_ROWS):
+            pass
+        paused = []
+        for scope, target, found in self._breached(now):
+            why = "; ".join(map(str, found))
+            evidence = msgspec.to_builtins(found)
+            paused.append(
+                self._controls.stop(scope, target, Mode.PAUSE, by=PROTECTION, why=why, evidence=evidence)
+            )
+        return paused
+
+    def _count(self, connection: Connection, now: datetime) -> bool:
+        position = ledger.position_of(connection, READER)
+        facts = ledger.read_after(connection, position, kind=_KINDS, limit=TURN_ROWS // 2)
+        if not facts:
+            return False
+        counted: dict[tuple[str, str, datetime, str], int] = {}
+        for fact in facts:
+            for key in self._outcomes(connection, fact):
+                counted[key] = counted.get(key, 0) + 1
+        repository.add(connection, counted)
+        repository.forget(connection, now - 2 * self._protection.window)
+        ledger.advance(connection, READER, facts[-1].seq, _KINDS)
+        return True
+
+    def _outcomes(self, connection: Connection, fact: Fact) -> Iterator[tuple[str, str, datetime, str]]:
+        minute = fact.occurred_at.replace(second=0, microsecond=0)
+        if fact.kind is Kind.MESSAGE:
+            if fact.label in _COUNTED:
+                body: MessageFact = fact.decode(MessageFact)
+                yield body.playbook, body.channel, minute, _COUNTED[MessageState(fact.label)]
+            return
+        complained = fact.kind is Kind.EVENT and fact.label in self._protection.complaint_events
+        denied = fact.kind is Kind.CONSENT and fact.label == ConsentState.DENIED.value
+        if (complained or denied) and fact.user_id is not None:
+            last = self._last_sent(connection, fact.user_id, fact.occurred_at)
+            if last is not None:
+                yield last.playbook, last.channel, minute, "complaints" if complained else "opt_outs"
+
+    def _last_sent(self, connection: Connection, user_id: str, at: datetime) -> MessageFact | None:
+        profiles = self._people.members(user_id)
+        for fact in ledger.of_users(connection, profiles, kinds=[Kind.MESSAGE], limit=_MESSAGES):
+            if fact.label == MessageState.SENT.value and fact.occurred_at <= at:
+                recent = fact.occurred_at > at - self._protection.attribution
+                found: MessageFact = fact.decode(MessageFact)
+                return found if recent else None
+        return None
+
+    def _breached(self, now: datetime) -> Sequence[tuple[Scope, str, list[Breach]]]:
+        found = []
+        with self._database.read() as connection:
+            since = now - self._protection.window
+            changed = {one.key: one for one in controls_repository.standing(connection, list(Mode))}
+            targets = repository.targets(connection, since)
+            for scope, target in targets:
+                control = changed.get(f"{scope.value}:{target}")
+                if control is not None and control.mode in STOPPING:
+                    continue
+                begin = since if control is None else max(since, control.at)
+                seen = repository.outcomes(connection, scope, target, begin)
+                if past := list(breaches(self._protection, seen)):
+                    found.append((scope, target, past))
+        return found
