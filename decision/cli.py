@@ -41,6 +41,7 @@ from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
 from decision.evaluating.command import evaluate
+from decision.evaluating.experiments_command import experiments
 from decision.logs import configure
 from decision.observe import traces
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
@@ -65,6 +66,7 @@ app.command()(bench)
 app.command()(decide_batch)
 app.command()(quality)
 app.command()(evaluate)
+app.command()(experiments)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(decision_commands.app, name="decisions")
 app.add_typer(key_commands.app, name="keys")

@@ -19,6 +19,7 @@ NextplayError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
         ├── UnreadableLog    a log that can't be read as rounds, or of which too much is wrong
         ├── UnknownEstimator no estimator or interval has this name, or it has no such parameter
+        ├── NoExperiment     rounds that no fixed split of two or more arms drew
         ├── UnknownCandidate a policy to evaluate that nothing is known of
         └── SeenInTraining   the candidate was trained on the rounds it was to be judged on
 """
@@ -113,6 +114,10 @@ class UnreadableLog(EvaluationError):
 
 class UnknownEstimator(EvaluationError):
     code = "unknown-estimator"
+
+
+class NoExperiment(EvaluationError):
+    code = "no-experiment"
 
 
 class UnknownCandidate(EvaluationError):

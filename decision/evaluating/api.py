@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from decision.evaluating.experiments import own_experiment
 from decision.evaluating.own import look
 from learning.errors import UnknownCandidate
 from learning.evaluation import How, candidate, evaluate
@@ -71,6 +72,16 @@ def router(database: Database) -> APIRouter:
             other = None if asked.baseline is None else candidate(log, asked.baseline, _no_files)
             found = evaluate(log, candidate(log, asked.policy, _no_files), other, how)
         answer: dict[str, Any] = msgspec.to_builtins(found)
+        return answer
+
+    @routes.get("/experiments/{policy}")
+    def show_experiment(
+        policy: str,
+        control: str | None = None,
+        confidence: Annotated[float, Query(ge=0.5, le=0.999)] = CONFIDENCE,
+    ) -> dict[str, Any]:
+        """What a policy version that splits by fixed shares found out, valid however often one asks."""
+        answer: dict[str, Any] = msgspec.to_builtins(own_experiment(database, policy, control, confidence))
         return answer
 
     return routes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -72,6 +73,30 @@ class Log:
         """Return the matrix' value of each round's action, shape (n,)."""
         found: FloatArray = matrix[np.arange(len(self)), self.action]
         return found
+
+    def only(self, rows: NDArray[np.bool_]) -> Log:
+        """Return the rounds that are marked.
+
+        Raises:
+            InvalidRounds: there are none.
+        """
+
+        def part(table: Any) -> Any:
+            return None if table is None else table[rows]
+
+        return replace(
+            self,
+            action=self.action[rows],
+            rewards=self.rewards[rows],
+            propensities=self.propensities[rows],
+            action_dist=part(self.action_dist),
+            estimated=part(self.estimated),
+            logged_dist=part(self.logged_dist),
+            context=part(self.context),
+            guards={name: values[rows] for name, values in self.guards.items()},
+            owners=None if self.owners is None else np.unique(self.owners[rows], return_inverse=True)[1],
+            moments=part(self.moments),
+        )
 
     def between(self, low: float, high: float) -> Log:
         """Return the log with rewards declared to lie in [low, high].

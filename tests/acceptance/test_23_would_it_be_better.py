@@ -76,3 +76,13 @@ def test_bad_rounds_are_named_and_nothing_is_made_of_them(service: Running) -> N
         refused = service.http.post("/v1/evaluations", json=body)
         assert refused.status_code == 422, body
         assert said in refused.json()["detail"], body
+
+
+def test_what_splits_nothing_is_no_experiment(service: Running, user: str) -> None:
+    service.order(user, "COFFEE", days_ago=3)
+    service.run("features", "audiences")
+    decision = service.decide(user).json()["decision_id"]
+    policy = service.http.get(f"/v1/decisions/{decision}").json()["policy"]
+    refused = service.http.get(f"/v1/experiments/{policy}")
+    assert refused.status_code == 422
+    assert "an experiment is a policy with exploration.kind fixed_split" in refused.json()["detail"]

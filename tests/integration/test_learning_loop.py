@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from audiences.identity.models import Person
+from decision.evaluating.experiments import own_experiment
 from learning import repository, version_repository
 from learning.errors import (
     BrokenWeights,
@@ -556,6 +557,17 @@ def test_a_fixed_policy_is_served_replayed_and_judged_but_never_learns(
     earned = np.mean([one.value for one in world.rewards().values()])
     assert result.estimates["dr"].value == pytest.approx(earned, abs=0.02)
     assert result.diagnostics.mean_weight.value == pytest.approx(1.0)
+    if fixed.exploration.kind == "fixed_split":
+        found = own_experiment(world.database, version.version, "everyone/o2")
+        assert [arm.arm for arm in found.arms] == ["everyone/o0", "everyone/o2"]
+        assert sum(arm.decisions for arm in found.arms) == 2 * len(USERS)
+        assert found.sample_ratio.ok
+        assert len(found.days) == 2
+        low, high = found.comparisons[0].interval
+        assert low <= found.comparisons[0].value <= high
+    else:
+        with pytest.raises(NoExperiment, match="explores by single"):
+            own_experiment(world.database, version.version)
 
 
 def test_a_changed_specification_starts_anew_and_learns_from_all_rewards(world: World) -> None:

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from decision.cli import app
 from learning.evaluation.diagnostics import Diagnostics
 from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import Evaluation
+from learning.evaluation.experiment import Experiment
 from learning.evaluation.intervals import INTERVALS
 from learning.evaluation.logs.rounds import OPTIONAL, REQUIRED
+from learning.spec import PolicySpec
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "how-to" / "evaluate.md").read_text(encoding="utf-8")
@@ -79,3 +82,25 @@ def test_options_that_do_not_fit_the_log_are_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "log.csv"), "--after", "3"])
     assert result.exit_code == 2
     assert "go with own decisions" in result.output
+
+
+def test_the_commands_of_experiments_run_and_the_policy_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (DOCS / "how-to" / "experiments.md").read_text(encoding="utf-8")
+    (policy,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    assert PolicySpec.model_validate(yaml.safe_load(policy)).exploration.kind == "fixed_split"
+    (log,) = re.findall(r"```csv\n(.*?)```", text, re.S)
+    (tmp_path / "split.csv").write_text(log)
+    monkeypatch.chdir(tmp_path)
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+    assert len(commands) == 3
+    for command in commands:
+        _, *arguments = shlex.split(command)
+        result = CliRunner().invoke(app, [*arguments, *(["--key", "np_x"] if "--url" in arguments else [])])
+        if "--url" in arguments:
+            assert "no service answers" in str(result.exception), command
+        else:
+            assert result.output.startswith("friendly not distinguishable (against formal"), result.output
+    for one in msgspec.structs.fields(Experiment):
+        assert f"`{one.name}`" in text or one.name in ("control", "confidence")
