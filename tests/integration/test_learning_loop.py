@@ -20,6 +20,7 @@ from learning.errors import (
     BrokenWeights,
     InvalidRounds,
     InvalidRows,
+    NoExperiment,
     SeenInTraining,
     UnknownVersion,
     VersionTaken,
