@@ -137,7 +137,8 @@ class Catalogs:
             name: said for name, said in problems.items() if name not in catalog.problems or name == spec.id
         }
         if fresh:
-            raise AudienceError("; ".join(fresh.values()))
+            # What is wrong with others because of this one follows from it.
+            raise AudienceError(fresh.get(spec.id) or "; ".join(fresh.values()))
 
     def _last_version(self, audience: str) -> int:
         with self._database.read() as connection:

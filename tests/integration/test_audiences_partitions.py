@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,11 @@ def cluster() -> Iterator[None]:
         warnings.simplefilter("ignore")
         import ray
 
-        yield
+        with pytest.MonkeyPatch.context() as patched:
+            # One process that works, for each of them has to import Feast.
+            small = partial(ray.init, num_cpus=1, object_store_memory=100_000_000)
+            patched.setattr(ray, "init", small)
+            yield
         ray.shutdown()
 
 
