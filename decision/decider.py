@@ -335,6 +335,7 @@ class Decider:
             user_id=decision.user_id,
             now=decision.decided_at,
             shared=not decision.test,
+            for_good=decision.placement != OUTBOUND,
         )
         return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 

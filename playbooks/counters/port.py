@@ -23,6 +23,7 @@ class Wanted(msgspec.Struct, frozen=True):
     """What a decision is to reserve: a use under each limit that counts, and amounts of budgets.
 
     `again` when the decision may have reserved before; what it then held is replaced, not added to.
+    `for_good` when it counts at once and for good, as what is shown with the answer does.
     """
 
     decision_id: str
@@ -30,6 +31,7 @@ class Wanted(msgspec.Struct, frozen=True):
     limits: Sequence[UseLimit] = ()
     spends: Sequence[Spend] = ()
     again: bool = False
+    for_good: bool = False
 
     @property
     def in_order(self) -> list[Spend]:

@@ -127,12 +127,12 @@ def uses_by(connection: Connection, decision_ids: Sequence[str], now: datetime) 
     return [UseRow(*row) for row in _plain(connection, query)]
 
 
-def insert_uses(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime) -> None:
-    """Write a reserved use under each limit that counts."""
+def insert_uses(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime | None) -> None:
+    """Write a use under each limit that counts, reserved until a moment or for good."""
     common = {
         "decision_id": wanted.decision_id,
         "used_at": to_micros(now),
-        "expires_at": to_micros(expires_at),
+        "expires_at": None if expires_at is None else to_micros(expires_at),
     }
     rows = [
         {**common, "user_id": limit.subject or wanted.user_id, "rule": limit.counter}
@@ -158,12 +158,12 @@ def insert_past(connection: Connection, past: Sequence[PastUse]) -> None:
     _INSERT_USE.run_many(connection, rows)
 
 
-def insert_grants(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime) -> None:
-    """Write a reserved grant for each spend."""
+def insert_grants(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime | None) -> None:
+    """Write a grant for each spend, reserved until a moment or for good."""
     common = {
         "decision_id": wanted.decision_id,
         "granted_at": to_micros(now),
-        "expires_at": to_micros(expires_at),
+        "expires_at": None if expires_at is None else to_micros(expires_at),
     }
     rows = [{**common, "budget": one.budget.key, "amount": one.amount} for one in wanted.spends]
     _INSERT_GRANT.run_many(connection, rows)

@@ -120,7 +120,7 @@ class _Checked:
                     repository.give_back(connection, budget, amount)
                 return spend.budget.rule
             taken.append((spend.budget.key, spend.amount))
-        expires_at = now + self._lasts
+        expires_at = None if wanted.for_good else now + self._lasts
         if wanted.limits:
             repository.insert_uses(connection, wanted, now, expires_at)
         if wanted.spends:

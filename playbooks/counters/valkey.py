@@ -220,10 +220,12 @@ class _Held:
         if wanted.again:
             repository.release_uses(connection, [wanted.decision_id])
             repository.release_grants(connection, [wanted.decision_id])
+        # The server counts it as reserved, and learns that it is for good when that has ended.
+        ends = None if wanted.for_good else self._ends
         if wanted.limits:
-            repository.insert_uses(connection, wanted, self._now, self._ends)
+            repository.insert_uses(connection, wanted, self._now, ends)
         if wanted.spends:
-            repository.insert_grants(connection, wanted, self._now, self._ends)
+            repository.insert_grants(connection, wanted, self._now, ends)
         return None
 
     def drop(self) -> None:

@@ -21,11 +21,13 @@ def wanted_by(
     now: datetime,
     again: bool = False,
     shared: bool = True,
+    for_good: bool = False,
 ) -> Wanted | None:
     """Return what a use of an arm reserves, None when nothing of it is counted.
 
     Args:
         again: the decision may have reserved before.
+        for_good: it counts at once, for what was drawn is shown with the answer.
         shared: it takes from what all users share; test users don't.
     """
     limits = limits_of(terms, arm, circumstances, now)
@@ -33,4 +35,4 @@ def wanted_by(
     spends = [spend for one in budgets if (spend := one.spend(arm, now)) is not None]
     if not limits and not spends:
         return None
-    return Wanted(decision_id, user_id, limits, spends, again=again)
+    return Wanted(decision_id, user_id, limits, spends, again=again, for_good=for_good)

@@ -355,3 +355,17 @@ def test_levels_leave_out_what_expired_and_settled_debts_make_room(
     assert counters.levels([owed, other], later) == {owed.key: 0, other.key: 1}
     assert reserve(counters, opened, both("again", 10), later) is None
     assert counters.recount(later) == []
+
+
+def test_what_is_shown_at_once_counts_for_good(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now, later = clock.now(), clock.now() + RESERVATION + timedelta(seconds=1)
+    limits = [UseLimit(RULE, 1, WEEK)]
+    shown = Wanted("shown", "ann", limits, [Spend(SPRING, 999)], for_good=True)
+    assert reserve(counters, opened, shown, now) is None
+    assert counted(counters, later) == 1
+    assert counters.levels([SPRING], later) == {SPRING.key: 999}
+    assert reserve(counters, opened, capped("more"), later) == RULE
+    assert reserve(counters, opened, spending("much", 2), later) == SPRING.rule
+    assert counters.recount(later) == []
