@@ -19,7 +19,7 @@ from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
 from audiences.triggers import api as triggers_api
 from decision import api as decision_api
-from decision import body_limit, erasure, health, problems
+from decision import body_limit, budgets, erasure, health, problems
 from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.opening import open_keys
@@ -100,6 +100,7 @@ def create_app(service: Service) -> FastAPI:
             service.database, service.clock, service.decisions, service.jobs, service.insiders
         )
     )
+    app.include_router(budgets.router(service.decider, service.counters, service.clock))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)
     app.include_router(keys_api.router(keys))
     guard.install(app, keys)

@@ -40,7 +40,8 @@ class Candidate(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """The candidates by their probability, and playbooks or arms that were stopped, by the rule that did it.
 
-    `draw` in [0, 1) fell to the chosen arm. `note` says why scores have no parts, where they have none.
+    `prices` are shadow prices of binding budgets. `draw` in [0, 1) fell to the chosen arm. `note` says why
+    scores have no parts, where they have none.
     """
 
     decision_id: str
@@ -48,6 +49,7 @@ class Explanation(msgspec.Struct, frozen=True):
     candidates: Sequence[Candidate]
     stopped: Mapping[str, Sequence[str]]
     holdout: Sequence[str]
+    prices: Mapping[str, float]
     draw: float
     refused_by: str | None
     fallback: str | None
@@ -94,6 +96,7 @@ def explain(
         candidates=sorted(candidates, key=lambda one: -one.probability),
         stopped=decision.suppressed,
         holdout=list(decision.holdout),
+        prices=decision.prices,
         draw=decision.draw,
         refused_by=decision.refused_by,
         fallback=decision.fallback,

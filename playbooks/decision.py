@@ -20,7 +20,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     is, where the policy draws from its posterior. `levers` are the operator's weights of
     playbooks that are not 1.
     `costs[i]` is what arm i costs, in units of reward, where any costs something; of that `fatigue`, by
-    playbook or arm, is for the contacts that the user had lately.
+    playbook or arm, is for the contacts that the user had lately, and the shadow prices of budgets that bind,
+    `prices` by rule, are in it.
     `pilots` are the versions of playbooks that took part as pilots.
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
     `holdout` are the rules that held the user out from playbooks that would have competed.
@@ -55,6 +56,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     levers: Mapping[str, float] = {}
     costs: Sequence[float] = ()
     fatigue: Mapping[str, float] = {}
+    prices: Mapping[str, float] = {}
     deviations: Sequence[float] = ()
     pilots: Mapping[str, int] = {}
     holdout: Sequence[str] = ()

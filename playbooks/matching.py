@@ -26,6 +26,7 @@ from playbooks.guards import Limits, LoyalGuard, Stops, limits_of, stops_for
 from playbooks.holdouts import holdout_of
 from playbooks.library import Library
 from playbooks.models import DO_NOTHING
+from playbooks.pacing import prices_for
 from playbooks.policy import FloatArray, Policy, Stakes
 from playbooks.preselection import PRESELECTION_RULE, preselected
 
@@ -128,14 +129,19 @@ def decide(
     deviations = snapshot.policy.deviations(read, contest.arms)
     if deviations is not None:
         check_scores(snapshot.policy, deviations, len(contest.arms))
-    costs = _with_fatigue(contest, found.fatigue)
+    prices, costs = None, _with_fatigue(contest, found.fatigue)
+    if snapshot.costs:
+        rules = snapshot.library.rules
+        prices = prices_for(contest.arms, contest.owners, rules, snapshot.costs, circumstances, now)
+        if prices is not None:
+            costs = prices.costs if costs is None else costs + prices.costs
     places = preselected(contest, _worth(scores, contest.weights, costs), snapshot.seed, request.user_id)
     if places is not None:
         left = contest.only(places.tolist())
         found.suppressed[PRESELECTION_RULE] = sorted({*contest.ids} - {*left.ids})
         contest, scores = left, scores[places]
-        costs = _with_fatigue(contest, found.fatigue)
         deviations = None if deviations is None else deviations[places]
+        costs = None if costs is None else costs[places]
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
     values = _worth(scores, contest.weights, costs)
     probabilities = snapshot.policy.explore(
@@ -165,6 +171,7 @@ def decide(
         levers=contest.levers,
         costs=() if costs is None else costs.tolist(),
         fatigue=_told(contest, found.fatigue),
+        prices={} if prices is None else prices.by_rule,
         probabilities=probabilities.tolist(),
         draw=draw,
         chosen=chosen,

@@ -60,6 +60,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/decisions/{decision_id}/rescore"): _RECORDS,
     ("POST", "/v1/evaluations"): _RECORDS,
     ("GET", "/v1/experiments/{policy}"): _RECORDS,
+    ("GET", "/v1/budgets"): _OPERATE,
     ("GET", "/v1/audiences"): _OPERATE,
     ("POST", "/v1/audiences"): _OPERATE,
     ("POST", "/v1/audiences/count"): _OPERATE,

@@ -81,6 +81,11 @@ def test_one_is_left_and_each_other_is_explained(service: Running, user: str) ->
     assert record["features"]["orders_12w"] == 1
     assert record["uses"] == {"cap.once_a_week": 1}
     assert record["circumstances"]["levels"] == {"budget.today@2026-03-02": 800}
+    (budget,) = service.http.get("/v1/budgets").json()
+    assert (budget["rule"], budget["limit"], budget["taken"]) == ("budget.today", 800, 800)
+    # 9:00 UTC; nothing says what money is worth here, so nothing is paced.
+    assert budget["elapsed"] == pytest.approx(9 / 24)
+    assert (budget["shadow_price"], budget["one_percent_more"]) == (0.0, None)
     assert set(record["circumstances"]["events"]) == {"order_completed"}
     replayed = service.http.post(f"/v1/decisions/{answer['decision_id']}/replay").json()
     assert replayed["identical"] is True
