@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from decision.foresight.calendar_command import calendar
 from decision.foresight.content_commands import preview, proof
 from decision.foresight.lint_command import lint
 from decision.foresight.rehearse_command import rehearse
@@ -18,6 +19,7 @@ app.command()(lint)
 app.command()(preview)
 app.command()(proof)
 app.command()(rehearse)
+app.command()(calendar)
 app.command()(folders.diff)
 app.command("import")(folders.import_)
 app.command()(folders.export)

@@ -123,6 +123,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/import/{kind}"): _OPERATE,
     ("DELETE", "/v1/users/{user_id}"): _ADMIN,
     ("GET", "/v1/library/lint"): _OPERATE,
+    ("GET", "/v1/library/calendar"): _REVIEW,
     ("GET", "/v1/playbooks"): _REVIEW,
     ("GET", "/v1/playbooks/{playbook}"): _REVIEW,
     ("GET", "/v1/playbooks/{playbook}/versions"): _REVIEW,

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from decision.foresight.calendars import Ahead
 from decision.foresight.linting import Members, lint_library
 from decision.foresight.rehearsing import Wanted
-from decision.foresight.standing_by import rehearsals_of
+from decision.foresight.standing_by import foresight_of
 from decision.wiring import Service
 from playbooks.library import Draft, Library
 
@@ -40,7 +41,7 @@ class RehearseBody(BaseModel):
 def router(service: Service) -> APIRouter:
     """Return the routes that say what would come of what is live, or is to be."""
     routes = APIRouter(prefix="/v1", tags=["playbooks"])
-    rehearsals = rehearsals_of(service)
+    foresight = foresight_of(service)
 
     @routes.get("/library/lint")
     def lint() -> dict[str, Any]:
@@ -63,8 +64,21 @@ def router(service: Service) -> APIRouter:
         """
         asked = body or RehearseBody()
         return msgspec.to_builtins(  # type: ignore[no-any-return]
-            rehearsals.rehearse(Wanted(playbook=playbook, **asked.model_dump()))
+            foresight.rehearsals.rehearse(Wanted(playbook=playbook, **asked.model_dump()))
         )
+
+    @routes.get("/library/calendar")
+    def show_calendar(
+        days: Annotated[int, Query(ge=1, le=62)] = 14,
+        sample: Annotated[int, Query(ge=1, le=20_000, description="Users that are simulated.")] = 1_000,
+        seed: Annotated[str, Query(max_length=200)] = "calendar",
+    ) -> dict[str, Any]:
+        """What is to be expected of all live playbooks in the coming days: volume, contacts, spend, breaches.
+
+        Found out by simulating sampled users; nothing is written and nobody is contacted.
+        """
+        wanted = Ahead(days=days, sample=sample, seed=seed)
+        return msgspec.to_builtins(foresight.calendars.ahead(wanted))  # type: ignore[no-any-return]
 
     return routes
 

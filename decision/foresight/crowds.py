@@ -58,7 +58,7 @@ class Crowds:
             persons = self._persons(connection)
             numbers = self._numbers(connection, audience, persons)
             used = _used(connection, terms, numbers, persons, now)
-        names = _Names(self._database, numbers)
+        names = Names(self._database, numbers)
         audiences = audiences_of(snapshot)
         if any(one.conditions for one in terms):
             # Rules may ask for any of them.
@@ -76,6 +76,12 @@ class Crowds:
             stopped=seen.stopped,
         )
 
+    def everybody(self) -> Names:
+        """Return all users."""
+        with self._database.read() as connection:
+            numbers = self._numbers(connection, None, self._persons(connection))
+        return Names(self._database, numbers)
+
     def _persons(self, connection: Connection) -> dict[int, int]:
         """Return the number of the person of every profile that goes by another one's."""
         canonicals = self._canonicals()
@@ -92,9 +98,7 @@ class Crowds:
         everybody = repository.everybody(connection)
         return everybody[~np.isin(everybody, np.fromiter(persons, np.int64, len(persons)))]
 
-    def _of_accounts(
-        self, terms: Sequence[Terms], names: _Names, size: int, now: datetime
-    ) -> Accounts | None:
+    def _of_accounts(self, terms: Sequence[Terms], names: Names, size: int, now: datetime) -> Accounts | None:
         """Read the accounts of users and what these used, where anything is counted for accounts."""
         counters, lookback = _counters(terms, of_account=True)
         if not counters:
@@ -109,12 +113,15 @@ class Crowds:
         return Accounts(of, len(places), CountedUses(used.whose, used.counters, used.moments, used.names))
 
 
-class _Names:
+class Names:
     """Ids of users by place; when they are asked for by the many, those of all users are read, once."""
 
     def __init__(self, database: Database, numbers: IntArray) -> None:
         self._database, self._numbers = database, numbers
         self._all: Mapping[int, str] | None = None
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
     def __call__(self, places: IntArray) -> list[str]:
         wanted = self._numbers[places].tolist()

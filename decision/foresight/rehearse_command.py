@@ -51,7 +51,7 @@ def _rehearsed(playbook: str, wanted: dict[str, Any], data: Data, url: Url, key:
             answer = service.ask("POST", f"/v1/playbooks/{quote(playbook, safe='')}/rehearse", wanted)
         return msgspec.convert(answer, Rehearsed)
     from decision.foresight.rehearsing import Wanted  # noqa: PLC0415
-    from decision.foresight.standing_by import rehearsals_at_hand  # noqa: PLC0415 - seconds
+    from decision.foresight.standing_by import foresight_at_hand  # noqa: PLC0415 - seconds
 
-    with at_hand(data) as (settings, database, clock), rehearsals_at_hand(settings, database, clock) as here:
-        return here.rehearse(Wanted(playbook=playbook, **wanted))
+    with at_hand(data) as (settings, database, clock), foresight_at_hand(settings, database, clock) as here:
+        return here.rehearsals.rehearse(Wanted(playbook=playbook, **wanted))

@@ -1,19 +1,22 @@
-"""Rehearsals against what a service serves, or would serve if it ran on a database and folder."""
+"""Foresight of what a service serves, or would serve if it ran on a database and folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from audiences.accounts.primary import PrimaryAccounts
+from audiences.accounts.primary import Accounts, PrimaryAccounts
 from audiences.features import FeastFeatureReader
 from audiences.identity.people import JoinedPeople, PersonsProfiles
 from audiences.selection.catalog import Catalogs
 from audiences.selection.memberships import Memberships
+from audiences.service import read_values
 from audiences.traits.service import Traits
+from audiences.triggers.definitions import Triggers
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.fitting import Fitting
+from decision.foresight.calendars import Calendars
 from decision.foresight.crowds import Crowds
 from decision.foresight.inquiries import Inquiries
 from decision.foresight.looking_into import LookingInto
@@ -22,12 +25,14 @@ from decision.reach import AudienceReach
 from decision.recipients import KnownUsers
 from decision.settings import Settings
 from decision.surroundings import Surroundings
+from delivery.recipients import Recipients
+from feature_repo.errors import SnapshotMissing
 from feature_repo.store import FeatureRepository
 from learning import version_repository
 from learning.policy import LearnedPolicy
 from learning.versions import cold_start
 from playbooks.controls.repository import in_force
-from playbooks.counters import open_counters
+from playbooks.counters import Counters, open_counters
 from playbooks.library import Library
 from playbooks.library.loading import Loader
 from playbooks.library.service import LibraryService
@@ -40,27 +45,51 @@ if TYPE_CHECKING:
     from decision.wiring import Service
 
 
-def rehearsals_of(service: Service) -> Rehearsals:
-    """Return rehearsals against what a service serves."""
-    people, memberships = service.identity.people, service.audiences.memberships
-    reader = FeastFeatureReader(service.features, DECIDE, service.clock)
-    zones, accounts = service.files.triggers.zones, service.accounts
-    looking = LookingInto(service.database, people, reader, zones)
-    surroundings = Surroundings(service.database, service.counters, people, accounts, zones)
-    return Rehearsals(
-        service.clock,
-        service.library,
-        lambda: service.decider.snapshot,
-        Crowds(service.database, memberships, people.canonicals, accounts, looking),
-        Inquiries(memberships, reader, surroundings),
-        service.recipients,
-        service.files.triggers,
+class Foresight(NamedTuple):
+    """What is seen beforehand of one service."""
+
+    rehearsals: Rehearsals
+    calendars: Calendars
+
+
+class _Standing(NamedTuple):
+    """What foresight stands on, whether a service runs or not."""
+
+    database: Database
+    clock: Clock
+    library: LibraryService
+    served: Callable[[], Snapshot]
+    people: JoinedPeople
+    memberships: Memberships
+    features: FeatureRepository
+    accounts: Accounts
+    counters: Counters
+    recipients: Recipients
+    triggers: Triggers
+
+
+def foresight_of(service: Service) -> Foresight:
+    """Return what is seen of a service that runs."""
+    return _foresight(
+        _Standing(
+            service.database,
+            service.clock,
+            service.library,
+            lambda: service.decider.snapshot,
+            service.identity.people,
+            service.audiences.memberships,
+            service.features,
+            service.accounts,
+            service.counters,
+            service.recipients,
+            service.files.triggers,
+        )
     )
 
 
 @contextmanager
-def rehearsals_at_hand(settings: Settings, database: Database, clock: Clock) -> Iterator[Rehearsals]:
-    """Give rehearsals against what the database says is served, by the policy in charge.
+def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> Iterator[Foresight]:
+    """Give what is seen of a service that does not run: of what its database says is served.
 
     Raises:
         ConfigurationError: no service ever ran with the folder, so that there are no features in it.
@@ -77,37 +106,57 @@ def rehearsals_at_hand(settings: Settings, database: Database, clock: Clock) -> 
     with database.read() as connection:
         memberships.load(connection)
         library, controls = loader.newer(connection) or Library(()), in_force(connection)
-    catalogs = Catalogs(database, files.definitions, files.schema)
-    check = Fitting(
-        lambda: catalogs.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows
-    )
-    snapshot = Snapshot(
-        library,
-        _policy(database, files, clock),
-        settings.seed,
-        settings.holdout,
-        controls,
-        files.policy.guards,
-    )
+    policy = _policy(database, files, clock)
+    snapshot = Snapshot(library, policy, settings.seed, settings.holdout, controls, files.policy.guards)
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url
     )
-    reader = FeastFeatureReader(features, DECIDE, clock)
-    accounts = PrimaryAccounts(database, people, files.account_traits)
-    traits = Traits(database, files.owners, PersonsProfiles())
     counters = open_counters(database, settings.counters_url, people)
-    zones = files.triggers.zones
-    looking = LookingInto(database, people, reader, zones)
+    accounts = PrimaryAccounts(database, people, files.account_traits)
+    reader = FeastFeatureReader(features, DECIDE, clock)
+    traits = Traits(database, files.owners, PersonsProfiles())
     with closing(features), closing(counters):
-        yield Rehearsals(
-            clock,
-            LibraryService(database, clock, check, AudienceReach(database)),
-            lambda: snapshot,
-            Crowds(database, memberships, people.canonicals, accounts, looking),
-            Inquiries(memberships, reader, Surroundings(database, counters, people, accounts, zones)),
-            KnownUsers(database, clock, reader, features, traits, accounts, people),
-            files.triggers,
+        yield _foresight(
+            _Standing(
+                database,
+                clock,
+                LibraryService(database, clock, _check(database, files), AudienceReach(database)),
+                lambda: snapshot,
+                people,
+                memberships,
+                features,
+                accounts,
+                counters,
+                KnownUsers(database, clock, reader, features, traits, accounts, people),
+                files.triggers,
+            )
         )
+
+
+def _foresight(on: _Standing) -> Foresight:
+    reader, zones = FeastFeatureReader(on.features, DECIDE, on.clock), on.triggers.zones
+    looking = LookingInto(on.database, on.people, reader, zones)
+    crowds = Crowds(on.database, on.memberships, on.people.canonicals, on.accounts, looking)
+    surroundings = Surroundings(on.database, on.counters, on.people, on.accounts, zones)
+    inquiries = Inquiries(on.memberships, reader, surroundings)
+
+    def known(users: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        if on.triggers.triggers:
+            with suppress(SnapshotMissing):
+                table = read_values(on.features, users, on.clock.now(), on.accounts)
+                rows: list[dict[str, Any]] = table.to_pylist()
+                return rows
+        return [{}] * len(users)
+
+    return Foresight(
+        Rehearsals(on.clock, on.library, on.served, crowds, inquiries, on.recipients, on.triggers),
+        Calendars(on.database, on.clock, on.library, on.served, crowds, inquiries, known, on.triggers),
+    )
+
+
+def _check(database: Database, files: LibraryFiles) -> Fitting:
+    catalogs = Catalogs(database, files.definitions, files.schema)
+    return Fitting(lambda: catalogs.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows)
 
 
 def _policy(database: Database, files: LibraryFiles, clock: Clock) -> LearnedPolicy:

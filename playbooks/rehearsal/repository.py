@@ -8,18 +8,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, func, or_, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
 
 from audiences.selection.tables import numbers
 from audiences.tables import users
 from playbooks.tables import uses
 from storage.ledger import Kind
 from storage.schema import facts
-from storage.times import from_micros
+from storage.times import from_micros, to_micros
 
 # Rows that are taken from the database at a time.
 _ROWS = 50_000
 _IN = 500
+_HOUR = 3_600_000_000  # microseconds
 
 
 def everybody(connection: Connection) -> NDArray[np.int64]:
@@ -85,6 +96,23 @@ def latest_events(connection: Connection, names: Collection[str]) -> Iterator[tu
     )
     for user_id, name, moment in connection.execute(query):
         yield user_id, name, from_micros(moment)
+
+
+def by_hour(
+    connection: Connection, kind: Kind, label: str, since: datetime, until: datetime
+) -> dict[int, int]:
+    """Return how many facts of a kind and label happened in each hour, by hours since 1970."""
+    query = (
+        select((facts.c.occurred_at // _HOUR).label("hour"), func.count())
+        .where(
+            facts.c.kind == kind.value,
+            facts.c.label == label,
+            facts.c.occurred_at >= to_micros(since),
+            facts.c.occurred_at < to_micros(until),
+        )
+        .group_by(literal_column("1"))
+    )
+    return {int(hour): count for hour, count in connection.execute(query)}
 
 
 def _counting(counters: Collection[str], since: datetime, now: datetime) -> list[ColumnElement[bool]]:

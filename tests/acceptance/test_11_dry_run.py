@@ -134,3 +134,21 @@ def test_who_joins_during_a_minute_is_seen_by_the_next(service: Running, shopper
     after = rehearse(service, "welcome").json()["audience"]
     assert after["users"] == before["users"] + 1
     assert after["as_of"] > before["as_of"]
+
+
+def test_the_calendar_tells_the_coming_days(service: Running, shoppers: list[str]) -> None:
+    """It goes on as it went in the last days, by chance as the policy decides, and writes nothing."""
+    for name in shoppers:
+        assert service.decide(name).status_code == 200
+    service.move(timedelta(hours=1))
+    before = service.http.get("/v1/summary").json()
+    found = service.http.get("/v1/library/calendar", params={"days": 3, "sample": 200}).json()
+    rests = {one["playbook"]: one for one in found["rests_on"]}
+    assert "decisions at outbound in the last" in rests["welcome"]["said"]
+    assert rests["welcome"]["occasions"] > 0
+    (channel,) = found["channels"]
+    assert channel["channel"] == "mailbox"
+    assert sum(cell["expected"] for cell in found["volume"]) == pytest.approx(channel["contacts"]["expected"])
+    assert sum(one["users"] for one in found["contacts"]) == pytest.approx(found["users"], rel=0.01)
+    assert service.http.get("/v1/summary").json() == before
+    assert service.http.get("/v1/library/calendar?days=0").status_code == 422

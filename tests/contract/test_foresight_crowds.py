@@ -38,6 +38,7 @@ from playbooks.library import Library
 from playbooks.matching import Snapshot
 from playbooks.models import Rules
 from playbooks.rehearsal.asking import Asker
+from playbooks.rehearsal.repository import by_hour
 from playbooks.tables import uses
 from storage import ledger
 from storage.engine import Database
@@ -211,3 +212,16 @@ def test_an_audience_has_its_members(read: tuple[Crowds, Inquiries]) -> None:
     names = crowd.names(np.arange(crowd.size))
     assert set(names) == {user for user in USERS if "gold" in inquiries.memberships.of(user)}
     assert crowds.read("nobody", SNAPSHOT, NOW).size == 0
+
+
+def test_facts_are_counted_by_the_hour(database: Database) -> None:
+    facts = [
+        NewFact(Kind.TRIGGER, f"f{number}", label, "u", NOW - timedelta(minutes=31 * number), {})
+        for number in range(6)
+        for label in (("cart", "other")[number == 5],)
+    ]
+    database.write(lambda connection: ledger.append(connection, facts, NOW))
+    nine = int(NOW.timestamp()) // 3600
+    with database.read() as connection:
+        found = by_hour(connection, Kind.TRIGGER, "cart", NOW - DAY, NOW)
+    assert found == {nine - 1: 1, nine - 2: 2, nine - 3: 1}

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ from decision.files import DECIDE, read_specs
 from decision.foresight.api import RehearseBody
 from feature_repo.store import FeatureRepository
 from playbooks.library import read_library
+from playbooks.rehearsal.calendar import Calendar
 from playbooks.rehearsal.report import Rehearsed
 from storage.engine import Database
 from tests.publishing import publish
@@ -75,7 +76,13 @@ def test_the_commands_run_as_they_stand(folder: Path) -> None:
             continue
         assert result.exit_code == 0, (command, result.output, result.exception)
         answers.append(result.output)
-    text, as_json = answers
+    text, as_json, calendar, days = answers
+    assert "2026" in calendar
+    assert f"by {USERS} of {USERS} users" in calendar
+    assert "starves: welcome, it is considered in no decision" in calendar
+    week = msgspec.convert(json.loads(days), Calendar)
+    assert (week.ends - week.begins, week.sampled, week.channels) == (timedelta(days=7), USERS, [])
+    assert Path("calendar.png").read_bytes().startswith(b"\x89PNG")
     found = msgspec.convert(json.loads(as_json), Rehearsed)
     assert (found.audience.users, found.left, found.stopped) == (USERS, USERS, [])
     # Nothing was computed of anybody.
@@ -97,10 +104,17 @@ def test_two_things_to_rehearse_are_refused(folder: Path) -> None:
     assert "give one of them" in str(result.exception)
 
 
-def test_the_table_has_what_the_answer_has() -> None:
-    told = {name for row in re.findall(r"^\| (`.*?) \|", TEXT, re.M) for name in re.findall(r"`(\w+)`", row)}
-    given = set(Rehearsed.__struct_fields__)
+def test_the_tables_have_what_the_answers_have() -> None:
+    before, after = TEXT.split("## The coming days")
+    assert _named(after) == set(Calendar.__struct_fields__)
+    told, given = _named(before), set(Rehearsed.__struct_fields__)
     assert told <= given
     assert given - told == {"playbook", "version", "state", "placement", "at", "policy", "seed", "sampled"}
     (body,) = re.findall(r"```json\n(.*?)```", TEXT, re.S)
     assert RehearseBody.model_validate_json(body).draft
+
+
+def _named(text: str) -> set[str]:
+    """The fields that the first column of a table names."""
+    rows = re.findall(r"^\| (`.*?) \|", text, re.M)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}

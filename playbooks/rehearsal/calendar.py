@@ -1,0 +1,172 @@
+"""What simulated days come to: volume, contacts of users, spend, breaches, plans that starve."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+import numpy as np
+
+from playbooks.library import Library
+from playbooks.rehearsal.expecting import Expected, expect
+from playbooks.rehearsal.simulation import Contact, Played
+
+# Rules of what all users share: when one of these stops something, a budget, a stock or a quota is used up.
+_SHARED = ("budget.", "stock.", "quota.", "liability.", "max_liability.")
+_CAPPED = ("cap.", "cool_down.", "group.")
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """How many contacts are expected on a channel in the hour that begins at `hour` (UTC)."""
+
+    channel: str
+    hour: datetime
+    expected: float
+
+
+class ChannelVolume(msgspec.Struct, frozen=True):
+    """All contacts on a channel, and the hour with most of them."""
+
+    channel: str
+    contacts: Expected
+    busiest: datetime
+    at_most: float
+
+
+class UsersWith(msgspec.Struct, frozen=True):
+    """How many users are expected to be contacted so often."""
+
+    contacts: int
+    users: float
+
+
+class DaySpend(msgspec.Struct, frozen=True):
+    """What arms given on a day (UTC) are expected to cost, and may cost at worst, in minor units."""
+
+    day: str
+    currency: str
+    expected: float
+    liability: float
+
+
+class Breach(msgspec.Struct, frozen=True):
+    """What does not hold: a `budget`, stock or quota used up, a `cap` that stops, an `approval` needed.
+
+    `stopped` decisions of all users are expected to be stopped by it, the first at `first`.
+    """
+
+    kind: str
+    rule: str
+    stopped: float
+    first: datetime | None
+    said: str
+
+
+class Starving(msgspec.Struct, frozen=True):
+    """A playbook that nobody gets: in how many decisions it might have competed, did, and why it did not."""
+
+    playbook: str
+    considered: float
+    competed: float
+    said: str
+
+
+class Rests(msgspec.Struct, frozen=True):
+    """What the occasions of a playbook rest on, and how many there are for all users."""
+
+    playbook: str
+    occasions: float
+    said: str
+
+
+class Calendar(msgspec.Struct, frozen=True):
+    """The days from `begins` to `ends`, simulated for `sampled` of `users` users, drawn by `seed`."""
+
+    begins: datetime
+    ends: datetime
+    users: int
+    sampled: int
+    seed: str
+    rests_on: Sequence[Rests]
+    channels: Sequence[ChannelVolume]
+    volume: Sequence[Cell]
+    contacts: Sequence[UsersWith]
+    spend: Sequence[DaySpend]
+    breaches: Sequence[Breach]
+    starving: Sequence[Starving]
+
+
+def volume(contacts: Iterable[Contact], weight: float) -> list[Cell]:
+    """Return what is expected on each channel in each hour, hours without anything left out."""
+    found = Counter((one.arm.channel, one.at.replace(minute=0, second=0, microsecond=0)) for one in contacts)
+    return [Cell(channel, hour, round(count * weight, 2)) for (channel, hour), count in sorted(found.items())]
+
+
+def channels(
+    contacts: Sequence[Contact], cells: Sequence[Cell], sampled: int, users: int
+) -> list[ChannelVolume]:
+    """Return what is expected on each channel in all."""
+    listed = []
+    for channel in sorted({cell.channel for cell in cells}):
+        counts = np.bincount(
+            [one.user for one in contacts if one.arm.channel == channel], minlength=sampled
+        ).astype(np.float64)
+        busiest = max((cell for cell in cells if cell.channel == channel), key=lambda cell: cell.expected)
+        # Decisions come by chance: what a user gets varies like a count.
+        total = expect(counts, counts, users, float(len(contacts)))
+        listed.append(ChannelVolume(channel, total, busiest.hour, busiest.expected))
+    return listed
+
+
+def contacts_per_user(contacts: Sequence[Contact], sampled: int, weight: float) -> list[UsersWith]:
+    """Return how many users are contacted how often, those who are not among them."""
+    counts = np.bincount([one.user for one in contacts], minlength=sampled)
+    numbers, users = np.unique(counts, return_counts=True)
+    return [UsersWith(int(n), round(float(u) * weight, 2)) for n, u in zip(numbers, users, strict=True)]
+
+
+def spend(contacts: Iterable[Contact], weight: float) -> list[DaySpend]:
+    """Return what each day is expected to cost; arms without money are left out."""
+    costs: Counter[tuple[str, str]] = Counter()
+    worst: Counter[tuple[str, str]] = Counter()
+    for one in contacts:
+        if one.arm.currency:
+            key = (one.at.date().isoformat(), one.arm.currency)
+            costs[key] += one.arm.cost
+            worst[key] += one.arm.liability
+    return [
+        DaySpend(*key, round(costs[key] * weight, 2), round(worst[key] * weight, 2)) for key in sorted(costs)
+    ]
+
+
+def breaches(played: Played, weight: float) -> Iterator[Breach]:
+    """Yield the caps and budgets that stop something, those that stop most first."""
+    by_rule: Counter[str] = Counter()
+    for (_, rule), count in played.stopped.items():
+        by_rule[rule] += count
+    for rule, count in by_rule.most_common():
+        kind = "budget" if rule.startswith(_SHARED) else "cap" if rule.startswith(_CAPPED) else ""
+        if kind:
+            stops = sorted({playbook for playbook, one in played.stopped if one == rule})
+            yield Breach(
+                kind, rule, round(count * weight, 2), played.first_stop[rule], f"stops {', '.join(stops)}"
+            )
+
+
+def starving(library: Library, played: Played, weight: float) -> Iterator[Starving]:
+    """Yield the playbooks that are served and that nobody gets."""
+    given = {one.arm.playbook for one in played.contacts}
+    for playbook in sorted({one.id for one in library.playbooks} - given):
+        stops = {rule: count for (name, rule), count in played.stopped.items() if name == playbook}
+        competed = played.competed[playbook]
+        considered = competed + max(stops.values(), default=0)
+        if not considered:
+            said = "it is considered in no decision: nothing begins it, or nobody is in its audience"
+        elif not competed:
+            rule = max(sorted(stops), key=lambda name: stops[name])
+            said = f"it never competes; {rule} stops it most often"
+        else:
+            said = "it competes and is never drawn"
+        yield Starving(playbook, round(considered * weight, 2), round(competed * weight, 2), said)
