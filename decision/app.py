@@ -31,7 +31,8 @@ from decision.observe import metrics, traces
 from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
-from delivery import controls_api
+from delivery import controls_api, recall_api
+from delivery.recalling import Recalls
 from learning.pilots import RewardedDecisions
 from playbooks import api as playbooks_api
 from playbooks.library.pilots import Pilots
@@ -92,6 +93,8 @@ def create_app(service: Service) -> FastAPI:
         )
     )
     controls = open_controls(service.database, service.clock, people.canonical)
+    recalls = Recalls(service.database, service.clock, service.library, service.delivery.executor)
+    app.include_router(recall_api.router(recalls, guard.name_of))
     app.include_router(
         controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )

@@ -46,6 +46,7 @@ from decision.logs import configure
 from decision.observe import traces
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
 from decision.quality_command import quality
+from decision.recall_command import recall
 from decision.settings import Settings, load_settings
 from feature_repo.errors import FeatureRepositoryError
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
@@ -65,6 +66,7 @@ app.command()(doctor)
 app.command()(bench)
 app.command()(decide_batch)
 app.command()(quality)
+app.command()(recall)
 app.command()(evaluate)
 app.command()(experiments)
 app.add_typer(ledger_commands.app, name="ledger")

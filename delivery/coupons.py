@@ -107,7 +107,7 @@ class Wallet:
         return total
 
     def of_user(self, user_id: str) -> list[tuple[Coupon, str]]:
-        """Return a user's coupons, oldest first, each with its state: issued, used or expired."""
+        """Return a user's coupons, oldest first, each with its state: issued, used, expired or void."""
         with self._database.read() as connection:
             return repository.coupons_of_user(connection, user_id)
 

@@ -111,9 +111,7 @@ class Effects:
             message_fact(one, MessageState.QUEUED, step.enrolment, one.queued_at) for step, one in queued
         ]
         facts += [
-            _enrolment_fact(step.enrolment, now)
-            for step in steps
-            if step.enrolment.status is not Status.ACTIVE
+            ended_fact(step.enrolment, now) for step in steps if step.enrolment.status is not Status.ACTIVE
         ]
         ledger.append(connection, facts, now)
         return Report(
@@ -231,7 +229,8 @@ def started_fact(enrolment: Enrolment) -> NewFact:
     )
 
 
-def _enrolment_fact(enrolment: Enrolment, now: datetime) -> NewFact:
+def ended_fact(enrolment: Enrolment, now: datetime) -> NewFact:
+    """Return the fact that an enrolment ended, or was set aside."""
     if enrolment.status is Status.ENDED:
         fact_id, at = f"{enrolment.id}:ended", enrolment.entered_at
     else:

@@ -10,6 +10,7 @@ NextplayError
     ├── TaskClosed       a task was done, or its run went on without it
     ├── NoResult         a task can't come to that
     ├── BadCursor        what is to follow is no place in a list
+    ├── RecallRefused    a recall makes no sense: its times, or its correction
     ├── OfferOver        an offer ended before a coupon of it was issued
     ├── NotForgotten     a channel can't take away its copy of a message (retry can help)
     └── NotHandedOver    a channel did not take a message; says whether to try again
@@ -64,6 +65,11 @@ class NoResult(DeliveryError):
 class BadCursor(DeliveryError):
     status = 422
     code = "bad-cursor"
+
+
+class RecallRefused(DeliveryError):
+    status = 422
+    code = "recall-refused"
 
 
 class OfferOver(DeliveryError):

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, Select, bindparam, insert, select, update
 
 from delivery.models import MessageState
 from delivery.tables import outbox
@@ -173,8 +173,9 @@ _SETTLE = Statement(
 )
 
 
-def _queued() -> Select[Any]:
-    return select(
+def queued_columns() -> Sequence[Column[Any]]:
+    """Return the columns of the outbox that `Queued` is made of, in its order."""
+    return (
         outbox.c.key,
         outbox.c.enrolment_id,
         outbox.c.queued_at,
@@ -185,6 +186,10 @@ def _queued() -> Select[Any]:
         outbox.c.step,
         outbox.c.lane,
     )
+
+
+def _queued() -> Select[Any]:
+    return select(*queued_columns())
 
 
 def _micros(moment: datetime | None) -> int | None:

@@ -168,8 +168,13 @@ def outcomes_of_users(
 def values_of_version(
     connection: Connection, playbook: str, version: int, since: datetime
 ) -> Iterator[float]:
-    """Yield what each matured decision from `since` on earned that drew an arm of a playbook version."""
+    """Yield what each matured decision from `since` on earned that drew an arm of a playbook version.
+
+    Those whose messages were recalled are left out.
+    """
     decoder = msgspec.json.Decoder(Reward)
+    marks = facts.alias("marks")
+    recall = select(marks.c.id).where(marks.c.kind == Kind.RECALL, marks.c.id == reward_windows.c.decision_id)
     query = (
         select(facts.c.body)
         .join(reward_windows, reward_windows.c.decision_id == facts.c.id)
@@ -178,6 +183,7 @@ def values_of_version(
             facts.c.label == REWARD_LABEL,
             _of_version(playbook, version, since),
             reward_windows.c.matured.is_(True),
+            ~recall.exists(),
         )
     )
     for body in connection.execute(query).scalars():
@@ -218,7 +224,7 @@ def rewards_after(connection: Connection, position: int, *, limit: int) -> list[
 
 
 def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decision]:
-    """Return decisions by id; ids that are unknown or erased are left out."""
+    """Return decisions by id; ids that are unknown or erased, or recalled, are left out."""
     decoder = msgspec.json.Decoder(Decision)
     result: dict[str, Decision] = {}
     for some in _pieces(ids):
@@ -229,7 +235,18 @@ def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decisio
             except msgspec.ValidationError:
                 # Erasure leaves a tombstone in the place of the record.
                 continue
+    for one in recalled(connection, result):
+        del result[one]
     return result
+
+
+def recalled(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Return those of some decisions whose messages were recalled: nothing is to be learnt of them."""
+    found: set[str] = set()
+    for some in _pieces(ids):
+        query = select(facts.c.id).where(facts.c.kind == Kind.RECALL, facts.c.id.in_(some))
+        found.update(connection.execute(query).scalars())
+    return found
 
 
 def rewards_of(connection: Connection, ids: Collection[str]) -> dict[str, Reward]:

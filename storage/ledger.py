@@ -70,6 +70,7 @@ class Kind(StrEnum):
     MESSAGE = "message"
     TASK = "task"
     REWARD = "reward"
+    RECALL = "recall"
     CHANGE = "change"
 
 

@@ -154,6 +154,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/library/validate"): _OPERATE,
     ("POST", "/v1/library/import"): _OPERATE,
     ("GET", "/v1/library/export"): _OPERATE,
+    ("POST", "/v1/recalls"): _OPERATE,
     ("GET", "/v1/controls"): _OPERATE,
     ("POST", "/v1/controls"): _OPERATE,
     ("DELETE", "/v1/controls"): _OPERATE,

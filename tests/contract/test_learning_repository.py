@@ -8,6 +8,7 @@ from functools import partial
 import msgspec
 import pytest
 
+from delivery.testing import arms_of, decision_for, version_body
 from learning import repository
 from learning.repository import Window
 from learning.rewards import Reward
@@ -131,3 +132,14 @@ def test_unknown_and_erased_decisions_are_left_out(tables: Database) -> None:
     tables.write(partial(ledger.append, new=[tombstone], now=NOW))
     with tables.read() as connection:
         assert repository.decisions(connection, ["d1", "d2"]) == {}
+
+
+def test_nothing_is_learnt_of_a_decision_whose_message_was_recalled(tables: Database) -> None:
+    arm = arms_of(version_body())["milk"]
+    decided = [decision_for(user, arm, NOW) for user in ("ann", "bob")]
+    new = [NewFact(Kind.DECISION, one.decision_id, "outbound", one.user_id, NOW, one) for one in decided]
+    new.append(NewFact(Kind.RECALL, "ann", "coupons", "ann", NOW, {}))
+    tables.write(partial(ledger.append, new=new, now=NOW))
+    with tables.read() as connection:
+        assert set(repository.decisions(connection, ["ann", "bob"])) == {"bob"}
+        assert repository.recalled(connection, ["ann", "bob"]) == {"ann"}
