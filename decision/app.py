@@ -28,6 +28,8 @@ from decision.foresight import api as foresight_api
 from decision.foresight import content_api, simulate_api
 from decision.observe import api as observe_api
 from decision.observe import metrics, traces
+from decision.optimising import api as changes_api
+from decision.optimising.undoing import Undoing
 from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
@@ -98,6 +100,8 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )
+    undoing = Undoing(service.database, service.library, controls)
+    app.include_router(changes_api.router(service.database, undoing, guard.name_of, service.follow))
     app.include_router(
         decision_api.router(
             service.database, service.clock, service.decisions, service.jobs, service.insiders

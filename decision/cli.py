@@ -44,6 +44,7 @@ from decision.evaluating.command import evaluate
 from decision.evaluating.experiments_command import experiments
 from decision.logs import configure
 from decision.observe import traces
+from decision.optimising import command as changes_command
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
 from decision.quality_command import quality
 from decision.recall_command import recall
@@ -80,6 +81,7 @@ app.add_typer(user_commands.app, name="users")
 app.add_typer(feature_commands.app, name="features")
 app.add_typer(crm_commands.app, name="crm")
 app.add_typer(playbook_commands.app, name="playbooks")
+app.add_typer(changes_command.app, name="changes")
 app.add_typer(control_commands.app, name="controls")
 
 _DEFAULTS = Process()

@@ -15,6 +15,8 @@ NextplayError
     ├── NothingToRescore     a decision was made without a value model, so there is nothing to run again
     ├── NothingToExport      no decision was made at the placement or in the time that was named
     ├── UnknownPlan          a decision names a playbook version or arm that was never published
+    ├── UnknownChange        the optimisation log has no change of this id
+    ├── NotUndone            a change that nothing takes back, or that was overtaken by a later one
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
         ├── UnreadableLog    a log that can't be read as rounds, or of which too much is wrong
@@ -93,6 +95,16 @@ class NothingToExport(LearningError):
 
 class UnknownPlan(LearningError):
     code = "unknown-plan"
+
+
+class UnknownChange(LearningError):
+    status = 404
+    code = "unknown-change"
+
+
+class NotUndone(LearningError):
+    status = 409
+    code = "not-undone"
 
 
 class EvaluationError(LearningError):

@@ -1,0 +1,1 @@
+"""The optimisation log at the front door: read, and taken back."""

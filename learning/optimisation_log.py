@@ -1,0 +1,137 @@
+"""The optimisation log: what changed, from what to what, who or what did it, why, on what evidence. Pure.
+
+Every room records its changes as facts of the ledger, each in its own words; here they are read as one log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from storage.ledger import Fact
+
+# Who does things by itself; everybody else who changes something has a name and is a person.
+MACHINES = frozenset({"folder", "pilot", "learning", "protection"})
+Actor = Literal["person", "machine"]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One change. `thing` is what changed and `what` of which kind it is; `cause` says why, in words.
+
+    `undo` says what takes it back, "" where nothing here can.
+    """
+
+    id: str
+    seq: int
+    at: datetime
+    what: str
+    thing: str
+    before: Any
+    after: Any
+    by: str
+    actor: Actor
+    cause: str
+    evidence: Any
+    undo: str
+
+
+class _Read(msgspec.Struct, frozen=True):
+    thing: str
+    before: Any
+    after: Any
+    by: str = ""
+    cause: str = ""
+    evidence: Any = None
+    undo: str = ""
+
+
+Body = Mapping[str, Any]
+
+
+def entry_of(fact: Fact) -> Entry:
+    """Return a change fact as an entry of the log; one of an unknown label keeps its body as `after`."""
+    body: Body = fact.decode(dict[str, Any])
+    read = _READERS.get(fact.label, _other)(body)
+    by = read.by or str(body.get("by") or "")
+    # Facts of users name nobody here: the log is about what serves them all.
+    return Entry(
+        id=fact.id,
+        seq=fact.seq,
+        at=fact.occurred_at,
+        what=fact.label,
+        thing=read.thing,
+        before=read.before,
+        after=read.after,
+        by=by,
+        actor="machine" if by in MACHINES or not by else "person",
+        cause=read.cause or str(body.get("why") or ""),
+        evidence=read.evidence if read.evidence is not None else body.get("evidence"),
+        undo=read.undo,
+    )
+
+
+def playbook_undo(state: str, before: str | None) -> str:
+    """Return the move that takes a playbook's change of state back, "" where there is none.
+
+    >>> playbook_undo("paused", None), playbook_undo("live", "paused"), playbook_undo("live", "approved")
+    ('resume', 'pause', 'publish')
+    """
+    if state == "live" and before == "paused":
+        return "pause"
+    moves = {"live": "publish", "paused": "resume", "retired": "publish", "pilot": "retire"}
+    return moves.get(state, "retire" if state in ("in_review", "approved") else "")
+
+
+def _playbook(body: Body) -> _Read:
+    return _Read(
+        thing=f"{body['playbook']} version {body['version']}",
+        before=body.get("before"),
+        after=body["state"],
+        undo=playbook_undo(body["state"], body.get("before")),
+    )
+
+
+def _policy(body: Body) -> _Read:
+    return _Read(
+        thing=str(body["policy"]),
+        before=body.get("previous"),
+        after=body["version"],
+        by="learning",
+        cause=f"learned from {body['trained']} decisions" if body.get("trained") else "a new specification",
+        evidence=body.get("metrics") or None,
+    )
+
+
+def _control(body: Body) -> _Read:
+    stops = body["mode"] != "resume"
+    return _Read(
+        thing=f"{body['scope']} {body['target']}".strip(),
+        before=None,
+        after=body["mode"],
+        undo="resume" if stops and body["scope"] != "user" else "",
+    )
+
+
+def _audience(body: Body) -> _Read:
+    version = body.get("version")
+    return _Read(
+        thing=str(body.get("id") or body.get("audience") or ""),
+        before=version - 1 if isinstance(version, int) and version > 1 else None,
+        after="retired" if body.get("retired") else version,
+    )
+
+
+def _other(body: Body) -> _Read:
+    rest = {name: value for name, value in body.items() if name not in ("by", "why", "evidence")}
+    return _Read(thing=str(body.get("id") or body.get("name") or ""), before=None, after=rest)
+
+
+_READERS: Mapping[str, Callable[[Body], _Read]] = {
+    "playbook": _playbook,
+    "policy_published": _policy,
+    "control": _control,
+    "audience": _audience,
+}

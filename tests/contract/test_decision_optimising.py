@@ -1,0 +1,140 @@
+"""The optimisation log over both databases: read newest first, and taken back."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from decision.cli import app
+from decision.optimising.undoing import Undoing
+from decision.stopping import open_controls
+from learning import change_repository, optimisation_log
+from learning.errors import NotUndone, UnknownChange
+from learning.optimisation_log import Entry, entry_of
+from learning.version_repository import PolicyChange
+from playbooks.controls import Mode, Scope
+from playbooks.library.service import LibraryService
+from storage import ledger
+from storage.clock import SimulatedClock
+from storage.engine import Database
+from storage.ids import new_id
+from storage.ledger import Kind, NewFact
+from tests.contract.test_playbooks_library import Nobody, Sizes, playbook, served, states
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "changes.md"
+
+
+@pytest.fixture
+def library(database: Database, clock: SimulatedClock) -> LibraryService:
+    return LibraryService(database, clock, Nobody(), Sizes(everybody=100))
+
+
+@pytest.fixture
+def undoing(database: Database, clock: SimulatedClock, library: LibraryService) -> Undoing:
+    return Undoing(database, library, open_controls(database, clock, lambda user: user))
+
+
+def entries(database: Database, *what: str) -> list[Entry]:
+    with database.read() as connection:
+        return [entry_of(fact) for fact in change_repository.changes_before(connection, what, None, 100)]
+
+
+def make(library: LibraryService, priority: int) -> None:
+    """Publish the next version of a playbook."""
+    etag = None
+    library.save(playbook(priority=priority), etag, "ann")
+    library.move("win_back", "publish", "ann", f"priority {priority}")
+
+
+def test_examples_in_the_documentation_hold() -> None:
+    tried = doctest.testmod(optimisation_log)
+    assert (tried.attempted, tried.failed) == (1, 0)
+
+
+def test_a_version_that_went_live_gives_its_place_back(
+    database: Database, library: LibraryService, undoing: Undoing
+) -> None:
+    make(library, 1)
+    make(library, 2)
+    assert served(database) == ["win_back@2"]
+    newest = next(one for one in entries(database, "playbook") if one.after == "live")
+    assert (newest.thing, newest.by, newest.actor) == ("win_back version 2", "ann", "person")
+    assert (newest.cause, newest.undo) == ("priority 2", "publish")
+    done = undoing.undo(newest.id, "bob", "sales fell")
+    assert served(database) == ["win_back@1"]
+    assert states(library) == [(2, "retired"), (1, "live")]
+    assert done.by == "bob"
+    assert f"takes back {newest.id}: sales fell" in {one.cause for one in entries(database)}
+    # It was overtaken by what took it back.
+    with pytest.raises(NotUndone, match="is retired by now and not live"):
+        undoing.undo(newest.id, "bob")
+
+
+def test_the_first_version_is_taken_away(
+    database: Database, library: LibraryService, undoing: Undoing
+) -> None:
+    make(library, 1)
+    (first,) = [one for one in entries(database, "playbook") if one.after == "live"]
+    undoing.undo(first.id, "bob")
+    assert served(database) == []
+
+
+def test_a_pause_and_its_end_take_each_other_back(
+    database: Database, library: LibraryService, undoing: Undoing
+) -> None:
+    make(library, 1)
+    library.move("win_back", "pause", "ann")
+    resumed = undoing.undo(entries(database, "playbook")[0].id, "bob")
+    assert states(library) == [(1, "live")]
+    assert resumed.undo == "pause"
+    undoing.undo(resumed.id, "bob")
+    assert states(library) == [(1, "paused")]
+
+
+def test_what_was_stopped_goes_on(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
+    controls = open_controls(database, clock, lambda user: user)
+    controls.stop(Scope.EVERYTHING, "", Mode.PAUSE, by="ann", why="wrong prices")
+    (one,) = entries(database, "control")
+    assert (one.thing, one.after, one.undo, one.cause) == ("everything", "pause", "resume", "wrong prices")
+    assert undoing.undo(one.id, "bob").after == "resume"
+    assert [control.mode for control in controls.list()] == [Mode.RESUMING]
+
+
+def test_a_published_policy_is_told_with_its_evidence_and_not_taken_back(
+    database: Database, clock: SimulatedClock, undoing: Undoing
+) -> None:
+    now = clock.now()
+    change = PolicyChange("p", "p@2", "p@1", "hash", 40, 9, {"loss": 0.2})
+    fact = NewFact(Kind.CHANGE, new_id(now), "policy_published", None, now, change)
+    database.write(lambda connection: ledger.append(connection, [fact], now))
+    (one,) = entries(database, "policy_published")
+    assert (one.thing, one.before, one.after, one.actor) == ("p", "p@1", "p@2", "machine")
+    assert (one.cause, one.evidence) == ("learned from 40 decisions", {"loss": 0.2})
+    with pytest.raises(NotUndone, match="the next training publishes the next version"):
+        undoing.undo(one.id, "bob")
+    with pytest.raises(UnknownChange):
+        undoing.undo("nothing", "bob")
+
+
+def test_pages_go_on_where_they_ended(database: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
+    new = [NewFact(Kind.CHANGE, new_id(now), "made_up", None, now, {"name": f"n{n}"}) for n in range(5)]
+    database.write(lambda connection: ledger.append(connection, new, now))
+    with database.read() as connection:
+        first = change_repository.changes_before(connection, ["made_up"], None, 3)
+        second = change_repository.changes_before(connection, ["made_up"], first[-1].seq, 3)
+    assert [entry_of(one).thing for one in (*first, *second)] == ["n4", "n3", "n2", "n1", "n0"]
+
+
+def test_the_commands_of_the_page_are_commands() -> None:
+    commands = re.findall(r"^nextplay (.*)$", PAGE.read_text(encoding="utf-8"), re.M)
+    assert len(commands) == 3
+    for command in commands:
+        # Nobody listens: it is the command that is tried.
+        result = CliRunner().invoke(app, [*shlex.split(command), "--key", "np_x"])
+        assert "no service answers" in str(result.exception), command
