@@ -27,7 +27,7 @@ from playbooks.matching import Request, Snapshot, decide, fall_back
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.rehearsal.asking import Asker, Member, rivals
 from playbooks.rehearsal.crowd import Crowd
-from playbooks.rehearsal.drawing import Draws, arm_shares, costs_of, shares_by
+from playbooks.rehearsal.drawing import Draws, arm_shares, budgets_of, costs_of, shares_by
 from playbooks.rehearsal.groups import IntArray
 from playbooks.rehearsal.reach import Reach, Stops, reach_of
 from playbooks.rehearsal.report import Audience, Example, Rehearsed, Stopped
@@ -89,6 +89,8 @@ class Rehearsals:
         play = _Play(snapshot, playbook, crowd, self._inquiries, now, wanted)
         sampled = play.decisions(np.flatnonzero(reach.is_left), wanted.sample, b"sample")
         draws = Draws.of(playbook, [decision for _, decision in sampled], reach.left)
+        # All users share them, so whoever was read knows.
+        levels = {key: level for one in members for key, level in one.circumstances.levels.items()}
         live = self._inquiries.memberships.live.get(audience) if audience is not None else None
         return Rehearsed(
             playbook=playbook.id,
@@ -111,6 +113,7 @@ class Rehearsals:
             channels=list(shares_by(playbook, draws, lambda arm: arm.channel)),
             contents=list(shares_by(playbook, draws, lambda arm: arm.content)),
             costs=costs_of(playbook, reach, draws),
+            budgets=list(budgets_of(playbook, snapshot.library.rules.terms(playbook), levels, draws, now)),
             when=when_of(playbook.document, self._triggers, now),
             examples=play.examples(_Texts(body, self._recipients)),
         )

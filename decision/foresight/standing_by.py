@@ -107,7 +107,9 @@ def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> I
         memberships.load(connection)
         library, controls = loader.newer(connection) or Library(()), in_force(connection)
     policy = _policy(database, files, clock)
-    snapshot = Snapshot(library, policy, settings.seed, settings.holdout, controls, files.policy.guards)
+    snapshot = Snapshot(
+        library, policy, settings.seed, settings.holdout, controls, files.policy.guards, files.policy.costs
+    )
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url
     )

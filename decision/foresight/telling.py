@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from playbooks.constraints.counting import MOST_COUNTED
 from playbooks.money import shown
 from playbooks.rehearsal.expecting import Expected
-from playbooks.rehearsal.report import Example, Rehearsed
+from playbooks.rehearsal.report import BudgetUse, Example, Rehearsed
 
 _WIDTH = 28
 _ARMS = 20
@@ -46,6 +47,8 @@ def told(one: Rehearsed) -> Iterator[str]:
         )
         yield _row("cost at most", shown(cost.most, cost.currency))
         yield _row("liability at worst", shown(cost.liability, cost.currency))
+    for budget in one.budgets:
+        yield from _budget(budget)
     for example in one.examples:
         yield from _example(example)
 
@@ -59,6 +62,19 @@ def _arms(one: Rehearsed) -> Iterator[str]:
         yield _row(f"  variant {arm.arm.partition('/')[2]}", f"{_expected(arm.gets)}{worth}")
     if len(one.arms) > _ARMS:
         yield f"  … and {len(one.arms) - _ARMS} more variants; --json has them all"
+
+
+def _budget(one: BudgetUse) -> Iterator[str]:
+    def amount(number: float) -> str:
+        return shown(round(number), one.currency) if one.currency else f"{number:,.0f}"
+
+    if one.limit >= MOST_COUNTED - 1:
+        # A quota that has only a minimum.
+        yield _row(one.rule, f"{amount(one.taken)} taken, about {amount(one.expected.expected)} more")
+        return
+    said = f"{amount(one.taken)} of {amount(one.limit)} taken, about {amount(one.expected.expected)} more"
+    late = f"; runs out: about {one.lost:,.0f} users come too late" if one.lost else ""
+    yield _row(f"{one.rule} ({one.period})", said + late)
 
 
 def _example(one: Example) -> Iterator[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
+from playbooks.constraints.binding import Terms
 from playbooks.decision import Decision
 from playbooks.library import PublishedPlaybook
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.rehearsal.expecting import NOTHING, Expected, FloatArray, expect
 from playbooks.rehearsal.reach import Reach
-from playbooks.rehearsal.report import ArmShare, Cost, NamedShare
+from playbooks.rehearsal.report import ArmShare, BudgetUse, Cost, NamedShare
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,27 @@ def shares_by(playbook: PublishedPlaybook, draws: Draws, name: Callable[[Arm], s
     names = [name(arm) for arm in playbook.arms]
     for one in sorted(set(names)):
         yield NamedShare(one, draws.expected(draws.own[:, [each == one for each in names]].sum(axis=1)))
+
+
+def budgets_of(
+    playbook: PublishedPlaybook, terms: Terms, levels: Mapping[str, int], draws: Draws, now: datetime
+) -> Iterator[BudgetUse]:
+    """Yield what the playbook is to take from each budget that its arms take from.
+
+    Args:
+        levels: how much is taken of budgets, by their keys.
+    """
+    for one in terms.spends:
+        takes = [one.takes(arm) for arm in playbook.arms]
+        if not any(takes):
+            continue
+        budget, expected = one.budget(now), draws.amount(takes)
+        taken = levels.get(budget.key, 0)
+        users = draws.expected(draws.own[:, [amount > 0 for amount in takes]].sum(axis=1)).expected
+        room = max(0, budget.limit - taken)
+        short = 1 - room / expected.expected if expected.expected > room else 0.0
+        lost = round(users * short, 2)
+        yield BudgetUse(budget.rule, budget.period, one.currency, budget.limit, taken, expected, lost)
 
 
 def costs_of(playbook: PublishedPlaybook, reach: Reach, draws: Draws) -> list[Cost]:

@@ -65,6 +65,22 @@ class Cost(msgspec.Struct, frozen=True):
     liability: int
 
 
+class BudgetUse(msgspec.Struct, frozen=True):
+    """A budget, stock or quota in its present period, and what the playbook is to take from it.
+
+    `limit`, `taken` so far and `expected` are minor units of `currency`, or pieces where there is none. If
+    more is expected than there is room for, `lost` users come too late for the arms that take from it.
+    """
+
+    rule: str
+    period: str
+    currency: str
+    limit: int
+    taken: int
+    expected: Expected
+    lost: float
+
+
 class When(msgspec.Struct, frozen=True):
     """What begins it: a trigger, or else whoever asks for its placement. `next` are the next moments, UTC."""
 
@@ -95,7 +111,8 @@ class Rehearsed(msgspec.Struct, frozen=True):
     `audience`, `stopped`, `elsewhere` (users whom another version of it serves) and `left` are exact.
     What is drawn is expected from the policy's probabilities for `sampled` of those who are left, drawn
     by `seed`: `contacted` get an arm of this playbook, `others` one of another playbook, `nothing` is drawn
-    for the rest, and of those of whom no features are known (`unknown`) the policy is not asked.
+    for the rest, and of those of whom no features are known (`unknown`) the policy is not asked. `budgets`
+    that are full stop their arms; what runs out on the way is told there and taken from no other number.
     """
 
     playbook: str
@@ -118,6 +135,7 @@ class Rehearsed(msgspec.Struct, frozen=True):
     channels: Sequence[NamedShare]
     contents: Sequence[NamedShare]
     costs: Sequence[Cost]
+    budgets: Sequence[BudgetUse]
     when: When
     examples: Sequence[Example]
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playbooks.constraints.circumstances import Circumstances
-from playbooks.constraints.documents import Cap, CoolDown, Group, Quota
+from playbooks.constraints.documents import Cap, CoolDown, Group, MoneyBudget, Quota
 from playbooks.constraints.rulebook import Rulebook
 from playbooks.controls.models import Control, Controls, Mode, Scope
 from playbooks.flow import Flow
@@ -24,9 +24,11 @@ from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.library.trials import Trial
 from playbooks.matching import Request, Snapshot, decide
 from playbooks.models import Goal, Playbook, VariantSet
+from playbooks.money import Money
 from playbooks.offers import Offer
 from playbooks.rehearsal.asking import Answer, Asker, Member, rivals
 from playbooks.rehearsal.crowd import Accounts, Crowd, audiences_of
+from playbooks.rehearsal.drawing import Draws, budgets_of
 from playbooks.rehearsal.expecting import Expected, expect
 from playbooks.rehearsal.groups import Look, grouped
 from playbooks.rehearsal.reach import reach_of
@@ -271,6 +273,24 @@ def test_what_can_stop_a_playbook() -> None:
     }
     tried = next(one for one in LIBRARY.playbooks if one.id == "tried")
     assert {one.id for one in rivals(tried, SNAPSHOT).library.playbooks} == {"quota", "tried"}
+
+
+def test_a_budget_runs_out_on_the_way() -> None:
+    """100 users at 1.00 each, half of whom draw it; of 60.00 a month 40.00 are taken."""
+    budget = MoneyBudget(
+        kind="budget", id="month", amount=Money(6_000, "EUR"), period="month", counts="liability"
+    )
+    one = playbook("plan", constraints=[budget])
+    own = np.full((10, len(one.arms)), 0.25)
+    rest = np.zeros(10)
+    draws = Draws(own, rest, rest, rest, 100)
+    terms = Rulebook().terms(one)
+    (use,) = budgets_of(one, terms, {"budget.plan.month@2026-03": 4_000}, draws, NOW)
+    # Two of four arms are worth 1.00.
+    assert (use.limit, use.taken, use.expected.expected) == (6_000, 4_000, 5_000.0)
+    assert use.lost == pytest.approx(50 * 0.6)
+    (enough,) = budgets_of(one, terms, {}, draws, NOW)
+    assert enough.lost == 0
 
 
 def test_nobody_is_no_group() -> None:
