@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -28,7 +29,7 @@ class Side:
 class Contest:
     """The arms of some playbooks side by side, "do nothing" last."""
 
-    __slots__ = ("arms", "costs", "ids", "levers", "owners", "playbooks", "weights")
+    __slots__ = ("arms", "costs", "ids", "levers", "most", "owners", "playbooks", "weights")
 
     def __init__(self, sides: Sequence[Side], rates: Mapping[str, float] = _FREE) -> None:
         """`rates` say what a minor unit of a currency costs, in units of reward; of others nothing."""
@@ -44,6 +45,8 @@ class Contest:
         self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
         self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
         self.levers = {one.id: one.document.weight for one in self.playbooks if one.document.weight != 1}
+        # How many arms the playbook with the most of them has.
+        self.most = max(Counter(owner.key for owner in self.owners).values(), default=0)
         costs = np.array([rates.get(arm.currency, 0.0) * arm.cost for arm in self.arms], dtype=np.float64)
         # Expected cost of each arm in units of reward, None where none costs anything.
         self.costs: FloatArray | None = costs if costs.any() else None
@@ -57,5 +60,6 @@ class Contest:
         found.ids = [*(arm.id for arm in found.arms), DO_NOTHING]
         found.weights = self.weights[list(places)]
         found.levers = self.levers
+        found.most = max(Counter(owner.key for owner in found.owners).values(), default=0)
         found.costs = None if self.costs is None else self.costs[list(places)]
         return found

@@ -32,12 +32,12 @@ def preselected(contest: Contest, values: FloatArray, seed: str, user_id: str) -
     Args:
         values: what each arm is worth, shape (k,), without "do nothing", which always takes part.
     """
+    # "Do nothing" is one of those in the draw.
+    if len(contest.arms) < OF_A_DRAW and contest.most <= OF_A_PLAYBOOK:
+        return None
     counts: dict[str, list[int]] = {}
     for place, owner in enumerate(contest.owners):
         counts.setdefault(owner.key, []).append(place)
-    # "Do nothing" is one of those in the draw.
-    if len(contest.arms) < OF_A_DRAW and all(len(places) <= OF_A_PLAYBOOK for places in counts.values()):
-        return None
     left = [
         place
         for places in counts.values()
