@@ -10,6 +10,7 @@ from playbooks.content.names import ARM, COUPON, OFFER, ROOTS, TRIGGER, of_arm, 
 from playbooks.content.sent import messages_of
 from playbooks.content.templates import Path, read
 from playbooks.flow import Issue
+from playbooks.library.values import with_values
 from playbooks.lint.conditions import arms_of
 from playbooks.lint.finding import Code, Finding, Severity
 from playbooks.lint.subject import Subject
@@ -50,8 +51,10 @@ def _unfilled(
     subject: Subject, playbook: Playbook, contents: Mapping[str, frozenset[Path]]
 ) -> Iterator[Finding]:
     failing: dict[tuple[str, Path], list[str]] = {}
+    # Those among them that variants make by giving values.
+    offers = with_values(playbook, subject.draft.offers)
     for arm in arms_of(subject, playbook):
-        known = {OFFER: of_offer(subject.draft.offers[arm.offer]), ARM: of_arm(arm)}
+        known = {OFFER: of_offer(offers[arm.offer]), ARM: of_arm(arm)}
         for name in dict.fromkeys(one.content for one in messages_of(playbook, arm)):
             for path in sorted(contents.get(name, ())):
                 if not _is_filled(path, known, playbook):
