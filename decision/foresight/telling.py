@@ -54,6 +54,8 @@ def told(one: Rehearsed) -> Iterator[str]:
 
 
 def _arms(one: Rehearsed) -> Iterator[str]:
+    if not one.left:
+        return
     for kind, shares in (("channel", one.channels), ("content", one.contents)):
         for share in shares:
             yield _row(f"  {kind} {share.name}", _expected(share.gets))

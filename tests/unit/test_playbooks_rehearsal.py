@@ -193,7 +193,7 @@ crowds = st.integers(1, 24).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(crowds)
 def test_what_is_said_of_a_group_holds_for_each_of_its_users(users: Users) -> None:
     crowd, members = users
@@ -206,7 +206,7 @@ def test_what_is_said_of_a_group_holds_for_each_of_its_users(users: Users) -> No
     assert groups.sizes.sum() == crowd.size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(crowds)
 def test_everybody_in_the_audience_is_accounted_for(users: Users) -> None:
     """By the rivals alone, and as `decide` says it of each user by the whole library."""
