@@ -8,10 +8,13 @@ from audiences.importing.service import Imports
 from audiences.intake.intake import Intake
 from audiences.tracking.importer import EventImporter
 from delivery.coupon_import import CouponImporter
-from playbooks.constraints.documents import Cap, rule_of
+from playbooks.constraints.binding import Terms
+from playbooks.constraints.rulebook import NO_NAMES
+from playbooks.constraints.scoping import ALL
 from playbooks.counters import Counters
 from playbooks.counters.contact_import import ContactImporter
-from playbooks.library import Draft
+from playbooks.library import Draft, expand
+from playbooks.models import Playbook
 from storage.clock import Clock
 from storage.engine import Database
 
@@ -25,11 +28,7 @@ def open_imports(
     library: Draft,
 ) -> Imports:
     """Return everything that can be imported; coupons and contacts are those of what is in the library."""
-    caps = {
-        one.id: rules
-        for one in library.playbooks
-        if (rules := [rule_of(cap, one.id) for cap in one.constraints if isinstance(cap, Cap)])
-    }
+    caps = {one.id: rules for one in library.playbooks if (rules := _counted(one, library))}
     return Imports(
         database,
         clock,
@@ -42,3 +41,18 @@ def open_imports(
             "contacts": ContactImporter(counters, caps),
         },
     )
+
+
+def _counted(playbook: Playbook, library: Draft) -> list[str]:
+    """Return under what a contact by a playbook counts, whichever of its arms made it.
+
+    What counts arms apart, or all users of an account together, can't be told from a count of contacts.
+    """
+    arms = expand(playbook, library.offers)
+    terms = Terms(playbook, arms, library.constraints or (), NO_NAMES)
+    found: list[str] = []
+    for one in terms.counted:
+        keys = {one.key(arm) for arm in arms}
+        if one.counts is ALL and not one.of_account and len(keys) == 1:
+            found.extend(keys)
+    return found

@@ -53,7 +53,7 @@ class ContactImporter:
     columns = ("user_id", "playbook", "cap", "at", "count")
 
     def __init__(self, counters: Counters, caps: Mapping[str, Collection[str]]) -> None:
-        """Import into these counters; `caps` gives the rule ids of the caps of each playbook."""
+        """Import into these counters; `caps` gives what a contact by each playbook counts under."""
         self._counters = counters
         self._caps = caps
 
@@ -64,12 +64,13 @@ class ContactImporter:
         rules = sorted(caps[playbook])
         if "cap" in values:
             cap = text(values, "cap", most=64)
-            rules = [rule for rule in rules if rule == f"cap.{playbook}.{cap}"]
-            if not rules:
+            own = f"cap.{playbook}."
+            its = [rule.removeprefix(own) for rule in rules if rule.startswith(own)]
+            if cap not in its:
                 raise RowRefused(
-                    f"`cap`: the playbook {playbook} has no cap {cap!r}; it has "
-                    f"{', '.join(rule.rpartition('.')[2] for rule in sorted(caps[playbook]))}"
+                    f"`cap`: the playbook {playbook} has no cap {cap!r}; it has {', '.join(its) or 'none'}"
                 )
+            rules = [own + cap]
         at = moment(values, "at", until=now)
         return Contacts(text(values, "user_id"), tuple(rules), at, number(values, "count", 1, _MAX_CONTACTS))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from decision.demo.run import LIBRARY
 from decision.importing import open_imports
 from delivery.coupons import Wallet
 from playbooks.constraints.counting import UseLimit
+from playbooks.constraints.documents import Cap, CoolDown
 from playbooks.counters import COUNTERS_LOST, Counters, Wanted, open_counters
 from playbooks.library import read_library
 from storage import ledger
@@ -166,6 +168,23 @@ def test_caps_know_contacts_and_a_recount_agrees(
     assert counts(database)[Kind.MESSAGE] == {"past_contact": 3}
     assert take(imports, "contacts", {**CONTACT, "count": 4}).recorded == 1
     assert counts(database)[Kind.MESSAGE] == {"past_contact": 4}
+
+
+def test_contacts_count_under_what_holds_for_all(
+    database: Database, clock: SimulatedClock, consents: Consents, counters: Counters
+) -> None:
+    rules = (
+        Cap(id="week", limit=1, window="week"),
+        Cap(id="apart", limit=1, window="week", each="offer"),
+        CoolDown(kind="cool_down", id="same", after="playbook", lasts=DAY),
+    )
+    library = replace(read_library(LIBRARY), constraints=rules)
+    imports = open_imports(database, clock, Intake(database), consents, counters, library)
+    assert take(imports, "contacts", CONTACT).recorded == 1
+    uses = counters.read("ann", START, since=START - 60 * DAY)
+    assert {name: len(of) for name, of in uses.items()} == dict.fromkeys(
+        (RULE, "cap.week", "cool_down.same@welcome"), 3
+    )
 
 
 def test_contacts_reach_counters_that_valkey_keeps(
