@@ -30,6 +30,7 @@ from delivery.plans import PublishedPlans
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
 from playbooks.counters import Counters
+from playbooks.windows import days_off
 from storage.clock import Clock
 from storage.engine import Database
 
@@ -63,6 +64,7 @@ def open_delivery(
     Args:
         holder: this process's name in leases.
     """
+    days_off.prepare(files.draft.windows.codes if files.draft.windows else ())
     reader = FeastFeatureReader(features, DECIDE, clock)
     whereabouts = Whereabouts(features, clock, files.triggers.zones)
     recipients = KnownUsers(database, clock, reader, features, traits, accounts, people)

@@ -20,7 +20,7 @@ from delivery.deciding import DecideAgain
 from delivery.effects import Effects, started_fact
 from delivery.errors import FlowBroken, UnknownEnrolment
 from delivery.models import Enrolment, Report
-from delivery.parking import park_runs, parked_runs, put_back_runs
+from delivery.parking import anything_resumed, park_runs, parked_runs, put_back_runs
 from delivery.plans import Plan, Plans
 from delivery.reentry import may_enter, rule_of
 from delivery.routing import ROUTED, causes_of
@@ -132,6 +132,9 @@ class Executor:
 
     def put_back(self) -> Report:
         """Let runs go on whose control was resumed: first through what happened meanwhile, in its order."""
+        with self._database.read() as connection:
+            if not anything_resumed(connection):
+                return Report()
         return self._until_short(self._put_back)
 
     def apply(self, enrolment_id: str, cause: Cause, also: Also | None = None) -> Enrolment:

@@ -60,6 +60,11 @@ def park_runs(
     return {run for run, _ in aside}
 
 
+def anything_resumed(connection: Connection) -> bool:
+    """Whether a control was resumed and something may still wait for it."""
+    return bool(controls.standing(connection, [Mode.RESUMING]))
+
+
 def parked_runs(connection: Connection, position: int, people: People, limit: int) -> list[Resumed]:
     """Return runs whose control was resumed, with what happened up to a position of the ledger.
 

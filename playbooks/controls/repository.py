@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from playbooks.controls.models import STOPPING, Control, Controls, Mode, Scope
 from playbooks.controls.tables import controls
@@ -44,20 +46,11 @@ def held(connection: Connection, some: Iterable[Control]) -> set[str]:
 
 
 def keep(connection: Connection, one: Control) -> None:
-    """Keep a control in the place of what stood before."""
-    connection.execute(
-        delete(controls).where(controls.c.scope == one.scope.value, controls.c.target == one.target)
-    )
-    connection.execute(
-        insert(controls).values(
-            scope=one.scope.value,
-            target=one.target,
-            mode=one.mode.value,
-            changed_at=one.at,
-            changed_by=one.by,
-            why=one.why,
-        )
-    )
+    """Keep a control in the place of what stood before, also of what somebody keeps at the same moment."""
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    now = {"mode": one.mode.value, "changed_at": one.at, "changed_by": one.by, "why": one.why}
+    statement: Any = insert(controls).values(scope=one.scope.value, target=one.target, **now)
+    connection.execute(statement.on_conflict_do_update(index_elements=["scope", "target"], set_=now))
 
 
 def settle(connection: Connection, one: Control) -> None:

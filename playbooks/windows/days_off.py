@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any
@@ -23,6 +23,12 @@ def known(code: str) -> bool:
     """Whether the holidays of a country `DE`, or of its part `DE-BY`, are known."""
     country, _, part = code.partition("-")
     return country in supported() and (not part or part in supported()[country])
+
+
+def prepare(codes: Iterable[str]) -> None:
+    """Make the calendars of some countries now: that takes seconds, in which nobody should wait for them."""
+    for code in codes:
+        is_holiday(date(2026, 1, 1), code)
 
 
 def is_holiday(day: date, code: str) -> bool:

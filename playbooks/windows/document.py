@@ -74,6 +74,13 @@ class Windows(Document):
         return found if len(found) == len(wanted) else None
 
     @property
+    def codes(self) -> set[str]:
+        """The countries whose holidays are named, and the one for users of whom none is known."""
+        listed = {code for one in self.windows if isinstance(one.holidays, list) for code in one.holidays}
+        users = self.by_country and self.countries.fallback
+        return listed | ({users} if users else set())
+
+    @property
     def by_country(self) -> bool:
         """Whether anything depends on a user's country."""
         return any(rule.countries for rule in self.rules) or any(
