@@ -42,7 +42,7 @@ def test_a_message_waits_until_it_is_morning_where_the_user_lives(service: Runni
     assert done["held"] >= 2
     got = {name: len(service.mails_to(user)) for name, user in users.items()}
     assert got == {"tokyo": 1, "new_york": 0, "nowhere": 0}
-    service.move(timedelta(hours=4, minutes=59))
+    service.move(timedelta(hours=3, minutes=59))
     service.run("deliver")
     assert not service.mails_to(users["nowhere"])
     service.move(timedelta(minutes=1))
