@@ -11,9 +11,12 @@ import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
+from audiences.identity.service import IdentityService
+from audiences.selection.memberships import Memberships
 from decision.answers import POLICY_BROKEN
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
+from decision.following import Follower
 from learning import version_repository
 from learning.errors import BrokenWeights, NothingToRescore, VersionGone
 from learning.exploration_kinds import Softmax
@@ -26,6 +29,7 @@ from playbooks.content.documents import Content
 from playbooks.counters import SqlCounters
 from playbooks.errors import DecisionPurged, UnknownDecision
 from playbooks.library import Draft
+from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
 from playbooks.models import Arm
 from playbooks.offers import Offer
@@ -228,3 +232,25 @@ def test_a_policy_that_breaks_in_flight_is_answered_with_the_fallback(
     assert (answer.variant, answer.fallback, answer.propensity) == ("do_nothing", POLICY_BROKEN, 1.0)
     with pytest.raises(NothingToRescore, match="policy_broken"):
         DecisionLog(database, clock).rescore(answer.decision_id)
+
+
+def test_a_process_that_serves_passes_over_damaged_versions(database: Database) -> None:
+    cold, second, third = three(database)
+    decider = decider_over(database, SimulatedClock(NOW), cold.serve())
+    follower = Follower(
+        database,
+        decider,
+        Memberships(),
+        policy="p",
+        identity=IdentityService(database),
+        loader=Loader(),
+    )
+    damage(database, third.version, weights=b"cut short")
+    with capture_logs() as logs:
+        for _ in range(3):
+            follower.refresh()
+    assert decider.snapshot.policy.version == second.version
+    assert [one["version"] for one in logs if one["log_level"] == "error"] == [third.version]
+    fourth = keep(database, following(second, NOW).numbered(4))
+    follower.refresh()
+    assert decider.snapshot.policy.version == fourth.version
