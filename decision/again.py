@@ -1,4 +1,4 @@
-"""Deciding anew in the middle of a run: the policy in charge, over the variants of the run's playbook."""
+"""Deciding in a transaction of the jobs: anew in the middle of a run, or because a trigger fired."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from delivery.models import Enrolment
 from learning import version_repository
 from learning.errors import BrokenWeights
 from learning.policy import LearnedPolicy
+from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.rulebook import Rulebook
+from playbooks.decision import Decision
 from playbooks.eligible import needs_at
 from playbooks.library import Library
 from playbooks.library.house_rules import constraints_of, constraints_version
@@ -70,28 +72,42 @@ class DeciderAgain:
         self._playbooks: dict[tuple[str, int], PublishedPlaybook] = {}
 
     def __call__(self, connection: Connection, enrolment: Enrolment, key: str, at: datetime) -> Drawn:
-        playbook, policy = self._playbook(connection, enrolment), self._in_charge(connection)
-        placement = playbook.document.placement
+        playbook = self._playbook(connection, enrolment)
         library = Library((playbook,), rules=self._rulebook(connection))
+        decision, _ = self.draw(connection, library, playbook.document.placement, enrolment.user_id, key, at)
+        fact = NewFact(
+            Kind.DECISION, decision.decision_id, decision.placement, decision.user_id, at, decision
+        )
+        ledger.append(connection, [fact], at)
+        version_repository.mark_used(connection, decision.policy)
+        return Drawn(decision.decision_id, playbook.arm(decision.arm) if decision.acts else None)
+
+    def draw(
+        self, connection: Connection, library: Library, placement: str, user_id: str, key: str, at: datetime
+    ) -> tuple[Decision, Circumstances]:
+        """Return a decision among the playbooks of a library, and in which circumstances; nothing is written.
+
+        Args:
+            key: of the request: the same key draws the same.
+        """
+        policy = self._in_charge(connection)
         self._memberships.load(connection)
-        user = self._people.canonical(enrolment.user_id)
+        user = self._people.canonical(user_id)
         audiences, features = self._memberships.of(user), self._features.read(user).values
         needs = needs_at(library, placement, audiences, at)
         test = not self._insiders.isdisjoint(self._people.members(user))
         if test:
             needs = msgspec.structs.replace(needs, account=False)
-        decision_id = new_id(at)
+        circumstances = self._surroundings.of(user, needs, features, at)
         decision = decide(
             Snapshot(library, policy, self._seed, self._holdout),
-            Request(decision_id, user, placement, key, test),
+            Request(new_id(at), user, placement, key, test),
             features=features,
             audiences=audiences,
-            circumstances=self._surroundings.of(user, needs, features, at),
+            circumstances=circumstances,
             now=at,
         )
-        ledger.append(connection, [NewFact(Kind.DECISION, decision_id, placement, user, at, decision)], at)
-        version_repository.mark_used(connection, policy.version)
-        return Drawn(decision_id, playbook.arm(decision.arm) if decision.acts else None)
+        return decision, circumstances
 
     def _playbook(self, connection: Connection, enrolment: Enrolment) -> PublishedPlaybook:
         version = enrolment.playbook, enrolment.playbook_version

@@ -37,14 +37,13 @@ from decision.context import check_context
 from decision.deadline import Deadline
 from decision.inline import OUTBOUND, InlineMessages, MessageShown
 from decision.observe import traces
-from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
+from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay, wanted_of
 from decision.surroundings import Surroundings
 from decision.whom import Whom
 from learning.explaining import Explanation, explain
 from learning.policy import LearnedPolicy
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.counters import Counters, Reservation
-from playbooks.counters.wanting import wanted_by
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
 from playbooks.errors import UnknownPlacement
@@ -324,19 +323,7 @@ class Decider:
     def _reserve(
         self, library: Library, decision: Decision, circumstances: Circumstances
     ) -> Reservation | None:
-        if not decision.acts or decision.playbook is None:
-            return None
-        playbook = library.get(decision.playbook, decision.playbook_version or 0)
-        wanted = wanted_by(
-            library.rules.terms(playbook),
-            playbook.arm(decision.arm),
-            circumstances,
-            decision_id=decision.decision_id,
-            user_id=decision.user_id,
-            now=decision.decided_at,
-            shared=not decision.test,
-            for_good=decision.placement != OUTBOUND,
-        )
+        wanted = wanted_of(library, decision, circumstances)
         return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
 
 

@@ -58,8 +58,8 @@ def open_delivery(
     *,
     points: PointGiver,
     holder: str,
-) -> tuple[Delivery, KnownUsers]:
-    """Return delivery over one service's parts, and whom it knows.
+) -> tuple[Delivery, KnownUsers, DeciderAgain]:
+    """Return delivery over one service's parts, whom it knows, and what decides in its transactions.
 
     Args:
         holder: this process's name in leases.
@@ -70,6 +70,17 @@ def open_delivery(
     recipients = KnownUsers(database, clock, reader, features, traits, accounts, people)
     playbooks = Playbooks()
     limits = Limits(playbooks, counters, files.asked.schema)
+    again = DeciderAgain(
+        reader,
+        memberships,
+        Surroundings(database, counters, people, accounts, files.triggers.zones),
+        people,
+        policy=files.policy.id,
+        schema=files.asked.schema,
+        seed=settings.seed,
+        holdout=settings.holdout,
+        insiders=files.insiders.everybody,
+    )
     delivery = Delivery(
         database,
         clock,
@@ -80,19 +91,9 @@ def open_delivery(
         gate=open_gate(playbooks, limits, whereabouts, people, consents),
         limits=limits,
         views=FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
-        decide_again=DeciderAgain(
-            reader,
-            memberships,
-            Surroundings(database, counters, people, accounts, files.triggers.zones),
-            people,
-            policy=files.policy.id,
-            schema=files.asked.schema,
-            seed=settings.seed,
-            holdout=settings.holdout,
-            insiders=files.insiders.everybody,
-        ),
+        decide_again=again,
         points=points,
         holder=holder,
         recipients=recipients,
     )
-    return delivery, recipients
+    return delivery, recipients, again

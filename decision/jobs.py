@@ -102,6 +102,7 @@ class Jobs:
         features: FeatureRepository,
         audiences: Audiences,
         selecting: Selecting,
+        begin: Callable[[], int],
         machines: MachineEvents,
         quality: Quality,
         liveness: Liveness,
@@ -119,6 +120,7 @@ class Jobs:
 
         Args:
             feed: for the job `push`; `computed` for the job `features`, each behind its own fence.
+            begin: decides for what triggers fired; returns how many decisions were made.
             keep_ledger: counts new facts and takes away those past their retention; returns how many went.
             published: called when something to serve was published.
             fences: of the jobs that run in one process at a time, by name.
@@ -132,6 +134,7 @@ class Jobs:
         self._features = features
         self._audiences = audiences
         self._selecting = selecting
+        self._begin = begin
         self._machines = machines
         self._quality = quality
         self._liveness = liveness
@@ -246,7 +249,7 @@ class Jobs:
         return {"grades_changed": self._selecting.score()}
 
     def _trigger(self) -> Report:
-        return {"fired": self._selecting.trigger()}
+        return {"fired": self._selecting.trigger(), "decided": self._begin()}
 
     def _settle_clicks(self) -> Report:
         settled = self._machines.settle(self._clock.now())

@@ -13,10 +13,12 @@ from sqlalchemy import Connection
 from decision.answers import DecideAnswer, answer_of
 from decision.deadline import Deadline
 from decision.errors import KeyReused
-from decision.inline import MessageShown
+from decision.inline import OUTBOUND, MessageShown
 from learning.explaining import Explanation
 from playbooks import repository
-from playbooks.counters import Reservation
+from playbooks.constraints.circumstances import Circumstances
+from playbooks.counters import Reservation, Wanted
+from playbooks.counters.wanting import wanted_by
 from playbooks.decision import Decision
 from playbooks.library import Library
 from playbooks.models import Arm
@@ -193,6 +195,23 @@ class Recorder:
         return (
             made.decision if refused is None else msgspec.structs.replace(made.decision, refused_by=refused)
         )
+
+
+def wanted_of(library: Library, decision: Decision, circumstances: Circumstances) -> Wanted | None:
+    """Return what a decision is to reserve, None where it uses nothing that is counted."""
+    if not decision.acts or decision.playbook is None:
+        return None
+    playbook = library.get(decision.playbook, decision.playbook_version or 0)
+    return wanted_by(
+        library.rules.terms(playbook),
+        playbook.arm(decision.arm),
+        circumstances,
+        decision_id=decision.decision_id,
+        user_id=decision.user_id,
+        now=decision.decided_at,
+        shared=not decision.test,
+        for_good=decision.placement != OUTBOUND,
+    )
 
 
 def _same(earlier: Answer, key: Key) -> DecideAnswer:

@@ -38,10 +38,12 @@ from decision.inline import InlineMessages
 from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
 from decision.reach import AudienceReach
+from decision.recording import Recorder
 from decision.selecting import Selecting
 from decision.settings import Settings
 from decision.stopping import open_controls
 from decision.surroundings import Surroundings
+from decision.triggered import Triggered
 from delivery.outbox_repository import give_back
 from delivery.protecting import Protecting
 from feature_repo.store import FeatureRepository
@@ -180,7 +182,7 @@ class Service:
                 counters=counters,
                 done=self._read_memberships,
             )
-            self.delivery, self.recipients = open_delivery(
+            self.delivery, self.recipients, again = open_delivery(
                 settings,
                 self.database,
                 self.clock,
@@ -243,6 +245,14 @@ class Service:
                     features=self.features,
                     audiences=self.audiences,
                     selecting=self.selecting,
+                    begin=Triggered(
+                        fences["triggers"].database,
+                        self.clock,
+                        self._loader_of(files),
+                        again,
+                        counters,
+                        Recorder(self.delivery, version_repository.mark_used),
+                    ).run,
                     machines=self.incoming.events.machine_events_of(fences["machines"].database),
                     quality=self.incoming.events.quality_of(fences["quality"].database),
                     liveness=Liveness(fences["liveness"].database),
@@ -360,12 +370,7 @@ class Service:
         return self.database.write(lambda connection: give_back(connection, process, now))
 
     def _snapshot(self, files: LibraryFiles) -> Snapshot:
-        self._loader = Loader(
-            self.settings.seed,
-            self.identity.people.canonical,
-            files.policy.placements,
-            files.asked.schema,
-        )
+        self._loader = self._loader_of(files)
         self.library.import_(
             files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval
         )
@@ -380,6 +385,14 @@ class Service:
             controls,
             files.policy.guards,
             files.policy.costs,
+        )
+
+    def _loader_of(self, files: LibraryFiles) -> Loader:
+        return Loader(
+            self.settings.seed,
+            self.identity.people.canonical,
+            files.policy.placements,
+            files.asked.schema,
         )
 
     def _policy_in_charge(self) -> PolicyVersion:

@@ -31,7 +31,8 @@ def may_enter(reentry: Reentry, former: Sequence[Former], arm: Arm, now: datetim
     if reentry.rule == "never":
         return not former
     if reentry.rule == "per_key":
-        return all(_value(one.arm, reentry.key) != _value(arm, reentry.key) for one in inside)
+        key = reentry.key or "variant"
+        return all(_value(one.arm, key) != _value(arm, key) for one in inside)
     if inside:
         return False
     return reentry.gap is None or all(now - one.entered_at >= reentry.gap for one in former)

@@ -73,13 +73,13 @@ class Reentry(Document):
 
     rule: Literal["never", "after_end", "after_gap", "per_key"]
     gap: Lasting | None = None
-    key: Name = "variant"
+    key: Name | None = None
 
     @model_validator(mode="after")
     def _fitting(self) -> Reentry:
         if (self.gap is not None) != (self.rule == "after_gap"):
             raise ValueError("a `gap` is given with the rule after_gap, and with no other")
-        if "key" in self.model_fields_set and self.rule != "per_key":
+        if self.key is not None and self.rule != "per_key":
             raise ValueError("a `key` is given with the rule per_key only")
         return self
 

@@ -69,8 +69,8 @@ class References:
             if content is not None and (wrong := self._no_message(content)):
                 yield f"flow.states.{name}.content", wrong
         keys = {"variant", "offer", *self._attributes}
-        if (reentry := playbook.flow.reentry) is not None and reentry.key not in keys:
-            yield "flow.reentry.key", f"variants have no {reentry.key!r}{closest(reentry.key, keys)}"
+        if (reentry := playbook.flow.reentry) is not None and reentry.key not in (None, *keys):
+            yield "flow.reentry.key", f"variants have no {reentry.key!r}{closest(str(reentry.key), keys)}"
 
     def _no_message(self, content: str) -> str:
         """Say why a content can't be sent, '' if it can."""

@@ -185,3 +185,17 @@ def test_a_flow_is_drawn_with_every_way() -> None:
     ]
     assert drawn["exits"] == [{"to": "over", "label": "opt-out"}]
     assert drawn["states"][2] == {"id": "over", "kind": "end", "says": "end done", "state": END}
+
+
+def test_reentry_is_read_as_it_was_written_and_as_it_is_kept() -> None:
+    base = {"start": "over", "states": {"over": END}}
+    for reentry in (
+        {"rule": "never"},
+        {"rule": "after_gap", "gap": "P3D"},
+        {"rule": "per_key", "key": "offer"},
+    ):
+        flow = Flow.model_validate({**base, "reentry": reentry})
+        assert Flow.model_validate_json(flow.model_dump_json()) == flow
+    for wrong in ({"rule": "never", "gap": "P3D"}, {"rule": "after_gap"}, {"rule": "never", "key": "offer"}):
+        with pytest.raises(ValidationError, match="given with the rule"):
+            Flow.model_validate({**base, "reentry": wrong})

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from decision.demo.run import LIBRARY
 from decision.files import read_files
+from decision.foresight.linting import lint_library
+from delivery.plans import Plan
+from delivery.simulator import simulate
+from delivery.view import View
 from playbooks.errors import LibraryError, UnknownTemplate
 from playbooks.library.templates import files_with, names
+from playbooks.lint import Severity
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -23,8 +32,16 @@ def test_every_template_makes_a_library_that_is_read(folder: Path, name: str) ->
     texts, _ = files_with(folder, name, "made")
     for path, text in texts.items():
         path.write_text(text)
-    made = {one.id: one for one in read_files(folder).draft.playbooks}["made"]
+    files = read_files(folder)
+    made = {one.id: one for one in files.draft.playbooks}["made"]
     assert made.origin == "template"
+    findings = lint_library(files, folder, NOON)
+    wrong = [one for one in findings if "made" in one.place and one.severity is Severity.ERROR]
+    assert wrong == []
+    body = files.draft.body(made)
+    plan = Plan.of(body, 1, replace(files.schema, audiences=True))
+    for arm in body.arms:
+        assert simulate(plan, arm, "ann", NOON, View())[-1].kind == "ends"
 
 
 def test_what_is_there_already_stays(folder: Path) -> None:
