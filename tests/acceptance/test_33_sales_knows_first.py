@@ -1,7 +1,7 @@
 """Story 33, in part: a note, a deal's stage and a ticket arrive by signed webhook and are known at once.
 
-A gold account's users get the gold plan, and are called when their account comes to a stage. What the lead
-then no longer gets, and what a ticket holds back, comes with the playbooks that ask for it.
+A gold account's users get the gold plan, and are called when their account comes to a stage. An open ticket
+holds promotions until it is resolved. What the lead then no longer gets comes with playbooks that ask for it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -72,6 +72,13 @@ TRIGGERS = """
 triggers:
   - {id: call_partner, name: Call a new partner, when: {lifecycle: company, stage: partner}, tag: {tag: call}}
 """
+CONSTRAINTS = """
+- kind: hold
+  id: open_ticket
+  opened_by: ticket_opened
+  closed_by: ticket_resolved
+  for: {purposes: [promotional]}
+"""
 AUDIENCES = """  - {id: gold, name: Of a gold account, rule: account.tier = 'gold'}
   - {id: partner, name: Of a partner, rule: account.stage = 'partner'}
 tags:"""
@@ -85,6 +92,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     library = data / "library"
     for name, text in (("crm", CRM), ("traits", TRAITS), ("stages", STAGES), ("triggers", TRIGGERS)):
         (library / f"{name}.yaml").write_text(text)
+    (library / "constraints.yaml").write_text(CONSTRAINTS)
     audiences = library / "audiences.yaml"
     audiences.write_text(audiences.read_text().replace("tags:", AUDIENCES, 1))
     welcome = (library / "playbooks" / "welcome.yaml").read_text()
@@ -204,3 +212,18 @@ def test_a_gold_account_gets_the_gold_plan_and_is_called_when_it_becomes_a_partn
     assert service.http.get("/v1/accounts/nobody/stages").status_code == 404
     page = service.http.get("/v1/lifecycles/company").json()
     assert (page["of"], page["accounts"], page["standing"]["customer"]["accounts"]) == ("account", 1, 1)
+
+
+def test_an_open_ticket_holds_promotions_until_it_is_resolved(service: Running, lead: str) -> None:
+    service.order(lead, "COFFEE", days_ago=5)
+    service.run("features", "audiences")
+    assert service.acting_decision(lead)["offer"]
+    assert tell(service, told(lead, "ticket", status="open")).json() == {"outcome": "recorded"}
+    held = service.decide(lead).json()
+    assert held["playbook"] is None
+    assert "everyone" in held["suppressed"]["hold.open_ticket"]
+    later = (START + timedelta(minutes=1)).isoformat()
+    service.move(timedelta(minutes=2))
+    solved = told(lead, "ticket", status="solved") | {"at": later}
+    assert tell(service, solved).json() == {"outcome": "recorded"}
+    assert "hold.open_ticket" not in service.decide(lead).json()["suppressed"]
