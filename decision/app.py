@@ -92,6 +92,9 @@ def create_app(service: Service) -> FastAPI:
             lambda: service.decider.snapshot.library,
             guard.name_of,
             service.follow,
+            lambda playbook: [
+                one for one in foresight_api.live_findings(service) if one.playbook == playbook
+            ],
         )
     )
     controls = open_controls(service.database, service.clock, people.canonical)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from playbooks.errors import LibraryError
 from playbooks.library import views
-from playbooks.library.lifecycle import MOVES, State
+from playbooks.library.lifecycle import MOVES, SERVED, State
 from playbooks.library.pilots import Pilots
 from playbooks.library.problems import Problem, refuse
 from playbooks.library.reading import Source, assemble, document_of, sources_of
 from playbooks.library.schema import SCHEMAS, schema_of
 from playbooks.library.service import LibraryService
 from playbooks.library.serving import Library
+from playbooks.lint import Finding
 from playbooks.models import Playbook
 
 MAX_LIBRARY_BYTES = 32 * 1024 * 1024
@@ -66,6 +67,7 @@ def router(
     served: Callable[[], Library],
     who: Callable[[Request], str],
     changed: Callable[[], None],
+    lint: Callable[[str], Sequence[Finding]],
 ) -> APIRouter:
     """Return the routes of the library.
 
@@ -73,11 +75,12 @@ def router(
         served: the library that decisions are made from.
         who: does what a request asks for.
         changed: called after something was moved, so that it is served at once.
+        lint: what lint finds in a playbook that is served.
     """
     routes = APIRouter(prefix="/v1", tags=["playbooks"])
     _add_lists(routes, library, pilots, served)
     _add_drafts(routes, library, who)
-    _add_moves(routes, library, who, changed)
+    _add_moves(routes, library, who, changed, lint)
     _add_imports(routes, library, who, changed)
     return routes
 
@@ -196,11 +199,12 @@ def _add_moves(
     library: LibraryService,
     who: Callable[[Request], str],
     changed: Callable[[], None],
+    lint: Callable[[str], Sequence[Finding]],
 ) -> None:
     for move in MOVES.values():
         routes.add_api_route(
             f"/playbooks/{{playbook}}/{move.name}",
-            _route_of(move.name, library, who, changed),
+            _route_of(move.name, library, who, changed, lint),
             methods=["POST"],
             name=f"{move.name}_playbook",
             description=f"{move.why[0].upper()}{move.why[1:]}. 202: a second person has to approve it first.",
@@ -212,6 +216,7 @@ def _route_of(
     library: LibraryService,
     who: Callable[[Request], str],
     changed: Callable[[], None],
+    lint: Callable[[str], Sequence[Finding]],
 ) -> Callable[..., dict[str, Any]]:
     # Each move has a route of its own: it is by the route that a key is let through.
     def make(
@@ -222,7 +227,11 @@ def _route_of(
         if moved.state is State.IN_REVIEW:
             response.status_code = 202
         changed()
-        return views.standing(moved)
+        told = views.standing(moved)
+        if move == "publish" and moved.state in SERVED:
+            # It is live all the same: lint may be wrong about what is meant.
+            told["warnings"] = [str(one) for one in lint(playbook)]
+        return told
 
     return make
 

@@ -14,6 +14,7 @@ from decision.foresight.rehearsing import Wanted
 from decision.foresight.standing_by import foresight_of
 from decision.wiring import Service
 from playbooks.library import Draft, Library
+from playbooks.lint import Finding
 
 
 class RehearseBody(BaseModel):
@@ -46,15 +47,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/library/lint")
     def lint() -> dict[str, Any]:
         """What lint finds in what is live, held against users as they are."""
-        findings = lint_library(
-            service.files,
-            service.settings.library_folder,
-            service.clock.now(),
-            draft=live_draft(service.files.draft, service.decider.snapshot.library),
-            database=service.database,
-            users=Members(service.audiences.memberships),
-        )
-        return {"findings": msgspec.to_builtins(findings)}
+        return {"findings": msgspec.to_builtins(live_findings(service))}
 
     @routes.post("/playbooks/{playbook}/rehearse")
     def rehearse(playbook: str, body: Annotated[RehearseBody | None, Body()] = None) -> dict[str, Any]:
@@ -83,10 +76,23 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
+def live_findings(service: Service) -> list[Finding]:
+    """Return what lint finds in what is live."""
+    return lint_library(
+        service.files,
+        service.settings.library_folder,
+        service.clock.now(),
+        draft=live_draft(service.files.draft, service.decider.snapshot.library),
+        database=service.database,
+        users=Members(service.audiences.memberships),
+    )
+
+
 def live_draft(folder: Draft, library: Library) -> Draft:
     """Return what is live as documents, with the offers and contents of the folder that nobody uses."""
     return Draft(
         tuple(one.document for one in library.playbooks),
         {**folder.offers, **library.offers},
         {**folder.contents, **library.contents},
+        constraints=tuple(library.rules.constraints),
     )

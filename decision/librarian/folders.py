@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -21,6 +22,9 @@ from playbooks.library.yaml_text import written
 from playbooks.windows import Windows
 from storage.errors import ConfigurationError, NextplayError
 
+if TYPE_CHECKING:
+    from decision.files import LibraryFiles
+
 Folder = Annotated[Path, typer.Argument(help="Library folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
@@ -28,20 +32,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 def validate(folder: Folder, as_json: AsJson = False) -> None:
     """Read a library folder and say all that is wrong, with file, line and field; exit code 1 if anything is.
 
-    Nothing is imported, and no database is needed.
+    What lint finds in a right one is told as warnings. Nothing is imported, and no database is needed.
     """
-    errors = list(_errors(folder))
+    errors, files = _checked(folder)
     problems = [problem for error in errors if isinstance(error, LibraryError) for problem in error.problems]
+    warnings = [] if files is None else _warnings(files, folder)
     if as_json:
         others = [str(error) for error in errors if not isinstance(error, LibraryError)]
-        print_json({"valid": not errors, "problems": msgspec.to_builtins(problems), "others": others})
+        found = {"problems": msgspec.to_builtins(problems), "others": others, "warnings": warnings}
+        print_json({"valid": not errors, **found})
     else:
         for error in errors:
             typer.echo(str(error), err=True)
-        if not errors:
-            draft = read_library(folder)
-            arms = sum(len(draft.body(one).arms) for one in draft.playbooks)
-            typer.echo(f"the library is right: {len(draft.playbooks)} playbooks with {arms} variants")
+        for warning in warnings:
+            typer.echo(warning, err=True)
+        if files is not None:
+            arms = sum(len(files.draft.body(one).arms) for one in files.draft.playbooks)
+            typer.echo(f"the library is right: {len(files.draft.playbooks)} playbooks with {arms} variants")
     if errors:
         raise typer.Exit(1)
 
@@ -141,20 +148,28 @@ def schema(
     typer.echo(text_of(SCHEMAS[kind]), nl=False)
 
 
-def _errors(folder: Path) -> Iterator[NextplayError]:
-    """Yield what is wrong with a folder: of its playbooks first, then of what goes with them."""
+def _checked(folder: Path) -> tuple[list[NextplayError], LibraryFiles | None]:
+    """Return what is wrong with a folder, its playbooks first, or its files."""
     from decision.files import read_files  # noqa: PLC0415 - seconds
 
+    errors: list[NextplayError] = []
     try:
         _read(folder)
     except NextplayError as error:
-        yield error
+        errors.append(error)
         if isinstance(error, LibraryError):
-            return
+            return errors, None
     try:
-        read_files(folder)
+        files = read_files(folder)
     except NextplayError as error:
-        yield error
+        return [*errors, error], None
+    return errors, None if errors else files
+
+
+def _warnings(files: LibraryFiles, folder: Path) -> list[str]:
+    from decision.foresight.linting import lint_library  # noqa: PLC0415 - with the files
+
+    return [str(one) for one in lint_library(files, folder, datetime.now(UTC))]
 
 
 def _read(folder: Path) -> Draft:

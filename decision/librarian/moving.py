@@ -110,6 +110,8 @@ def _command(move: Move) -> Callable[..., None]:
             print_json(moved)
         else:
             typer.echo(_line(moved))
+            for warning in moved.get("warnings", ()):
+                typer.echo(f"  lint: {warning}", err=True)
 
     return run
 

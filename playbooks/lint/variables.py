@@ -51,6 +51,7 @@ def _unfilled(
     subject: Subject, playbook: Playbook, contents: Mapping[str, frozenset[Path]]
 ) -> Iterator[Finding]:
     failing: dict[tuple[str, Path], list[str]] = {}
+    # Those among them that variants make by giving values.
     offers = with_values(playbook, subject.draft.offers)
     for arm in arms_of(subject, playbook):
         known = {OFFER: of_offer(offers[arm.offer]), ARM: of_arm(arm)}

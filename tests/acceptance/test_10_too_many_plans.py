@@ -128,3 +128,12 @@ def test_what_is_wrong_is_told_and_changes_nothing(service: Running) -> None:
     assert 'did you mean "lapsing"?' in problems["1.rule"]
     assert "costs money in EUR, the amount is 5.00 USD" in problems["2.amount"]
     assert service.http.get("/v1/constraints").json() == before
+
+
+def test_publishing_tells_what_lint_finds(service: Running) -> None:
+    plan = service.http.get("/v1/playbooks/plain_offer").json()["document"]
+    dearer = plan | {"constraints": [{"kind": "budget", "id": "tiny", "amount": "1.00 EUR", "period": "day"}]}
+    assert service.http.put("/v1/playbooks/plain_offer/draft", json=dearer).status_code == 200
+    published = service.http.post("/v1/playbooks/plain_offer/publish").json()
+    assert published["state"] == "live"
+    assert "dear: one use takes more than budget.plain_offer.tiny has in all" in str(published["warnings"])

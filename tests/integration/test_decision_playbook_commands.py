@@ -44,6 +44,11 @@ def edit(path: Path, **fields: Any) -> None:
 
 def test_validate_tells_every_problem_with_its_place(folder: Path) -> None:
     assert done("validate", folder) == "the library is right: 5 playbooks with 200 variants\n"
+    edit(folder / "playbooks" / "bargain.yaml", weight=0)
+    warned = run("validate", folder)
+    assert warned.exit_code == 0
+    assert "warning unreachable-variant playbooks/bargain: weight: with weight 0" in warned.output
+    assert len(said("validate", folder)["warnings"]) == 1
     (folder / "playbooks" / "welcome.yaml").write_text("id: welcome\nname: [x\n")
     edit(folder / "playbooks" / "bargain.yaml", prioritty=3)
     edit(
@@ -115,7 +120,7 @@ def test_windows_are_checked_compared_kept_and_given_out(data: Path, folder: Pat
         'windows: [{id: day, quiet: ["21:00-08:00"]}]\nrules: [{window: day, channels: [mailbx]}]\n'
     )
     refused = run("validate", folder).output
-    assert "welcome.yaml: window: there is no window 'daz', did you mean 'day'?" in refused
+    assert "window: there is no window 'daz', did you mean 'day'?" in refused
     edit(folder / "playbooks" / "welcome.yaml", window="day")
     assert (
         "rules.0.channels: there is no channel 'mailbx', did you mean 'mailbox'?"
