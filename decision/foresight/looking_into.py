@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,8 @@ from storage.engine import Database
 
 # Users that are looked into at a time.
 _BATCH = 5_000
+# Different users of whom the answer is kept: a hundred megabytes of them.
+_REMEMBERED = 100_000
 # Profiles of one query of consent.
 _IN = 500
 
@@ -66,17 +68,14 @@ class LookingInto:
         lives, zones = np.zeros(size, np.int64), {self._zones.fallback: 0}
         if not into and not (zoned and self._zones.feature):
             return Seen(list(zones), lives, {})
-        codes = {one.key: np.zeros(size, np.int64) for one in into}
-        kinds: dict[str, dict[Any, int]] = {one.key: {} for one in into}
+        alike = _Alike(into, under, now)
+        codes = np.zeros((len(into), size), np.int64)
         for places, looked in self._looked(names, size, [under[one.key] for one in into], now):
             for place, (features, circumstances) in zip(places.tolist(), looked, strict=True):
                 lives[place] = zones.setdefault(circumstances.zone, len(zones))
-                audiences = {name for name, mask in inside.items() if mask[place]}
-                for one in into:
-                    if one.document.audience is None or one.document.audience in audiences:
-                        stops = _stops(one, under[one.key], features, audiences, circumstances, now)
-                        codes[one.key][place] = kinds[one.key].setdefault(stops, len(kinds[one.key]))
-        stopped = {key: Look(codes[key], max(1, len(kinds[key]))) for key in codes}
+                audiences = frozenset(name for name, mask in inside.items() if mask[place])
+                codes[:, place] = alike.codes(features, audiences, circumstances)
+        stopped = {one.key: Look(codes[row], alike.kinds(row)) for row, one in enumerate(into)}
         return Seen(list(zones), lives, stopped)
 
     def _looked(
@@ -134,15 +133,61 @@ class LookingInto:
         return found
 
 
-def _stops(
-    playbook: PublishedPlaybook,
-    terms: Terms,
-    features: Mapping[str, Any],
-    audiences: set[str],
-    circumstances: Circumstances,
-    now: datetime,
-) -> frozenset[Any]:
-    """Return what stops a playbook for a user who used nothing."""
-    read = {name: recorded(features.get(name)) for name in terms.names}
-    moment = Moment(now, playbook.document.placement, read, audiences, circumstances)
-    return frozenset(allowed(terms, moment).stopped.items())
+class _Alike:
+    """Numbers what stops each of some playbooks; of users who are alike in what is asked, one is asked."""
+
+    def __init__(
+        self, playbooks: Sequence[PublishedPlaybook], under: Mapping[str, Terms], now: datetime
+    ) -> None:
+        self._asked = [(one, under[one.key]) for one in playbooks]
+        self._now = now
+        self._names = sorted({name for _, terms in self._asked for name in terms.names})
+        self._agreements = sorted(
+            {(need.purpose, need.channel) for _, terms in self._asked for need in terms.agreements}
+        )
+        self._kinds: list[dict[Any, int]] = [{} for _ in playbooks]
+        self._known: dict[Hashable, list[int]] = {}
+
+    def kinds(self, row: int) -> int:
+        """Return how many different codes a playbook has."""
+        return max(1, len(self._kinds[row]))
+
+    def codes(
+        self, features: Mapping[str, Any], audiences: frozenset[str], circumstances: Circumstances
+    ) -> list[int]:
+        """Return a code for each playbook; equal ones where the same stops it for a user who used nothing."""
+        key = (
+            audiences,
+            circumstances.zone,
+            circumstances.tags,
+            tuple(circumstances.agreed(*need) for need in self._agreements),
+            tuple(sorted(circumstances.events.items())),
+            tuple(_hashable(features.get(name)) for name in self._names),
+        )
+        found = self._known.get(key)
+        if found is None:
+            found = [
+                kinds.setdefault(self._stops(one, terms, features, audiences, circumstances), len(kinds))
+                for (one, terms), kinds in zip(self._asked, self._kinds, strict=True)
+            ]
+            if len(self._known) < _REMEMBERED:
+                self._known[key] = found
+        return found
+
+    def _stops(
+        self,
+        playbook: PublishedPlaybook,
+        terms: Terms,
+        features: Mapping[str, Any],
+        audiences: frozenset[str],
+        circumstances: Circumstances,
+    ) -> Hashable:
+        if playbook.document.audience is not None and playbook.document.audience not in audiences:
+            return None
+        read = {name: recorded(features.get(name)) for name in terms.names}
+        moment = Moment(self._now, playbook.document.placement, read, audiences, circumstances)
+        return frozenset(allowed(terms, moment).stopped.items())
+
+
+def _hashable(value: Any) -> Hashable:
+    return value.tobytes() if isinstance(value, np.ndarray) else value
