@@ -19,15 +19,21 @@ MIN_USERS = 30
 MAX_SHARE = 0.05
 # Means that are further off than this many standard errors are not off by chance.
 ERRORS = 4.0
+# Standard errors that stand for all that is further off: an answer has no infinite numbers.
+_FAR = 1e6
+_ROUNDING = 1e-9
 # A candidate with more of its probability on what the log could not take can't be judged.
 MOST_UNSUPPORTED = 0.01
 
 
 class MeanWeight(msgspec.Struct, frozen=True):
-    """Weights average 1 where propensities are right and everything was tried; `z` in standard errors."""
+    """Weights average 1 where propensities are right and everything was tried; `z` in standard errors.
+
+    `error` is None for one user, of whom nothing says how he varies.
+    """
 
     value: float
-    error: float
+    error: float | None
     z: float
     ok: bool
 
@@ -140,9 +146,8 @@ def diagnose(log: Log, candidate: Candidate, rounds: Weighed) -> Diagnostics:
 def _mean_weight(rounds: Weighed) -> MeanWeight:
     mean = float(rounds.weights.mean())
     error = units.error(rounds, rounds.weights - mean)
-    off = mean - 1
-    z = off / error if error > 0 else (0.0 if abs(off) < 1e-9 else math.copysign(math.inf, off))
-    return MeanWeight(mean, error, z, abs(z) <= ERRORS)
+    z = _z(mean - 1, error)
+    return MeanWeight(mean, error if math.isfinite(error) else None, z, abs(z) <= ERRORS)
 
 
 def _unsupported(log: Log, candidate: Candidate) -> tuple[float, list[str]]:
@@ -203,9 +208,10 @@ def _calibration(log: Log) -> list[Calibration]:
 
 
 def _z(off: float, error: float) -> float:
-    if error > 0:
-        return float(off) / error
-    return 0.0 if abs(off) < 1e-9 else math.copysign(math.inf, off)
+    """Return how many errors something is off, at most `_FAR`; the error may be 0, or infinite for one user."""
+    if abs(off) < _ROUNDING:
+        return 0.0
+    return float(np.clip(off / error, -_FAR, _FAR)) if error > 0 else math.copysign(_FAR, off)
 
 
 def _miscalibrated(one: Calibration) -> str:

@@ -148,6 +148,7 @@ def test_logs_that_say_nothing_are_refused() -> None:
         ("switch_dr=0", "must be a number in (0"),
         ("sub_gaussian_ips=1.5", "in [0, 1]"),
         ("dros=many", "lambda must be a number"),
+        ("clipped_ips=inf", "must be a number"),
     ],
 )
 def test_what_is_no_estimator_is_said(name: str, said: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import json
 from dataclasses import replace
 from importlib import import_module
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -220,6 +222,19 @@ def test_one_arm_no_rewards_and_few_users_are_doubted() -> None:
     assert "no round was rewarded" in said
     low, high = found.estimates["ips"].interval or (1, 0)
     assert (low, 0 < float(high or 0) < 0.3) == (0.0, True)
+
+
+def test_an_answer_has_no_number_that_json_has_not() -> None:
+    n = 40
+    one = np.zeros(n, dtype=np.intp)
+    # All weights are 2: off for certain. All users are one: nothing is certain.
+    for owners in (None, one):
+        log = Log(("a", "b"), one, np.ones(n), np.full(n, 0.5), owners=owners)
+        found = evaluate(
+            log, candidate(log, "always:a", distributions), how=How(intervals=["all"], promote=True)
+        )
+        assert json.loads(json.dumps(msgspec.to_builtins(found), allow_nan=False))["candidate"] == "always:a"
+        assert msgspec.convert(msgspec.to_builtins(found), Evaluation) == found
 
 
 def test_one_user_has_no_normal_interval_and_no_certainty() -> None:

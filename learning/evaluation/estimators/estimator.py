@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -49,7 +50,8 @@ class Estimator:
             number = float(value)
         except ValueError:
             number = float("nan")
-        within = (number >= 0 if self.from_zero else number > 0) and number <= self.upper
+        above = number >= 0 if self.from_zero else number > 0
+        within = above and number <= self.upper and math.isfinite(number)
         if not within:
             raise UnknownEstimator(
                 f"{self.name}={value}: {self.symbol} must be a number in {low}, {self.upper:g}]"
