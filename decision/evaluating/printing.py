@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from learning.evaluation import Evaluation
+from learning.evaluation.diagnostics import FAR
 from learning.evaluation.evaluate import EstimateOf
 from learning.evaluation.promotion import Promotion
 
@@ -31,9 +32,11 @@ def told(found: Evaluation) -> Iterator[str]:
     yield ""
     users = "" if seen.users is None else f" of {seen.users:,} users"
     yield f"rounds {seen.rounds:,}{users}, worth {seen.effective_sample_size:,.0f} of this policy"
+    errors = seen.mean_weight.z
+    off = f"{errors:+.1f} standard errors off 1" if abs(errors) < FAR else "which is no chance"
     yield (
         f"largest weight {seen.largest_weight:.4g} ({seen.largest_share:.1%} of all), weights average "
-        f"{seen.mean_weight.value:.4f} ({seen.mean_weight.z:+.1f} standard errors off 1)"
+        f"{seen.mean_weight.value:.4f} ({off})"
     )
     heads = f"{'rounds':>8}{'logged':>9}{'candidate':>11}{'largest w':>11}{'worth':>9}{'p fits':>8}"
     yield f"{'action':<26}{heads}"

@@ -20,7 +20,7 @@ MAX_SHARE = 0.05
 # Means that are further off than this many standard errors are not off by chance.
 ERRORS = 4.0
 # Standard errors that stand for all that is further off: an answer has no infinite numbers.
-_FAR = 1e6
+FAR = 1e6
 _ROUNDING = 1e-9
 # A candidate with more of its probability on what the log could not take can't be judged.
 MOST_UNSUPPORTED = 0.01
@@ -208,10 +208,10 @@ def _calibration(log: Log) -> list[Calibration]:
 
 
 def _z(off: float, error: float) -> float:
-    """Return how many errors something is off, at most `_FAR`; the error may be 0, or infinite for one user."""
+    """Return how many errors something is off, at most `FAR`; an error may be 0, or infinite."""
     if abs(off) < _ROUNDING:
         return 0.0
-    return float(np.clip(off / error, -_FAR, _FAR)) if error > 0 else math.copysign(_FAR, off)
+    return float(np.clip(off / error, -FAR, FAR)) if error > 0 else math.copysign(FAR, off)
 
 
 def _miscalibrated(one: Calibration) -> str:
