@@ -206,7 +206,8 @@ class Executor:
         total = Report()
         sight = self._sight()
         while True:
-            more, report = self._database.write(partial(turn, sight=sight), rows=self._batch)
+            # What it comes to leaves the database by the relay, whose claim is forced to disk.
+            more, report = self._database.write(partial(turn, sight=sight), rows=self._batch, forced=False)
             total += report
             if self._stopping.is_set() or not (sight.look() or more):
                 return total

@@ -121,7 +121,10 @@ class Relay:
                 reached("relay.handed_over")
             while outcomes:
                 recorded, some = self._database.write(
-                    partial(self._record, outcomes=outcomes), rows=len(outcomes)
+                    # Lost in a power cut, it is as though the process had died before it could record.
+                    partial(self._record, outcomes=outcomes),
+                    rows=len(outcomes),
+                    forced=False,
                 )
                 outcomes = outcomes[recorded:]
                 report += some

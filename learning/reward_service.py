@@ -80,7 +80,7 @@ class RewardService:
         windows = [self._window(fact) for fact in found]
         positions = [after, *(fact.seq for fact in found)]
         opened = list(zip(positions, positions[1:], windows, strict=False))
-        self._opening.write(self._database, opened, _open)
+        self._opening.write(self._database, opened, _open, forced=False)
         return True
 
     def _window(self, fact: Fact) -> Window | None:
@@ -130,7 +130,7 @@ class RewardService:
             if isinstance(mature, Mature):
                 rewards.append(_fact(window, mature))
         return self._crediting.write(
-            self._database, rewards, lambda c, some: repository.record_rewards(c, some, now)
+            self._database, rewards, lambda c, some: repository.record_rewards(c, some, now), forced=False
         )
 
     def _decided(self, window: Window) -> Decided:

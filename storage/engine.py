@@ -86,9 +86,9 @@ class Database:
         with self._read_engine.connect() as connection:
             yield connection
 
-    def write(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> T:
+    def write(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True) -> T:
         """Run `work` in a transaction and return its result once it is durable (see `Writer.submit`)."""
-        return self.writer.submit(work, rows=rows, lane=lane).result()
+        return self.writer.submit(work, rows=rows, lane=lane, forced=forced).result()
 
     def close(self) -> None:
         """Finish what is queued and let go of the database."""

@@ -235,10 +235,12 @@ class _FencedWriter:
         self._writer = writer
         self._fence = fence
 
-    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
+    def submit(
+        self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True
+    ) -> Future[T]:
         if self._fence.stopped:
             raise DatabaseUnavailable("the service is shutting down; the job goes on when it runs again")
-        return self._writer.submit(self._fenced(work), rows=rows, lane=lane)
+        return self._writer.submit(self._fenced(work), rows=rows, lane=lane, forced=forced)
 
     def close(self) -> None:
         """The writer is closed with its database, not here."""

@@ -91,6 +91,7 @@ class Pace:
         work: Callable[[Connection, Sequence[X]], int],
         *,
         rows_each: int = 1,
+        forced: bool = True,
     ) -> int:
         """Write items in their order, as many in each turn as fit; returns the sum of what `work` returned.
 
@@ -98,8 +99,10 @@ class Pace:
 
         Args:
             rows_each: rows that an item writes at most.
+            forced: each turn is forced to disk (`storage.writer.Writer.submit`).
         """
-        return sum(result for _, result in self.turns(database, items, work, rows_each=rows_each))
+        turns = self.turns(database, items, work, rows_each=rows_each, forced=forced)
+        return sum(result for _, result in turns)
 
     def until_done(
         self, database: Database, work: Callable[[Connection, int], tuple[int, int]], *, rows_each: int = 1
@@ -126,6 +129,7 @@ class Pace:
         *,
         rows_each: int = 1,
         lane: Lane = Lane.BACKGROUND,
+        forced: bool = True,
     ) -> Iterator[tuple[Sequence[X], T]]:
         """Write as `write` does; gives the items of each turn, and what `work` returned, once it is durable.
 
@@ -134,7 +138,7 @@ class Pace:
         """
         while items:
             rows = min(TURN_ROWS, rows_each * min(self._most, len(items)))
-            done, result = database.write(self._some(items, work), rows=rows, lane=lane)
+            done, result = database.write(self._some(items, work), rows=rows, lane=lane, forced=forced)
             yield items[:done], result
             items = items[done:]
 

@@ -37,6 +37,7 @@ class _Job:
     work: Work[Any]
     rows: int
     future: Future[Any]
+    forced: bool
 
 
 class SqliteWriter:
@@ -52,6 +53,7 @@ class SqliteWriter:
         self._background_owed = False
         self._asked_at = float("-inf")
         self._owed_seconds = 0.0
+        self._forcing = True
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
         self._thread.start()
 
@@ -60,7 +62,9 @@ class SqliteWriter:
         """Rows that wait to be written, by lane."""
         return dict(self._waiting_rows)
 
-    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
+    def submit(
+        self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True
+    ) -> Future[T]:
         if lane is not Lane.DECISION and rows > TURN_ROWS:
             raise ValueError(f"a piece of work may write {TURN_ROWS} rows at a turn, not {rows}: split it")
         future: Future[T] = Future()
@@ -73,7 +77,7 @@ class SqliteWriter:
                 raise refusal(self._waiting_rows[lane], lane, self.meter)
             if lane is not Lane.BACKGROUND:
                 self._asked_at = time.monotonic()
-            self._lanes[lane].append(_Job(work, rows, future))
+            self._lanes[lane].append(_Job(work, rows, future, forced))
             self._waiting_rows[lane] += rows
             self._ready.notify()
         return future
@@ -157,6 +161,7 @@ class SqliteWriter:
     def _commit_together(self, connection: Connection, turn: list[_Job]) -> float:
         """Do and commit a turn; returns how long its work took, without the commit."""
         started = time.perf_counter()
+        self._force(connection, any(job.forced for job in turn))
         try:
             with connection.begin():
                 results = [job.work(connection) for job in turn]
@@ -176,6 +181,14 @@ class SqliteWriter:
         for job, result in zip(turn, results, strict=True):
             job.future.set_result(result)
         return worked
+
+    def _force(self, connection: Connection, forced: bool) -> None:
+        """Say whether the next commit is forced to disk: in a log, one that is takes all before it along."""
+        if forced is not self._forcing:
+            # Between transactions, where SQLAlchemy would begin one.
+            driver: Any = connection.connection.driver_connection
+            driver.execute(f"PRAGMA synchronous={'FULL' if forced else 'NORMAL'}").close()
+            self._forcing = forced
 
 
 class GuestWriter(SqliteWriter):

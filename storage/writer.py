@@ -42,11 +42,19 @@ class Lane(IntEnum):
 class Writer(Protocol):
     """Runs pieces of work durably; a future is done only after its commit."""
 
-    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
+    def submit(
+        self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True
+    ) -> Future[T]:
         """Queue `work`, which writes about `rows` rows through the connection it is given.
 
         `work` may be called a second time when another piece of the same turn failed, so it must have no
         effect outside its connection.
+
+        Args:
+            forced: the commit is forced to disk before the future is done. What is not, a crash of the
+                process can't take, but a power cut can, up to the next commit that is forced, and never in
+                part or out of order. For what is derived from facts and would be derived again, as long as
+                nobody outside the database acts on it before a forced commit.
 
         Raises:
             WriterBusy: too much waits already; nothing was queued.
@@ -86,7 +94,9 @@ class PooledWriter:
         """Rows that wait to be written, by lane."""
         return dict(self._waiting_rows)
 
-    def submit(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND) -> Future[T]:
+    def submit(
+        self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True
+    ) -> Future[T]:
         if lane is not Lane.DECISION and rows > TURN_ROWS:
             raise ValueError(f"a piece of work may write {TURN_ROWS} rows at a turn, not {rows}: split it")
         with self._lock:
@@ -95,7 +105,7 @@ class PooledWriter:
                 raise refusal(waiting, lane, self.meter)
             self._waiting_rows[lane] += rows
         try:
-            future = self._pool.submit(self._commit, work, rows)
+            future = self._pool.submit(self._commit, work, rows, forced)
         except RuntimeError as error:
             raise DatabaseUnavailable(
                 "the service is shutting down and takes no more writes; try again later"
@@ -106,10 +116,13 @@ class PooledWriter:
     def close(self) -> None:
         self._pool.shutdown(wait=True)
 
-    def _commit(self, work: Work[T], rows: int) -> T:
+    def _commit(self, work: Work[T], rows: int, forced: bool) -> T:
         started = time.perf_counter()
         try:
             with self._engine.begin() as connection:
+                if not forced:
+                    # https://www.postgresql.org/docs/current/wal-async-commit.html
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
                 try:
                     result = work(connection)
                     run_deferred(connection)

@@ -150,3 +150,15 @@ def test_who_waits_does_not_wait_for_the_background_and_the_background_is_not_st
         future.result()
     database.close()
     assert order == ["request", "background"] * 3
+
+
+def test_only_what_asks_for_it_is_not_forced_to_disk(database: Database) -> None:
+    asked = "PRAGMA synchronous" if database.is_sqlite else "SHOW synchronous_commit"
+
+    def level(connection: Connection) -> str:
+        return str(connection.exec_driver_sql(asked).scalar())
+
+    forced, not_forced = ("2", "1") if database.is_sqlite else ("on", "off")
+    assert database.write(level) == forced
+    assert database.write(level, forced=False) == not_forced
+    assert database.write(level) == forced

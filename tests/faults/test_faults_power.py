@@ -56,6 +56,29 @@ def test_acknowledged_facts_survive_a_power_cut(tmp_path: Path, clock: Simulated
     assert (tmp_path / "durable" / "nextplay.db").stat().st_size > 1_000_000
 
 
+def test_what_is_not_forced_is_lost_in_order_or_forced_by_the_next_commit_that_is(
+    tmp_path: Path, clock: SimulatedClock
+) -> None:
+    path = tmp_path / "live" / "nextplay.db"
+    disk = Disk(path, tmp_path / "durable")
+
+    def cut(name: str) -> int:
+        return facts_in(disk.after_a_cut(tmp_path / name, database_written=False))
+
+    with disk.watching(), closing(Database(f"sqlite:///{path}")) as database:
+
+        def write(number: int, *, forced: bool) -> None:
+            fact = NewFact(Kind.EVENT, f"e{number}", "seen", "ann", clock.now(), {"properties": {"x": BODY}})
+            database.write(partial(ledger.append, new=[fact], now=clock.now()), forced=forced)
+
+        write(0, forced=True)
+        for number in range(1, 6):
+            write(number, forced=False)
+        assert cut("before") == 1
+        write(6, forced=True)
+        assert cut("after") == 7
+
+
 @pytest.mark.parametrize("level", ["NORMAL", "OFF"])
 def test_a_commit_that_is_not_forced_to_disk_is_noticed(
     level: str, tmp_path: Path, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
