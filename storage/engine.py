@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from storage.checkpoints import LOG_PAGES, Checkpoints
 from storage.errors import ConfigurationError, DatabaseInUse, DatabaseUnavailable
 from storage.migrate import check_schema, upgrade
 from storage.sqlite_writer import GuestWriter, SqliteWriter
@@ -73,6 +74,9 @@ class Database:
             self._release()
             raise
         self.writer: Writer
+        self._checkpoints: Checkpoints | None = None
+        if self.is_sqlite and turns is None:
+            self._checkpoints = Checkpoints(write_engine)
         if not self.is_sqlite:
             self.writer = PooledWriter(write_engine)
         elif turns is None:
@@ -93,6 +97,8 @@ class Database:
     def close(self) -> None:
         """Finish what is queued and let go of the database."""
         self.writer.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._release()
 
     def _release(self) -> None:
@@ -166,6 +172,8 @@ def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
         cursor.execute(f"PRAGMA cache_size=-{_SQLITE_CACHE_KIB}")
         if read_only:
             cursor.execute("PRAGMA query_only=ON")
+        else:
+            cursor.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -1,0 +1,61 @@
+"""Takes SQLite's log over into the file beside the writer, instead of in its turns.
+
+By default whichever commit finds 1,000 pages in the log takes them over: two forced writes and all those
+pages, for which everybody waits who waits for that commit. A passive checkpoint on a connection of its own
+stands in nobody's way (https://sqlite.org/wal.html#ckpt), but what is committed meanwhile stays in the log,
+so a busy log would grow for ever; past `LOG_PAGES` a commit still takes over the rest, of which there is
+little by then, and the log begins anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+# Pages in the log past which a commit takes over what is left.
+LOG_PAGES = 16_384
+# Pages that are worth taking over: SQLite's own threshold.
+_WORTH = 1_000
+# Seconds between two times, by how much there was at the last.
+_SOONEST, _LATEST = 0.25, 8.0
+
+
+class Checkpoints:
+    """A thread that takes the log of one database over into its file, for as long as it is open."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Begin; `engine` gives connections that may write."""
+        self._engine = engine
+        self._taken = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; the last connection to close takes over the rest."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        seconds = _SOONEST
+        while not self._stopping.wait(seconds):
+            try:
+                pages = self._take_over()
+            except (DBAPIError, sqlite3.Error):
+                # A full disk, most likely. Whoever writes is told of it; commits take over what they must.
+                pages = 0
+            seconds = min(max(seconds * _WORTH / max(pages, 1), seconds / 2, _SOONEST), seconds * 2, _LATEST)
+
+    def _take_over(self) -> int:
+        """Take over what is in the log now; returns how many pages that were."""
+        with self._engine.connect() as connection:
+            # Not in a transaction, which SQLAlchemy would begin.
+            driver = connection.connection.driver_connection
+            assert driver is not None  # noqa: S101 - it was just connected
+            _, _, taken = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        before, self._taken = self._taken, taken
+        # Fewer than before: the log began anew.
+        return int(taken - before if taken >= before else taken)
