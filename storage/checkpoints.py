@@ -2,9 +2,10 @@
 
 By default whichever commit finds 1,000 pages in the log takes them over: two forced writes and all those
 pages, for which everybody waits who waits for that commit. A passive checkpoint on a connection of its own
-stands in nobody's way (https://sqlite.org/wal.html#ckpt), but what is committed meanwhile stays in the log,
-so a busy log would grow for ever; past `LOG_PAGES` a commit still takes over the rest, of which there is
-little by then, and the log begins anew.
+stands in nobody's way (https://sqlite.org/wal.html#ckpt). It forces the log to disk first, so what was
+committed without being forced (`storage.writer.Writer.submit`) waits for that a second at most. What is
+committed meanwhile stays in the log, and a busy log would grow for ever: past `LOG_PAGES` a commit still
+takes over the rest, of which there is little by then, and the log begins anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ LOG_PAGES = 16_384
 # Pages that are worth taking over: SQLite's own threshold.
 _WORTH = 1_000
 # Seconds between two times, by how much there was at the last.
-_SOONEST, _LATEST = 0.25, 8.0
+_SOONEST, _LATEST = 0.25, 1.0
 
 
 class Checkpoints:

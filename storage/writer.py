@@ -52,9 +52,10 @@ class Writer(Protocol):
 
         Args:
             forced: the commit is forced to disk before the future is done. What is not, a crash of the
-                process can't take, but a power cut can, up to the next commit that is forced, and never in
-                part or out of order. For what is derived from facts and would be derived again, as long as
-                nobody outside the database acts on it before a forced commit.
+                process can't take, but a power cut can, until the next commit that is forced or about a
+                second, never in part or out of order. For what is derived from facts and would be derived
+                again, as long as nobody outside the database acts on it before a forced commit. Events are
+                always forced: files outside the database follow their numbers.
 
         Raises:
             WriterBusy: too much waits already; nothing was queued.
