@@ -173,7 +173,7 @@ def test_contenders_never_hold_it_together(postgres_url: str) -> None:
     """Four of them, of which some forget to give back, some renew late; each counts while it holds."""
     database = Database(postgres_url)
     ttl = timedelta(milliseconds=40)
-    stop = time.monotonic() + 3
+    enough, latest = 100, time.monotonic() + 60
     inside: dict[str, Lease] = {}
     together: list[list[Lease]] = []
     tokens: list[int] = []
@@ -181,7 +181,7 @@ def test_contenders_never_hold_it_together(postgres_url: str) -> None:
 
     def contend(holder: str, chance: Random) -> None:
         mine = Leases(database)
-        while time.monotonic() < stop:
+        while len(tokens) < enough and time.monotonic() < latest:
             lease = mine.acquire("learn", holder, ttl)
             if lease is None:
                 time.sleep(0.002)
@@ -214,7 +214,7 @@ def test_contenders_never_hold_it_together(postgres_url: str) -> None:
         thread.join()
     database.close()
     assert not together
-    assert len(tokens) > 50
+    assert len(tokens) >= enough
     assert len(set(tokens)) == len(tokens)
 
 
