@@ -5,7 +5,7 @@ Effects on rows of our own database (coupons, tags) are done at once; messages g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -36,6 +36,7 @@ from delivery.models import (
 from delivery.outbox_repository import OTHER, TRANSACTIONAL, Queued
 from delivery.step import Step, stuck
 from delivery.tasks import open_tasks
+from playbooks.models import GivenTag
 from storage import ledger
 from storage.ledger import Kind, NewFact
 
@@ -89,6 +90,13 @@ class Effects:
         self._wallet = wallet
         self._tags = tags
         self._points = points
+
+    def begin(self, connection: Connection, enrolment: Enrolment, tags: Iterable[GivenTag]) -> None:
+        """Put on the user the tags that a decision gives, in its transaction."""
+        at = enrolment.entered_at
+        for one in tags:
+            until = None if one.expires_after is None else at + one.expires_after
+            self._tags(connection, enrolment.user_id, one.tag, f"decision.{enrolment.playbook}", at, until)
 
     def keep(self, connection: Connection, steps: Sequence[Step], now: datetime) -> Report:
         """Keep steps of enrolments that were claimed in this transaction."""

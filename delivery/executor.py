@@ -114,6 +114,7 @@ class Executor:
         )
         repository.add_enrolments(connection, [enrolment])
         ledger.append(connection, [started_fact(enrolment)], decision.decided_at)
+        self._effects.begin(connection, enrolment, plan.tags)
         return enrolment
 
     def route_events(self) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from playbooks.flow import Issue, Reentry
 from playbooks.goals import matches, parse_where
 from playbooks.library import VersionBody
 from playbooks.library.repository import version_body
-from playbooks.models import Arm
+from playbooks.models import Arm, GivenTag
 from playbooks.offers import Offer
 
 # What rules may speak of where no features are: tags and audiences.
@@ -39,6 +39,7 @@ class Plan:
     trigger: str | None = None
     transactional: bool = False
     reentry: Reentry | None = None
+    tags: Sequence[GivenTag] = ()
 
     @cached_property
     def asks(self) -> bool:
@@ -77,6 +78,7 @@ class Plan:
             body.playbook.trigger,
             body.playbook.purpose == "transactional",
             body.playbook.flow.reentry,
+            body.playbook.tags,
         )
 
 

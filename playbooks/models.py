@@ -132,6 +132,13 @@ class Pilot(Document):
         return self
 
 
+class GivenTag(Document):
+    """A tag that a decision puts on the user, for a while or for good."""
+
+    tag: Annotated[str, Field(min_length=1, max_length=64)]
+    expires_after: Annotated[timedelta, Field(gt=timedelta(0))] | None = None
+
+
 Evidence = Annotated[str, Field(min_length=1, max_length=2000)]
 Parent = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}@[1-9][0-9]{0,8}$")]
 
@@ -142,6 +149,7 @@ class Playbook(Document):
     What has not gone out `expires_after` its decision never does.
     `window` names one of windows.yaml, which its messages find open beside those that the rules there name.
     `parent` is the `playbook@version` it was made from, `evidence` what speaks for it: sentences or links.
+    `tags` are put on whoever a decision gives one of its arms, with that decision.
     Service messages and transactional ones are no promotion, and exempt from what holds for promotions.
     """
 
@@ -169,7 +177,16 @@ class Playbook(Document):
     expires_after: Annotated[timedelta, Field(gt=timedelta(0))] | None = None
     constraints: list[Constraint] = []
     pilot: Pilot | None = None
+    tags: Annotated[list[GivenTag], Field(max_length=8)] = []
     flow: Flow
+
+    @field_validator("tags")
+    @classmethod
+    def _each_once(cls, tags: list[GivenTag]) -> list[GivenTag]:
+        names = [one.tag for one in tags]
+        if doubles := sorted({one for one in names if names.count(one) > 1}):
+            raise ValueError(f"tags lists {', '.join(doubles)} more than once")
+        return tags
 
     @field_validator("constraints")
     @classmethod

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from audiences.events import EventBody
@@ -18,6 +19,7 @@ from delivery.errors import FlowBroken, UnknownVersion
 from delivery.executor import Executor
 from delivery.models import Enrolment, EnrolmentFact, Report, Status
 from delivery.testing import MemoryPlans, arms_of, decision_for, version_body
+from playbooks.models import Playbook
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -310,6 +312,29 @@ def test_an_enrolment_of_a_lost_version_is_set_aside_and_the_others_go_on(
     assert "no version 2" in str(ann.result)
     assert counted(database)["enrolment"] == {"started": 2, "stuck": 1}
     assert not runner.advance_due()
+
+
+def test_a_decision_puts_the_tags_of_its_playbook_on_the_user(
+    database: Database, clock: SimulatedClock
+) -> None:
+    given = [{"tag": "offered"}, {"tag": "of_late", "expires_after": "P3D"}]
+    body = version_body()
+    playbook = Playbook.model_validate({**body.playbook.model_dump(by_alias=True), "tags": given})
+    plans = MemoryPlans({1: body.model_copy(update={"playbook": playbook})})
+    tags = Tags()
+    start(database, executor(database, clock, plans=plans, tags=tags), clock, ["ann"])
+    source, now = "decision.coupons", clock.now()
+    assert tags.set == [
+        ("ann", "offered", source, now, None),
+        ("ann", "of_late", source, now, now + 3 * DAY),
+    ]
+
+
+def test_a_tag_is_listed_once() -> None:
+    with pytest.raises(ValidationError, match="tags lists offered more than once"):
+        Playbook.model_validate(
+            {**version_body().playbook.model_dump(by_alias=True), "tags": [{"tag": "offered"}] * 2}
+        )
 
 
 def test_tags_are_set_with_their_source_and_expiry(database: Database, clock: SimulatedClock) -> None:
