@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import time, timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 
 def _lasting(value: timedelta) -> timedelta:
@@ -28,7 +28,9 @@ def _local(value: time) -> time:
 
 
 Lasting = Annotated[timedelta, AfterValidator(_lasting)]
-TimeOfDay = Annotated[time, BeforeValidator(_written), AfterValidator(_local)]
+# JSON Schema's own times have seconds and a zone.
+_CLOCK = WithJsonSchema({"type": "string", "pattern": r"^([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"})
+TimeOfDay = Annotated[time, BeforeValidator(_written), AfterValidator(_local), _CLOCK]
 
 
 def told(span: timedelta) -> str:
