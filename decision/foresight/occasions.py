@@ -98,7 +98,7 @@ class Occasions:
             zone = self._zone(on.zone, place)
             if zone not in called:
                 called[zone] = moments(calendar, span.begins, span.ends, zone)
-            yield from (Occasion(at, place, placement, spec.id) for at in called[zone])
+            yield from (Occasion(at, place, placement, spec.id, spec.id) for at in called[zone])
 
     def _dated(self, spec: TriggerSpec, on: OnDate, placement: str, span: Span) -> Iterator[Occasion]:
         for place in self._sampled.inside(spec.audience):
@@ -107,7 +107,7 @@ class Occasions:
             # A date comes at most once in so few days.
             found = None if day is None else came(on, day, zone, span.begins, span.ends)
             if found is not None:
-                yield Occasion(found[1], place, placement, spec.id)
+                yield Occasion(found[1], place, placement, spec.id, spec.id)
 
     def _recent(
         self, kind: Kind, label: str, audience: str | None, placement: str, span: Span
@@ -116,7 +116,7 @@ class Occasions:
         since = span.begins - LOOK_BACK
         with self._database.read() as connection:
             hours = repository.by_hour(connection, kind, label, since, span.begins)
-        users = self._sampled.inside(audience)
+        users, trigger = self._sampled.inside(audience), label if kind is Kind.TRIGGER else None
         if not hours or not users:
             return [], LOOK_BACK / _DAY, sum(hours.values())
         days = max(1.0, (span.begins - datetime.fromtimestamp(min(hours) * 3600, UTC)) / _DAY)
@@ -130,7 +130,7 @@ class Occasions:
                 moment = at + _HOUR * self._chance.random()
                 user = users[self._chance.integers(len(users))]
                 if span.begins < moment <= span.ends:
-                    found.append(Occasion(moment, user, placement, label))
+                    found.append(Occasion(moment, user, placement, label, trigger))
             at += _HOUR
         return found, days, sum(hours.values())
 

@@ -25,7 +25,7 @@ from playbooks.library.problems import refuse
 from playbooks.library.service import LibraryService
 from playbooks.matching import Request, Snapshot, decide, fall_back
 from playbooks.models import DO_NOTHING, Arm
-from playbooks.rehearsal.asking import Asker, Member, rivals
+from playbooks.rehearsal.asking import Asker, Member, begun_by, rivals
 from playbooks.rehearsal.crowd import Crowd
 from playbooks.rehearsal.drawing import Draws, arm_shares, budgets_of, costs_of, shares_by
 from playbooks.rehearsal.groups import IntArray
@@ -76,7 +76,10 @@ class Rehearsals:
         """
         now, snapshot = self._clock.now(), self._served()
         state, body, playbook = self._chosen(wanted, snapshot.library)
-        snapshot = replace(snapshot, library=_with(snapshot.library, playbook), _contests={}, _limits={})
+        library = _with(snapshot.library, playbook)
+        if playbook.document.trigger is not None:
+            library = begun_by(playbook.document.trigger, library)
+        snapshot = replace(snapshot, library=library, _contests={}, _limits={})
         placement, audience = playbook.document.placement, playbook.document.audience
         # Whom matching is asked about: those differ whom these playbooks tell apart.
         before = rivals(playbook, snapshot)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.eligible import eligible
 from playbooks.holdouts import holdout_of
-from playbooks.library import PublishedPlaybook
+from playbooks.library import Library, PublishedPlaybook
 from playbooks.matching import Snapshot
 
 
@@ -60,6 +60,13 @@ class Asker:
             if side.arms is None or arm.id in side.arms
         )
         return Answer(frozenset(arms), found.suppressed)
+
+
+def begun_by(trigger: str, library: Library) -> Library:
+    """Return the playbooks among which a decision chooses that a trigger begins."""
+    return replace(
+        library, playbooks=tuple(one for one in library.playbooks if one.document.trigger == trigger)
+    )
 
 
 def rivals(playbook: PublishedPlaybook, snapshot: Snapshot) -> Snapshot:

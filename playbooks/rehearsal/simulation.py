@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,16 +14,20 @@ from playbooks.constraints.allowing import limits_of
 from playbooks.decision import Decision
 from playbooks.matching import Request, Snapshot, decide
 from playbooks.models import Arm
-from playbooks.rehearsal.asking import Member
+from playbooks.rehearsal.asking import Member, begun_by
 
 
 class Occasion(NamedTuple):
-    """Somebody asks for a decision about a user, by place, at a placement; `why` names what it rests on."""
+    """A decision about a user, by place, at a placement; `why` names what it rests on.
+
+    One that a trigger begins chooses among the playbooks that name it.
+    """
 
     at: datetime
     user: int
     placement: str
     why: str
+    trigger: str | None = None
 
 
 class Contact(NamedTuple):
@@ -60,6 +64,7 @@ class Simulation:
         """
         self._snapshot, self._members, self._weight, self._seed = snapshot, members, weight, seed
         users = max((len(one) for one in members.values()), default=0)
+        self._begun: dict[str, Snapshot] = {}
         self._uses: list[dict[str, list[datetime]]] = [{} for _ in range(users)]
         self._levels: dict[str, int] = {}
         for listed in members.values():
@@ -82,7 +87,7 @@ class Simulation:
             member.circumstances, uses=self._uses[occasion.user], levels=self._levels
         )
         decision = decide(
-            self._snapshot,
+            self._serving(occasion.trigger),
             Request("", member.user_id, occasion.placement, key),
             features=member.features,
             audiences=member.audiences,
@@ -96,6 +101,14 @@ class Simulation:
             played.stopped.update({(name.partition("/")[0], rule) for name in names})
         if decision.acts:
             played.contacts.append(Contact(occasion.at, occasion.user, self._use(occasion, decision, member)))
+
+    def _serving(self, trigger: str | None) -> Snapshot:
+        if trigger is None:
+            return self._snapshot
+        if trigger not in self._begun:
+            library = begun_by(trigger, self._snapshot.library)
+            self._begun[trigger] = replace(self._snapshot, library=library, _contests={}, _limits={})
+        return self._begun[trigger]
 
     def _use(self, occasion: Occasion, decision: Decision, member: Member) -> Arm:
         """Count what the drawn arm uses up; return it."""

@@ -171,3 +171,11 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
     )
     draw(whole, tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_trigger_begins_chooses_among_those_that_name_it() -> None:
+    plans = playbook("strong", priority=5), playbook("on_cart", trigger="cart")
+    members = [Member("u1", set(), {"likes": "gem"}, Circumstances())]
+    simulation = Simulation(Snapshot(Library(plans), First(), "seed"), {"home": members}, WEIGHT, "seed")
+    found = simulation.play([Occasion(NOW, 0, "home", "cart", "cart"), Occasion(NOW, 0, "home", "asked")])
+    assert [one.arm.playbook for one in found.contacts] == ["on_cart", "strong"]
