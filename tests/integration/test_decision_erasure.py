@@ -34,8 +34,9 @@ from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from decision.settings import Settings
 from decision.wiring import Service
-from delivery.tables import enrolments, outbox
+from delivery.tables import enrolments, outbox, parked
 from learning.tables import reward_windows
+from playbooks.controls.tables import controls
 from playbooks.tables import answers, uses
 from storage import ledger, projection
 from storage.engine import Database
@@ -160,6 +161,10 @@ class Shop:
             connection.execute(insert(consents), {"user_id": user, **word})
             use = {"user_id": user, "rule": "r", "decision_id": f"{user}:d", "used_at": now}
             connection.execute(insert(uses), use)
+            stop = {"scope": "user", "target": user, "mode": "off", "changed_by": "ops", "why": ""}
+            connection.execute(insert(controls), {**stop, "changed_at": now})
+            waits_too = {"kind": "message", "id": f"{user}:1", "control": f"user:{user}", "position": 0}
+            connection.execute(insert(parked), {**waits_too, "ready_at": now})
 
     def where(self, user: str) -> set[str]:
         """Return the places in which anything of a user is found: tables, files, keys."""
