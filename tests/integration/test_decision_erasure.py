@@ -34,7 +34,7 @@ from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from decision.settings import Settings
 from decision.wiring import Service
-from delivery.tables import enrolments, outbox, parked
+from delivery.tables import enrolments, outbox, parked, tasks
 from learning.tables import reward_windows
 from playbooks.controls.tables import controls
 from playbooks.tables import answers, uses
@@ -165,6 +165,9 @@ class Shop:
             connection.execute(insert(controls), {**stop, "changed_at": now})
             waits_too = {"kind": "message", "id": f"{user}:1", "control": f"user:{user}", "position": 0}
             connection.execute(insert(parked), {**waits_too, "ready_at": now})
+            task = {"id": f"{user}:t", "user_id": user, "enrolment_id": f"{user}:d", "revision": 1}
+            task |= {"playbook": "p", "state": "call", "title": "Call", "assignee": "", "results": "[]"}
+            connection.execute(insert(tasks), {**task, "due_at": now, "opened_at": now})
 
     def where(self, user: str) -> set[str]:
         """Return the places in which anything of a user is found: tables, files, keys."""
