@@ -7,13 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 import msgspec
@@ -39,6 +39,18 @@ class DemoError(NextplayError):
     """The service did not do what the demo asked of it."""
 
     code = "demo"
+
+
+class ServiceProcess(Protocol):
+    """A process that serves: as much of `subprocess.Popen` as is asked of one."""
+
+    def poll(self) -> int | None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
 
 
 class ServiceClient:
@@ -129,26 +141,40 @@ def batches(messages: Iterable[Message]) -> Iterator[tuple[int, bytes]]:
         yield len(waiting), b'{"batch":[' + b",".join(waiting) + b"]}"
 
 
+def start_process(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> ServiceProcess:
+    """Start `nextplay` with these arguments; what it says goes to `log`."""
+    command = [sys.executable, "-m", "decision", *arguments]
+    with log.open("wb") as output:
+        return subprocess.Popen(  # noqa: S603 - our own command
+            command, stdout=output, stderr=output, env=dict(environment)
+        )
+
+
 @contextmanager
-def running_service(data: Path, *, clock: datetime | None, seed: str, log: Path) -> Iterator[ServiceClient]:
+def running_service(
+    data: Path,
+    *,
+    clock: datetime | None,
+    seed: str,
+    log: Path,
+    start: Callable[[Sequence[str], Mapping[str, str], Path], ServiceProcess] = start_process,
+) -> Iterator[ServiceClient]:
     """Run `nextplay serve` as a process of its own for as long as the block lasts.
 
     Without a clock it lives now and runs its jobs by itself. Its admin key is the one in the data folder's
     `KEY_FILE`, which is made if it is not there.
 
+    Args:
+        start: starts `nextplay` with arguments, environment and log, as `start_process` does.
+
     Raises:
         DemoError: it did not come up; the message holds the end of its log.
     """
     port = _free_port()
-    command = [sys.executable, "-m", "decision", "serve", "--data", str(data), "--port", str(port)]
-    command += ["--seed", seed]
-    command += ["--clock", clock.isoformat(), "--no-schedule"] if clock else ["--schedule"]
+    arguments = ["serve", "--data", str(data), "--port", str(port), "--seed", seed]
+    arguments += ["--clock", clock.isoformat(), "--no-schedule"] if clock else ["--schedule"]
     key = kept_key(data)
-    environment = {**os.environ, "NEXTPLAY_ADMIN_KEY": key}
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            command, stdout=output, stderr=output, env=environment
-        )
+    process = start(arguments, {**os.environ, "NEXTPLAY_ADMIN_KEY": key}, log)
     client = ServiceClient(f"http://127.0.0.1:{port}", key)
     try:
         _wait_until_ready(client, process, log)
@@ -177,7 +203,7 @@ def write_secret(path: Path, text: str) -> None:
         file.write(text)
 
 
-def _wait_until_ready(client: ServiceClient, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(client: ServiceClient, process: ServiceProcess, log: Path) -> None:
     give_up = time.monotonic() + _START_SECONDS
     while not client.is_ready():
         if process.poll() is not None or time.monotonic() > give_up:

@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 
 import feature_repo.specs
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 SHIPPED = Path(feature_repo.specs.__file__).parent
 WINDOWS = """

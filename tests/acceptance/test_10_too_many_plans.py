@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 CONSTRAINTS = """
 - {id: once_a_week, limit: 1, window: P7D, for: {labels: [weekly]}}

@@ -10,10 +10,10 @@ import httpx2
 import pytest
 import yaml
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 OFFERS = """
 - id: ten_off

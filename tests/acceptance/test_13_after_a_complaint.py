@@ -15,10 +15,10 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 CONSTRAINTS = "- {id: promotional_week, limit: 1, window: P7D, for: {purposes: [promotional]}}\n"
 TRIGGERS = """

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from playbooks.library.templates import files_with
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 LEADS = ("silent", "keen", "booker", "leaver")
 WINDOWS = """

@@ -11,10 +11,10 @@ from uuid import uuid4
 
 import pytest
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 HOUR = timedelta(hours=1)
 BEFORE = timedelta(days=4)

@@ -20,10 +20,10 @@ from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
 from decision import crm_commands
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 SECRET = "whsec_c2FsZXMga25vd3MgZmlyc3QsIHNheXMgaXQ="
 CRM = """

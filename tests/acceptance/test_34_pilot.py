@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 HAND_LIST = [f"picked-{number}" for number in range(25)]
 OTHERS = [f"other-{number}" for number in range(40)]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
+from tests.launching import running_service
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCORES = """

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import launching
 from tests.faults.harness import Launcher
 from tests.faults.stores import PostgresServer
 
 
 @pytest.fixture(scope="session")
-def launcher() -> Iterator[Launcher]:
+def launcher() -> Launcher:
     """The process that forks services."""
-    started = Launcher()
-    yield started
-    started.close()
+    return launching.launcher()
 
 
 @pytest.fixture(scope="session")

@@ -37,12 +37,12 @@ from decision.auth.models import KEY_PATTERN, KeyText, Scope, mint
 from decision.auth.routes import Declared, Routes, Unrouted, declared_routes
 from decision.auth.service import Keys
 from decision.body_limit import DEFAULT_LIMIT, LIMITS
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from decision.settings import Settings, load_settings
 from decision.wiring import Service
 from storage.engine import Database
 from storage.errors import ConfigurationError, NextplayError
+from tests.launching import running_service
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PROBLEM = "application/problem+json"

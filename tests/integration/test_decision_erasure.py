@@ -30,7 +30,6 @@ from audiences.triggers.tables import firings, waits
 from decision.app import create_app
 from decision.auth.models import mint
 from decision.cli import app as command_line
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from decision.settings import Settings
 from decision.wiring import Service
@@ -44,6 +43,7 @@ from storage.erasure import Rows
 from storage.errors import NextplayError
 from storage.ledger import Kind
 from storage.schema import cursors, erasures, facts, metadata
+from tests.launching import running_service
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 # Nothing else that is kept has these letters in this order.
