@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from decision.demo import client
 from decision.demo.client import ServiceClient
@@ -60,7 +61,19 @@ class Forked:
 def fork(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
     """Start `nextplay` with these arguments, as `decision.demo.client.start_process` does."""
     log.write_bytes(b"")
-    return Forked(launcher().start(Request(list(arguments), str(log), dict(environment))))
+    return Forked(launcher().start(Request(list(arguments), str(log), environment=dict(environment))))
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself, and return what it said."""
+    with TemporaryDirectory() as folder:
+        said, errors = Path(folder) / "said", Path(folder) / "errors"
+        named = {**os.environ, **environment}
+        process = Forked(launcher().start(Request(list(arguments), str(said), str(errors), named)))
+        status = process.wait()
+        return subprocess.CompletedProcess(
+            ["nextplay", *arguments], status, said.read_text(), errors.read_text()
+        )
 
 
 @contextmanager

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from decision.demo.run import LIBRARY
 from tests.acceptance.driver import Running
+from tests.launching import run
 
 
 def lint(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `nextplay playbooks lint`."""
-    command = [sys.executable, "-m", "decision", "playbooks", "lint", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run("playbooks", "lint", *arguments)
 
 
 @pytest.fixture

@@ -29,12 +29,15 @@ _LOOK_SECONDS = 0.02
 class Request(msgspec.Struct, frozen=True):
     """One process to start: its arguments, its log, what differs from the shell's environment.
 
+    What it says on standard error goes to the file `errors`, or to the log too.
+
     In the folder `notes` it is noted which messages were handed over and which files forced to disk;
     `alterations` are names of `tests.faults.alterations`, which break a promise on purpose.
     """
 
     arguments: list[str]
     log: str
+    errors: str | None = None
     environment: dict[str, str] = {}
     notes: str | None = None
     alterations: list[str] = []
@@ -92,10 +95,15 @@ def _start(request: Request) -> int:
 def _become(request: Request) -> None:
     from decision.cli import main
 
-    with Path(request.log).open("ab") as log, Path(os.devnull).open("rb") as nothing:
+    errors = Path(request.errors or request.log)
+    with (
+        Path(request.log).open("ab") as log,
+        errors.open("ab") as said,
+        Path(os.devnull).open("rb") as nothing,
+    ):
         os.dup2(nothing.fileno(), 0)
         os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+        os.dup2(said.fileno(), 2)
     os.environ.update(request.environment)
     faultpoints.aim(os.environ.get(faultpoints.VARIABLE))
     if request.notes is not None:

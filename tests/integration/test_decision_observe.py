@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,11 +21,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_metrics
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
 from decision.observe import served
 from decision.observe.findings import Subject
 from decision.settings import load_settings
+from tests.launching import run as nextplay
+from tests.launching import running_service
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MARK = "Zzmark"
@@ -249,10 +248,7 @@ def test_how_many_series_there_are_does_not_depend_on_who_asks(seen: Seen) -> No
 
 
 def doctor(*arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    run = subprocess.run(
-        [sys.executable, "-m", "decision", "doctor", "--json", *arguments],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    run = nextplay("doctor", "--json", *arguments)
     document = json.loads(run.stdout)
     assert document["verdict"] in ("ok", "warn", "fail")
     return run.returncode, {one["check"]: one for one in document["checks"]}
