@@ -11,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+import playbooks
 from decision.demo.run import LIBRARY
 from decision.playbook_commands import app
 from playbooks.errors import LibraryError, MoveRefused, SecondPersonNeeded
@@ -190,4 +191,8 @@ def test_a_new_playbook_from_a_template(folder: Path) -> None:
 def test_schemas_and_templates_are_listed() -> None:
     assert json.loads(done("schema", "playbook"))["title"] == "Playbook"
     assert isinstance(run("schema", "flow").exception, ConfigurationError)
-    assert done("templates").startswith("welcome\t")
+    listed = [line.split("\t") for line in done("templates").splitlines()]
+    shipped = Path(playbooks.__file__).parent / "templates"
+    assert [name for name, _ in listed] == sorted(file.stem for file in shipped.glob("*.yaml"))
+    assert "welcome" in dict(listed)
+    assert all(about for _, about in listed)
