@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from audiences.features import Features
 from decision.answers import DEADLINE, DecideAnswer, DecideRequest
@@ -160,8 +160,15 @@ def test_a_deadline_that_passes_in_the_queue_reserves_and_starts_nothing(
     database: Database, decider: Decider
 ) -> None:
     asked = DecideRequest(placement="home", user_id="ann", deadline_ms=150)
-    held = threading.Event()
-    waiting = database.writer.submit(lambda _: held.wait(60))
+    taken, held = threading.Event(), threading.Event()
+
+    def hold(_: Connection) -> bool:
+        taken.set()
+        return held.wait(60)
+
+    waiting = database.writer.submit(hold)
+    # What waits for an answer would go first as long as the writer has not begun.
+    assert taken.wait(60)
     answers = [decider.submit(asked) for _ in range(3)]
     time.sleep(0.15)
     held.set()
