@@ -7,7 +7,7 @@ else that is wrong. No findings means that every promise was kept.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -25,11 +25,8 @@ from delivery.models import MessageState, Status
 from delivery.tables import coupons, enrolments, outbox
 from feature_repo.specs import load_specs
 from learning.tables import policies, reward_windows
-from playbooks.constraints.documents import Cap, rule_of
 from playbooks.counters import ValkeyCounters
 from playbooks.decision import Decision
-from playbooks.library import VersionBody
-from playbooks.library.repository import latest_versions
 from playbooks.tables import answers, uses
 from storage import ledger, projection
 from storage.engine import Database
@@ -37,6 +34,7 @@ from storage.ledger import Kind
 from storage.schema import cursors, facts
 from tests.faults.alterations import HAND_OVERS, HandOver
 from tests.faults.journal import Journal
+from tests.faults.refusals import Refusal, caps_of, playbooks, refusals, without_reason
 from tests.faults.stores import CounterServer, Store
 
 
@@ -64,9 +62,11 @@ def check(
     """Return every broken promise of a service that has been drained: all answered, all due work done."""
     decisions = _decisions(connection)
     found = [*_events(connection, journal), *_answers(connection, journal, decisions)]
-    found += [*_enrolments(connection, decisions), *_coupons(connection, decisions)]
+    refused = refusals(connection)
+    found += [*_enrolments(connection, decisions), *_coupons(connection, decisions, refused.keys())]
     found += [
-        *_messages(connection, data, interrupted=bool(interruptions)),
+        *_refusals(connection, refused.values()),
+        *_messages(connection, data, refused.keys(), interrupted=bool(interruptions)),
         *_hand_overs(data, interruptions),
     ]
     found += [*_rewards(connection, decisions), *_caps(connection), *_policies(connection, decisions)]
@@ -132,22 +132,29 @@ def _enrolments(connection: Connection, decisions: Sequence[Decision]) -> Findin
         yield from _same(f"fact that an enrolment {label}:", {row.decision_id for row in rows}, ids)
 
 
-def _coupons(connection: Connection, decisions: Sequence[Decision]) -> Findings:
-    """Every acting decision gave one coupon, which is closed by now."""
+def _refusals(connection: Connection, refused: Iterable[Refusal]) -> Findings:
+    """A coupon is refused only to a user whose cap is full without it."""
+    caps = caps_of(playbooks(connection))
+    yield from (Finding("lost", one) for one in without_reason(connection, refused, caps))
+
+
+def _coupons(connection: Connection, decisions: Sequence[Decision], refused: Collection[str]) -> Findings:
+    """Every acting decision gave one coupon, which is closed by now, unless it was refused: then none."""
     rows = connection.execute(select(coupons.c.decision_id, coupons.c.state, coupons.c.closes_at)).all()
-    yield from _same("coupon of decision", {one.decision_id for one in decisions if one.acts}, rows)
+    expected = {one.decision_id for one in decisions if one.acts}.difference(refused)
+    yield from _same("coupon of decision", expected, rows)
     for decision_id, state, closes_at in rows:
         if closes_at is not None:
             yield Finding("wrong", f"the coupon of decision {decision_id} is {state} and open, long after")
 
 
-def _messages(connection: Connection, data: Path, *, interrupted: bool) -> Findings:
+def _messages(connection: Connection, data: Path, refused: Collection[str], *, interrupted: bool) -> Findings:
     """Every message is settled, and the mailbox holds once each one that was delivered.
 
-    It may hold one of which nobody knows, which takes an interruption, and no other.
+    It may hold one of which nobody knows, which takes an interruption, and no other. Whoever was refused a
+    coupon is told of none.
     """
     rows = connection.execute(select(outbox.c.key, outbox.c.enrolment_id, outbox.c.state)).all()
-    yield from _twice("message of enrolment", Counter(row.enrolment_id for row in rows))
     settled = {MessageState.DELIVERED, MessageState.SUPPRESSED}
     if interrupted:
         settled.add(MessageState.UNKNOWN)
@@ -163,9 +170,9 @@ def _messages(connection: Connection, data: Path, *, interrupted: bool) -> Findi
         Finding("wrong", f"the mail {unquote(name)} is of no message that may have been delivered")
         for name in files.keys() - possible
     )
-    enrolled = set(connection.execute(select(enrolments.c.id)).scalars())
-    for enrolment_id in enrolled - {row.enrolment_id for row in rows}:
-        yield Finding("lost", f"the message of enrolment {enrolment_id}")
+    enrolled = connection.execute(select(enrolments.c.decision_id, enrolments.c.id)).all()
+    expected = {enrolment_id for decision_id, enrolment_id in enrolled if decision_id not in refused}
+    yield from _same("message of enrolment", expected, [(row.enrolment_id,) for row in rows])
 
 
 def _hand_overs(data: Path, interruptions: Sequence[Interruption]) -> Findings:
@@ -198,12 +205,8 @@ def _rewards(connection: Connection, decisions: Sequence[Decision]) -> Findings:
 
 def _caps(connection: Connection) -> Findings:
     """No user was used more often than a cap allows, and every delivered message of a cap counts once."""
-    playbooks = [
-        VersionBody.model_validate_json(body).playbook for _, body in latest_versions(connection).values()
-    ]
-    limits = {
-        rule_of(cap, one.id): cap for one in playbooks for cap in one.constraints if isinstance(cap, Cap)
-    }
+    published = playbooks(connection)
+    limits = caps_of(published)
     rows = connection.execute(
         select(uses.c.user_id, uses.c.rule, uses.c.used_at, uses.c.decision_id)
         .where(uses.c.expires_at.is_(None))
@@ -218,7 +221,7 @@ def _caps(connection: Connection) -> Findings:
         for first, beyond in zip(times, times[cap.limit :], strict=False):
             if beyond - first < cap.window:  # type: ignore[operator]
                 yield Finding("doubled", f"{user} has more than {cap.limit} uses of {rule} since {first}")
-    capped = [one.id for one in playbooks if one.constraints]
+    capped = [one.id for one in published if one.constraints]
     yield from _uncounted(connection, capped, {row.decision_id for row in rows})
 
 
