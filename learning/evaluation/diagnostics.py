@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from learning.evaluation import units
+from learning.evaluation.calibration import counts_fit, inverses_fit
 from learning.evaluation.candidates import Candidate
 from learning.evaluation.log import Log
 from learning.evaluation.rounds import FloatArray, Weighed
@@ -57,6 +58,8 @@ class Calibration(msgspec.Struct, frozen=True):
 
     `expected` and `z` compare the logged vectors with the counts where these are known. Otherwise `expected`
     is None, and `inverse`, the mean of 1/propensity over its rounds and 0 over all others, can't be above 1.
+    `z` is in standard errors, for reading; `ok` rests on a test that holds for few rounds too, and calls
+    `calibration.FALSE_ALARMS` of right logs wrong at most.
     """
 
     action: str
@@ -194,15 +197,16 @@ def _calibration(log: Log) -> list[Calibration]:
     error = np.sqrt(np.maximum(second - inverse**2, 0.0) / n)
     found = []
     for i, action in enumerate(log.actions):
+        chosen = log.action == i
         if log.logged_dist is not None:
             vector = log.logged_dist[:, i]
             expected: float | None = float(vector.sum())
             spread = math.sqrt(float((vector * (1 - vector)).sum()))
             z = _z(counts[i] - vector.sum(), spread)
-            ok = abs(z) <= ERRORS
+            ok = counts_fit(chosen.astype(np.float64), vector, k)
         else:
             expected, z = None, _z(inverse[i] - 1, float(error[i]))
-            ok = z <= ERRORS
+            ok = inverses_fit(log.propensities[chosen], n, k)
         found.append(Calibration(action, int(counts[i]), expected, float(inverse[i]), z, ok))
     return found
 
@@ -220,7 +224,7 @@ def _miscalibrated(one: Calibration) -> str:
             f"{one.action}: rounds over their propensities come to {one.inverse:.2f} of the log, which can't "
             "be above 1: these propensities are too small"
         )
-    return f"{one.action}: {one.observed} rounds, where the logged vectors promise {one.expected:.0f}"
+    return f"{one.action}: {one.observed} rounds, where the logged vectors promise {one.expected:,.1f}"
 
 
 def _matched(log: Log, candidate: Candidate) -> float | None:
