@@ -381,7 +381,13 @@ class Harness:
             environment["NEXTPLAY_DATABASE_URL"] = self.store.url
         if self.counters is not None:
             environment["NEXTPLAY_COUNTERS_URL"] = self.counters.url
-        request = Request(arguments, str(self._log), environment, str(self.data), self._alterations)
+        request = Request(
+            arguments,
+            str(self._log),
+            environment=environment,
+            notes=str(self.data),
+            alterations=self._alterations,
+        )
         return self._launcher.start(request)
 
     def _finish(self, pid: int) -> None:
