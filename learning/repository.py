@@ -223,6 +223,28 @@ def rewards_after(connection: Connection, position: int, *, limit: int) -> list[
     return [(fact.seq, fact.user_id or "", decoder.decode(fact.body)) for fact in found]
 
 
+def whole_span(
+    connection: Connection, placements: Collection[str], after: int, until: int | None
+) -> tuple[datetime | None, datetime | None]:
+    """Return between which moments, both left out, all decisions have rewards with `after` < seq <= `until`.
+
+    Doing nothing matures at once and arms when their windows close: at both ends of a span of rewards there
+    are decisions of some arms only, which are no sample of what was drawn.
+    """
+    rewarded = select(facts.c.id).where(facts.c.kind == Kind.REWARD)
+    windows = reward_windows.c
+    here = windows.placement.in_(placements)
+    start = None
+    if after > 0:
+        earlier = windows.decision_id.in_(rewarded.where(facts.c.seq <= after))
+        start = connection.execute(select(func.max(windows.decided_at)).where(here, earlier)).scalar()
+    waiting: ColumnElement[bool] = windows.matured.is_(False)
+    if until is not None:
+        waiting = or_(waiting, windows.decision_id.in_(rewarded.where(facts.c.seq > until)))
+    end = connection.execute(select(func.min(windows.decided_at)).where(here, waiting)).scalar()
+    return start, end
+
+
 def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decision]:
     """Return decisions by id; ids that are unknown or erased, or recalled, are left out."""
     decoder = msgspec.json.Decoder(Decision)

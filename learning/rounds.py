@@ -23,6 +23,7 @@ from playbooks.models import DO_NOTHING
 from storage.engine import Database
 
 FloatArray = NDArray[np.float64]
+Span = tuple[datetime | None, datetime | None]
 
 # Decisions read at a time; their records and matrices are let go of before the next ones come.
 _PAGE = 2_000
@@ -115,15 +116,16 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
     Recorded features are scored by the candidate, weighed by the recorded levers and explored as it would.
     The reward models are linear-Gaussian on the candidate's columns and cross-fitted: a user's rounds are
     predicted by a model that saw only other users'. Decisions without a draw (fallbacks) and of holdouts are
-    left out; one whose arm was refused counts as intended. The log is read twice; memory holds a row of all
+    left out, and those made while rewards were known of some arms only, as doing nothing matures at once; one
+    whose arm was refused counts as intended. The log is read twice; memory holds a row of all
     arms a round.
 
     Raises:
         InvalidRounds: there are no such decisions, or more than can be held.
     """
     view = _View(database, candidate)
-    drawn, last = _Drawn(), after
-    for seq, reward, decision in view.logged(after, until):
+    drawn, last, span = _Drawn(), after, view.span(after, until)
+    for seq, reward, decision in view.logged(after, until, span):
         last = seq
         drawn.users.append(decision.user_id)
         drawn.rewards.append(reward.value)
@@ -144,7 +146,7 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
         )
     models = view.reward_models(drawn)
     vectors, predictions, logged = np.zeros((n, k)), np.zeros((n, k)), np.zeros((n, k))
-    for row, (_, _, decision) in enumerate(view.logged(after, last)):
+    for row, (_, _, decision) in enumerate(view.logged(after, last, span)):
         vector, predicted = view.look(decision, models[_fold(decision.user_id)])
         places = [drawn.known[arm] for arm in decision.arms]
         vectors[row, places], predictions[row, places] = vector, predicted
@@ -177,9 +179,18 @@ class _View:
         self._policy = candidate.serve()
         self._plans = Plans(database)
 
-    def logged(self, after: int, until: int | None) -> Iterator[tuple[int, Reward, Decision]]:
-        """Yield matured decisions of the policy's placements that were drawn, in the order of rewards."""
+    def span(self, after: int, until: int | None) -> Span:
+        """Return between which moments rewards are known of all decisions, not only of some arms."""
+        with self._database.read() as connection:
+            return repository.whole_span(connection, self._spec.placements, after, until)
+
+    def logged(self, after: int, until: int | None, span: Span) -> Iterator[tuple[int, Reward, Decision]]:
+        """Yield matured decisions of the policy's placements that were drawn, in the order of rewards.
+
+        Only those made within `span`.
+        """
         position = after
+        start, end = span
         while True:
             with self._database.read() as connection:
                 matured = repository.rewards_after(connection, position, limit=_PAGE)
@@ -195,6 +206,8 @@ class _View:
                     and decision.fallback is None
                     and not decision.holdout
                     and decision.placement in self._spec.placements
+                    and (start is None or decision.decided_at > start)
+                    and (end is None or decision.decided_at < end)
                 ):
                     yield position, reward, decision
 

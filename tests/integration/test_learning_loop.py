@@ -656,3 +656,27 @@ def _true_value(world: World, version: PolicyVersion) -> float:
         vector = policy.explore(Stakes([*world.library.arms, DO_NOTHING], values, None, ("", user, "", "")))
         value += float(vector[:-1] @ world.chances[user])
     return value / len(USERS)
+
+
+def test_decisions_whose_rivals_still_wait_are_not_judged_on(world: World) -> None:
+    rewards = RewardService(world.database)
+    with training(world.database, spec()) as made:
+        version = made.in_charge(START)
+        for day in range(21):
+            world.decide(version.serve(), START + timedelta(days=day))
+        rewards.mature(START + timedelta(days=21))
+        found = evaluate_decisions(world.database, version)
+        # Doing nothing has matured of all 21 days, the arms of 8.
+        assert found.diagnostics.rounds == 8 * len(USERS)
+        assert all(one.ok for one in found.diagnostics.propensity_calibration)
+        with world.database.read() as connection:
+            seen = repository.rewards_after(connection, 0, limit=10_000)[-1][0]
+        for day in range(21, 28):
+            world.decide(version.serve(), START + timedelta(days=day))
+        rewards.mature(START + timedelta(days=42))
+    # The arms of the days before were seen only in part before.
+    later = evaluate_decisions(world.database, version, after=seen).diagnostics
+    assert later.rounds == 7 * len(USERS)
+    assert all(one.ok for one in later.propensity_calibration)
+    earlier = evaluate_decisions(world.database, version, until=seen).diagnostics
+    assert earlier.rounds == 8 * len(USERS)
