@@ -317,6 +317,9 @@ class FeatureRepository:
         import pandas as pd  # noqa: PLC0415
 
         rows = len(keys[key])
+        if not rows:
+            # Feast can't tell the types of no keys.
+            asked = []
         if asked:
             entities = pd.DataFrame({**keys, "_order": range(rows)})
             entities[EVENT_TIMESTAMP] = pd.Timestamp(as_of)

@@ -38,6 +38,10 @@ def test_nobody_has_an_account(business: Business) -> None:
     for name in (name for name in table.column_names if name.startswith("account_")):
         assert table[name].null_count == joined[name].null_count == 2
         assert table[name].type.equals(joined[name].type)
+    # A lifecycle of accounts asks for them before there are any.
+    none = business.features.historical_of_accounts("audience_rules", [], T1)
+    assert none.num_rows == 0
+    assert none.schema.field("account_orders_12w").type.equals(joined["account_orders_12w"].type)
 
 
 def test_a_service_may_have_features_of_accounts_only(business: Business, tmp_path: Path) -> None:
