@@ -71,6 +71,13 @@ def test_thirty_days(service: Running) -> None:
     report = service.run("triggers")
     assert (report["fired"], report["decided"]) == (4, 4)
     service.run("deliver")
+    # A draw may come to nothing, and the next occasion is drawn for anew.
+    for _ in range(10):
+        if inside(service) == [{"version": 1, "states": {"first_day": 4}}]:
+            break
+        for user in LEADS:
+            did(service, user, "lead_created")
+        service.run("triggers", "deliver")
     assert inside(service) == [{"version": 1, "states": {"first_day": 4}}]
 
     service.move(timedelta(days=1))

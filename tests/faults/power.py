@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 # From sqlite3.h: which pointer `sqlite3_file_control` is to return.
 _FILE_POINTER, _JOURNAL_POINTER = 7, 28
@@ -43,16 +44,16 @@ class Disk:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch every connection that begins a transaction in the block."""
+        """Watch every connection that is used in the block, also outside of transactions."""
 
-        def begun(connection: Connection) -> None:
-            self._watch(connection.connection.driver_connection)
+        def taken(connection: Any, _record: Any, _proxy: Any) -> None:
+            self._watch(connection)
 
-        event.listen(Engine, "begin", begun)
+        event.listen(Pool, "checkout", taken)
         try:
             yield
         finally:
-            event.remove(Engine, "begin", begun)
+            event.remove(Pool, "checkout", taken)
 
     def after_a_cut(self, folder: Path, *, database_written: bool) -> Path:
         """Return a copy of the database as a machine finds it after its power was cut now.
