@@ -259,3 +259,11 @@ class LeaseKeeper:
 
     def _lasts(self, name: str) -> timedelta:
         return timedelta(seconds=self._seconds * (_LEASES_A_LIFE if name.startswith(_LIFE) else 1))
+
+
+def within(until: float, end: Callable[[], object]) -> bool:
+    """Call `end`, wait for it no longer than `until` on the monotonic clock; say whether it ended."""
+    thread = threading.Thread(target=end, name="closing", daemon=True)
+    thread.start()
+    thread.join(max(0.0, until - time.monotonic()))
+    return not thread.is_alive()

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import datetime
-from functools import partial
 
 import structlog
-from sqlalchemy import Connection, make_url
-from sqlalchemy.exc import ArgumentError
 
 from audiences.accounts.primary import PrimaryAccounts
 from audiences.features import FeastFeatureReader
-from audiences.feeds import FeatureFeed
 from audiences.identity.service import IdentityService
-from audiences.liveness.service import Liveness
 from audiences.scores.service import Scores
 from audiences.selection.counting import Count
 from audiences.selection.partitions import OverRay
@@ -25,32 +17,26 @@ from audiences.selection.service import Audiences
 from audiences.selection.standing import Standing
 from audiences.stages.service import Stages
 from decision.apart.supervisor import JobsApart
+from decision.background import jobs_of
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.delivering import channels_of, open_delivery
 from decision.erasure import Erasure
 from decision.files import DECIDE, LibraryFiles, read_files
-from decision.fitting import Fitting
 from decision.following import Follower
 from decision.importing import open_imports
 from decision.incoming import Incoming
 from decision.inline import InlineMessages
-from decision.jobs import JobRunner, Jobs, JobSchedule, Scheduler
-from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name
-from decision.reach import AudienceReach
-from decision.recording import Recorder
+from decision.jobs import JobRunner, JobSchedule, Scheduler
+from decision.opening import open_database, open_library
+from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name, within
 from decision.selecting import Selecting
 from decision.settings import Settings
-from decision.stopping import open_controls
 from decision.surroundings import Surroundings
-from decision.triggered import Triggered
 from delivery.outbox_repository import give_back
-from delivery.protecting import Protecting
 from feature_repo.store import FeatureRepository
 from learning import version_repository
 from learning.errors import VersionTaken
-from learning.pilots import RewardedDecisions
-from learning.reward_service import RewardService
 from learning.training import Training
 from learning.versions import PolicyVersion
 from playbooks.controls.repository import in_force
@@ -58,15 +44,11 @@ from playbooks.counters import open_counters
 from playbooks.library import Library
 from playbooks.library.changes import FOLDER
 from playbooks.library.loading import Loader
-from playbooks.library.pilots import Pilots
-from playbooks.library.service import LibraryService
 from playbooks.matching import Snapshot
-from storage import projection
 from storage.clock import Clock, SimulatedClock, SystemClock
-from storage.engine import Database
 from storage.leases import Fence, Leases
 from storage.ledger import Kind
-from storage.retention import Retention, purge, retention_of
+from storage.retention import retention_of
 from storage.turns import Borrower
 
 _log = structlog.get_logger(__name__)
@@ -78,8 +60,6 @@ _READ_FEATURES = frozenset((API, "push", "features", "audiences"))
 ONLINE_SERVICES = (DECIDE,)
 # Of the time to stop, the share kept for queued writes and leases when jobs take long.
 _RESERVE = 0.2
-# Unless the URL says otherwise; without them an unreachable machine is waited for for minutes.
-_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
 
 
 class Service:
@@ -118,10 +98,10 @@ class Service:
         with ExitStack() as opened:
             self.database = open_database(settings, turns)
             opened.callback(self.database.close)
-            self._keeper: LeaseKeeper | None = None
+            self.keeper: LeaseKeeper | None = None
             name = _ALONE
             if apart is None:
-                name, self._keeper = self._life(opened)
+                name, self.keeper = self._life(opened)
             self.identity = IdentityService(
                 self.database, settings.identities, phone_region=settings.phone_region
             )
@@ -236,46 +216,7 @@ class Service:
                 self.delivery.recover()
                 self.training = Training(fences["learn"].database, files.policy, self._vocabularies)
                 opened.callback(self.training.close)
-                self.jobs = jobs = Jobs(
-                    clock=self.clock,
-                    identity=self.identity,
-                    accounts=accounts,
-                    feed=FeatureFeed(fences["push"].database, self.features, self.identity.people),
-                    computed=FeatureFeed(fences["features"].database, self.features, self.identity.people),
-                    features=self.features,
-                    audiences=self.audiences,
-                    selecting=self.selecting,
-                    begin=Triggered(
-                        fences["triggers"].database,
-                        self.clock,
-                        self._loader_of(files),
-                        again,
-                        counters,
-                        Recorder(self.delivery, version_repository.mark_used),
-                    ).run,
-                    machines=self.incoming.events.machine_events_of(fences["machines"].database),
-                    quality=self.incoming.events.quality_of(fences["quality"].database),
-                    liveness=Liveness(fences["liveness"].database),
-                    protecting=Protecting(
-                        fences["protect"].database,
-                        self.identity.people,
-                        open_controls(fences["protect"].database, self.clock, self.identity.people.canonical),
-                        files.protection,
-                    ),
-                    delivery=self.delivery,
-                    rewards=RewardService(fences["reward"].database, self.identity.people),
-                    pilots=Pilots(
-                        open_library(fences["pilots"].database, self.clock, files, self.audiences),
-                        RewardedDecisions(self.database),
-                    ),
-                    training=self.training,
-                    keep_ledger=partial(
-                        _keep_ledger, fences["ledger"].database, retention_of(settings.retention)
-                    ),
-                    published=self._follower.refresh if self._follower else _nobody_serves,
-                    fences=fences,
-                    keeper=self._keeper,
-                )
+                self.jobs = jobs = jobs_of(self, self.training, again, fences)
                 self._schedule = Scheduler(jobs, sorted(self.process.roles & set(JOBS)))
             self._opened = opened.pop_all()
 
@@ -287,8 +228,8 @@ class Service:
         if self._follower is not None:
             self._follower.start()
         if self.settings.schedule:
-            if self._keeper is not None:
-                self._keeper.want(sorted(self.process.roles & set(SINGLETONS)))
+            if self.keeper is not None:
+                self.keeper.want(sorted(self.process.roles & set(SINGLETONS)))
             self._schedule.start()
         _log.info("started", roles=sorted(self.process.roles))
 
@@ -310,12 +251,12 @@ class Service:
         self.incoming.events.stop()
         if self._follower is not None:
             self._follower.stop()
-        if self._keeper is None:
-            written = _within(until, self.database.close)
+        if self.keeper is None:
+            written = within(until, self.database.close)
         else:
-            written = _within(until, self.database.writer.close)
-            _within(until, self._keeper.stop)
-        all_ended = not ended.jobs and written and _within(until, self._opened.close)
+            written = within(until, self.database.writer.close)
+            within(until, self.keeper.stop)
+        all_ended = not ended.jobs and written and within(until, self._opened.close)
         return Closed(written and ended.written, all_ended, ended.jobs)
 
     @property
@@ -370,7 +311,7 @@ class Service:
         return self.database.write(lambda connection: give_back(connection, process, now))
 
     def _snapshot(self, files: LibraryFiles) -> Snapshot:
-        self._loader = self._loader_of(files)
+        self._loader = self.loader_of(files)
         self.library.import_(
             files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval
         )
@@ -387,7 +328,8 @@ class Service:
             files.policy.costs,
         )
 
-    def _loader_of(self, files: LibraryFiles) -> Loader:
+    def loader_of(self, files: LibraryFiles) -> Loader:
+        """Return what reads the library as it is served, by what the files say of placements and rules."""
         return Loader(
             self.settings.seed,
             self.identity.people.canonical,
@@ -403,71 +345,3 @@ class Service:
             except VersionTaken:
                 # Another process that starts now was faster; its version is there to be read.
                 continue
-
-
-def open_database(settings: Settings, turns: Borrower | None = None) -> Database:
-    """Open the database of the settings; on SQLite, with `turns`, as the guest of the process that owns it.
-
-    A SQLite file is created or brought up to date, for nobody else uses it. Postgres is not: other processes
-    may run on it.
-
-    Raises:
-        StorageError: it can't be opened; on Postgres also when its schema is not that of the code.
-    """
-    url = settings.url
-    if not url.startswith("postgres"):
-        database = Database(url, turns=turns)
-        try:
-            database.write(_change_nothing)
-        except BaseException:
-            database.close()
-            raise
-        return database
-    # A machine that does not answer at all would be waited for by the operating system, for minutes.
-    return Database(_patient(url), create=False)
-
-
-def open_library(
-    database: Database, clock: Clock, files: LibraryFiles, audiences: Audiences
-) -> LibraryService:
-    """Return the library as people work on it, checked against everything else there is."""
-    known = audiences.catalogs
-    check = Fitting(lambda: known.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows)
-    return LibraryService(database, clock, check, AudienceReach(database))
-
-
-def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:
-    """Count new facts, take away those past their retention, and return how many went.
-
-    Policy versions that no decision needs go too.
-    """
-    projection.catch_up(database)
-    database.write(lambda connection: version_repository.let_go(connection, now), rows=2)
-    return sum(one.purged for one in purge(database, retention, now))
-
-
-def _change_nothing(connection: Connection) -> None:
-    """Write what is there already: a file that may only be read is found out before a decision needs it."""
-    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
-
-
-def _patient(url: str) -> str:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        # The database says what is wrong with it.
-        return url
-    missing = {name: value for name, value in _PATIENCE.items() if name not in parsed.query}
-    return parsed.update_query_dict(missing).render_as_string(hide_password=False)
-
-
-def _within(until: float, end: Callable[[], object]) -> bool:
-    """Call `end`, wait for it no longer than `until` on the monotonic clock; say whether it ended."""
-    thread = threading.Thread(target=end, name="closing", daemon=True)
-    thread.start()
-    thread.join(max(0.0, until - time.monotonic()))
-    return not thread.is_alive()
-
-
-def _nobody_serves() -> None:
-    """A process that answers no requests has nothing to serve it with."""

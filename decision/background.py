@@ -1,0 +1,83 @@
+"""The jobs of a service, each behind its fence, made of what the service has opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from audiences.feeds import FeatureFeed
+from audiences.liveness.service import Liveness
+from decision.jobs import Jobs
+from decision.opening import open_library
+from decision.recording import Recorder
+from decision.stopping import open_controls
+from decision.triggered import Triggered
+from delivery.protecting import Protecting
+from learning import version_repository
+from learning.pilots import RewardedDecisions
+from learning.reward_service import RewardService
+from learning.training import Training
+from playbooks.library.pilots import Pilots
+from storage import projection
+from storage.engine import Database
+from storage.leases import Fence
+from storage.retention import Retention, purge, retention_of
+
+if TYPE_CHECKING:
+    from decision.again import DeciderAgain
+    from decision.wiring import Service
+
+
+def jobs_of(service: Service, training: Training, again: DeciderAgain, fences: Mapping[str, Fence]) -> Jobs:
+    """Return the jobs of a service that runs them itself; `fences` are by job."""
+    files, settings = service.files, service.settings
+    return Jobs(
+        clock=service.clock,
+        identity=service.identity,
+        accounts=service.accounts,
+        feed=FeatureFeed(fences["push"].database, service.features, service.identity.people),
+        computed=FeatureFeed(fences["features"].database, service.features, service.identity.people),
+        features=service.features,
+        audiences=service.audiences,
+        selecting=service.selecting,
+        begin=Triggered(
+            fences["triggers"].database,
+            service.clock,
+            service.loader_of(files),
+            again,
+            service.counters,
+            Recorder(service.delivery, version_repository.mark_used),
+        ).run,
+        machines=service.incoming.events.machine_events_of(fences["machines"].database),
+        quality=service.incoming.events.quality_of(fences["quality"].database),
+        liveness=Liveness(fences["liveness"].database),
+        protecting=Protecting(
+            fences["protect"].database,
+            service.identity.people,
+            open_controls(fences["protect"].database, service.clock, service.identity.people.canonical),
+            files.protection,
+        ),
+        delivery=service.delivery,
+        rewards=RewardService(fences["reward"].database, service.identity.people),
+        pilots=Pilots(
+            open_library(fences["pilots"].database, service.clock, files, service.audiences),
+            RewardedDecisions(service.database),
+        ),
+        training=training,
+        keep_ledger=partial(_keep_ledger, fences["ledger"].database, retention_of(settings.retention)),
+        published=service.follow,
+        fences=fences,
+        keeper=service.keeper,
+    )
+
+
+def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:
+    """Count new facts, take away those past their retention, and return how many went.
+
+    Policy versions that no decision needs go too.
+    """
+    projection.catch_up(database)
+    database.write(lambda connection: version_repository.let_go(connection, now), rows=2)
+    return sum(one.purged for one in purge(database, retention, now))

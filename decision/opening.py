@@ -1,0 +1,65 @@
+"""Opens what a service stands on: its database, and the library in it as people work on it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from audiences.selection.service import Audiences
+from decision.files import LibraryFiles
+from decision.fitting import Fitting
+from decision.reach import AudienceReach
+from decision.settings import Settings
+from playbooks.library.service import LibraryService
+from storage.clock import Clock
+from storage.engine import Database
+from storage.turns import Borrower
+
+# Unless the URL says otherwise; without them an unreachable machine is waited for for minutes.
+_PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
+
+
+def open_database(settings: Settings, turns: Borrower | None = None) -> Database:
+    """Open the database of the settings; on SQLite, with `turns`, as the guest of the process that owns it.
+
+    A SQLite file is created or brought up to date, for nobody else uses it. Postgres is not: other processes
+    may run on it.
+
+    Raises:
+        StorageError: it can't be opened; on Postgres also when its schema is not that of the code.
+    """
+    url = settings.url
+    if not url.startswith("postgres"):
+        database = Database(url, turns=turns)
+        try:
+            database.write(_change_nothing)
+        except BaseException:
+            database.close()
+            raise
+        return database
+    # A machine that does not answer at all would be waited for by the operating system, for minutes.
+    return Database(_patient(url), create=False)
+
+
+def open_library(
+    database: Database, clock: Clock, files: LibraryFiles, audiences: Audiences
+) -> LibraryService:
+    """Return the library as people work on it, checked against everything else there is."""
+    known = audiences.catalogs
+    check = Fitting(lambda: known.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows)
+    return LibraryService(database, clock, check, AudienceReach(database))
+
+
+def _change_nothing(connection: Connection) -> None:
+    """Write what is there already: a file that may only be read is found out before a decision needs it."""
+    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+
+
+def _patient(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        # The database says what is wrong with it.
+        return url
+    missing = {name: value for name, value in _PATIENCE.items() if name not in parsed.query}
+    return parsed.update_query_dict(missing).render_as_string(hide_password=False)
