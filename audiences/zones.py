@@ -3,8 +3,28 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator
+
+# In a document, instead of a zone.
+EACH_USERS_OWN = "user"
+
+
+def _written(value: str) -> str:
+    if value != EACH_USERS_OWN:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                f"there is no time zone {value!r}; write one like Europe/Berlin, or user"
+            ) from error
+    return value
+
+
+# A zone as documents name it, or each user's own.
+Zone = Annotated[str, AfterValidator(_written)]
 
 
 def zone_of(named: Any, fallback: str) -> ZoneInfo:

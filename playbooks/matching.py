@@ -20,7 +20,7 @@ from playbooks.contest import Contest, Side
 from playbooks.controls.models import NONE, Controls
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
-from playbooks.eligible import eligible, recorded
+from playbooks.eligible import Eligible, eligible, recorded
 from playbooks.errors import PolicyBroken, UnknownPlacement
 from playbooks.guards import Limits, LoyalGuard, Stops, limits_of, stops_for
 from playbooks.holdouts import holdout_of
@@ -66,6 +66,32 @@ class Snapshot:
             limits = self._limits[placement] = [(one, limits_of(one, served)) for one in self.guards]
         return stops_for(audiences, limits)
 
+    def eligible(
+        self,
+        user_id: str,
+        placement: str,
+        *,
+        features: Mapping[str, Any],
+        audiences: Set[str],
+        circumstances: Circumstances,
+        now: datetime,
+    ) -> Eligible:
+        """Return what competes for a user at a placement, and what stops the rest."""
+        return eligible(
+            self.library,
+            user_id,
+            placement,
+            seed=self.seed,
+            held_out=holdout_of(user_id, self.seed, self.holdout),
+            controls=self.controls,
+            stops=self.stops_for(placement, audiences),
+            features=features,
+            audiences=audiences,
+            circumstances=circumstances,
+            rates=self.costs,
+            now=now,
+        )
+
     def contest(self, sides: Sequence[Side]) -> Contest:
         """Return these arms as they compete, made once for each combination."""
         key = tuple(sides)
@@ -108,18 +134,12 @@ def decide(
         PolicyBroken: the policy's scores are not finite or its vector is not a probability vector.
     """
     _check_placement(snapshot.library, request.placement)
-    found = eligible(
-        snapshot.library,
+    found = snapshot.eligible(
         request.user_id,
         request.placement,
-        seed=snapshot.seed,
-        held_out=holdout_of(request.user_id, snapshot.seed, snapshot.holdout),
-        controls=snapshot.controls,
-        stops=snapshot.stops_for(request.placement, audiences),
         features=features,
         audiences=audiences,
         circumstances=circumstances,
-        rates=snapshot.costs,
         now=now,
     )
     contest = snapshot.contest(found.sides)

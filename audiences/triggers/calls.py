@@ -8,9 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from audiences.triggers.dates import came, day_of
-from audiences.triggers.definitions import EACH_USERS_OWN, OnDate, OnSchedule, ZonesSpec
+from audiences.triggers.definitions import OnDate, OnSchedule, ZonesSpec
 from audiences.triggers.firing import Cause
-from audiences.zones import zone_of
+from audiences.zones import EACH_USERS_OWN, zone_of
 
 
 def causes_of_date(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -17,11 +16,11 @@ from audiences.library_files import Document, place, read_document, said
 from audiences.properties import PropertyRule, PropertyType, parse_property_rule
 from audiences.rules import RuleError
 from audiences.triggers.calendar import CalendarError, Cron, Rrule
+from audiences.zones import EACH_USERS_OWN, Zone
 from feature_repo.schema import EventSchemas
 
 # Windows longer than this are for features and audiences, which count without reading the events again.
 LONGEST_WINDOW = timedelta(days=31)
-EACH_USERS_OWN = "user"
 _FRESH = timedelta(days=1)
 
 
@@ -31,19 +30,7 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
-def _zone(value: str) -> str:
-    if value != EACH_USERS_OWN:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(
-                f"there is no time zone {value!r}; write one like Europe/Berlin, or user"
-            ) from error
-    return value
-
-
 Positive = Annotated[timedelta, AfterValidator(_positive)]
-Zone = Annotated[str, AfterValidator(_zone)]
 
 
 class EventSpec(Document):
@@ -200,7 +187,7 @@ class ZonesSpec(Document):
     """Where a user's time zone is found: a text feature, and the zone of those who have none."""
 
     feature: Name | None = None
-    fallback: Annotated[str, AfterValidator(_zone)] = "UTC"
+    fallback: Zone = "UTC"
 
 
 class _File(Document):

@@ -16,7 +16,6 @@ from audiences.stages.facts import StageChange
 from audiences.triggers import repository
 from audiences.triggers.calls import calls, calls_of, causes_of_date
 from audiences.triggers.definitions import (
-    EACH_USERS_OWN,
     OnDate,
     OnEvent,
     OnSchedule,
@@ -27,6 +26,7 @@ from audiences.triggers.definitions import (
 from audiences.triggers.firing import Cause, fire
 from audiences.triggers.matching import KINDS, cause_of, counted, is_cause, stayed_away
 from audiences.triggers.repository import Wait
+from audiences.zones import EACH_USERS_OWN
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database

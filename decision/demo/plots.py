@@ -6,21 +6,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from learning.evaluation.plots import STYLE
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # A palette that colour-blind readers can tell apart (Okabe and Ito, 2008).
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#777777"
 _CYCLE = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9")
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "nextplay",
-}
 
 
 def audience_sizes(sizes: Sequence[tuple[int, Mapping[str, int]]]) -> str:
@@ -100,7 +93,7 @@ def _figure(height: float = 3.4) -> tuple[Figure, Any]:
     import matplotlib as mpl  # noqa: PLC0415 - slow to import, needed for reports only
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.2, height))
         return figure, figure.subplots()
 
@@ -109,7 +102,7 @@ def _svg(figure: Figure) -> str:
     import matplotlib as mpl  # noqa: PLC0415
 
     out = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = out.getvalue()
     return text[text.index("<svg") :]

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from audiences.triggers.dates import came, day_of
-from audiences.triggers.definitions import EACH_USERS_OWN, OnDate, OnSchedule, Triggers, TriggerSpec
-from audiences.zones import zone_of
+from audiences.triggers.definitions import OnDate, OnSchedule, Triggers, TriggerSpec
+from audiences.zones import EACH_USERS_OWN, zone_of
 from decision.foresight.outlook import moments
 from playbooks.library import Library
 from playbooks.models import Playbook

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from audiences.triggers.calendar import Cron, Rrule
 from audiences.triggers.definitions import (
-    EACH_USERS_OWN,
     OnAudience,
     OnDate,
     OnEvent,
@@ -18,6 +17,7 @@ from audiences.triggers.definitions import (
     Triggers,
     TriggerSpec,
 )
+from audiences.zones import EACH_USERS_OWN
 from playbooks.models import Playbook
 from playbooks.rehearsal.report import When
 

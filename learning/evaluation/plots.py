@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # A palette that colour-blind readers can tell apart (Okabe and Ito, 2008).
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#777777"
-_STYLE = {
+STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -52,7 +52,7 @@ def figures(
     """
     import matplotlib as mpl  # noqa: PLC0415 - a second, for those who want pictures
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return {
             "forest": _forest(found),
             "weights": _weights(weighed(log, candidate)),

@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from playbooks.constraints.circumstances import Circumstances
-from playbooks.eligible import eligible
-from playbooks.holdouts import holdout_of
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.matching import Snapshot
 
@@ -39,19 +37,13 @@ class Asker:
 
     def ask(self, member: Member) -> Answer:
         """Return what competes for a user."""
-        snapshot = self._snapshot
-        found = eligible(
-            snapshot.library,
+        found = self._snapshot.eligible(
             member.user_id,
             self._placement,
-            seed=snapshot.seed,
-            held_out=holdout_of(member.user_id, snapshot.seed, snapshot.holdout),
             features=member.features,
             audiences=member.audiences,
             circumstances=member.circumstances,
             now=self._now,
-            controls=snapshot.controls,
-            stops=snapshot.stops_for(self._placement, member.audiences),
         )
         arms = (
             arm.id

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from audiences.zones import EACH_USERS_OWN
 from playbooks.windows.days_off import is_holiday
 from playbooks.windows.hours import DAY, Span, minute_of
 from playbooks.windows.spec import THE_USERS, Window
@@ -160,4 +161,4 @@ def _codes(window: Window, place: Place) -> Sequence[str]:
 
 
 def _zone(window: Window, place: Place) -> ZoneInfo:
-    return place.zone if window.zone == THE_USERS else ZoneInfo(window.zone)
+    return place.zone if window.zone == EACH_USERS_OWN else ZoneInfo(window.zone)

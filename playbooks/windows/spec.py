@@ -5,33 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, model_validator
 
+from audiences.zones import EACH_USERS_OWN, Zone
 from playbooks.document import Document, Name
 from playbooks.suggesting import closest
 from playbooks.windows import days_off
 from playbooks.windows.hours import DAY, Span, SpanText, TimeText, minute_of, minutes_of, span_of
 
-# Stands for the zone, or the country, of whoever gets the message.
+# Stands for the country of whoever gets the message.
 THE_USERS = "user"
 
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 _WHOLE_DAY = (Span(0, DAY),)
-
-
-def _zone(value: str) -> str:
-    if value != THE_USERS:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(
-                f"there is no time zone {value!r}; write one like Europe/Berlin, or user"
-            ) from error
-    return value
 
 
 def country(value: str) -> str:
@@ -81,7 +70,7 @@ class Window(Document):
         "sun",
     ]
     holidays: Literal["user"] | Annotated[list[Country], Field(min_length=1, max_length=50)] | None = None
-    zone: Annotated[str, AfterValidator(_zone)] = THE_USERS
+    zone: Zone = EACH_USERS_OWN
     outside: Literal["hold", "skip", "reschedule"] = "hold"
     at: TimeText | None = None
 
