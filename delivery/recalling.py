@@ -26,7 +26,7 @@ from delivery.models import Coupon, MessageState, Status
 from delivery.outbox_repository import Settled
 from delivery.recall_repository import PIECE, Went
 from delivery.settling import suppression
-from playbooks.decision import Decision
+from playbooks.decision import certain
 from playbooks.library.service import LibraryService
 from playbooks.models import Arm
 from playbooks.money import shown
@@ -215,7 +215,8 @@ class Recalls:
         known = repository.enrolments_of(connection, list(ids))
         fresh = {one: user for one, user in ids.items() if one not in known}
         for decision_id, user in fresh.items():
-            self._executor.start(connection, _sent_to(decision_id, user, arm, version, now), arm)
+            sent = certain(decision_id, user, arm, version, now, placement=LABEL)
+            self._executor.start(connection, sent, arm)
         return len(fresh)
 
     def _tell(self, wish: Wish, by: str, done: Recalled) -> None:
@@ -251,29 +252,3 @@ def _correction_id(wish: Wish, user: str) -> str:
         user,
     )
     return str(uuid5(NAMESPACE_OID, "recall:" + ":".join(map(str, said))))
-
-
-def _sent_to(decision_id: str, user: str, arm: Arm, version: int, now: datetime) -> Decision:
-    """Return what stands for a decision where nothing was decided; not recorded, so nothing learns of it."""
-    return Decision(
-        decision_id=decision_id,
-        user_id=user,
-        placement=LABEL,
-        decided_at=now,
-        request_key=decision_id,
-        seed="",
-        library="",
-        policy="",
-        features={},
-        audiences=(),
-        uses={},
-        suppressed={},
-        arms=[arm.id],
-        scores=[0.0],
-        probabilities=[1.0],
-        draw=0.0,
-        chosen=0,
-        propensity=1.0,
-        playbook=arm.playbook,
-        playbook_version=version,
-    )

@@ -14,7 +14,7 @@ from delivery.models import Message
 from delivery.plans import Plan
 from delivery.retry import Retry
 from playbooks.content.documents import Content
-from playbooks.decision import Decision
+from playbooks.decision import Decision, certain
 from playbooks.library import VersionBody
 from playbooks.models import Arm, Playbook
 from playbooks.offers import Offer
@@ -86,28 +86,7 @@ def decision_for(
     user_id: str, arm: Arm, at: datetime, *, decision_id: str | None = None, version: int = 1
 ) -> Decision:
     """Return a decision that drew `arm` for certain; its id is `user_id` unless given."""
-    return Decision(
-        decision_id=decision_id or user_id,
-        user_id=user_id,
-        placement="outbound",
-        decided_at=at,
-        request_key=user_id,
-        seed="",
-        library="",
-        policy="",
-        features={},
-        audiences=[],
-        uses={},
-        suppressed={},
-        arms=[arm.id],
-        scores=[0.0],
-        probabilities=[1.0],
-        draw=0.0,
-        chosen=0,
-        propensity=1.0,
-        playbook=arm.playbook,
-        playbook_version=version,
-    )
+    return certain(decision_id or user_id, user_id, arm, version, at, placement="outbound")
 
 
 class MemoryPlans:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from playbooks.constraints.circumstances import Recorded
-from playbooks.models import DO_NOTHING
+from playbooks.models import DO_NOTHING, Arm
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,3 +80,31 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     def acts(self) -> bool:
         """Whether something is to be delivered."""
         return self.refused_by is None and self.arm != DO_NOTHING
+
+
+def certain(
+    decision_id: str, user_id: str, arm: Arm, version: int, at: datetime, *, placement: str
+) -> Decision:
+    """Return what stands for a decision that gives an arm for certain: no policy was asked, nothing drawn."""
+    return Decision(
+        decision_id=decision_id,
+        user_id=user_id,
+        placement=placement,
+        decided_at=at,
+        request_key=decision_id,
+        seed="",
+        library="",
+        policy="",
+        features={},
+        audiences=(),
+        uses={},
+        suppressed={},
+        arms=[arm.id],
+        scores=[0.0],
+        probabilities=[1.0],
+        draw=0.0,
+        chosen=0,
+        propensity=1.0,
+        playbook=arm.playbook,
+        playbook_version=version,
+    )

@@ -31,7 +31,8 @@ from storage.engine import Database
 from tests.publishing import publish
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "rehearse.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+# A port where nobody listens, also beside a service on its own.
+TEXT = PAGE.read_text(encoding="utf-8").replace(":8321", ":9")
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 USERS = 30
 

@@ -23,7 +23,8 @@ from learning.evaluation.logs.rounds import OPTIONAL, REQUIRED
 from learning.spec import PolicySpec
 
 DOCS = Path(__file__).parents[2] / "docs"
-TEXT = (DOCS / "how-to" / "evaluate.md").read_text(encoding="utf-8")
+# A port where nobody listens, also beside a service on its own.
+TEXT = (DOCS / "how-to" / "evaluate.md").read_text(encoding="utf-8").replace(":8321", ":9")
 REFERENCE = (DOCS / "reference" / "evaluation.md").read_text(encoding="utf-8")
 
 
@@ -87,7 +88,7 @@ def test_options_that_do_not_fit_the_log_are_refused(tmp_path: Path) -> None:
 def test_the_commands_of_experiments_run_and_the_policy_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (DOCS / "how-to" / "experiments.md").read_text(encoding="utf-8")
+    text = (DOCS / "how-to" / "experiments.md").read_text(encoding="utf-8").replace(":8321", ":9")
     (policy,) = re.findall(r"```yaml\n(.*?)```", text, re.S)
     assert PolicySpec.model_validate(yaml.safe_load(policy)).exploration.kind == "fixed_split"
     (log,) = re.findall(r"```csv\n(.*?)```", text, re.S)
