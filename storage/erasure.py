@@ -9,6 +9,7 @@ everywhere else what is a person's goes.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, Table, delete, insert, or_, select, tuple_, update
 
 from storage import ledger
@@ -27,11 +29,15 @@ from storage.pace import Pace
 from storage.schema import erasures
 from storage.writer import TURN_ROWS
 
+_log = structlog.get_logger(__name__)
+
 ERASED_LABEL = "user_erased"
 # One row of a turn keeps how far the erasure has come.
 _PIECE_ROWS = TURN_ROWS - 1
 # What is written of the person while an erasure is under way is found when it goes round again.
 _ROUNDS = 3
+# How long an erasure waits for those who use the log.
+_SETTLE_SECONDS = 10.0
 _PREFIX = "erased-"
 _PSEUDONYM = re.compile(_PREFIX + r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -184,9 +190,17 @@ def _count(connection: Connection, user_id: str, place: str, number: int) -> Non
 
 def _settle(database: Database) -> None:
     """Let SQLite bring its file up to date and empty its log, where old rows stay readable."""
-    if database.is_sqlite:
-        with database.read() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    if not database.is_sqlite:
+        return
+    until = time.monotonic() + _SETTLE_SECONDS
+    with database.read() as connection:
+        # Busy is also who meets the thread that takes the log over meanwhile (`storage.checkpoints`).
+        while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar():
+            if time.monotonic() > until:
+                _log.warning("the database's log is in use and was not emptied; the next erasure does it")
+                return
+            connection.rollback()
+            time.sleep(0.02)
 
 
 def _end(connection: Connection, ids: Sequence[str], now: datetime) -> dict[str, int]:

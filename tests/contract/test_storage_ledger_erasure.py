@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -139,3 +141,29 @@ def test_nothing_is_left_in_the_file(sqlite_url: str, clock: SimulatedClock) -> 
     with closing(Database(sqlite_url)) as database:
         erase(database, [FACTS], ["ann"], clock.now())
     assert SECRET.encode() not in path.read_bytes()
+
+
+def test_nothing_is_left_in_a_log_that_is_taken_over_meanwhile(tmp_path: Path, clock: SimulatedClock) -> None:
+    path = tmp_path / "nextplay.db"
+    stop = threading.Event()
+
+    def take_over() -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            while not stop.is_set():
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    log = path.with_name(f"{path.name}-wal")
+    with closing(Database(f"sqlite:///{path}")) as database:
+        others = [threading.Thread(target=take_over) for _ in range(2)]
+        for other in others:
+            other.start()
+        try:
+            for number in range(40):
+                fact = NewFact(Kind.EVENT, f"ann-{number}", "seen", "ann", clock.now(), {})
+                database.write(partial(ledger.append, new=[fact], now=clock.now()))
+                erase(database, [FACTS], ["ann"], clock.now())
+                assert log.stat().st_size == 0
+        finally:
+            stop.set()
+            for other in others:
+                other.join()
