@@ -25,11 +25,9 @@ from delivery.channels.webhook import WEBHOOK
 from delivery.gate import Send
 from delivery.models import Enrolment
 from delivery.outbox import LEASE
-from playbooks.flow import Send as SendState
 from playbooks.library.repository import documents
 from playbooks.library.shelf import WINDOWS
-from playbooks.windows import Hold, Place, Ruling, Skip, Window, Windows, rule_of
-from playbooks.windows.ruling import ruling
+from playbooks.windows import Hold, Ruling, Skip, Windows, ruling_of
 
 _log = structlog.get_logger(__name__)
 
@@ -67,7 +65,7 @@ class WindowCheck:
         return [
             None
             if send.channel == WEBHOOK
-            else _ruled(windows, purpose, named, send.channel, places[send.enrolment.user_id], now)
+            else ruling_of(windows, purpose, named, send.channel, places[send.enrolment.user_id], now)
             for send, (purpose, named) in zip(sends, of_sends, strict=True)
         ]
 
@@ -75,10 +73,7 @@ class WindowCheck:
         playbook = self._playbooks.of(connection, send.enrolment)
         if playbook is None:
             return "promotional", []
-        document = playbook.document
-        state = document.flow.states.get(send.step)
-        named = (document.window, state.window if isinstance(state, SendState) else None)
-        return document.purpose, [name for name in named if name is not None]
+        return playbook.document.purpose, playbook.document.windows_of(send.step)
 
     def _read(self, connection: Connection) -> Windows:
         text = documents(connection, WINDOWS).get(WINDOWS)
@@ -86,17 +81,6 @@ class WindowCheck:
             self._windows = Windows() if text is None else Windows.model_validate_json(text)
             self._text = text
         return self._windows
-
-
-def _ruled(
-    windows: Windows, purpose: str, named: Sequence[str], channel: str, place: Place, now: datetime
-) -> Ruling:
-    binding: list[Window] | None = windows.of(purpose, channel, place.country, named)
-    if binding is None:
-        # What the version names was taken out since: nobody can say when it may go out.
-        gone = next(name for name in named if windows.get(name) is None)
-        return Skip(rule_of(gone))
-    return ruling(binding, place, now)
 
 
 class LimitCheck:

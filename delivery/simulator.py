@@ -68,31 +68,38 @@ def simulate(
     Raises:
         FlowBroken: the flow can't be interpreted.
     """
-    started = Enrolment(
-        "simulated",
-        user_id,
-        plan.playbook,
-        plan.version,
-        "simulated",
-        arm,
-        plan.flow.start,
-        at,
-        at,
-        started_at=at,
-    )
-    return _Simulation(plan, started, view).run(sorted(given, key=lambda one: one.at))
+    played = _Simulation(plan, _begun(plan, arm, user_id, at), view)
+    return played.run(sorted(given, key=lambda one: one.at))
+
+
+def messages(
+    plan: Plan, arm: Arm, user_id: str, at: datetime, view: View, until: datetime
+) -> Sequence[SendMessage]:
+    """Return the messages that a run wishes for before `until` if nothing happens that it waits for.
+
+    See `simulate`.
+    """
+    played = _Simulation(plan, _begun(plan, arm, user_id, at), view)
+    played.run((), until)
+    return [one for one in played.effects if isinstance(one, SendMessage)]
+
+
+def _begun(plan: Plan, arm: Arm, user_id: str, at: datetime) -> Enrolment:
+    name, start = "simulated", plan.flow.start
+    return Enrolment(name, user_id, plan.playbook, plan.version, name, arm, start, at, at, started_at=at)
 
 
 class _Simulation:
     def __init__(self, plan: Plan, run: Enrolment, view: View) -> None:
         self._plan, self._enrolment, self._view = plan, run, view
         self._lines: list[Line] = []
+        self.effects: list[Effect] = []
 
-    def run(self, given: Sequence[Given]) -> list[Line]:
+    def run(self, given: Sequence[Given], until: datetime | None = None) -> list[Line]:
         ahead = list(given)
         for _ in range(MOST_MOVES):
             due_at = self._enrolment.due_at
-            if due_at is None:
+            if due_at is None or (until is not None and due_at >= until):
                 break
             if ahead and ahead[0].at < due_at:
                 one = ahead.pop(0)
@@ -110,6 +117,7 @@ class _Simulation:
         advanced = advance(self._plan.flow, self._enrolment, cause, now, self._view)
         moved = advanced.enrolment is not self._enrolment
         self._enrolment = advanced.enrolment
+        self.effects += advanced.effects
         self._lines += [Line(one.at, "effect", _effect(one, self._plan)) for one in advanced.effects]
         if advanced.effects and isinstance(advanced.effects[-1], AskAgain):
             self._move(Drawn("simulated", self._enrolment.arm), now)

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from playbooks.constraints.documents import Constraint, Group, Purpose, rule_of
 from playbooks.content.documents import Language
 from playbooks.document import Document, Name
-from playbooks.flow import Flow
+from playbooks.flow import Flow, Send
 from playbooks.money import Money
 
 # "Do nothing" takes part in every draw under this id.
@@ -207,6 +207,12 @@ class Playbook(Document):
         if doubles := sorted({one for one in rules if rules.count(one) > 1}):
             raise ValueError(f"more than one constraint is {', '.join(doubles)}")
         return constraints
+
+    def windows_of(self, state: str) -> list[str]:
+        """Return the send windows that a message of a state of the flow names, beside those of rules."""
+        step = self.flow.states.get(state)
+        named = (self.window, step.window if isinstance(step, Send) else None)
+        return [name for name in named if name is not None]
 
 
 class Arm(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from audiences.triggers.definitions import Triggers
 from decision.foresight.crowds import Crowds
 from decision.foresight.inquiries import Inquiries
 from decision.foresight.occasions import Occasions, Sampled, Span
+from decision.foresight.sendings import Sendings
 from decision.reach import AudienceReach
 from playbooks.draws import digest_of
 from playbooks.library.approval import above
@@ -50,9 +51,11 @@ class Calendars:
         inquiries: Inquiries,
         known: Known,
         triggers: Triggers,
+        sendings: Sendings,
     ) -> None:
         self._database, self._clock, self._library, self._served = database, clock, library, served
         self._crowds, self._inquiries, self._known, self._triggers = crowds, inquiries, known, triggers
+        self._sendings = sendings
 
     def ahead(self, wanted: Ahead) -> Calendar:
         """Return what is to be expected of all live playbooks together.
@@ -77,7 +80,8 @@ class Calendars:
         seed = int.from_bytes(digest_of((wanted.seed,), 8, b"occasions"))
         occasions, rests = Occasions(self._database, self._triggers, sampled, weight, seed).of(library, span)
         played = Simulation(snapshot, members, weight, wanted.seed).play(occasions)
-        cells = calendar.volume(played.contacts, weight)
+        going = self._sendings.of(played.contacts, names, now, span.ends)
+        cells = calendar.volume(going.sent, weight)
         return Calendar(
             begins=span.begins,
             ends=span.ends,
@@ -85,11 +89,15 @@ class Calendars:
             sampled=len(names),
             seed=wanted.seed,
             rests_on=rests,
-            channels=calendar.channels(played.contacts, cells, len(names), users),
+            channels=calendar.channels(going.sent, cells, len(names), users),
             volume=cells,
-            contacts=calendar.contacts_per_user(played.contacts, len(names), weight),
+            contacts=calendar.contacts_per_user(going.sent, len(names), weight),
             spend=calendar.spend(played.contacts, weight),
-            breaches=[*calendar.breaches(played, weight), *self._approvals(snapshot)],
+            breaches=[
+                *calendar.breaches(played, weight),
+                *calendar.skipped(going.skipped, weight),
+                *self._approvals(snapshot),
+            ],
             starving=list(calendar.starving(library, played, weight)),
         )
 

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from audiences.accounts.primary import Accounts, PrimaryAccounts
 from audiences.features import FeastFeatureReader
 from audiences.identity.people import JoinedPeople, PersonsProfiles
+from audiences.rules import Schema
+from audiences.scores.service import Scores
 from audiences.selection.catalog import Catalogs
 from audiences.selection.memberships import Memberships
+from audiences.selection.standing import Standing
 from audiences.service import read_values
+from audiences.stages.service import Stages
 from audiences.traits.service import Traits
 from audiences.triggers.definitions import Triggers
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.fitting import Fitting
+from decision.flow_users import FlowUsers
 from decision.foresight.calendars import Calendars
 from decision.foresight.crowds import Crowds
 from decision.foresight.inquiries import Inquiries
 from decision.foresight.looking_into import LookingInto
 from decision.foresight.rehearsing import Rehearsals
+from decision.foresight.sendings import Sendings
 from decision.reach import AudienceReach
 from decision.recipients import KnownUsers
 from decision.settings import Settings
 from decision.surroundings import Surroundings
+from decision.whereabouts import Whereabouts
 from delivery.recipients import Recipients
+from delivery.view import Views
 from feature_repo.errors import SnapshotMissing
 from feature_repo.store import FeatureRepository
 from learning import version_repository
@@ -66,6 +75,8 @@ class _Standing(NamedTuple):
     counters: Counters
     recipients: Recipients
     triggers: Triggers
+    views: Views
+    schema: Schema
 
 
 def foresight_of(service: Service) -> Foresight:
@@ -83,6 +94,8 @@ def foresight_of(service: Service) -> Foresight:
             service.counters,
             service.recipients,
             service.files.triggers,
+            service.delivery.views,
+            service.files.schema,
         )
     )
 
@@ -117,6 +130,10 @@ def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> I
     accounts = PrimaryAccounts(database, people, files.account_traits)
     reader = FeastFeatureReader(features, DECIDE, clock)
     traits = Traits(database, files.owners, PersonsProfiles())
+    standing = Standing(
+        Scores(database, clock, files.scores, people), Stages(database, files.lifecycles, people), accounts
+    )
+    whereabouts = Whereabouts(features, clock, files.triggers.zones)
     with closing(features), closing(counters):
         yield _foresight(
             _Standing(
@@ -131,6 +148,8 @@ def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> I
                 counters,
                 KnownUsers(database, clock, reader, features, traits, accounts, people),
                 files.triggers,
+                FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
+                files.schema,
             )
         )
 
@@ -152,7 +171,23 @@ def _foresight(on: _Standing) -> Foresight:
 
     return Foresight(
         Rehearsals(on.clock, on.library, on.served, crowds, inquiries, on.recipients, on.triggers),
-        Calendars(on.database, on.clock, on.library, on.served, crowds, inquiries, known, on.triggers),
+        Calendars(
+            on.database,
+            on.clock,
+            on.library,
+            on.served,
+            crowds,
+            inquiries,
+            known,
+            on.triggers,
+            Sendings(
+                on.database,
+                on.library,
+                replace(on.schema, audiences=True),
+                on.views,
+                Whereabouts(on.features, on.clock, zones).places,
+            ),
+        ),
     )
 
 

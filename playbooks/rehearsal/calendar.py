@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -11,7 +11,7 @@ import numpy as np
 
 from playbooks.library import Library
 from playbooks.rehearsal.expecting import Expected, expect
-from playbooks.rehearsal.simulation import Contact, Played
+from playbooks.rehearsal.simulation import Contact, Played, Sending
 
 # Rules of what all users share: when one of these stops something, a budget, a stock or a quota is used up.
 _SHARED = ("budget.", "stock.", "quota.", "liability.", "max_liability.")
@@ -52,9 +52,10 @@ class DaySpend(msgspec.Struct, frozen=True):
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """What does not hold: a `budget`, stock or quota used up, a `cap` that stops, an `approval` needed.
+    """What does not hold: a `budget`, stock or quota used up, a `cap` that stops, an `approval` needed,
+    a `window` outside of which messages never go out.
 
-    `stopped` decisions of all users are expected to be stopped by it, the first at `first`.
+    `stopped` decisions (messages) of all users are expected to be stopped by it, the first at `first`.
     """
 
     kind: str
@@ -98,31 +99,29 @@ class Calendar(msgspec.Struct, frozen=True):
     starving: Sequence[Starving]
 
 
-def volume(contacts: Iterable[Contact], weight: float) -> list[Cell]:
+def volume(sent: Iterable[Sending], weight: float) -> list[Cell]:
     """Return what is expected on each channel in each hour, hours without anything left out."""
-    found = Counter((one.arm.channel, one.at.replace(minute=0, second=0, microsecond=0)) for one in contacts)
+    found = Counter((one.channel, one.at.replace(minute=0, second=0, microsecond=0)) for one in sent)
     return [Cell(channel, hour, round(count * weight, 2)) for (channel, hour), count in sorted(found.items())]
 
 
-def channels(
-    contacts: Sequence[Contact], cells: Sequence[Cell], sampled: int, users: int
-) -> list[ChannelVolume]:
+def channels(sent: Sequence[Sending], cells: Sequence[Cell], sampled: int, users: int) -> list[ChannelVolume]:
     """Return what is expected on each channel in all."""
     listed = []
     for channel in sorted({cell.channel for cell in cells}):
-        counts = np.bincount(
-            [one.user for one in contacts if one.arm.channel == channel], minlength=sampled
-        ).astype(np.float64)
+        counts = np.bincount([one.user for one in sent if one.channel == channel], minlength=sampled).astype(
+            np.float64
+        )
         busiest = max((cell for cell in cells if cell.channel == channel), key=lambda cell: cell.expected)
         # Decisions come by chance: what a user gets varies like a count.
-        total = expect(counts, counts, users, float(len(contacts)))
+        total = expect(counts, counts, users, float(len(sent)))
         listed.append(ChannelVolume(channel, total, busiest.hour, busiest.expected))
     return listed
 
 
-def contacts_per_user(contacts: Sequence[Contact], sampled: int, weight: float) -> list[UsersWith]:
+def contacts_per_user(sent: Sequence[Sending], sampled: int, weight: float) -> list[UsersWith]:
     """Return how many users are contacted how often, those who are not among them."""
-    counts = np.bincount([one.user for one in contacts], minlength=sampled)
+    counts = np.bincount([one.user for one in sent], minlength=sampled)
     numbers, users = np.unique(counts, return_counts=True)
     return [UsersWith(int(n), round(float(u) * weight, 2)) for n, u in zip(numbers, users, strict=True)]
 
@@ -153,6 +152,13 @@ def breaches(played: Played, weight: float) -> Iterator[Breach]:
             yield Breach(
                 kind, rule, round(count * weight, 2), played.first_stop[rule], f"stops {', '.join(stops)}"
             )
+
+
+def skipped(skips: Mapping[str, Sequence[datetime]], weight: float) -> Iterator[Breach]:
+    """Yield the windows outside of which messages are skipped, given the moments at which each skips one."""
+    for rule, moments in sorted(skips.items(), key=lambda one: -len(one[1])):
+        said = "messages fall outside of it and never go out"
+        yield Breach("window", rule, round(len(moments) * weight, 2), min(moments), said)
 
 
 def starving(library: Library, played: Played, weight: float) -> Iterator[Starving]:

@@ -36,6 +36,15 @@ class Contact(NamedTuple):
     at: datetime
     user: int
     arm: Arm
+    version: int
+
+
+class Sending(NamedTuple):
+    """A message to a user, by place, or what a user is shown at once."""
+
+    at: datetime
+    user: int
+    channel: str
 
 
 @dataclass
@@ -100,7 +109,8 @@ class Simulation:
             played.first_stop.setdefault(rule, occasion.at)
             played.stopped.update({(name.partition("/")[0], rule) for name in names})
         if decision.acts:
-            played.contacts.append(Contact(occasion.at, occasion.user, self._use(occasion, decision, member)))
+            arm, version = self._use(occasion, decision, member), decision.playbook_version or 0
+            played.contacts.append(Contact(occasion.at, occasion.user, arm, version))
 
     def _serving(self, trigger: str | None) -> Snapshot:
         if trigger is None:

@@ -6,7 +6,7 @@ the pure engine over time zones, `days_off` the calendars of holidays, `ruling` 
 
 from playbooks.windows.document import Rule, Windows
 from playbooks.windows.moments import Place, next_open, opens
-from playbooks.windows.ruling import Hold, Ruling, Skip, rule_of
+from playbooks.windows.ruling import Hold, Ruling, Skip, rule_of, ruling_of
 from playbooks.windows.spec import Window
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "next_open",
     "opens",
     "rule_of",
+    "ruling_of",
 ]

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from playbooks.windows.document import Windows
 from playbooks.windows.moments import LOOK_AHEAD, Place, next_at, next_open, opens
 from playbooks.windows.spec import Window
 
@@ -52,6 +53,18 @@ def ruling(windows: Sequence[Window], place: Place, now: datetime) -> Ruling:
     until = _all_open(windows, place, now)
     rule = rule_of(closed[0].id)
     return Skip(rule) if until is None else Hold(until, rule)
+
+
+def ruling_of(
+    windows: Windows, purpose: str, named: Sequence[str], channel: str, place: Place, now: datetime
+) -> Ruling:
+    """Return what becomes of a message of a purpose on a channel, bound by rules and by windows it names."""
+    binding = windows.of(purpose, channel, place.country, named)
+    if binding is None:
+        # What the version names was taken out since: nobody can say when it may go out.
+        gone = next(name for name in named if windows.get(name) is None)
+        return Skip(rule_of(gone))
+    return ruling(binding, place, now)
 
 
 def _all_open(windows: Sequence[Window], place: Place, now: datetime) -> datetime | None:

@@ -20,7 +20,7 @@ from playbooks.policy import FloatArray, Stakes
 from playbooks.rehearsal import calendar
 from playbooks.rehearsal.asking import Member
 from playbooks.rehearsal.calendar import Calendar
-from playbooks.rehearsal.simulation import Occasion, Played, Simulation
+from playbooks.rehearsal.simulation import Occasion, Played, Sending, Simulation
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
@@ -52,15 +52,20 @@ def played(*playbooks: PublishedPlaybook, days: int = 4) -> Played:
     return Simulation(snapshot, {"home": members}, WEIGHT, "seed").play(occasions)
 
 
+def shown_at_once(found: Played) -> list[Sending]:
+    return [Sending(one.at, one.user, one.arm.channel) for one in found.contacts]
+
+
 def test_a_cap_spreads_contacts_and_is_a_breach() -> None:
     capped = playbook("capped", constraints=[Cap(id="two", limit=2, window=7 * DAY)])
     found = played(capped)
-    users = calendar.contacts_per_user(found.contacts, USERS, WEIGHT)
+    sent = shown_at_once(found)
+    users = calendar.contacts_per_user(sent, USERS, WEIGHT)
     assert [(one.contacts, one.users) for one in users] == [(2, USERS * WEIGHT)]
-    cells = calendar.volume(found.contacts, WEIGHT)
+    cells = calendar.volume(sent, WEIGHT)
     noon = NOW + timedelta(hours=3)
     assert [(one.hour, one.expected) for one in cells] == [(noon, 100.0), (noon + DAY, 100.0)]
-    (channel,) = calendar.channels(found.contacts, cells, USERS, 100)
+    (channel,) = calendar.channels(sent, cells, USERS, 100)
     assert (channel.contacts.expected, channel.busiest, channel.at_most) == (200.0, noon, 100.0)
     (breach,) = calendar.breaches(found, WEIGHT)
     assert (breach.kind, breach.rule, breach.stopped) == ("cap", "cap.capped.two", 200.0)
@@ -153,8 +158,8 @@ def test_what_nobody_begins_has_no_occasions(occasions: Occasions) -> None:
 
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
-    found = played(playbook("plan"))
-    cells = calendar.volume(found.contacts, WEIGHT)
+    sent = shown_at_once(played(playbook("plan")))
+    cells = calendar.volume(sent, WEIGHT)
     whole = Calendar(
         begins=NOW,
         ends=NOW + 4 * DAY,
@@ -162,7 +167,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
         sampled=USERS,
         seed="s",
         rests_on=[],
-        channels=calendar.channels(found.contacts, cells, USERS, 100),
+        channels=calendar.channels(sent, cells, USERS, 100),
         volume=cells,
         contacts=[],
         spend=[],
