@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,12 +20,16 @@ from audiences import repository as users_repository
 from audiences.selection import repository as selection_repository
 from audiences.selection.changes import Change
 from audiences.selection.repository import State
+from decision.asking import at_hand
 from decision.cli import app
 from decision.demo.run import LIBRARY
 from decision.files import DECIDE, read_specs
 from decision.foresight.api import RehearseBody
+from decision.foresight.rehearsing import Wanted
+from decision.foresight.standing_by import foresight_at_hand
 from feature_repo.store import FeatureRepository
 from playbooks.library import read_library
+from playbooks.library.templates import files_with, names
 from playbooks.rehearsal.calendar import Calendar
 from playbooks.rehearsal.report import Rehearsed
 from storage.engine import Database
@@ -38,10 +43,21 @@ USERS = 30
 
 
 @pytest.fixture
-def folder(tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def templates() -> Sequence[str]:
+    """Names of the templates that the library has playbooks from."""
+    return ()
+
+
+@pytest.fixture
+def folder(
+    templates: Sequence[str], tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A service that does not run: the demo's library, users, and who is new among them."""
     data = tmp_path / "var" / "mine"
     shutil.copytree(LIBRARY, data / "library")
+    for name in templates:
+        for path, text in files_with(data / "library", name, f"from_{name}")[0].items():
+            path.write_text(text)
     shutil.copyfile(sqlite_template, data / "nextplay.db")
     names = [f"u{number}" for number in range(USERS)]
     database = Database(f"sqlite:///{data / 'nextplay.db'}")
@@ -91,6 +107,18 @@ def test_the_commands_run_as_they_stand(folder: Path) -> None:
     assert f"audience new_shopper         {USERS} (as of 2026-03-02 09:00 UTC)" in text
     assert "nothing was sent" in text
     assert (folder / "nextplay.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("templates", [names()], ids=["all"])
+def test_every_template_can_be_rehearsed(folder: Path, templates: Sequence[str]) -> None:
+    with at_hand(folder) as (settings, database, clock), foresight_at_hand(settings, database, clock) as here:
+        for name in templates:
+            wanted = RehearseBody().model_dump()
+            found = here.rehearsals.rehearse(Wanted(playbook=f"from_{name}", **wanted))
+            assert (found.playbook, found.state) == (f"from_{name}", "live")
+            inside = found.audience.users
+            assert found.left + found.elsewhere + sum(one.users for one in found.stopped) == inside, name
+            assert {one.arm for one in found.arms} or not inside, name
 
 
 def test_a_folder_without_features_is_told_so(folder: Path) -> None:
