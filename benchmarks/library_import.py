@@ -30,7 +30,9 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
     library = _library(folder / "library")
     files = read_files(library)
     audiences = [audience.id for audience in files.definitions.audiences]
-    check = Fitting(lambda: audiences, files.policy, files.vocabulary, files.asked, files.in_flows)
+    check = Fitting(
+        lambda: audiences, files.policy, files.vocabulary, files.asked, files.in_flows, files.channels
+    )
     say(f"{len(files.draft.playbooks):,} playbooks, {len(files.draft.offers)} offers")
     runs = iter(range(REPEATS + 1))
     return alternate(

@@ -97,7 +97,9 @@ def create_app(service: Service) -> FastAPI:
             ],
         )
     )
-    controls = open_controls(service.database, service.clock, people.canonical)
+    controls = open_controls(
+        service.database, service.clock, people.canonical, channels=service.files.channels
+    )
     recalls = Recalls(service.database, service.clock, service.library, service.delivery.executor)
     app.include_router(recall_api.router(recalls, guard.name_of))
     app.include_router(

@@ -56,7 +56,12 @@ def jobs_of(service: Service, training: Training, again: DeciderAgain, fences: M
         protecting=Protecting(
             fences["protect"].database,
             service.identity.people,
-            open_controls(fences["protect"].database, service.clock, service.identity.people.canonical),
+            open_controls(
+                fences["protect"].database,
+                service.clock,
+                service.identity.people.canonical,
+                channels=files.channels,
+            ),
             files.protection,
         ),
         delivery=service.delivery,

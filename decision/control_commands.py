@@ -124,10 +124,12 @@ def _desk(data: Any, url: str | None, key: str | None, by: str | None) -> Iterat
     with at_hand(data) as (settings, database, clock):
         from audiences.identity.service import IdentityService  # noqa: PLC0415 - not needed with --url
         from decision.stopping import open_controls  # noqa: PLC0415
+        from delivery.channels.documents import read_channels  # noqa: PLC0415
         from delivery.controls_api import listing, view  # noqa: PLC0415
 
         identity = IdentityService(database, settings.identities, phone_region=settings.phone_region)
-        controls = open_controls(database, clock, identity.people.canonical)
+        channels = read_channels(settings.library_folder)
+        controls = open_controls(database, clock, identity.people.canonical, channels=channels)
         who = by or getpass.getuser()
 
         class AtHand:

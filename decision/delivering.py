@@ -18,13 +18,16 @@ from decision.files import DECIDE, LibraryFiles
 from decision.flow_users import FlowUsers
 from decision.gate import open_gate
 from decision.gate_playbooks import Playbooks
+from decision.known_addresses import KnownAddresses
 from decision.limits import Limits
 from decision.recipients import KnownUsers
 from decision.settings import Settings
 from decision.surroundings import Surroundings
 from decision.whereabouts import Whereabouts
 from delivery.channels.channel import Channel
-from delivery.channels.registry import ChannelSettings, open_channels
+from delivery.channels.documents import ChannelSpec
+from delivery.channels.kinds import Opening
+from delivery.channels.webhook import WEBHOOK, Webhooks
 from delivery.effects import PointGiver
 from delivery.plans import PublishedPlans
 from delivery.service import Delivery
@@ -35,10 +38,19 @@ from storage.clock import Clock
 from storage.engine import Database
 
 
-def channels_of(settings: Settings) -> dict[str, Channel]:
-    """Open the ways out that the settings give."""
-    secret = settings.signing_secret
-    return open_channels(ChannelSettings(settings.data, secret.get_secret_value() if secret else None))
+def channels_of(
+    settings: Settings, specs: Mapping[str, ChannelSpec], database: Database, clock: Clock
+) -> dict[str, Channel]:
+    """Open every channel that variants may name, and the way by which flows tell other systems.
+
+    Raises:
+        ConfigurationError: a channel needs a secret that nobody set.
+    """
+    secrets = {name: one.get_secret_value() for name, one in settings.channel_secrets.items()}
+    opening = Opening(settings.data, database, clock, secrets)
+    opened = {name: spec.open(opening) for name, spec in specs.items()}
+    signing = settings.signing_secret
+    return {**opened, WEBHOOK: Webhooks(signing.get_secret_value() if signing else None)}
 
 
 def open_delivery(
@@ -88,12 +100,13 @@ def open_delivery(
         channels,
         set_tag,
         people,
-        gate=open_gate(playbooks, limits, whereabouts, people, consents),
+        gate=open_gate(playbooks, limits, whereabouts, people, consents, channels),
         limits=limits,
         views=FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
         decide_again=again,
         points=points,
         holder=holder,
         recipients=recipients,
+        addresses=KnownAddresses(database, people, consents),
     )
     return delivery, recipients, again

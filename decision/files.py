@@ -20,6 +20,7 @@ from audiences.triggers.definitions import Known, Triggers, read_triggers
 from decision.fitting import Asked, Fitting
 from decision.fitting_flows import InFlows
 from decision.vocabulary import vocabulary_of
+from delivery.channels.documents import ChannelSpec, read_channels
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.schema import Scalar
 from feature_repo.specs import Specs, specs_in
@@ -67,6 +68,7 @@ class LibraryFiles:
     vocabulary: Vocabulary
     insiders: Insiders
     protection: Protection
+    channels: Mapping[str, ChannelSpec]
     asked: Asked
 
     @property
@@ -116,6 +118,7 @@ def read_files(folder: Path) -> LibraryFiles:
         )
     specs = read_specs(folder)
     know_events(specs.events.events)
+    channels = read_channels(folder)
     draft = read_library(folder)
     account_traits = read_account_traits(folder / "traits.yaml", rule_features(specs))
     schema = rule_schema(specs, account_traits)
@@ -145,6 +148,7 @@ def read_files(folder: Path) -> LibraryFiles:
             vocabulary,
             asked,
             InFlows(placed, tuple(known.grades)),
+            channels,
             folder / "contents.yaml",
         ).around(draft),
         *_unknown_arms(draft, policy),
@@ -171,6 +175,7 @@ def read_files(folder: Path) -> LibraryFiles:
         vocabulary=vocabulary,
         insiders=read_insiders(folder),
         protection=read_protection(folder),
+        channels=channels,
         asked=asked,
     )
 

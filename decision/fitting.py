@@ -8,7 +8,6 @@ from pathlib import Path
 
 from audiences.rules import Schema
 from decision.fitting_flows import InFlows, unfit
-from delivery.channels.registry import CHANNELS
 from learning.spec import PolicySpec
 from playbooks.constraints.binding import asks_for_zone
 from playbooks.constraints.checking import Names, mixed_currencies, unknown_in_playbook, unknown_names
@@ -37,7 +36,7 @@ class Fitting:
     """Checks playbooks against the service that is to serve them; `audiences` are read at each check.
 
     `vocabulary` is what contents may speak of users, `asked` what constraints may ask, `in_flows` what flows
-    may name, `contents` the file that contents were read from, if they were.
+    may name, `channels` are all there are, `contents` is the file that contents were read from, if they were.
     """
 
     audiences: Callable[[], Collection[str]]
@@ -45,6 +44,7 @@ class Fitting:
     vocabulary: Vocabulary
     asked: Asked
     in_flows: InFlows
+    channels: Collection[str]
     contents: Path | None = None
 
     def __call__(self, draft: Draft) -> list[Problem]:
@@ -67,7 +67,7 @@ class Fitting:
     def _constraints(self, draft: Draft, schema: Schema) -> Iterator[Problem]:
         beside = draft.beside or draft
         names = Names.of(
-            [*draft.playbooks, *beside.playbooks], {*draft.offers, *beside.offers}, CHANNELS, schema
+            [*draft.playbooks, *beside.playbooks], {*draft.offers, *beside.offers}, self.channels, schema
         )
         for playbook in draft.playbooks:
             place = f"playbooks/{playbook.id}"
@@ -122,12 +122,12 @@ class Fitting:
                 yield field, f"there is no audience {name!r}{closest(name, audiences)}"
         for index, variants in enumerate(playbook.variants):
             for channel in variants.all_channels:
-                if channel not in CHANNELS:
+                if channel not in self.channels:
                     yield (
                         f"variants.{index}.{'channels' if variants.channels else 'channel'}",
-                        f"there is no channel {channel!r}; there are {', '.join(sorted(CHANNELS))}",
+                        f"there is no channel {channel!r}; there are {', '.join(sorted(self.channels))}",
                     )
-        yield from unfit(playbook.flow, self.in_flows, audiences, CHANNELS)
+        yield from unfit(playbook.flow, self.in_flows, audiences, self.channels)
         if playbook.placement not in self.policy.placements:
             yield (
                 "placement",
@@ -143,13 +143,13 @@ class Fitting:
             yield Problem("windows.yaml", message, "countries.feature")
         for index, rule in enumerate(windows.rules):
             for channel in rule.channels or ():
-                if channel not in CHANNELS:
-                    message = f"there is no channel {channel!r}{closest(channel, CHANNELS)}"
+                if channel not in self.channels:
+                    message = f"there is no channel {channel!r}{closest(channel, self.channels)}"
                     yield Problem("windows.yaml", message, f"rules.{index}.channels")
 
     def _contents(self, draft: Draft) -> Iterator[Problem]:
         text = self.contents.read_text(encoding="utf-8") if self.contents is not None else ""
-        for flaw in (*flaws(draft.contents, draft.offers, self.vocabulary), *_channels(draft)):
+        for flaw in (*flaws(draft.contents, draft.offers, self.vocabulary), *_channels(draft, self.channels)):
             at = place_in(text, flaw.content, flaw.field, flaw.line, flaw.column) if text else (0, 0)
             where = (
                 f"line {flaw.line}, column {flaw.column} of the template: " if flaw.line and not at[0] else ""
@@ -158,9 +158,9 @@ class Fitting:
             yield Problem(str(self.contents or "contents"), f"{where}{flaw.message}", field, *at)
 
 
-def _channels(draft: Draft) -> Iterator[Flaw]:
+def _channels(draft: Draft, channels: Collection[str]) -> Iterator[Flaw]:
     for content in draft.contents.values():
         for index, wording in enumerate(content.texts):
-            if wording.channel is not None and wording.channel not in CHANNELS:
-                message = f"there is no channel {wording.channel!r}{closest(wording.channel, CHANNELS)}"
+            if wording.channel is not None and wording.channel not in channels:
+                message = f"there is no channel {wording.channel!r}{closest(wording.channel, channels)}"
                 yield Flaw(content.id, f"texts.{index}.channel", message)

@@ -5,7 +5,7 @@ A check rules over messages, and what one stops or holds the next ones are not a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from decision.limits import Limits
 from decision.overtaken_check import OvertakenCheck
 from decision.permission_check import PermissionCheck
 from decision.whereabouts import Whereabouts
+from delivery.channels.channel import Channel
 from delivery.channels.webhook import WEBHOOK
 from delivery.gate import Send
 from delivery.models import Enrolment
@@ -117,13 +118,19 @@ class Gate:
 
 
 def open_gate(
-    playbooks: Playbooks, limits: Limits, whereabouts: Whereabouts, people: People, consents: Consents
+    playbooks: Playbooks,
+    limits: Limits,
+    whereabouts: Whereabouts,
+    people: People,
+    consents: Consents,
+    channels: Mapping[str, Channel],
 ) -> Gate:
     """Return the gate of a service."""
+    ways = {name: channel.consent for name, channel in channels.items()}
     checks = (
         ExpiryCheck(),
         OvertakenCheck(playbooks, people),
-        PermissionCheck(playbooks, limits.terms, people, consents),
+        PermissionCheck(playbooks, limits.terms, people, consents, ways),
         WindowCheck(playbooks, whereabouts),
     )
     return Gate(checks, limits)

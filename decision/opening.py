@@ -46,7 +46,14 @@ def open_library(
 ) -> LibraryService:
     """Return the library as people work on it, checked against everything else there is."""
     known = audiences.catalogs
-    check = Fitting(lambda: known.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows)
+    check = Fitting(
+        lambda: known.read().specs,
+        files.policy,
+        files.vocabulary,
+        files.asked,
+        files.in_flows,
+        files.channels,
+    )
     return LibraryService(database, clock, check, AudienceReach(database))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -32,20 +31,11 @@ from storage import ledger
 OPTED_OUT = "opted_out"
 
 
-class _Reach(NamedTuple):
-    """Which consent a channel needs, and which kind of address it writes to."""
-
-    consent: Channel
-    address: AddressKind | None
-
-
-_REACH: Mapping[str, _Reach] = {
-    "mailbox": _Reach(Channel.EMAIL, AddressKind.EMAIL),
-    "email": _Reach(Channel.EMAIL, AddressKind.EMAIL),
-    "sms": _Reach(Channel.SMS, AddressKind.PHONE),
-    "push": _Reach(Channel.PUSH, None),
+# Whose addresses may be on the suppression list.
+_ADDRESSES: Mapping[Channel, AddressKind] = {
+    Channel.EMAIL: AddressKind.EMAIL,
+    Channel.SMS: AddressKind.PHONE,
 }
-_OTHER = _Reach(Channel.ANY, None)
 
 
 class PermissionCheck:
@@ -57,8 +47,15 @@ class PermissionCheck:
         terms: Callable[[Connection, Enrolment], Terms | None],
         people: People,
         consents: Consents,
+        ways: Mapping[str, Channel],
     ) -> None:
-        """`terms` gives those that a run's version is under now."""
+        """Wire the check.
+
+        Args:
+            terms: gives those that a run's version is under now.
+            ways: on which users agree to be reached, by channel; of others `any` counts.
+        """
+        self._ways = ways
         self._playbooks, self._terms, self._people = playbooks, terms, people
         self._addresses = consents.addresses
 
@@ -77,7 +74,7 @@ class PermissionCheck:
                 stopped.append(None)
                 continue
             said = [word for profile in persons[user] for word in words.get(profile, ())]
-            rule = _denied(said, purpose, send.channel) or listed.get((user, send.channel))
+            rule = _denied(said, purpose, self._way(send.channel)) or listed.get((user, send.channel))
             rule = rule or self._constrained(connection, send, said, persons[user], now)
             stopped.append(None if rule is None else Skip(rule))
         return stopped
@@ -113,7 +110,11 @@ class PermissionCheck:
         self, connection: Connection, sends: Sequence[Send], persons: Mapping[str, Sequence[str]]
     ) -> dict[tuple[str, str], str]:
         """Return by which rule the suppression list stops messages, by user and channel."""
-        kinds = {send.channel: kind for send in sends if (kind := _reach(send.channel).address) is not None}
+        kinds = {
+            send.channel: kind
+            for send in sends
+            if (kind := _ADDRESSES.get(self._way(send.channel))) is not None
+        }
         if not kinds:
             return {}
         hashes: dict[str, dict[AddressKind, set[str]]] = {}
@@ -137,16 +138,15 @@ class PermissionCheck:
                     found[user, send.channel] = rule
         return found
 
+    def _way(self, channel: str) -> Channel:
+        return self._ways.get(channel, Channel.ANY)
+
     def _hash(self, kind: AddressKind, address: str) -> Collection[str]:
         try:
             return (self._addresses.of(kind, address),)
         except AddressUnfit:
             # It is on no list, for nobody could put it there.
             return ()
-
-
-def _reach(channel: str) -> _Reach:
-    return _REACH.get(channel, _OTHER)
 
 
 def _by_profile(words: Sequence[Consent]) -> dict[str, list[Consent]]:
@@ -156,8 +156,8 @@ def _by_profile(words: Sequence[Consent]) -> dict[str, list[Consent]]:
     return found
 
 
-def _denied(said: Sequence[Consent], purpose: str, channel: str) -> str | None:
-    deciding = standing(said, purpose, _reach(channel).consent)
+def _denied(said: Sequence[Consent], purpose: str, way: Channel) -> str | None:
+    deciding = standing(said, purpose, way)
     return OPTED_OUT if deciding is not None and deciding.state is ConsentState.DENIED else None
 
 

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     webhook_secrets: dict[str, list[SecretStr]] = {}
     # A JSON file of the same form, for secrets that a store puts there.
     webhook_secrets_file: Path | None = None
+    # Secrets of channels, by the names that `channels.yaml` gives them.
+    channel_secrets: dict[str, SecretStr] = {}
     # What the webhooks are signed with that flows send (whsec_…); without one they are not sent.
     signing_secret: SecretStr | None = None
     # What identities of a kind may do, where that is not the default of `audiences.identity.models`.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection
 
 from audiences.repository import is_known
-from delivery.channels.registry import CHANNELS
 from playbooks.controls import Scope
 from playbooks.controls.service import ControlService, Targets
 from playbooks.library.repository import current
@@ -20,9 +19,15 @@ def open_controls(
     database: Database,
     clock: Clock,
     canonical: Callable[[str], str] = str,
-    channels: Collection[str] = tuple(CHANNELS),
+    *,
+    channels: Collection[str],
 ) -> ControlService:
-    """Return the controls of a database; `canonical` says under which id a user is known."""
+    """Return the controls of a database.
+
+    Args:
+        canonical: says under which id a user is known.
+        channels: the names of those there are.
+    """
 
     def playbook(connection: Connection, name: str) -> str | None:
         known = {one.playbook for one in current(connection)}

@@ -112,11 +112,12 @@ def erase(
         features = FeatureRepository(settings.data / "features", files.specs, online_url=settings.online_url)
         opened.callback(features.close)
         features.apply()
+        clock = SystemClock()
         erasure = Erasure(
             database,
-            SystemClock(),
+            clock,
             features=features,
-            channels=channels_of(settings),
+            channels=channels_of(settings, files.channels, database, clock),
             counters=counters,
         )
         erased = erasure.erase(user_id)

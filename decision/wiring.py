@@ -153,7 +153,7 @@ class Service:
             self.imports = open_imports(
                 self.database, self.clock, self.intake, self.incoming.consents, counters, files.draft
             )
-            self.channels = channels_of(settings)
+            self.channels = channels_of(settings, files.channels, self.database, self.clock)
             self.erasure = Erasure(
                 self.database,
                 self.clock,

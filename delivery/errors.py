@@ -12,6 +12,7 @@ NextplayError
     ├── BadCursor        what is to follow is no place in a list
     ├── RecallRefused    a recall makes no sense: its times, or its correction
     ├── OfferOver        an offer ended before a coupon of it was issued
+    ├── NoAddress        a user has no address that a channel could write to
     ├── NotForgotten     a channel can't take away its copy of a message (retry can help)
     └── NotHandedOver    a channel did not take a message; says whether to try again
 """
@@ -75,6 +76,11 @@ class RecallRefused(DeliveryError):
 class OfferOver(DeliveryError):
     status = 409
     code = "offer-over"
+
+
+class NoAddress(DeliveryError):
+    status = 422
+    code = "no-address"
 
 
 class NotForgotten(DeliveryError):

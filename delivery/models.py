@@ -141,7 +141,7 @@ class MessageState(StrEnum):
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message, ready for a channel, the same at every attempt. `key` is the idempotency key.
 
-    `address` is where it goes, for channels that do not know their users' addresses themselves.
+    `address` is where it goes: of the kind that its channel says, empty where it needs none.
     """
 
     key: str

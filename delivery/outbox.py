@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 from audiences.identity.people import EveryoneAlone, People
 from delivery import outbox_repository as outbox
 from delivery import repository
-from delivery.channels.channel import AfterCrash, Channel, Receipt
+from delivery.addresses import Addresses, NobodysAddresses
+from delivery.channels.channel import Address, AfterCrash, Channel, Receipt
 from delivery.channels.webhook import WEBHOOK
 from delivery.effects import message_fact
 from delivery.errors import NotHandedOver
@@ -78,8 +79,14 @@ class Relay:
         lease: timedelta = LEASE,
         recipients: Recipients | None = None,
         people: People | None = None,
+        addresses: Addresses | None = None,
     ) -> None:
-        """Wire the relay; `people` say under which id a stopped user's profiles are known."""
+        """Wire the relay.
+
+        Args:
+            people: say under which id a stopped user's profiles are known.
+            addresses: where channels reach users; without it only those that need no address do.
+        """
         self._database = database
         self._clock = clock
         self._plans = plans
@@ -94,6 +101,7 @@ class Relay:
         self._stopping = threading.Event()
         self._controls = Watched(database)
         self._people = people or EveryoneAlone()
+        self._addresses = addresses or NobodysAddresses()
 
     def stop(self) -> None:
         """Take no more messages after those in hand; the others wait for the next relay."""
@@ -229,7 +237,7 @@ class Relay:
             reason = f"there is no channel {one.channel!r}, only {sorted(self._channels)}"
             return _Outcome(attempt, now, reason=reason)
         try:
-            message = self._message(attempt.plan, enrolment, one)
+            message = self._message(attempt.plan, enrolment, one, channel.address)
         except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
             again = isinstance(error, NextplayError) and error.retry
             delay = channel.retry.delay(one.key, one.attempts) if again else None
@@ -246,11 +254,12 @@ class Relay:
             return _Outcome(attempt, now, reason=f"{type(error).__name__}: {error}", retry_after=delay)
         return _Outcome(attempt, now, receipt)
 
-    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued) -> Message:
+    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, needs: Address) -> Message:
         if one.channel == WEBHOOK:
             return webhook_message(plan, enrolment, one)
+        address = "" if needs is Address.NONE else self._addresses.of(enrolment.user_id, needs)
         text = self._renderer.render(plan, enrolment, one.channel, one.content)
-        return Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at)
+        return Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at, address)
 
     def _record(self, connection: Connection, outcomes: list[_Outcome]) -> tuple[int, Report]:
         """Record as many of the outcomes as fit into the turn, from the first on; returns how many."""

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from audiences.identity.people import People
+from delivery.addresses import Addresses
 from delivery.channels.channel import Channel
 from delivery.coupons import Wallet
 from delivery.deciding import DecideAgain
@@ -52,6 +53,7 @@ class Delivery:
         batch: int = TURN_ROWS,
         lease: timedelta = LEASE,
         recipients: Recipients | None = None,
+        addresses: Addresses | None = None,
         limits: CouponLimits | None = None,
     ) -> None:
         """Wire the parts.
@@ -65,6 +67,7 @@ class Delivery:
             batch: events, enrolments or messages of a turn, at most `storage.writer.TURN_ROWS`.
             lease: how long an attempt may take before another relay takes the message over.
             recipients: tells of users what contents speak of; without it they see no more than ids.
+            addresses: where channels reach users (see `Relay`).
             limits: of coupons; without it there are none.
         """
         self._stopping = threading.Event()
@@ -93,6 +96,7 @@ class Delivery:
             lease=lease,
             recipients=recipients,
             people=people,
+            addresses=addresses,
         )
         self._database = database
         self._putting_back = Pace(batch)

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from delivery.channels.channel import AfterCrash, Receipt
+from audiences.consent.models import Channel as Consent
+from delivery.channels.channel import Address, AfterCrash, Receipt
 from delivery.errors import UnknownVersion
 from delivery.models import Message
 from delivery.plans import Plan
@@ -123,7 +124,10 @@ class MemoryChannel:
         retry: Retry | None = None,
         before: Callable[[Message], None] | None = None,
         after: Callable[[Message], None] | None = None,
+        address: Address = Address.NONE,
     ) -> None:
+        self.address = address
+        self.consent = Consent.ANY
         self.after_crash = after_crash
         self.retry = retry or Retry()
         self.before = before

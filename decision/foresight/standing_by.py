@@ -193,7 +193,14 @@ def _foresight(on: _Standing) -> Foresight:
 
 def _check(database: Database, files: LibraryFiles) -> Fitting:
     catalogs = Catalogs(database, files.definitions, files.schema)
-    return Fitting(lambda: catalogs.read().specs, files.policy, files.vocabulary, files.asked, files.in_flows)
+    return Fitting(
+        lambda: catalogs.read().specs,
+        files.policy,
+        files.vocabulary,
+        files.asked,
+        files.in_flows,
+        files.channels,
+    )
 
 
 def _policy(database: Database, files: LibraryFiles, clock: Clock) -> LearnedPolicy:

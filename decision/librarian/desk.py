@@ -165,7 +165,7 @@ def _check_of(settings: Settings, database: Database) -> Check:
     files = read_files(settings.library_folder)
     catalogs = Catalogs(database, files.definitions, files.schema)
     audiences: Callable[[], Collection[str]] = lambda: catalogs.read().specs  # noqa: E731
-    return Fitting(audiences, files.policy, files.vocabulary, files.asked, files.in_flows)
+    return Fitting(audiences, files.policy, files.vocabulary, files.asked, files.in_flows, files.channels)
 
 
 def _by_itself(draft: Draft) -> list[Problem]:

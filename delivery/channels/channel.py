@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from audiences.consent.models import Channel as Consent
 from delivery.models import Message
 from delivery.retry import Retry
 
@@ -24,6 +25,15 @@ class AfterCrash(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Address(StrEnum):
+    """Which of a user's identities a channel writes to; `none`: it finds users by their ids."""
+
+    NONE = "none"
+    EMAIL = "email"
+    PHONE = "phone"
+    DEVICE = "device"
+
+
 class Receipt(msgspec.Struct, frozen=True, gc=False):
     """The provider took the message; `delivered` when it also says that the message arrived."""
 
@@ -32,7 +42,17 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 
 
 class Channel(Protocol):
-    """Hands messages to one provider. Thread-safe."""
+    """Hands messages to one provider. Thread-safe.
+
+    `address` is what `Message.address` has to be; `consent` is the way on which users agree to be reached,
+    or don't: `any` where consents know no way of its own.
+    """
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def consent(self) -> Consent: ...
 
     @property
     def after_crash(self) -> AfterCrash: ...

@@ -19,7 +19,9 @@ from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
 
-from delivery.channels.channel import AfterCrash, Receipt
+from audiences.consent.models import Channel as Consent
+from delivery.channels.channel import Address, AfterCrash, Receipt
+from delivery.channels.kinds import Kind, NoSettings
 from delivery.errors import NotForgotten, NotHandedOver
 from delivery.models import Message
 from delivery.retry import Retry
@@ -38,6 +40,8 @@ _PLAIN_LOCAL_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Mailbox:
     """Writes messages as RFC 5322 files below a folder, which is created when the first one comes."""
 
+    address = Address.NONE
+    consent = Consent.EMAIL
     after_crash = AfterCrash.REPEAT
     retry = Retry()
 
@@ -87,6 +91,9 @@ class Mailbox:
             raise NotForgotten(
                 f"can't take a mail out of {folder}: {error.strerror}; check its permissions, erase again"
             ) from error
+
+
+KIND = Kind(NoSettings, lambda _settings, name, opening: Mailbox(opening.folder / name))
 
 
 def file_name(key: str) -> str:

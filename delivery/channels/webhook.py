@@ -13,7 +13,8 @@ from typing import Final
 import httpx2
 from standardwebhooks.webhooks import Webhook
 
-from delivery.channels.channel import AfterCrash, Receipt
+from audiences.consent.models import Channel as Consent
+from delivery.channels.channel import Address, AfterCrash, Receipt
 from delivery.errors import NotHandedOver
 from delivery.models import Message
 from delivery.retry import Retry
@@ -29,6 +30,8 @@ _LONGEST = timedelta(days=1)
 class Webhooks:
     """Posts the body of a message to its address."""
 
+    address = Address.NONE
+    consent = Consent.ANY
     after_crash = AfterCrash.REPEAT
     retry = Retry(attempts=10, longest=timedelta(hours=6))
 

@@ -96,11 +96,11 @@ def read_sources(folder: Path, problems: list[Problem]) -> Sources:
     if not files:
         problems.append(Problem(str(folder / "playbooks"), "no playbook (*.yaml) in this folder"))
     return Sources(
-        _source(folder / "offers.yaml", problems),
-        _source(folder / "contents.yaml", problems),
-        [_source(path, problems) for path in files],
-        _source(windows, problems) if (windows := folder / "windows.yaml").exists() else None,
-        _source(constraints, problems) if (constraints := folder / "constraints.yaml").exists() else None,
+        read_source(folder / "offers.yaml", problems),
+        read_source(folder / "contents.yaml", problems),
+        [read_source(path, problems) for path in files],
+        read_source(windows, problems) if (windows := folder / "windows.yaml").exists() else None,
+        read_source(constraints, problems) if (constraints := folder / "constraints.yaml").exists() else None,
     )
 
 
@@ -162,7 +162,7 @@ def document_of(source: Source, type_: type[D], problems: list[Problem], *at: in
 
 def _optional(path: Path, type_: type[D]) -> D:
     problems = list[Problem]()
-    found = document_of(_source(path, problems), type_, problems) if path.exists() else None
+    found = document_of(read_source(path, problems), type_, problems) if path.exists() else None
     refuse(problems)
     return found or type_()
 
@@ -173,7 +173,8 @@ def _windows(source: Source, problems: list[Problem]) -> Windows | None:
     return document_of(said, Windows, problems)
 
 
-def _source(path: Path, problems: list[Problem]) -> Source:
+def read_source(path: Path, problems: list[Problem]) -> Source:
+    """Return a file as it is written, noting why it can't be read; then it says nothing."""
     try:
         text = path.read_text(encoding="utf-8")
         return Source(str(path), parse(str(path), text), text)

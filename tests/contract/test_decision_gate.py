@@ -200,7 +200,7 @@ def consents(database: Database, clock: SimulatedClock) -> Consents:
 def permission(database: Database, consents: Consents, now: datetime, **fields: Any) -> PermissionCheck:
     playbooks = published(database, now, **fields)
     limits = Limits(playbooks, SqlCounters(database), Schema({}, tags=False, audiences=False))
-    return PermissionCheck(playbooks, limits.terms, Ann(), consents)
+    return PermissionCheck(playbooks, limits.terms, Ann(), consents, {CHANNEL: Channel.SMS})
 
 
 def says(

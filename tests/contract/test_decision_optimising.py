@@ -36,7 +36,7 @@ def library(database: Database, clock: SimulatedClock) -> LibraryService:
 
 @pytest.fixture
 def undoing(database: Database, clock: SimulatedClock, library: LibraryService) -> Undoing:
-    return Undoing(database, library, open_controls(database, clock, lambda user: user))
+    return Undoing(database, library, open_controls(database, clock, lambda user: user, channels=["mailbox"]))
 
 
 def entries(database: Database, *what: str) -> list[Entry]:
@@ -97,7 +97,7 @@ def test_a_pause_and_its_end_take_each_other_back(
 
 
 def test_what_was_stopped_goes_on(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
-    controls = open_controls(database, clock, lambda user: user)
+    controls = open_controls(database, clock, lambda user: user, channels=["mailbox"])
     controls.stop(Scope.EVERYTHING, "", Mode.PAUSE, by="ann", why="wrong prices")
     (one,) = entries(database, "control")
     assert (one.thing, one.after, one.undo, one.cause) == ("everything", "pause", "resume", "wrong prices")

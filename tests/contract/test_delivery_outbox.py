@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from delivery.channels.channel import AfterCrash, Channel, Receipt
+from delivery.channels.channel import Address, AfterCrash, Channel, Receipt
 from delivery.channels.mailbox import Mailbox
-from delivery.errors import NotHandedOver
+from delivery.errors import NoAddress, NotHandedOver
 from delivery.gate import OpenGate, Send, SendGate
 from delivery.models import Enrolment, Message, MessageFact, Report, SuppressionFact
 from delivery.outbox import Relay
@@ -395,3 +395,29 @@ def test_a_message_that_may_have_gone_out_and_then_waits_is_not_called_suppresse
     clock.move_to(clock.now() + timedelta(hours=9))
     gate.stopped = {"ann"}
     assert relay(database, clock, channel, gate=gate).run() == Report(unknown=1)
+
+
+class Phones:
+    """Ann has a phone."""
+
+    def of(self, user_id: str, address: Address) -> str:
+        assert address is Address.PHONE
+        if user_id == "ann":
+            return "+4915112345678"
+        raise NoAddress("the user has no phone number")
+
+
+def test_who_can_not_be_reached_fails_alone(database: Database, clock: SimulatedClock) -> None:
+    queue(database, clock, ["ann", "bob"])
+    channel = MemoryChannel(address=Address.PHONE)
+    one = Relay(database, clock, PLANS, {"memory": channel}, OpenGate(), holder="one", addresses=Phones())
+    assert one.run() == Report(sent=1, failed=1)
+    assert [message.address for message in channel.messages.values()] == ["+4915112345678"]
+    assert fact(database, "failed", "bob:1:1").decode(MessageFact).reason == "the user has no phone number"
+
+
+def test_without_anybody_who_knows_addresses_none_is_written_to(
+    database: Database, clock: SimulatedClock
+) -> None:
+    queue(database, clock)
+    assert relay(database, clock, MemoryChannel(address=Address.EMAIL)).run() == Report(failed=1)

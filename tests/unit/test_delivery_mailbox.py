@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -12,8 +12,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from delivery.channels.mailbox import Mailbox, as_email, file_name
-from delivery.channels.registry import CHANNELS, ChannelSettings, open_channels
-from delivery.channels.webhook import WEBHOOK
 from delivery.errors import NotHandedOver
 from delivery.models import Message
 
@@ -119,10 +117,3 @@ def test_different_keys_have_different_files_below_the_folder(one: str, other: s
         assert (file_name(one) == file_name(other)) == (one == other)
         assert "/" not in file_name(one)
         assert len(file_name(one)) <= 255
-
-
-def test_every_channel_of_the_registry_opens(tmp_path: Path) -> None:
-    channels = open_channels(ChannelSettings(tmp_path))
-    assert set(channels) == {*CHANNELS, WEBHOOK}
-    for channel in channels.values():
-        assert (channel.retry.delay("k", 1) or timedelta(0)) > timedelta(0)
