@@ -27,6 +27,7 @@ from decision.whereabouts import Whereabouts
 from delivery.channels.channel import Channel
 from delivery.channels.documents import ChannelSpec
 from delivery.channels.kinds import Opening
+from delivery.channels.management import Management
 from delivery.channels.webhook import WEBHOOK, Webhooks
 from delivery.effects import PointGiver
 from delivery.plans import PublishedPlans
@@ -36,6 +37,11 @@ from playbooks.counters import Counters
 from playbooks.windows import days_off
 from storage.clock import Clock
 from storage.engine import Database
+
+# Seconds that flows wait for channels; one that takes longer goes on by itself.
+_PATIENCE = 0.25
+# Other systems answer when they like.
+_MANAGED = {WEBHOOK: Management(concurrency=8)}
 
 
 def channels_of(
@@ -108,5 +114,8 @@ def open_delivery(
         holder=holder,
         recipients=recipients,
         addresses=KnownAddresses(database, people, consents),
+        management=_MANAGED,
+        # A clock that stands still waits: whoever moves it wants to see what came of a moment.
+        patience=None if settings.clock else _PATIENCE,
     )
     return delivery, recipients, again

@@ -248,6 +248,8 @@ class Service:
         ended = self._schedule.stop(seconds * (1 - _RESERVE))
         if ended.jobs:
             _log.warning("jobs did not end in time; they go on when they run again", jobs=ended.jobs)
+        if not self.delivery.finish(max(0.0, until - time.monotonic())):
+            _log.warning("channels still have messages in hand; what came of them is not recorded")
         self.incoming.events.stop()
         if self._follower is not None:
             self._follower.stop()

@@ -1,66 +1,51 @@
 """The relay: takes messages from the outbox and hands them to their channels.
 
-An attempt begins with a lease, in one transaction with the gate's answer, and ends with a record, in
-another. A message is handed over at least once and always with the same key; a relay that dies leaves its
-leases to end by themselves. What its last attempt came to is then not known: on a channel that honours the
-key it is made again if the gate still lets it through, otherwise the message is marked `unknown`.
+An attempt begins with a lease, in one transaction with the gate's answer (`delivery.claiming`), and ends with
+a record, in another (`delivery.recording`). A message is handed over at least once and always with the same
+key; a relay that dies leaves its leases to end by themselves. What its last attempt came to is then not
+known: on a channel that honours the key it is made again if the gate still lets it through, otherwise the
+message is marked `unknown`.
+
+Each channel has a lane of its own: a thread that claims and records, and a few that hand over. A channel that
+is slow keeps nobody else from going on.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
+from typing import TypeVar
 
-import msgspec
 from sqlalchemy import Connection
 
 from audiences.identity.people import EveryoneAlone, People
 from delivery import outbox_repository as outbox
-from delivery import repository
-from delivery.addresses import Addresses, NobodysAddresses
-from delivery.channels.channel import Address, AfterCrash, Channel, Receipt
-from delivery.channels.webhook import WEBHOOK
-from delivery.effects import message_fact
-from delivery.errors import NotHandedOver
-from delivery.gate import Send, SendGate
-from delivery.models import Enrolment, Message, MessageState, Report
-from delivery.outbox_repository import Queued, Settled
-from delivery.parking import park_messages
-from delivery.plans import Plan, Plans
+from delivery.addresses import Addresses
+from delivery.attempts import Outcome
+from delivery.channels.channel import Channel
+from delivery.channels.management import LOCAL, Management
+from delivery.claiming import Claim, Claims, Stops
+from delivery.gate import SendGate
+from delivery.handing_over import HandOver
+from delivery.lanes import Lane
+from delivery.models import Report
+from delivery.plans import Plans
 from delivery.recipients import Recipients
-from delivery.render import Renderer, webhook_message
-from delivery.settling import counts, ruled, settled_fact, unknown
-from playbooks.controls import Control, Controls, Watched
-from storage import ledger
+from delivery.recording import Records
+from playbooks.controls import Watched
 from storage.clock import Clock
 from storage.engine import Database
-from storage.errors import NextplayError
 from storage.faultpoints import reached
-from storage.ledger import NewFact
 from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
-# Long enough for a whole batch on a slow provider; a crash delays its messages by no more than this.
+T = TypeVar("T")
+
+# Long enough for what a lane has in hand on a slow provider; a crash delays messages by no more than this.
 LEASE = timedelta(minutes=5)
-
-
-class _Attempt(msgspec.Struct, frozen=True, gc=False):
-    before: Queued
-    queued: Queued
-    enrolment: Enrolment
-    plan: Plan | None
-    problem: str
-
-
-class _Outcome(msgspec.Struct, frozen=True, gc=False):
-    attempt: _Attempt
-    at: datetime
-    receipt: Receipt | None = None
-    reason: str = ""
-    retry_after: timedelta | None = None
-    stopped: bool = False
 
 
 class Relay:
@@ -80,32 +65,45 @@ class Relay:
         recipients: Recipients | None = None,
         people: People | None = None,
         addresses: Addresses | None = None,
+        management: Mapping[str, Management] | None = None,
+        patience: float | None = None,
     ) -> None:
         """Wire the relay.
 
         Args:
+            batch: messages that a lane has in hand at most.
             people: say under which id a stopped user's profiles are known.
             addresses: where channels reach users; without it only those that need no address do.
+            management: how channels are used, by name; one that is not named is `LOCAL`.
+            patience: seconds that `run` waits for a channel; None: until all is handed over.
         """
         self._database = database
         self._clock = clock
-        self._plans = plans
-        self._channels = channels
-        self._gate = gate
         self._holder = holder
         self._batch = batch
-        self._claiming = Pace(batch)
-        self._recording = Pace(batch)
         self._lease = lease
-        self._renderer = Renderer(recipients)
+        self._management = management or {}
+        self._patience = patience
         self._stopping = threading.Event()
-        self._controls = Watched(database)
-        self._people = people or EveryoneAlone()
-        self._addresses = addresses or NobodysAddresses()
+        stops = Stops(Watched(database), people or EveryoneAlone())
+        self._claims = Claims(plans, channels, gate, stops, holder)
+        self._records = Records(gate)
+        self._hand_over = HandOver(clock, channels, stops, recipients, addresses, self._stopping.is_set)
+        self._claiming, self._recording = Pace(batch), Pace(batch)
+        # Gates and paces are asked by one lane at a time.
+        self._turn = threading.Lock()
+        self._lanes: dict[str, Lane] = {}
 
     def stop(self) -> None:
-        """Take no more messages after those in hand; the others wait for the next relay."""
+        """Hand over no more than what has begun; the rest waits for the next relay."""
         self._stopping.set()
+
+    def finish(self, seconds: float) -> bool:
+        """After `stop`: wait until what has begun is recorded; say whether it is."""
+        until = time.monotonic() + seconds
+        for lane in self._lanes.values():
+            lane.wait(max(0.0, until - time.monotonic()))
+        return not any(lane.running for lane in self._lanes.values())
 
     def take_back(self) -> int:
         """Let the leases of an earlier process with this holder's name end now; return how many there were.
@@ -116,205 +114,72 @@ class Relay:
         return self._database.write(lambda connection: outbox.give_back(connection, self._holder, now))
 
     def run(self) -> Report:
-        """Hand over all messages whose time has come at the present moment."""
-        total = Report()
-        while True:
-            until = self._clock.now() + self._lease
-            more, (attempts, report) = self._database.write(
-                partial(self._claim, until=until), rows=self._batch
-            )
-            reached("relay.claimed")
-            outcomes = [self._handed_over(attempt) for attempt in attempts if self._clock.now() < until]
-            if outcomes:
-                reached("relay.handed_over")
-            while outcomes:
-                recorded, some = self._database.write(
-                    # Lost in a power cut, it is as though the process had died before it could record.
-                    partial(self._record, outcomes=outcomes),
-                    rows=len(outcomes),
-                    forced=False,
-                )
-                outcomes = outcomes[recorded:]
-                report += some
-            total += report
-            if not more or self._stopping.is_set():
-                return total
+        """Hand over all messages whose time has come at the present moment; return what came of it.
 
-    def _claim(self, connection: Connection, until: datetime) -> tuple[bool, tuple[list[_Attempt], Report]]:
-        return self._claiming.turn(connection, partial(self._claim_some, connection, until))
+        Channels go side by side. Where there is `patience`, one that takes longer goes on by itself, and
+        what came of that is told by `left_behind`.
+        """
+        with self._database.read() as connection:
+            waiting = outbox.waiting_channels(connection, self._clock.now())
+        begun = [lane for name in waiting if (lane := self._begin(name)) is not None]
+        until = None if self._patience is None else time.monotonic() + self._patience
+        for lane in begun:
+            lane.wait(None if until is None else max(0.0, until - time.monotonic()))
+        ended = [lane for lane in begun if not lane.running]
+        return sum((lane.told() for lane in ended), Report())
 
-    def _claim_some(
-        self, connection: Connection, until: datetime, limit: int
-    ) -> tuple[int, tuple[list[_Attempt], Report]]:
-        now = self._clock.now()
-        controls = self._controls.read(connection)
-        if controls.everything() is not None:
-            return 0, ([], Report())
-        claimed = outbox.claim_messages(connection, now, limit)
-        enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
-        stopped = [
-            (one, control)
-            for one in claimed
-            if (control := self._stopped(controls, one, enrolments[one.enrolment_id])) is not None
-        ]
-        aside = park_messages(connection, stopped)
-        settled: list[Settled] = []
-        facts: list[NewFact] = []
-        open_: list[Queued] = []
-        # Gates lock what they count for a user: always in the same order, or two relays wait for each other.
-        left = [one for one in claimed if one.key not in aside]
-        for one in sorted(left, key=lambda one: enrolments[one.enrolment_id].user_id):
-            enrolment = enrolments[one.enrolment_id]
-            lost = self._lost(one)
-            if lost is None:
-                open_.append(one)
-                continue
-            settled.append(lost)
-            facts.append(settled_fact(lost, one, enrolment, now))
-        # What other systems are told is no message to a user: nothing but the run itself decides on it.
-        going = {one.key for one in open_ if one.channel == WEBHOOK}
-        to_users = [one for one in open_ if one.channel != WEBHOOK]
-        sends = [_send(one, enrolments[one.enrolment_id]) for one in to_users]
-        for one, ruling in zip(to_users, self._gate.check(connection, sends, now), strict=True):
-            if ruling is None:
-                going.add(one.key)
-                continue
-            kept, told = ruled(one, enrolments[one.enrolment_id], ruling, now)
-            settled.append(kept)
-            facts += told
-        outbox.settle(connection, settled)
-        ledger.append(connection, facts, now)
-        waiting = sum(one.state is MessageState.QUEUED for one in settled)
-        # Back in the order of the claim.
-        free = [one for one in claimed if one.key in going]
-        held = outbox.lease(connection, free, self._holder, until)
-        attempts = [
-            self._attempt(connection, before, one, enrolments[one.enrolment_id])
-            for before, one in zip(free, held, strict=True)
-        ]
-        report = msgspec.structs.replace(counts(settled), retried=0, held=waiting + len(aside))
-        return len(claimed), (attempts, report)
+    def left_behind(self) -> Report:
+        """Return what came of messages since it was last told, on channels that `run` did not wait for."""
+        return sum((lane.told() for lane in self._lanes.values()), Report())
 
-    def _lost(self, one: Queued) -> Settled | None:
-        """Say what becomes of a message whose last attempt was never recorded; None: it is repeated."""
-        channel = self._channels.get(one.channel)
-        if one.holder is None or channel is None:
+    def _begin(self, channel: str) -> Lane | None:
+        """Let the lane of a channel go; None if it is still going."""
+        lane = self._lanes.get(channel)
+        if lane is not None and lane.running:
+            lane.more = True
             return None
-        if channel.after_crash is AfterCrash.UNKNOWN:
-            return unknown(one)
-        if one.attempts >= channel.retry.attempts:
-            return Settled(
-                one.key, MessageState.FAILED, reason=f"no record of what became of {one.attempts} attempts"
-            )
-        return None
-
-    def _stopped(self, controls: Controls, one: Queued, enrolment: Enrolment) -> Control | None:
-        if not controls:
-            return None
-        user = self._people.canonical(enrolment.user_id)
-        return controls.of_send(enrolment.playbook, user, one.channel, one.queued_at)
-
-    def _attempt(self, connection: Connection, before: Queued, one: Queued, enrolment: Enrolment) -> _Attempt:
-        try:
-            plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
-        except NextplayError as error:
-            return _Attempt(before, one, enrolment, None, str(error))
-        return _Attempt(before, one, enrolment, plan, "")
-
-    def _handed_over(self, attempt: _Attempt) -> _Outcome:
-        """Hand a message over, unless it was stopped since it was claimed: a batch may take its time."""
-        if self._stopped(self._controls.now(), attempt.queued, attempt.enrolment) is not None:
-            return _Outcome(attempt, self._clock.now(), stopped=True)
-        return self._hand_over(attempt)
-
-    def _hand_over(self, attempt: _Attempt) -> _Outcome:
-        one, enrolment = attempt.queued, attempt.enrolment
-        channel = self._channels.get(one.channel)
-        now = self._clock.now()
-        if attempt.plan is None:
-            return _Outcome(attempt, now, reason=attempt.problem)
-        if channel is None:
-            reason = f"there is no channel {one.channel!r}, only {sorted(self._channels)}"
-            return _Outcome(attempt, now, reason=reason)
-        try:
-            message = self._message(attempt.plan, enrolment, one, channel.address)
-        except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
-            again = isinstance(error, NextplayError) and error.retry
-            delay = channel.retry.delay(one.key, one.attempts) if again else None
-            return _Outcome(attempt, now, reason=str(error), retry_after=delay)
-        try:
-            receipt = channel.send(message)
-        except NotHandedOver as error:
-            delay = None if error.permanent else channel.retry.delay(one.key, one.attempts)
-            if delay is not None and error.after is not None:
-                delay = max(delay, error.after)
-            return _Outcome(attempt, now, reason=str(error), retry_after=delay)
-        except Exception as error:  # noqa: BLE001 - a fault of the channel: try again, then give up
-            delay = channel.retry.delay(one.key, one.attempts)
-            return _Outcome(attempt, now, reason=f"{type(error).__name__}: {error}", retry_after=delay)
-        return _Outcome(attempt, now, receipt)
-
-    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, needs: Address) -> Message:
-        if one.channel == WEBHOOK:
-            return webhook_message(plan, enrolment, one)
-        address = "" if needs is Address.NONE else self._addresses.of(enrolment.user_id, needs)
-        text = self._renderer.render(plan, enrolment, one.channel, one.content)
-        return Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at, address)
-
-    def _record(self, connection: Connection, outcomes: list[_Outcome]) -> tuple[int, Report]:
-        """Record as many of the outcomes as fit into the turn, from the first on; returns how many."""
-        _, recorded = self._recording.turn(connection, partial(self._record_some, connection, outcomes))
-        return recorded
-
-    def _record_some(
-        self, connection: Connection, outcomes: list[_Outcome], limit: int
-    ) -> tuple[int, tuple[int, Report]]:
-        outcomes = outcomes[:limit]
-        now = self._clock.now()
-        held = outbox.still_held(connection, [outcome.attempt.queued for outcome in outcomes])
-        settled: list[Settled] = []
-        facts: list[NewFact] = []
-        sent = 0
-        stopped = [one.attempt for one in outcomes if one.stopped and one.attempt.queued.key in held]
-        outbox.let_go(connection, [one.before for one in stopped], now)
-        for outcome in outcomes:
-            if outcome.stopped or outcome.attempt.queued.key not in held:
-                continue
-            result = _settled(outcome, now)
-            settled.append(result)
-            facts += _facts(outcome, result)
-            if outcome.receipt is not None:
-                sent += 1
-                if outcome.attempt.queued.channel != WEBHOOK:
-                    self._gate.committed(connection, outcome.attempt.enrolment, now)
-        outbox.settle(connection, settled)
-        ledger.append(connection, facts, now)
-        return len(outcomes), (len(outcomes), counts(settled) + Report(sent=sent))
-
-
-def _send(one: Queued, enrolment: Enrolment) -> Send:
-    return Send(one.key, enrolment, one.channel, one.queued_at, one.content, one.step)
-
-
-def _settled(outcome: _Outcome, now: datetime) -> Settled:
-    key = outcome.attempt.queued.key
-    if outcome.receipt is not None:
-        return Settled(key, MessageState.DELIVERED if outcome.receipt.delivered else MessageState.SENT)
-    if outcome.retry_after is not None:
-        return Settled(key, MessageState.QUEUED, now + outcome.retry_after, outcome.reason)
-    return Settled(key, MessageState.FAILED, reason=outcome.reason)
-
-
-def _facts(outcome: _Outcome, result: Settled) -> list[NewFact]:
-    states = {
-        MessageState.SENT: [MessageState.SENT],
-        MessageState.DELIVERED: [MessageState.SENT, MessageState.DELIVERED],
-        MessageState.FAILED: [MessageState.FAILED],
-    }.get(result.state, [])
-    one = outcome.attempt.queued
-    return [
-        message_fact(
-            one, state, outcome.attempt.enrolment, outcome.at, attempt=one.attempts, reason=result.reason
+        lane = self._lanes[channel] = Lane(
+            channel,
+            self._management.get(channel, LOCAL).concurrency,
+            self._batch,
+            hand_over=self._hand_over,
+            claim=partial(self._claim, channel),
+            record=self._record,
+            stopping=self._stopping.is_set,
+            before=lane,
         )
-        for state in states
-    ]
+        lane.start()
+        return lane
+
+    def _claim(self, channel: str, limit: int) -> tuple[bool, Claim]:
+        """Claim messages of a channel; say whether there may be more."""
+        until = self._clock.now() + self._lease
+
+        def work(connection: Connection) -> tuple[bool, Claim]:
+            def some(most: int) -> tuple[int, tuple[bool, Claim]]:
+                most = min(most, limit)
+                claim = self._claims.take(connection, channel, self._clock.now(), until, most)
+                return claim.taken, (claim.taken >= most, claim)
+
+            return self._claiming.turn(connection, some)[1]
+
+        more, claim = self._in_turn(lambda: self._database.write(work, rows=limit))
+        if claim.attempts:
+            reached("relay.claimed")
+        return more, claim
+
+    def _record(self, outcomes: Sequence[Outcome]) -> Report:
+        reached("relay.handed_over")
+
+        def keep(connection: Connection, some: Sequence[Outcome]) -> Report:
+            return self._records.keep(connection, some, self._clock.now())
+
+        def write() -> list[tuple[Sequence[Outcome], Report]]:
+            # Lost in a power cut, it is as though the process had died before it could record.
+            return list(self._recording.turns(self._database, outcomes, keep, forced=False))
+
+        return sum((report for _, report in self._in_turn(write)), Report())
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        with self._turn:
+            return work()

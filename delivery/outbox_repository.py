@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Column, Connection, Select, bindparam, func, insert, select, update
 
 from delivery.models import MessageState
 from delivery.tables import outbox
@@ -68,21 +68,53 @@ def queue(connection: Connection, messages: Sequence[Queued]) -> None:
     defer(connection, _QUEUE, rows)
 
 
-def claim_messages(connection: Connection, now: datetime, limit: int) -> list[Queued]:
-    """Return and lock messages whose next attempt may begin: transactional first, then longest waiting."""
+def waiting_channels(connection: Connection, now: datetime) -> list[str]:
+    """Return the channels that have a message whose next attempt may begin."""
+    found: list[str] = []
+    # From one channel to the next: a query for the distinct ones would read all that waits.
+    after = _next_channel(connection, None)
+    while after is not None:
+        if any(_is_due(connection, after, lane, now) for lane in (TRANSACTIONAL, OTHER)):
+            found.append(after)
+        after = _next_channel(connection, after)
+    return found
+
+
+def claim_messages(connection: Connection, channel: str, now: datetime, limit: int) -> list[Queued]:
+    """Return and lock messages of a channel whose next attempt may begin, in the order they are to go.
+
+    Transactional ones first, then those that wait longest.
+    """
     claimed: list[Queued] = []
     # A query a lane: over both the index could not be read in the order of the claim.
     for lane in (TRANSACTIONAL, OTHER):
         if len(claimed) < limit:
             query = (
                 _queued()
-                .where(outbox.c.lane == lane, outbox.c.available_at <= now)
-                .order_by(outbox.c.lane, outbox.c.available_at, outbox.c.key)
+                .where(outbox.c.channel == channel, outbox.c.lane == lane, outbox.c.available_at <= now)
+                .order_by(outbox.c.channel, outbox.c.lane, outbox.c.available_at, outbox.c.key)
                 .limit(limit - len(claimed))
                 .with_for_update(skip_locked=True)
             )
             claimed += [Queued(*row) for row in connection.execute(query)]
     return claimed
+
+
+def _next_channel(connection: Connection, after: str | None) -> str | None:
+    query = select(func.min(outbox.c.channel)).where(outbox.c.available_at.is_not(None))
+    if after is not None:
+        query = query.where(outbox.c.channel > after)
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def _is_due(connection: Connection, channel: str, lane: int, now: datetime) -> bool:
+    query = (
+        select(outbox.c.key)
+        .where(outbox.c.channel == channel, outbox.c.lane == lane, outbox.c.available_at <= now)
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
 
 
 def lease(connection: Connection, claimed: Sequence[Queued], holder: str, until: datetime) -> list[Queued]:

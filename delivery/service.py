@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from audiences.identity.people import People
 from delivery.addresses import Addresses
 from delivery.channels.channel import Channel
+from delivery.channels.management import Management
 from delivery.coupons import Wallet
 from delivery.deciding import DecideAgain
 from delivery.effects import Effects, PointGiver, TagWriter
@@ -55,6 +56,8 @@ class Delivery:
         recipients: Recipients | None = None,
         addresses: Addresses | None = None,
         limits: CouponLimits | None = None,
+        management: Mapping[str, Management] | None = None,
+        patience: float | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -69,6 +72,8 @@ class Delivery:
             recipients: tells of users what contents speak of; without it they see no more than ids.
             addresses: where channels reach users (see `Relay`).
             limits: of coupons; without it there are none.
+            management: how channels are used, by name.
+            patience: seconds that a round waits for a channel (see `Relay`).
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch, limits=limits)
@@ -97,6 +102,8 @@ class Delivery:
             recipients=recipients,
             people=people,
             addresses=addresses,
+            management=management,
+            patience=patience,
         )
         self._database = database
         self._putting_back = Pace(batch)
@@ -128,7 +135,11 @@ class Delivery:
             total += done
             if not msgspec.structs.replace(done, events=0):
                 break
-        return total
+        return total + self._relay.left_behind()
+
+    def finish(self, seconds: float) -> bool:
+        """After `stop`: wait until what channels have in hand is recorded; say whether it is."""
+        return self._relay.finish(seconds)
 
     def stop(self) -> None:
         """Let a run end after its turn, because the process is to stop."""

@@ -63,7 +63,8 @@ outbox = Table(
     Column("step", String(64), nullable=False, server_default=text("''")),
     Column("lane", Integer, nullable=False, server_default=text("1")),
     Index(
-        "ix_outbox_lane_available_at_key",
+        "ix_outbox_channel_lane_available_at_key",
+        "channel",
         "lane",
         "available_at",
         "key",

@@ -364,9 +364,9 @@ def test_a_claim_reads_its_index_in_order(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     claims = {
         "ix_enrolments_due_at_id": "SELECT * FROM enrolments WHERE due_at <= ? ORDER BY due_at, id LIMIT 9",
-        "ix_outbox_lane_available_at_key": (
-            "SELECT * FROM outbox WHERE lane = 1 AND available_at <= ? "
-            "ORDER BY lane, available_at, key LIMIT 9"
+        "ix_outbox_channel_lane_available_at_key": (
+            "SELECT * FROM outbox WHERE channel = 'sms' AND lane = 1 AND available_at <= ? "
+            "ORDER BY channel, lane, available_at, key LIMIT 9"
         ),
         "ix_coupons_closes_at_id": (
             "SELECT * FROM coupons WHERE closes_at <= ? ORDER BY closes_at, id LIMIT 9"

@@ -1,0 +1,156 @@
+"""Takes messages of a channel out of the queue, under lease, in one transaction with the gate's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection
+
+from audiences.identity.people import People
+from delivery import outbox_repository as outbox
+from delivery import repository
+from delivery.attempts import Attempt
+from delivery.channels.channel import AfterCrash, Channel
+from delivery.channels.webhook import WEBHOOK
+from delivery.gate import Send, SendGate
+from delivery.models import Enrolment, MessageState, Report
+from delivery.outbox_repository import Queued, Settled
+from delivery.parking import park_messages
+from delivery.plans import Plan, Plans
+from delivery.settling import counts, ruled, settled_fact, unknown
+from playbooks.controls import Control, Controls, Watched
+from storage import ledger
+from storage.errors import NextplayError
+from storage.ledger import NewFact
+
+
+class Stops:
+    """Says which control keeps a message from going out."""
+
+    def __init__(self, controls: Watched, people: People) -> None:
+        """`people` say under which id a stopped user's profiles are known."""
+        self._controls, self._people = controls, people
+
+    def read(self, connection: Connection) -> Controls:
+        """Return the controls that hold in a transaction."""
+        return self._controls.read(connection)
+
+    def of(self, one: Queued, enrolment: Enrolment, controls: Controls | None = None) -> Control | None:
+        """Return what stops a message, by controls that were read or by those of now."""
+        controls = self._controls.now() if controls is None else controls
+        if not controls:
+            return None
+        user = self._people.canonical(enrolment.user_id)
+        return controls.of_send(enrolment.playbook, user, one.channel, one.queued_at)
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """What was taken: how many messages left the queue, those to hand over, and what became of the others."""
+
+    taken: int = 0
+    attempts: Sequence[Attempt] = ()
+    report: Report = Report()
+
+
+class Claims:
+    """Claims for one holder. Every method works in its caller's transaction."""
+
+    def __init__(
+        self, plans: Plans, channels: Mapping[str, Channel], gate: SendGate, stops: Stops, holder: str
+    ) -> None:
+        self._plans, self._channels = plans, channels
+        self._gate, self._stops, self._holder = gate, stops, holder
+
+    def take(self, connection: Connection, channel: str, now: datetime, until: datetime, limit: int) -> Claim:
+        """Take up to `limit` messages of a channel, under lease until a moment."""
+        controls = self._stops.read(connection)
+        if controls.everything() is not None:
+            return Claim()
+        claimed = outbox.claim_messages(connection, channel, now, limit)
+        if not claimed:
+            return Claim()
+        enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
+        stopped = [
+            (one, control)
+            for one in claimed
+            if (control := self._stops.of(one, enrolments[one.enrolment_id], controls)) is not None
+        ]
+        aside = park_messages(connection, stopped)
+        settled: list[Settled] = []
+        facts: list[NewFact] = []
+        open_: list[Queued] = []
+        # Gates lock what they count for a user: always in the same order, or two relays wait for each other.
+        left = [one for one in claimed if one.key not in aside]
+        for one in sorted(left, key=lambda one: enrolments[one.enrolment_id].user_id):
+            lost = self._lost(one)
+            if lost is None:
+                open_.append(one)
+                continue
+            settled.append(lost)
+            facts.append(settled_fact(lost, one, enrolments[one.enrolment_id], now))
+        going = self._let_through(connection, open_, enrolments, now, settled, facts)
+        outbox.settle(connection, settled)
+        ledger.append(connection, facts, now)
+        waiting = sum(one.state is MessageState.QUEUED for one in settled)
+        # Back in the order of the claim.
+        free = [one for one in claimed if one.key in going]
+        held = outbox.lease(connection, free, self._holder, until)
+        attempts = [
+            self._attempt(connection, before, one, enrolments[one.enrolment_id], until)
+            for before, one in zip(free, held, strict=True)
+        ]
+        report = msgspec.structs.replace(counts(settled), retried=0, held=waiting + len(aside))
+        return Claim(len(claimed), attempts, report)
+
+    def _let_through(
+        self,
+        connection: Connection,
+        open_: Sequence[Queued],
+        enrolments: Mapping[str, Enrolment],
+        now: datetime,
+        settled: list[Settled],
+        facts: list[NewFact],
+    ) -> set[str]:
+        """Return the keys of what the gate lets through; what becomes of the rest is added to the lists."""
+        # What other systems are told is no message to a user: nothing but the run itself decides on it.
+        going = {one.key for one in open_ if one.channel == WEBHOOK}
+        to_users = [one for one in open_ if one.channel != WEBHOOK]
+        sends = [_send(one, enrolments[one.enrolment_id]) for one in to_users]
+        for one, ruling in zip(to_users, self._gate.check(connection, sends, now), strict=True):
+            if ruling is None:
+                going.add(one.key)
+                continue
+            kept, told = ruled(one, enrolments[one.enrolment_id], ruling, now)
+            settled.append(kept)
+            facts += told
+        return going
+
+    def _lost(self, one: Queued) -> Settled | None:
+        """Say what becomes of a message whose last attempt was never recorded; None: it is repeated."""
+        channel = self._channels.get(one.channel)
+        if one.holder is None or channel is None:
+            return None
+        if channel.after_crash is AfterCrash.UNKNOWN:
+            return unknown(one)
+        if one.attempts >= channel.retry.attempts:
+            return Settled(
+                one.key, MessageState.FAILED, reason=f"no record of what became of {one.attempts} attempts"
+            )
+        return None
+
+    def _attempt(
+        self, connection: Connection, before: Queued, one: Queued, enrolment: Enrolment, until: datetime
+    ) -> Attempt:
+        plan: Plan | None = None
+        problem = ""
+        try:
+            plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
+        except NextplayError as error:
+            problem = str(error)
+        return Attempt(before, one, enrolment, plan, problem, until)
+
+
+def _send(one: Queued, enrolment: Enrolment) -> Send:
+    return Send(one.key, enrolment, one.channel, one.queued_at, one.content, one.step)

@@ -1,0 +1,79 @@
+"""Hands one message to its channel, and says what came of it. Thread-safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from delivery.addresses import Addresses, NobodysAddresses
+from delivery.attempts import Attempt, Outcome
+from delivery.channels.channel import Address, Channel
+from delivery.channels.webhook import WEBHOOK
+from delivery.claiming import Stops
+from delivery.errors import NotHandedOver
+from delivery.models import Enrolment, Message
+from delivery.outbox_repository import Queued
+from delivery.plans import Plan
+from delivery.recipients import Recipients
+from delivery.render import Renderer, webhook_message
+from storage.clock import Clock
+from storage.errors import NextplayError
+
+
+class HandOver:
+    """Fills messages and gives them to their channels."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        channels: Mapping[str, Channel],
+        stops: Stops,
+        recipients: Recipients | None,
+        addresses: Addresses | None,
+        stopping: Callable[[], bool],
+    ) -> None:
+        """`stopping` says whether no more is to be begun."""
+        self._clock, self._channels, self._stops = clock, channels, stops
+        self._renderer, self._addresses = Renderer(recipients), addresses or NobodysAddresses()
+        self._stopping = stopping
+
+    def __call__(self, attempt: Attempt) -> Outcome:
+        """Hand a message over, unless that must not begin any more: what was claimed may wait for a while."""
+        now = self._clock.now()
+        over = now >= attempt.until or self._stopping()
+        if over or self._stops.of(attempt.queued, attempt.enrolment) is not None:
+            return Outcome(attempt, now, let_go=True)
+        one, enrolment = attempt.queued, attempt.enrolment
+        channel = self._channels.get(one.channel)
+        if attempt.plan is None:
+            return Outcome(attempt, now, reason=attempt.problem)
+        if channel is None:
+            reason = f"there is no channel {one.channel!r}, only {sorted(self._channels)}"
+            return Outcome(attempt, now, reason=reason)
+        try:
+            message = self._message(attempt.plan, enrolment, one, channel.address)
+        except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
+            again = isinstance(error, NextplayError) and error.retry
+            delay = channel.retry.delay(one.key, one.attempts) if again else None
+            return Outcome(attempt, now, reason=str(error), retry_after=delay)
+        return self._sent(attempt, channel, message)
+
+    def _sent(self, attempt: Attempt, channel: Channel, message: Message) -> Outcome:
+        one, now = attempt.queued, self._clock.now()
+        try:
+            receipt = channel.send(message)
+        except NotHandedOver as error:
+            delay = None if error.permanent else channel.retry.delay(one.key, one.attempts)
+            if delay is not None and error.after is not None:
+                delay = max(delay, error.after)
+            return Outcome(attempt, now, reason=str(error), retry_after=delay)
+        except Exception as error:  # noqa: BLE001 - a fault of the channel: try again, then give up
+            delay = channel.retry.delay(one.key, one.attempts)
+            return Outcome(attempt, now, reason=f"{type(error).__name__}: {error}", retry_after=delay)
+        return Outcome(attempt, now, receipt)
+
+    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, needs: Address) -> Message:
+        if one.channel == WEBHOOK:
+            return webhook_message(plan, enrolment, one)
+        address = "" if needs is Address.NONE else self._addresses.of(enrolment.user_id, needs)
+        text = self._renderer.render(plan, enrolment, one.channel, one.content)
+        return Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at, address)

@@ -1,0 +1,63 @@
+"""Threads that hand over the messages of one channel side by side, while it has any."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from delivery.attempts import Attempt, Outcome
+
+
+class Workers:
+    """At most `number` threads; a slow channel keeps no others busy than these."""
+
+    def __init__(self, name: str, number: int, hand_over: Callable[[Attempt], Outcome]) -> None:
+        self._name, self._number, self._hand_over = name, number, hand_over
+        self._tasks: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._gone = False
+        self.in_hand = 0
+
+    def take(self, attempts: Sequence[Attempt]) -> None:
+        """Begin to hand messages over, in their order."""
+        self.in_hand += len(attempts)
+        for attempt in attempts:
+            self._tasks.put(attempt)
+        while len(self._threads) < min(self._number, self.in_hand):
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def done(self, most: int) -> list[Outcome]:
+        """Wait for an outcome; return it with what else is there by then, up to `most`.
+
+        Raises:
+            BaseException: what ended a worker, as it would have ended a process; nothing more is begun.
+        """
+        outcomes: list[Outcome] = []
+        try:
+            while len(outcomes) < most:
+                one = self._done.get(block=not outcomes)
+                if isinstance(one, BaseException):
+                    raise one
+                outcomes.append(one)
+        except Empty:
+            pass
+        self.in_hand -= len(outcomes)
+        return outcomes
+
+    def end(self) -> None:
+        """Begin nothing more; what has begun ends by itself."""
+        self._gone = True
+        for _ in self._threads:
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (attempt := self._tasks.get()) is not None and not self._gone:
+            try:
+                self._done.put(self._hand_over(attempt))
+            except BaseException as error:  # noqa: BLE001 - whoever waits for the outcome is to know
+                self._gone = True
+                self._done.put(error)
