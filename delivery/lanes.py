@@ -97,6 +97,8 @@ class Lane:
                 return
             outcomes = workers.done(self._most)
             self._tell(self._record(outcomes))
+            # What was let go may be taken again, or put aside.
+            self.more |= any(one.let_go for one in outcomes)
             number += len(outcomes)
             took = time.monotonic() - since
             if took >= _SPAN:

@@ -77,7 +77,7 @@ def test_transactional_messages_go_before_those_that_waited_longer(
     )
     delivery.executor.advance_due()
     with database.read() as connection:
-        claimed = outbox_repository.claim_messages(connection, clock.now(), 7)
+        claimed = outbox_repository.claim_messages(connection, "memory", clock.now(), 7)
     assert [one.key.split(":")[0][-1] for one in claimed] == ["2"] * 5 + ["1"] * 2
     delivery.run_until_idle()
     assert [key.split(":")[0][-1] for key in channel.handed_over] == ["2"] * 5 + ["1"] * 5
