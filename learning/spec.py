@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
@@ -23,17 +23,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from learning.errors import PolicySpecError
 from learning.exploration_kinds import ExplorationKind
-from learning.features import Feature, FromScalar
+from learning.features import Feature, FromScalar, OneHot, Product
 from learning.features import Name as FeatureName
-from learning.learner import GaussianLearner, Learner, Task, gaussian_prior
-from learning.models import Linear, LinearGaussian, ValueModel
-from learning.models.linear import Link
-from learning.vw_learner import Loss, VwLearner
+from learning.learner import Task
+from learning.learner_kinds import Gaussian, LearnerKind
+from learning.models import Linear, ValueModel
 from playbooks.document import Name
 from playbooks.guards import LoyalGuard
 from playbooks.money import Money
 
 FloatArray = NDArray[np.float64]
+
+# Covariances that a posterior may keep: 200 MB of them, read and written with each version.
+_MOST_CELLS = 25_000_000
 
 
 class _Document(BaseModel):
@@ -60,43 +62,6 @@ class Prior(_Document):
     weights: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
 
 
-class Vw(_Document):
-    """VW as a scalar regressor on the chosen arm, in a process of its own (`learning/vw_learner.py`)."""
-
-    kind: Literal["vw"]
-    bits: int = Field(default=18, ge=10, le=26)
-    learning_rate: float = Field(default=0.5, gt=0, le=10)
-    passes: int = Field(default=1, ge=1, le=20)
-    loss: Loss = "squared"
-
-    def prior(self, task: Task) -> Linear:
-        link: Link = "logistic" if self.loss == "logistic" else "identity"
-        return Linear(task.names, task.weights, task.intercept, task.low, task.high, link)
-
-    def start(self, task: Task) -> Learner:
-        return VwLearner(
-            task,
-            bits=self.bits,
-            learning_rate=self.learning_rate,
-            passes=self.passes,
-            loss=self.loss,
-        )
-
-
-class Gaussian(_Document):
-    """Bayesian ridge regression that keeps its sums; a row counts half after `half_life` later ones."""
-
-    kind: Literal["linear_gaussian"]
-    ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-
-    def prior(self, task: Task) -> LinearGaussian:
-        return gaussian_prior(task, self.ridge)
-
-    def start(self, task: Task) -> Learner:
-        return GaussianLearner(task, ridge=self.ridge, half_life=self.half_life)
-
-
 class PolicySpec(_Document):
     """Everything that makes a policy but its weights.
 
@@ -115,7 +80,7 @@ class PolicySpec(_Document):
     context: list[FeatureName] = []
     features: list[Feature] = []
     prior: Prior = Prior()
-    learner: Annotated[Vw | Gaussian, Field(discriminator="kind")] | None = None
+    learner: LearnerKind | None = None
     exploration: ExplorationKind
 
     @field_validator("costs")
@@ -150,21 +115,41 @@ class PolicySpec(_Document):
             raise ValueError(f"features: exploration.kind {kind} needs at least one feature to score arms by")
         if self.learner is None:
             raise ValueError(
-                f"learner: exploration.kind {kind} needs one: {{kind: vw}} or {{kind: linear_gaussian}}"
+                f"learner: exploration.kind {kind} needs one: {{kind: vw}}, {{kind: linear_gaussian}} or "
+                "{kind: logistic}"
             )
-        if self.exploration.uncertain and not isinstance(self.learner, Gaussian):
+        if self.exploration.uncertain and not self.learner.posterior:
             raise ValueError(
                 f"learner: exploration.kind {kind} draws from a posterior, which {self.learner.kind} has "
-                "not: write {kind: linear_gaussian}"
+                "not: write {kind: linear_gaussian} or {kind: logistic}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _arms_are_told_apart(self) -> PolicySpec:
+        per = self._per
+        known = [feature.one_hot for feature in self.features if isinstance(feature, OneHot)]
+        if per is not None and per not in known:
+            raise ValueError(
+                f"learner.per: no feature tells arms apart by {per}; add {{one_hot: {per}}} to features"
+                + (f", or write {known[0]}" if known else "")
+            )
+        return self
+
+    @property
+    def _per(self) -> str | None:
+        return self.learner.per if isinstance(self.learner, Gaussian) else None
 
     @property
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
         # Guards and costs change nothing of what was learnt; and specifications from before there was a
-        # context keep their fingerprints and weights.
-        left_out = {"guards", "costs"} if self.context else {"guards", "costs", "context"}
+        # context or a `per` keep their fingerprints and weights.
+        left_out: dict[str, Any] = {"guards": True, "costs": True}
+        if not self.context:
+            left_out["context"] = True
+        if isinstance(self.learner, Gaussian) and self.learner.per is None:
+            left_out["learner"] = {"per": True}
         text = self.model_dump_json(by_alias=True, exclude=left_out)
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -182,7 +167,8 @@ class PolicySpec(_Document):
         """Return what a learner has to know, given the columns' names.
 
         Raises:
-            PolicySpecError: the prior weighs a column that does not exist.
+            PolicySpecError: the prior weighs a column that does not exist, or there are more columns than
+                the learner has room for.
         """
         if unknown := sorted(set(self.prior.weights) - set(names)):
             raise PolicySpecError(
@@ -190,7 +176,29 @@ class PolicySpec(_Document):
                 f"columns: {', '.join(names)}"
             )
         weights = np.array([self.prior.weights.get(name, 0.0) for name in names])
-        return Task(names, self.reward.low, self.reward.high, weights, self.prior.intercept)
+        marks = self._marks(names)
+        if self.learner is not None and self.learner.posterior:
+            _check_room(self.id, len(names) - len(marks), len(marks) + 1)
+        return Task(names, self.reward.low, self.reward.high, weights, self.prior.intercept, marks)
+
+    def _marks(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the places of the columns that tell the arms of `learner.per` apart."""
+        if self._per is None:
+            return ()
+        prefix = self._per.removeprefix("arm.") + "="
+        products = {"*".join(one.product) for one in self.features if isinstance(one, Product)}
+        return tuple(
+            place for place, name in enumerate(names) if name.startswith(prefix) and name not in products
+        )
+
+
+def _check_room(policy: str, columns: int, models: int) -> None:
+    cells = (columns + 1) ** 2 * models
+    if cells > _MOST_CELLS:
+        raise PolicySpecError(
+            f"{policy}: learner: {models} model{'s' * (models > 1)} of {columns} columns keep {cells:,} "
+            f"numbers of how sure they are, and {_MOST_CELLS:,} fit; use fewer features, or {{kind: vw}}"
+        )
 
 
 def read_spec(path: Path) -> PolicySpec:

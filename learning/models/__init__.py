@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from learning.models.disjoint_gaussian import DisjointGaussian
 from learning.models.linear import Linear
 from learning.models.linear_gaussian import LinearGaussian
+from learning.models.logistic_gaussian import LogisticGaussian
 from learning.models.value_model import FloatArray, ValueModel, kind_of
 
-__all__ = ["FloatArray", "Linear", "LinearGaussian", "ValueModel", "model_from_bytes"]
+__all__ = [
+    "DisjointGaussian",
+    "FloatArray",
+    "Linear",
+    "LinearGaussian",
+    "LogisticGaussian",
+    "ValueModel",
+    "model_from_bytes",
+]
 
-_MODELS: dict[str, type[ValueModel]] = {"linear": Linear, "linear_gaussian": LinearGaussian}
+_MODELS: dict[str, type[ValueModel]] = {
+    "disjoint_gaussian": DisjointGaussian,
+    "linear": Linear,
+    "linear_gaussian": LinearGaussian,
+    "logistic_gaussian": LogisticGaussian,
+}
 
 
 def model_from_bytes(data: bytes) -> ValueModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -105,6 +106,25 @@ class LinearGaussian:
             prior.moment + keep * (self.moment - prior.moment),
             prior.squares + keep * (self.squares - prior.squares),
             keep * self.count,
+            self.low,
+            self.high,
+        )
+
+    def merged(self, others: Sequence[LinearGaussian], prior: LinearGaussian) -> LinearGaussian:
+        """Return what one model would have learnt from the rows of all; exact, as sums add.
+
+        Raises:
+            BrokenWeights: one of them has other columns.
+        """
+        if any(one.names != self.names for one in others):
+            raise BrokenWeights("shards of other columns can't be merged")
+        parts = (self, *others)
+        return LinearGaussian(
+            self.names,
+            sum((one.precision - prior.precision for one in parts), prior.precision),
+            sum((one.moment - prior.moment for one in parts), prior.moment),
+            sum((one.squares - prior.squares for one in parts), prior.squares),
+            sum(one.count for one in parts),
             self.low,
             self.high,
         )

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from learning.errors import BrokenWeights, InvalidRows, LearnerLost, LearnerRefused
-from learning.learner import GaussianLearner, Learner, Task
+from learning.learner import Learner, Task
 from learning.models import Linear, LinearGaussian
+from learning.posterior_learners import DisjointLearner, GaussianLearner, LogisticLearner
 from learning.rows import Rows
 from learning.vw_format import escaped
 from learning.vw_learner import Loss, VwLearner
@@ -29,7 +30,8 @@ NAMES = ("rate", "category=FD WRAPS/BAGS", "a|b", "a:2", "c\nd", "12", "é", *(f
 def task(intercept: float = 0.0, weight: float = 0.0) -> Task:
     weights = np.zeros(COLUMNS)
     weights[0] = weight
-    return Task(NAMES, 0.0, 1.0, weights, intercept)
+    # The last two columns tell arms apart, for whom it may concern.
+    return Task(NAMES, 0.0, 1.0, weights, intercept, (COLUMNS - 2, COLUMNS - 1))
 
 
 def rows(n: int, seed: int = 0) -> Rows:
@@ -52,11 +54,27 @@ def make(kind: str, what: Task) -> Learner:
             return VwLearner(what, loss="logistic")
         case "fading":
             return GaussianLearner(what, ridge=1.0, half_life=2_000)
+        case "disjoint":
+            return DisjointLearner(what, ridge=1.0)
+        case "logistic":
+            return LogisticLearner(what, ridge=1.0)
+        case "fading_logistic":
+            return LogisticLearner(what, ridge=1.0, half_life=2_000)
         case _:
             return GaussianLearner(what, ridge=1.0)
 
 
-@pytest.fixture(params=["vw", "vw_logistic", "linear_gaussian", "fading"])
+@pytest.fixture(
+    params=[
+        "vw",
+        "vw_logistic",
+        "linear_gaussian",
+        "fading",
+        "disjoint",
+        "logistic",
+        "fading_logistic",
+    ]
+)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -149,6 +167,30 @@ def test_a_damaged_state_is_an_error_and_not_the_end(learner: Learner) -> None:
     with pytest.raises((BrokenWeights, LearnerRefused)):
         learner.fold(b"rubbish", rows(10))
     learner.fold(None, rows(10))
+
+
+def test_logistic_learning_fades_too() -> None:
+    learner = LogisticLearner(task(), ridge=1.0, half_life=500)
+    old = rows(3_000)
+    turned = Rows(old.matrix, 1 - old.targets, old.propensities, old.importance)
+    after = learner.fold(learner.fold(None, old).state, turned).model
+    fresh = learner.fold(None, turned).model
+    kept = LogisticLearner(task(), ridge=1.0)
+    both = kept.fold(kept.fold(None, old).state, turned).model
+    assert np.abs(after.predict(old.matrix) - fresh.predict(old.matrix)).max() < 0.1
+    assert np.abs(both.predict(old.matrix) - fresh.predict(old.matrix)).max() > 0.2
+
+
+def test_shards_are_merged_unless_rows_fade() -> None:
+    whole = rows(600)
+    learner = DisjointLearner(task(), ridge=1.0)
+    shards = [learner.fold(None, part(whole, slice(i, None, 2))).state for i in range(2)]
+    merged, at_once = learner.merge(shards).model, learner.fold(None, whole).model
+    np.testing.assert_allclose(merged.predict(whole.matrix), at_once.predict(whole.matrix), rtol=0, atol=1e-9)
+    with pytest.raises(LearnerRefused, match="half-life"):
+        GaussianLearner(task(), ridge=1.0, half_life=10).merge(shards)
+    with pytest.raises(BrokenWeights, match="no shard"):
+        learner.merge([])
 
 
 def test_what_fades_is_forgotten_by_half_and_the_prior_is_not() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from learning.exploration_kinds import ExplorationKind
-from learning.spec import Gaussian, PolicySpec, Vw
+from learning.learner_kinds import Gaussian, Logistic, Vw
+from learning.spec import PolicySpec
 from learning.versions import cold_start
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
@@ -35,7 +36,7 @@ def test_every_kind_is_described_and_its_example_is_read() -> None:
     assert {exploration for _, exploration in told} == kinds
     assert {learner for learner, _ in told} - {None} == {
         kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
-        for kind in (Vw, Gaussian)
+        for kind in (Vw, Gaussian, Logistic)
     }
 
 

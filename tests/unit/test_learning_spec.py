@@ -14,6 +14,7 @@ import pytest
 from learning.errors import BrokenWeights, PolicySpecError
 from learning.exploration_kinds import Decay
 from learning.models import Linear
+from learning.rows import Rows
 from learning.spec import PolicySpec, read_spec
 from learning.versions import PolicyVersion, child, cold_start
 from playbooks.models import DO_NOTHING, Arm
@@ -80,6 +81,8 @@ def test_a_specification_is_read_and_its_fingerprint_follows_its_content(
         ("learner: {kind: vw}", "", "learner: exploration.kind epsilon_greedy needs one"),
         ("kind: epsilon_greedy, epsilon", "kind: thompson, floor", "has not: write {kind: linear_gaussian}"),
         ("kind: epsilon_greedy, epsilon", "kind: thompson, draws: 5, floor", "exploration.thompson.draws"),
+        ("{kind: vw}", "{kind: logistic, per: arm.category}", "learner.logistic.per"),
+        ("{kind: vw}", "{kind: linear_gaussian, per: arm.color}", "add {one_hot: arm.color} to features"),
         ("{kind: vw}", "{kind: linear_gaussian, half_life: 0}", "learner.linear_gaussian.half_life"),
     ],
 )
@@ -296,3 +299,45 @@ def test_guards_and_costs_change_nothing_that_was_learnt(spec: PolicySpec) -> No
     assert PolicySpec.model_validate(shaped).fingerprint == spec.fingerprint
     with pytest.raises(ValueError, match="no currency 'EURO'"):
         PolicySpec.model_validate(document | {"costs": {"EURO": 1}})
+
+
+def test_specifications_from_before_there_were_models_by_arm_keep_what_was_learnt(tmp_path: Path) -> None:
+    text = TEXT.replace("kind: vw", "kind: linear_gaussian")
+    assert read_spec(written(tmp_path, text)).fingerprint == "ff7a59953a18977c"
+    by_arm = text.replace("features:", "features:\n  - {one_hot: arm.category}").replace(
+        "linear_gaussian", "linear_gaussian, per: arm.category"
+    )
+    whole = read_spec(written(tmp_path, by_arm.replace(", per: arm.category", "")))
+    assert read_spec(written(tmp_path, by_arm)).fingerprint != whole.fingerprint
+
+
+def test_each_arm_has_a_model_of_its_own(tmp_path: Path) -> None:
+    text = TEXT.replace("features:", "features:\n  - {one_hot: arm.category}").replace(
+        "{kind: vw}", "{kind: linear_gaussian, per: arm.category}"
+    )
+    text = text.replace("{rate: 0.5}", "{rate: 0.5, category=BACON: 0.25}")
+    spec = read_spec(written(tmp_path, text))
+    first = cold_start(spec, VOCABULARIES, NOW, after=None)
+    features = {"category_rate": [0.2, 0.4, None], "orders_4w": 3}
+    np.testing.assert_allclose(first.serve().score(features, ARMS), [0.15, 0.5, 0.05])
+    assert spec.learner is not None
+    learner = spec.learner.start(first.task())
+    matrix = first.serve().matrix(features, ARMS)
+    rows = Rows(matrix[[1] * 50], np.ones(50), np.full(50, 0.5), np.ones(50))
+    second = child(first, learner.fold(None, rows), rows=50, through=1, metrics={}, now=NOW)
+    scores = second.serve().score(features, ARMS)
+    assert scores[1] > 0.9
+    # What was learnt of bacon says nothing of the others, and nothing of an arm nobody has heard of.
+    np.testing.assert_allclose(scores[[0, 2]], [0.15, 0.05])
+    stranger = Arm("p/new", "p", "new", "mailbox", "notice", {"category": "NEW"})
+    assert second.serve().score(features, [stranger])[0] == pytest.approx(0.05)
+
+
+def test_more_columns_than_a_posterior_has_room_for_are_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("features:", "features:\n  - {one_hot: arm.category}")
+    many = {"category": [f"c{i}" for i in range(6_000)]}
+    for learner in ("linear_gaussian", "logistic"):
+        spec = read_spec(written(tmp_path, text.replace("kind: vw", f"kind: {learner}")))
+        with pytest.raises(PolicySpecError, match="use fewer features"):
+            cold_start(spec, many, NOW, after=None)
+    assert cold_start(read_spec(written(tmp_path, text)), many, NOW, after=None).number == 1
