@@ -123,7 +123,8 @@ class LogisticGaussian:
         variance = np.einsum("ij,jk,ik->i", rows, self.covariance, rows)
         chances = expit(rows @ self.mean)
         slope: FloatArray = (self.high - self.low) * chances * (1 - chances)
-        return slope * np.sqrt(np.maximum(variance, 0.0))
+        deviations: FloatArray = slope * np.sqrt(np.maximum(variance, 0.0))
+        return deviations
 
     def explain(self, row: FloatArray) -> dict[str, float]:
         parts = dict(zip(self.names, (row * self.mean[:-1]).tolist(), strict=True))
