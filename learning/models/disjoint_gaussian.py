@@ -137,9 +137,8 @@ class DisjointGaussian:
         return cls(wire.names, wire.marks, tuple(LinearGaussian.from_bytes(part) for part in wire.parts))
 
     @property
-    def _own(self) -> list[int]:
-        marks = set(self.marks)
-        return [place for place in range(len(self.names)) if place not in marks]
+    def _own(self) -> NDArray[np.intp]:
+        return np.setdiff1d(np.arange(len(self.names), dtype=np.intp), self.marks)
 
     def _parts_of(self, matrix: FloatArray) -> NDArray[np.intp]:
         marked = matrix[:, self.marks] != 0
