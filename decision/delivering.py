@@ -56,7 +56,10 @@ def channels_of(
     opening = Opening(settings.data, database, clock, secrets)
     opened = {name: spec.open(opening) for name, spec in specs.items()}
     signing = settings.signing_secret
-    return {**opened, WEBHOOK: Webhooks(signing.get_secret_value() if signing else None)}
+    return {
+        **opened,
+        WEBHOOK: Webhooks(signing.get_secret_value() if signing else None, settings.webhook_networks),
+    }
 
 
 def open_delivery(

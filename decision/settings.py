@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
     channel_secrets: dict[str, SecretStr] = {}
     # What the webhooks are signed with that flows send (whsec_…); without one they are not sent.
     signing_secret: SecretStr | None = None
+    # Inside which networks those webhooks may go although these are not of the public internet.
+    webhook_networks: list[IPv4Network | IPv6Network] = []
     # What identities of a kind may do, where that is not the default of `audiences.identity.models`.
     identities: dict[str, KindRule] = {}
     # An event that arrives so much later than it happened counts as late.

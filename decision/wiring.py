@@ -33,6 +33,7 @@ from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Proce
 from decision.selecting import Selecting
 from decision.settings import Settings
 from decision.surroundings import Surroundings
+from delivery.channels.channel import close_channels
 from delivery.outbox_repository import give_back
 from feature_repo.store import FeatureRepository
 from learning import version_repository
@@ -154,6 +155,7 @@ class Service:
                 self.database, self.clock, self.intake, self.incoming.consents, counters, files.draft
             )
             self.channels = channels_of(settings, files.channels, self.database, self.clock)
+            opened.callback(close_channels, self.channels)
             self.erasure = Erasure(
                 self.database,
                 self.clock,

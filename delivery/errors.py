@@ -93,14 +93,23 @@ class NotHandedOver(DeliveryError):
     """A channel did not take a message.
 
     `permanent`: trying again can't help (a wrong address, a refused content). `after`: how long the
-    provider asked to wait at least before the next attempt.
+    provider asked to wait at least before the next attempt. `perhaps`: it may have taken the message all the
+    same; a channel whose provider does not know keys must not repeat it then.
     """
 
     status = 502
     code = "not-handed-over"
     retry = True
 
-    def __init__(self, message: str, *, permanent: bool = False, after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        after: timedelta | None = None,
+        perhaps: bool = False,
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.after = after
+        self.perhaps = perhaps

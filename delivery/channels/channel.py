@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -70,6 +71,15 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class KeepsConnections(Protocol):
+    """A channel that keeps connections to its provider."""
+
+    def close(self) -> None:
+        """Let go of them; nothing is handed over any more."""
+        ...
+
+
+@runtime_checkable
 class KeepsCopies(Protocol):
     """A channel that keeps messages itself, and can take them away again when their user is erased."""
 
@@ -80,3 +90,10 @@ class KeepsCopies(Protocol):
             NotForgotten: it can't be done now.
         """
         ...
+
+
+def close_channels(channels: Mapping[str, Channel]) -> None:
+    """Let go of the connections that channels keep."""
+    for channel in channels.values():
+        if isinstance(channel, KeepsConnections):
+            channel.close()

@@ -8,12 +8,8 @@ may be missing although they count as delivered. This channel is for development
 from __future__ import annotations
 
 import os
-import re
 import threading
-from base64 import encodebytes
 from datetime import UTC, datetime
-from email.header import Header
-from email.utils import format_datetime
 from glob import escape
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +18,7 @@ from urllib.parse import quote
 from audiences.consent.models import Channel as Consent
 from delivery.channels.channel import Address, AfterCrash, Receipt
 from delivery.channels.kinds import Kind, NoSettings
+from delivery.channels.letters import letter, local_part, message_id, unstructured
 from delivery.errors import NotForgotten, NotHandedOver
 from delivery.models import Message
 from delivery.retry import Retry
@@ -30,11 +27,6 @@ from delivery.retry import Retry
 _DOMAIN = "nextplay.invalid"
 # File systems take names up to 255 bytes; the ending and the mark of an unfinished file need some.
 _NAME_BYTES = 200
-# RFC 5322, section 2.1.1: a line has at most 998 characters without its end.
-_LINE = 998
-_HEADER_LINE = 78
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\s]+")
-_PLAIN_LOCAL_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Mailbox:
@@ -106,48 +98,13 @@ def file_name(key: str) -> str:
 
 def as_email(message: Message) -> bytes:
     """Return the message as RFC 5322 text with CRLF line ends; no value in it can start a header."""
-    identity = quote(message.key, safe="")
-    body, encoding = _body(message.body)
-    head = (
-        f"Date: {format_datetime(message.queued_at.astimezone(UTC))}\r\n"
-        f"From: nextplay <noreply@{_DOMAIN}>\r\n"
-        f"To: <{_local_part(message.user_id)}@{_DOMAIN}>\r\n"
-        f"Subject: {_unstructured(message.subject)}\r\n"
-        f"Message-ID: <{_local_part(identity)}@{_DOMAIN}>\r\n"
-        "MIME-Version: 1.0\r\n"
-        "Content-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
-    )
-    return head.encode("ascii") + body
-
-
-def _unstructured(text: str) -> str:
-    """Return a header value on one logical line; what is not plain ASCII becomes RFC 2047 words."""
-    line = _NOT_PRINTABLE.sub(" ", text).strip()
-    if line.isascii() and len(line) < _LINE - len("Subject: ") and "=?" not in line:
-        return line
-    return Header(_storable(line), "utf-8", maxlinelen=_HEADER_LINE).encode(linesep="\r\n")
-
-
-def _local_part(name: str) -> str:
-    """Return an address's part before the @, different for different names of up to 64 plain characters."""
-    if _PLAIN_LOCAL_PART.fullmatch(name):
-        return name
-    return "x." + blake2b(name.encode("utf-8", "surrogatepass"), digest_size=24).hexdigest()
-
-
-def _body(text: str) -> tuple[bytes, str]:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
-    plain = text.isascii() and "\0" not in text and max(map(len, lines)) <= _LINE
-    data = _storable("\r\n".join(lines) + "\r\n").encode()
-    if plain:
-        return data, "7bit"
-    return encodebytes(data).replace(b"\n", b"\r\n"), "base64"
-
-
-def _storable(text: str) -> str:
-    """Return text without lone surrogates, which JSON may carry and UTF-8 can't."""
-    return text.encode("utf-8", "replace").decode()
+    head = [
+        ("From", f"nextplay <noreply@{_DOMAIN}>"),
+        ("To", f"<{local_part(message.user_id)}@{_DOMAIN}>"),
+        ("Subject", unstructured(message.subject)),
+        ("Message-ID", message_id(message.key, _DOMAIN)),
+    ]
+    return letter(message, head)
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -9,13 +9,17 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from delivery.channels import mailbox
+from delivery.channels import gateway, mailbox, smtp, twilio
 from delivery.channels.kinds import Kind
 
 GROUP: Final = "nextplay.channels"
 
 KINDS: Mapping[str, Kind[Any]] = {
     "mailbox": mailbox.KIND,
+    "push_gateway": gateway.PUSH,
+    "smtp": smtp.KIND,
+    "sms_gateway": gateway.SMS,
+    "twilio": twilio.KIND,
 }
 
 

@@ -73,7 +73,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     data = tmp_path_factory.mktemp("flows")
     shutil.copytree(LIBRARY, data / "library")
     (data / "library" / "scores.yaml").write_text(SCORES)
-    (data / "settings.env").write_text(f"NEXTPLAY_SIGNING_SECRET={SECRET}\n")
+    (data / "settings.env").write_text(
+        f'NEXTPLAY_SIGNING_SECRET={SECRET}\nNEXTPLAY_WEBHOOK_NETWORKS=["127.0.0.0/8"]\n'
+    )
     with running_service(data, clock=START, seed="test", log=data / "service.log") as client:
         yield Running(client.http, data, START)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +25,9 @@ from storage.errors import ConfigurationError
 
 
 @pytest.fixture(scope="module")
-def opening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opening]:
+def opening(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opening]:
     folder = tmp_path_factory.mktemp("opening")
+    shutil.copy(sqlite_template, folder / "a.db")
     database = Database(f"sqlite:///{folder / 'a.db'}")
     yield Opening(folder, database, SystemClock(), {"carrier": "a secret"})
     database.close()
@@ -165,3 +168,25 @@ def test_a_package_that_adds_no_kind_is_told(
 
 
 NOTHING = NoSettings
+
+
+# What the documentation shows
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "channels.md"
+SHOWN = re.findall(r"```yaml\n(channels:.*?)```", REFERENCE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", SHOWN, ids=range(len(SHOWN)))
+def test_what_the_reference_shows_is_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    (spec,) = read_channels(tmp_path).values()
+    written = spec.settings.model_dump(mode="json", exclude_unset=True)
+    assert spec.kind.settings.model_validate(written) == spec.settings
+
+
+def test_the_reference_describes_every_kind_and_its_fields() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    for name, kind in KINDS.items():
+        assert re.search(rf"^## .*\b{name}\b", text, re.MULTILINE), name
+        for field in kind.settings.model_fields:
+            assert f"`{field}`" in text or f"`{field}." in text, (name, field)
