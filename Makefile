@@ -16,12 +16,13 @@ demo: .venv/.use ## set up, then run the four stages on the Complete Journey dat
 serve: .venv/.use ## serve the demo's database on http://127.0.0.1:8321
 	$(BIN)/nextplay serve --data var/demo $(ARGS)
 
-# Tests make thousands of small databases: in memory, where there is room, none waits for a disk.
+# Tests make thousands of small databases: in memory, where there is room, none waits for a disk. They start some
+# processes from nothing: each would compile all it imports if none may keep what it compiled.
 TESTS_IN ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "/dev/shm" }')
 
 test: .venv/.dev ## set up, then run every test
 	folder=$$(TMPDIR=$(or $(TESTS_IN),$${TMPDIR:-/tmp}) mktemp -d) && TMPDIR=$$folder \
-		$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --basetemp $$folder/tests $(ARGS) && \
+		env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --basetemp $$folder/tests $(ARGS) && \
 		rm -rf $$folder
 
 bench: .venv/.use ## measure against floors and peers

@@ -9,6 +9,7 @@ from benchmarks.audience_changes import AUDIENCE_BITMAPS, AUDIENCE_CHANGES
 from benchmarks.benchmark import Benchmark
 from benchmarks.budget_exact import BUDGET_EXACT_POSTGRES, BUDGET_EXACT_SQLITE, BUDGET_EXACT_VALKEY
 from benchmarks.decide_batch import DECIDE_BATCH
+from benchmarks.decide_capacity import DECIDE_CAPACITY, DECIDE_LATENCY
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
 from benchmarks.decide_library_growth import DECIDE_LIBRARY_GROWTH
 from benchmarks.decide_scores import DECIDE_SCORES
@@ -36,6 +37,8 @@ _ALL = (
     SMALL_REQUEST,
     INGEST_HTTP,
     INGEST_TO_DECIDE,
+    DECIDE_CAPACITY,
+    DECIDE_LATENCY,
     DECIDE_IN_PROCESS,
     DECIDE_LIBRARY_GROWTH,
     BUDGET_EXACT_SQLITE,

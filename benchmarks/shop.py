@@ -72,11 +72,14 @@ def users(number: int) -> list[str]:
 
 
 @contextmanager
-def opened_shop(data: Path, number: int, stock: Callable[[Path], None] | None = None) -> Iterator[Service]:
+def opened_shop(
+    data: Path, number: int, stock: Callable[[Path], None] | None = None, *, online_url: str = ""
+) -> Iterator[Service]:
     """Make a shop of `number` users in an empty folder and give its service, without HTTP.
 
     Args:
         stock: changes the library before it is read.
+        online_url: of the server for features of now; empty: a file.
     """
     from decision.settings import Settings  # noqa: PLC0415 - with the next, imports Feast, seconds
     from decision.wiring import Service  # noqa: PLC0415
@@ -84,7 +87,7 @@ def opened_shop(data: Path, number: int, stock: Callable[[Path], None] | None = 
     write_library(data / "library")
     if stock is not None:
         stock(data / "library")
-    service = Service(Settings(data=data, clock=NOW, seed=SEED, schedule=False))
+    service = Service(Settings(data=data, clock=NOW, seed=SEED, schedule=False, online_url=online_url))
     try:
         service.intake.take(history(number, _categories(data / "library")))
         for job in ("features", "audiences", "deliver"):

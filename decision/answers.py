@@ -11,9 +11,9 @@ from msgspec import Meta
 from decision.inline import MessageShown
 from learning.explaining import Explanation
 from playbooks.decision import Decision
-from playbooks.library import Library
+from playbooks.library import Library, PublishedPlaybook
 from playbooks.models import DO_NOTHING, Arm
-from playbooks.offers import Terms, terms_of
+from playbooks.offers import Terms
 
 # Reasons why no policy was asked and the placement's fallback ("do nothing") was answered.
 UNKNOWN_USER = "unknown_user"
@@ -93,13 +93,12 @@ def answer_of(
         arm: the drawn one, None where nothing is done.
         message: its content, where the answer is shown at once.
     """
-    version = decision.playbook_version or 0
-    offer = library.get(arm.playbook, version).offers[arm.offer] if arm else None
+    offer = _shown(library.get(arm.playbook, decision.playbook_version or 0), arm) if arm else None
     return DecideAnswer(
         decision_id=decision.decision_id,
         playbook=arm.playbook if arm else None,
         variant=arm.id if arm else DO_NOTHING,
-        offer=OfferShown(offer.id, offer.name, offer.attributes, terms_of(offer)) if offer else None,
+        offer=offer,
         content=arm.content if arm else None,
         propensity=decision.propensity,
         policy=decision.policy,
@@ -109,3 +108,8 @@ def answer_of(
         explanation=explanation,
         message=message if arm else None,
     )
+
+
+def _shown(playbook: PublishedPlaybook, arm: Arm) -> OfferShown:
+    offer = playbook.offers[arm.offer]
+    return OfferShown(offer.id, offer.name, offer.attributes, playbook.terms[offer.id])

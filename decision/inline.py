@@ -7,7 +7,7 @@ import structlog
 
 from delivery.recipients import Occasion, Recipients
 from playbooks.content.filling import Contents
-from playbooks.content.names import names_of
+from playbooks.content.names import ARM, OFFER, names_of
 from playbooks.library import PublishedPlaybook
 from playbooks.models import Arm
 from storage.errors import NextplayError
@@ -16,6 +16,9 @@ _log = structlog.get_logger(__name__)
 
 # The placement of what is sent and not shown: its messages are filled when they go out.
 OUTBOUND = "outbound"
+# Contents that speak of nothing else are filled once for each arm; so many are kept.
+_OF_NOBODY = frozenset((OFFER, ARM))
+_KEPT = 10_000
 
 
 class MessageShown(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,18 +36,29 @@ class InlineMessages:
     def __init__(self, recipients: Recipients) -> None:
         self._recipients = recipients
         self._contents: dict[str, Contents] = {}
+        # What says the same to everybody, by version and arm.
+        self._same: dict[tuple[str, str], MessageShown] = {}
 
     def of(self, playbook: PublishedPlaybook, arm: Arm, user_id: str) -> MessageShown:
         """Return the message of an arm; one that can't be filled for this user says why, the offer stays."""
+        place = (playbook.key, arm.id)
+        if (known := self._same.get(place)) is not None:
+            return known
         contents = self._contents.get(playbook.key)
         if contents is None:
             contents = self._contents[playbook.key] = Contents(playbook.contents)
         try:
             occasion = Occasion(playbook.document.trigger, decision_id="")
-            recipient = self._recipients.of(user_id, contents.roots(arm.content), occasion)
+            roots = contents.roots(arm.content)
+            recipient = self._recipients.of(user_id, roots, occasion)
             names = names_of(playbook.offers[arm.offer], arm, recipient)
             text = contents.text(arm.content, arm.channel, recipient.language, names)
         except NextplayError as error:
             _log.warning("a content was not filled", playbook=playbook.key, content=arm.content)
             return MessageShown(problem=str(error))
-        return MessageShown(text.subject, text.body, text.language)
+        message = MessageShown(text.subject, text.body, text.language)
+        if roots <= _OF_NOBODY:
+            if len(self._same) >= _KEPT:
+                self._same.clear()
+            self._same[place] = message
+        return message

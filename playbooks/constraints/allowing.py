@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -16,7 +18,8 @@ from playbooks.constraints.windows import length
 from playbooks.models import Arm
 
 
-class Moment(NamedTuple):
+@dataclass(frozen=True)
+class Moment:
     """A decision, as rules and windows see it: `features` are those that are recorded."""
 
     now: datetime
@@ -24,6 +27,17 @@ class Moment(NamedTuple):
     features: Mapping[str, Any]
     audiences: Set[str]
     circumstances: Circumstances
+
+    @cached_property
+    def values(self) -> Mapping[str, Any]:
+        """What rules of layers may ask for by name."""
+        local = self.now.astimezone(ZoneInfo(self.circumstances.zone))
+        return {
+            **self.features,
+            "context.placement": self.placement,
+            "context.hour": local.hour,
+            "context.weekday": local.isoweekday(),
+        }
 
 
 class Allowed(NamedTuple):
@@ -33,12 +47,15 @@ class Allowed(NamedTuple):
     stopped: Mapping[str, Arms]
 
 
+_UNTOUCHED = Allowed(ALL, {})
+
+
 def allowed(terms: Terms, moment: Moment) -> Allowed:
     """Return which arms may be used; each that may not is told under the first rule that stops it."""
     left: Arms = ALL
     stopped: dict[str, Arms] = {}
     for rule, arms in _stops(terms, moment):
-        everything = frozenset(arm.id for arm in terms.arms) if left is ALL else left
+        everything = terms.every if left is ALL else left
         hit = everything if arms is ALL else everything & arms
         if not hit:
             continue
@@ -47,6 +64,8 @@ def allowed(terms: Terms, moment: Moment) -> Allowed:
         left = everything - hit
         if not left:
             break
+    if not stopped:
+        return _UNTOUCHED
     whole = len(terms.arms)
     told = {rule: ALL if arms is not None and len(arms) == whole else arms for rule, arms in stopped.items()}
     return Allowed(left, told)
@@ -99,17 +118,10 @@ def _untrue(terms: Terms, moment: Moment) -> Iterator[tuple[str, Arms]]:
     conditions = terms.conditions
     if not conditions:
         return
-    local = moment.now.astimezone(ZoneInfo(moment.circumstances.zone))
-    values = {
-        **moment.features,
-        "context.placement": moment.placement,
-        "context.hour": local.hour,
-        "context.weekday": local.isoweekday(),
-    }
     answers: Sequence[bool]
     try:
         answers = terms.answers(
-            values, tags=moment.circumstances.tags, audiences=moment.audiences, now=moment.now
+            moment.values, tags=moment.circumstances.tags, audiences=moment.audiences, now=moment.now
         )
     except RuleValueError:
         # A value of another type than rules are read for: nothing can be said to be true of it.

@@ -153,6 +153,11 @@ class Terms:
         return groups_of(self.playbook, [one for one in self.constraints if isinstance(one, Group)])
 
     @cached_property
+    def every(self) -> frozenset[str]:
+        """The ids of all arms."""
+        return frozenset(arm.id for arm in self.arms)
+
+    @cached_property
     def conditions(self) -> Sequence[Condition]:
         """The rules of its layers, outermost layer first; of one layer those of all playbooks first."""
         offered = Offered.of(self.playbook, self.arms)

@@ -14,7 +14,8 @@ from playbooks.constraints.rulebook import Rulebook
 from playbooks.content.documents import Content
 from playbooks.library.trials import Trial
 from playbooks.models import Arm, Playbook
-from playbooks.offers import Offer
+from playbooks.offers import Offer, terms_of
+from playbooks.offers import Terms as OfferTerms
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class PublishedPlaybook:
     def arm(self, arm: str) -> Arm:
         """Return an arm by its id; KeyError when this version has none of it."""
         return self._by_arm[arm]
+
+    @cached_property
+    def terms(self) -> Mapping[str, OfferTerms]:
+        """The terms of each offer, by its id."""
+        return {name: terms_of(offer) for name, offer in self.offers.items()}
 
     @cached_property
     def _by_arm(self) -> Mapping[str, Arm]:

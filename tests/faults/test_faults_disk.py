@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,10 +14,9 @@ import pytest
 
 from decision.demo.run import LIBRARY
 from decision.jobs import INTERVALS
+from tests import launching
 from tests.faults.harness import Harness, Launcher
 from tests.faults.stores import PostgresServer, Store
-
-ROOT = Path(__file__).parents[2]
 
 
 class SmallDisk:
@@ -55,15 +53,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
 
 def serve(data: Path) -> subprocess.CompletedProcess[str]:
     """Start a service that is expected to say why it can't."""
-    command = [sys.executable, "-m", "decision", "serve", "--data", str(data), "--port", "0"]
-    return subprocess.run(
-        [*command, "--library", str(LIBRARY)],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    return launching.run("serve", "--data", str(data), "--port", "0", "--library", str(LIBRARY))
 
 
 def test_jobs_say_so_and_go_on_when_there_is_room(launcher: Launcher, disk: SmallDisk) -> None:

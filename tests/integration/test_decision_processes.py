@@ -40,6 +40,7 @@ from storage.leases_table import leases
 from storage.schema import facts
 from tests import launching
 from tests.acceptance.driver import Running
+from tests.launching import Forked
 from tests.publishing import publish
 
 PROBLEM = "application/problem+json"
@@ -87,7 +88,7 @@ def until(holds: Callable[[], Any], seconds: float = 10.0) -> float:
 class Started:
     """A process of the service: its command line, its log, and its HTTP client if it answers requests."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     log: Path
     port: int = 0
     http: httpx2.Client = field(init=False)
@@ -111,7 +112,7 @@ class Started:
         """Send a signal to the process and to all below it."""
         for child in self.children():
             child.send_signal(number)
-        self.process.send_signal(number)
+        os.kill(self.process.pid, number)
 
     def stop(self, seconds: float = 25.0) -> int:
         self.process.terminate()
@@ -124,18 +125,20 @@ class Started:
             self.process.wait()
 
 
-def start(data: Path, name: str, *arguments: str, url: str = "", port: int = 0) -> Started:
-    """Start a process of the service; it is not up yet."""
-    command = [sys.executable, "-m", "decision", *arguments, "--data", str(data)]
+def start(
+    data: Path, name: str, *arguments: str, url: str = "", port: int = 0, from_nothing: bool = False
+) -> Started:
+    """Start a process of the service; it is not up yet. Unless from nothing, it need not import anything."""
+    command = [*arguments, "--data", str(data)]
     if port:
         command += ["--port", str(port)]
     log = data.parent / f"{name}.log"
+    environment = {**os.environ, "NEXTPLAY_DATABASE_URL": url, "NEXTPLAY_ADMIN_KEY": KEY}
+    if not from_nothing:
+        return Started(launching.fork(command, environment, log), log, port)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=output,
-            env={**os.environ, "NEXTPLAY_DATABASE_URL": url, "NEXTPLAY_ADMIN_KEY": KEY},
+            [sys.executable, "-m", "decision", *command], stdout=output, stderr=output, env=environment
         )
     return Started(process, log, port)
 
@@ -294,7 +297,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         until(started[0].is_ready, 60)
         # It comes last, so that the first one holds every lease.
         jobs = "deliver,reward,learn"
-        worker = start(data, "worker", "work", *lease, "--roles", jobs, url=url)
+        worker = start(data, "worker", "work", *lease, "--roles", jobs, url=url, from_nothing=True)
         started.append(worker)
         until(started[1].is_ready, 60)
         until(lambda: '"started"' in worker.log.read_text(), 60)
@@ -539,7 +542,7 @@ def test_the_learner_may_die_and_does_not_outlive_the_service(alone: Path) -> No
 
 
 def test_requests_under_way_are_finished_before_the_end(alone: Path) -> None:
-    one = start(alone, "drain", "serve", port=free_port())
+    one = start(alone, "drain", "serve", port=free_port(), from_nothing=True)
     try:
         until(one.is_ready, 60)
         body = msgspec.json.encode(track("last", str(uuid4())))
@@ -550,7 +553,7 @@ def test_requests_under_way_are_finished_before_the_end(alone: Path) -> None:
         with socket.create_connection(("127.0.0.1", one.port)) as under_way:
             under_way.sendall(head + body[:10])
             time.sleep(0.2)
-            one.process.send_signal(signal.SIGINT)
+            os.kill(one.process.pid, signal.SIGINT)
             until(lambda: not is_listening(one.port))
             assert one.process.poll() is None
             under_way.sendall(body[10:])

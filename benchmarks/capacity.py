@@ -1,0 +1,46 @@
+"""How much a server holds: the highest rate of an open loop that it answers in time and without an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.schedule import Latencies, Schedule
+
+# What "holds" means: for so long, with a 99th percentile of so many milliseconds at most.
+HELD_SECONDS, HELD_P99 = 30.0, 25.0
+_TRIAL_SECONDS = 3.0
+_UP, _BISECTIONS, _DOWN = 1.3, 4, 0.96
+# Answers a second that must come of a rate, or the server has fallen behind.
+_KEPT = 0.99
+
+Load = Callable[[Schedule], Latencies]
+
+
+def capacity(load: Load, guess: float) -> float:
+    """Return the highest rate (requests a second) that is held for `HELD_SECONDS`.
+
+    Short trials find about where it lies; then rates are tried for the whole time, from there down.
+
+    Raises:
+        BenchmarkError: nothing is held, however slow.
+    """
+    rate = guess
+    while not _holds(load, rate, _TRIAL_SECONDS):
+        rate /= 2
+        if rate < 1:
+            raise BenchmarkError("not even one request a second is answered in time")
+    low, high = rate, rate * _UP
+    while _holds(load, high, _TRIAL_SECONDS):
+        low, high = high, high * _UP
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _holds(load, middle, _TRIAL_SECONDS) else (low, middle)
+    while not _holds(load, low, HELD_SECONDS):
+        low *= _DOWN
+    return low
+
+
+def _holds(load: Load, rate: float, seconds: float) -> bool:
+    found = load(Schedule(rate, max(1, int(rate * seconds))))
+    return not found.errors and found.p99 <= HELD_P99 and found.rate >= _KEPT * rate
