@@ -19,7 +19,7 @@ from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
 from audiences.triggers import api as triggers_api
 from decision import api as decision_api
-from decision import body_limit, budgets, erasure, health, problems
+from decision import body_limit, budgets, erasure, health, problems, returning
 from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.opening import open_keys
@@ -80,6 +80,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(stages_api.router(service.database, service.clock, service.selecting.stages, lookup))
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(delivery_api.router(service.delivery.hands, service.delivery.inside, guard.name_of))
+    returning.add_routes(app, service)
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
     app.include_router(simulate_api.router(service))

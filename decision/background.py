@@ -12,6 +12,7 @@ from audiences.liveness.service import Liveness
 from decision.jobs import Jobs
 from decision.opening import open_library
 from decision.recording import Recorder
+from decision.returning import ReceiptsJob
 from decision.stopping import open_controls
 from decision.triggered import Triggered
 from delivery.protecting import Protecting
@@ -65,6 +66,7 @@ def jobs_of(service: Service, training: Training, again: DeciderAgain, fences: M
             files.protection,
         ),
         delivery=service.delivery,
+        receipts=ReceiptsJob(service, fences["receipts"].database),
         rewards=RewardService(fences["reward"].database, service.identity.people),
         pilots=Pilots(
             open_library(fences["pilots"].database, service.clock, files, service.audiences),

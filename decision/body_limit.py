@@ -17,6 +17,7 @@ from audiences.selection.lists import MAX_BYTES as MAX_LIST_BYTES
 from audiences.tracking.limits import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from decision import problems
 from decision.api import MAX_DECIDE_BYTES
+from delivery.receipts.api import MAX_RECEIPTS_BYTES
 from playbooks.api import MAX_LIBRARY_BYTES
 
 LIMITS: Mapping[str, int] = {
@@ -30,6 +31,7 @@ LIMITS: Mapping[str, int] = {
 PREFIXES: Mapping[str, int] = {
     "/v1/forms/": MAX_FORM_BYTES,
     "/v1/webhooks/": MAX_WEBHOOK_BYTES,
+    "/v1/receipts/": MAX_RECEIPTS_BYTES,
     "/v1/crm/": MAX_EXPORT_BYTES,
 }
 # Files of users, whose route has the audience's name in it.

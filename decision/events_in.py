@@ -66,7 +66,7 @@ class EventsIn:
         self._traits = traits
         self._arrivals = CountedArrivals(settings.late_after, metrics.EVENTS_LATE.inc)
         self._used = used
-        self.intake = self._intake(database)
+        self.intake = self.intake_of(database)
         self.refusals = Refusals(database, clock)
         self.quarantine = Quarantine(database, self.intake, LivePlan(self.plan))
         self.machine_events = self.machine_events_of(database)
@@ -77,7 +77,7 @@ class EventsIn:
 
     def machine_events_of(self, database: Database) -> MachineEvents:
         """Return the machine events as a job sees them through a database of its own."""
-        return MachineEvents(database, self._intake(database), self._spec)
+        return MachineEvents(database, self.intake_of(database), self._spec)
 
     def quality_of(self, database: Database) -> Quality:
         """Return the data quality as a job sees it through a database of its own."""
@@ -93,7 +93,8 @@ class EventsIn:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _intake(self, database: Database) -> Intake:
+    def intake_of(self, database: Database) -> Intake:
+        """Return the way in as a job uses it through a database of its own."""
         return Intake(
             database,
             plan=LivePlan(self.plan),

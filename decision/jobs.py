@@ -23,6 +23,7 @@ from decision.errors import UnknownJob
 from decision.health import unavailable
 from decision.observe import metrics
 from decision.processes import LeaseKeeper
+from decision.returning import ReceiptsJob
 from decision.selecting import Selecting
 from delivery.protecting import Protecting
 from delivery.service import Delivery
@@ -45,6 +46,7 @@ INTERVALS: Mapping[str, float] = {
     "scores": 0.5,
     "triggers": 0.5,
     "machines": 2.0,
+    "receipts": 2.0,
     "quality": 10.0,
     "liveness": 60.0,
     "protect": 10.0,
@@ -108,6 +110,7 @@ class Jobs:
         liveness: Liveness,
         protecting: Protecting,
         delivery: Delivery,
+        receipts: ReceiptsJob,
         rewards: RewardService,
         pilots: Pilots,
         training: Training,
@@ -140,6 +143,7 @@ class Jobs:
         self._liveness = liveness
         self._protecting = protecting
         self._delivery = delivery
+        self._receipts = receipts
         self._rewards = rewards
         self._pilots = pilots
         self._training = training
@@ -156,6 +160,7 @@ class Jobs:
             "machines": self._settle_clicks,
             "quality": self._count_properties,
             "liveness": self._watch_sources,
+            "receipts": self._follow_receipts,
             "protect": self._protect,
             "deliver": self._deliver,
             "reward": self._reward,
@@ -266,6 +271,9 @@ class Jobs:
         for one in paused:
             _log.warning("paused itself", scope=one.scope.value, target=one.target, why=one.why)
         return {"paused": [f"{one.scope.value} {one.target}" for one in paused]}
+
+    def _follow_receipts(self) -> Report:
+        return dict(self._receipts.run(self._clock.now()))
 
     def _deliver(self) -> Report:
         done: dict[str, int] = msgspec.to_builtins(self._delivery.run_until_idle())

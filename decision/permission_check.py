@@ -22,6 +22,7 @@ from decision.gate_playbooks import Playbooks
 from delivery.channels.webhook import WEBHOOK
 from delivery.gate import Send
 from delivery.models import Enrolment
+from delivery.receipts.way import ADDRESSES
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.scoping import ALL, Arms
 from playbooks.windows import Ruling, Skip
@@ -29,13 +30,6 @@ from storage import ledger
 
 # The user denied this purpose, or any, on this channel, or any.
 OPTED_OUT = "opted_out"
-
-
-# Whose addresses may be on the suppression list.
-_ADDRESSES: Mapping[Channel, AddressKind] = {
-    Channel.EMAIL: AddressKind.EMAIL,
-    Channel.SMS: AddressKind.PHONE,
-}
 
 
 class PermissionCheck:
@@ -113,7 +107,7 @@ class PermissionCheck:
         kinds = {
             send.channel: kind
             for send in sends
-            if (kind := _ADDRESSES.get(self._way(send.channel))) is not None
+            if (kind := ADDRESSES.get(self._way(send.channel))) is not None
         }
         if not kinds:
             return {}

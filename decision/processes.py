@@ -36,6 +36,7 @@ SINGLETONS = (
     "machines",
     "quality",
     "liveness",
+    "receipts",
     "protect",
     "reward",
     "pilots",

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -55,12 +56,17 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = None
     # Under which addresses of the suppression list are hashed; none: the key in the data folder.
     address_key: SecretStr | None = Field(default=None, min_length=16)
-    # Secrets that webhooks of each CRM are signed with; several of one count, so that one can be replaced.
+    # Where providers and users reach the service (https://…); empty: no links to it are made.
+    public_url: str = ""
+    # Secrets that webhooks of each CRM, and receipts of each channel, are signed with; several of one count,
+    # so that one can be replaced.
     webhook_secrets: dict[str, list[SecretStr]] = {}
     # A JSON file of the same form, for secrets that a store puts there.
     webhook_secrets_file: Path | None = None
     # Secrets of channels, by the names that `channels.yaml` gives them.
     channel_secrets: dict[str, SecretStr] = {}
+    # Auth tokens of Twilio accounts by channel, which sign its callbacks; several of one count.
+    twilio_tokens: dict[str, list[SecretStr]] = {}
     # What the webhooks are signed with that flows send (whsec_…); without one they are not sent.
     signing_secret: SecretStr | None = None
     # Inside which networks those webhooks may go although these are not of the public internet.
@@ -88,6 +94,15 @@ class Settings(BaseSettings):
             except FeatureRepositoryError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        plain = not (parts.query or parts.fragment or parts.username)
+        if value and not (parts.scheme in ("https", "http") and parts.hostname and plain):
+            raise ValueError("write the address by which the service is reached, like https://m.example.com")
+        return value.rstrip("/")
 
     @field_validator("signing_secret")
     @classmethod

@@ -209,8 +209,9 @@ def message_fact(
     *,
     attempt: int = 0,
     reason: str | None = None,
+    told: bool = False,
 ) -> NewFact:
-    """Return the fact that a message reached a state."""
+    """Return the fact that a message reached a state; `told`: a receipt says so."""
     arm = enrolment.arm
     body = MessageFact(
         enrolment.decision_id,
@@ -221,6 +222,7 @@ def message_fact(
         queued.content,
         attempt,
         reason,
+        told,
     )
     return NewFact(Kind.MESSAGE, f"{queued.key}:{state.value}", state.value, enrolment.user_id, at, body)
 

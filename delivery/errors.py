@@ -9,6 +9,7 @@ NextplayError
     ├── TaskUnknown      there is no task with an id
     ├── TaskClosed       a task was done, or its run went on without it
     ├── NoResult         a task can't come to that
+    ├── UnknownChannel   there is no channel of a name
     ├── BadCursor        what is to follow is no place in a list
     ├── RecallRefused    a recall makes no sense: its times, or its correction
     ├── OfferOver        an offer ended before a coupon of it was issued
@@ -61,6 +62,11 @@ class TaskClosed(DeliveryError):
 class NoResult(DeliveryError):
     status = 422
     code = "no-result"
+
+
+class UnknownChannel(DeliveryError):
+    status = 404
+    code = "unknown-channel"
 
 
 class BadCursor(DeliveryError):

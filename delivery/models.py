@@ -126,6 +126,7 @@ Effect = IssueCoupon | MarkUsed | SetTag | SendMessage | GivePoints | OpenTask |
 class MessageState(StrEnum):
     """What became of a message; each state reached is a fact.
 
+    Those after `delivered` are what receipts tell (`delivery.receipts.states` says which goes before which).
     `unknown`: the process died between hand-over and record, and the message must not be repeated, because of
     its channel or because the gate does not let it through any more.
     """
@@ -136,6 +137,12 @@ class MessageState(StrEnum):
     FAILED = "failed"
     SUPPRESSED = "suppressed"
     UNKNOWN = "unknown"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    REPLIED = "replied"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -195,7 +202,7 @@ class CouponFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class MessageFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Body of the facts about a message; `attempt` counts from 1."""
+    """Body of the facts about a message; `attempt` counts from 1, `told`: a receipt says so."""
 
     decision: str
     enrolment: str
@@ -205,6 +212,7 @@ class MessageFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     content: str
     attempt: int = 0
     reason: str | None = None
+    told: bool = False
 
 
 class SuppressionFact(msgspec.Struct, frozen=True, gc=False):

@@ -38,7 +38,8 @@ class Queued(msgspec.Struct, frozen=True, gc=False):
 class Settled(msgspec.Struct, frozen=True, gc=False):
     """What an outbox row becomes; it is tried again at `available_at` unless that is None.
 
-    `holder` is whose attempt at it was never recorded, where that is still to be seen.
+    `holder` is whose attempt at it was never recorded, where that is still to be seen; `reference` what the
+    provider calls it.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     available_at: datetime | None = None
     reason: str | None = None
     holder: str | None = None
+    reference: str | None = None
 
 
 def queue(connection: Connection, messages: Sequence[Queued]) -> None:
@@ -155,6 +157,7 @@ def settle(connection: Connection, settled: Sequence[Settled]) -> None:
             "next_at": _micros(one.available_at),
             "why": one.reason,
             "whose": one.holder,
+            "known_as": one.reference,
         }
         for one in settled
     ]
@@ -201,6 +204,7 @@ _SETTLE = Statement(
         available_at=bindparam("next_at"),
         reason=bindparam("why"),
         holder=bindparam("whose"),
+        reference=func.coalesce(bindparam("known_as"), outbox.c.reference),
     )
 )
 

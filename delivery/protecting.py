@@ -14,9 +14,11 @@ import msgspec
 from sqlalchemy import Connection
 
 from audiences.consent.models import ConsentState
+from audiences.events import EventBody
 from audiences.identity.people import People
 from delivery import protection_repository as repository
 from delivery.models import MessageFact, MessageState
+from delivery.receipts.permissions import OF_RECEIPTS
 from playbooks.controls import Control, Mode, Scope
 from playbooks.controls import repository as controls_repository
 from playbooks.controls.models import STOPPING
@@ -31,7 +33,13 @@ from storage.writer import TURN_ROWS
 PROTECTION: Final = "protection"
 READER: Final = "delivery.protection"
 _KINDS = (Kind.MESSAGE, Kind.CONSENT, Kind.EVENT)
-_COUNTED = {MessageState.SENT: "sent", MessageState.DELIVERED: "delivered", MessageState.FAILED: "failed"}
+_COUNTED = {
+    MessageState.SENT: "sent",
+    MessageState.DELIVERED: "delivered",
+    MessageState.FAILED: "failed",
+    MessageState.BOUNCED: "returned",
+    MessageState.COMPLAINED: "complaints",
+}
 # Messages of one user that are looked at for the last one that was sent.
 _MESSAGES = 50
 
@@ -77,14 +85,24 @@ class Protecting:
         if fact.kind is Kind.MESSAGE:
             if fact.label in _COUNTED:
                 body: MessageFact = fact.decode(MessageFact)
-                yield body.playbook, body.channel, minute, _COUNTED[MessageState(fact.label)]
+                outcome = _COUNTED[MessageState(fact.label)]
+                # What a provider took first and gave back later is among those sent.
+                returned = body.told and outcome == "failed"
+                yield body.playbook, body.channel, minute, "returned" if returned else outcome
             return
-        complained = fact.kind is Kind.EVENT and fact.label in self._protection.complaint_events
+        complained = fact.kind is Kind.EVENT and self._complains(fact)
         denied = fact.kind is Kind.CONSENT and fact.label == ConsentState.DENIED.value
         if (complained or denied) and fact.user_id is not None:
             last = self._last_sent(connection, fact.user_id, fact.occurred_at)
             if last is not None:
                 yield last.playbook, last.channel, minute, "complaints" if complained else "opt_outs"
+
+    def _complains(self, fact: Fact) -> bool:
+        """Whether an event is a complaint that is not counted yet: what receipts tell is known by message."""
+        if fact.label not in self._protection.complaint_events:
+            return False
+        body: EventBody = fact.decode(EventBody)
+        return not (body.source.startswith(OF_RECEIPTS) and "message_id" in body.properties)
 
     def _last_sent(self, connection: Connection, user_id: str, at: datetime) -> MessageFact | None:
         profiles = self._people.members(user_id)

@@ -51,7 +51,10 @@ class Records:
 def _settled(outcome: Outcome, now: datetime) -> Settled:
     key = outcome.attempt.queued.key
     if outcome.receipt is not None:
-        return Settled(key, MessageState.DELIVERED if outcome.receipt.delivered else MessageState.SENT)
+        state = MessageState.DELIVERED if outcome.receipt.delivered else MessageState.SENT
+        # A webhook's receiver knows the message by its key and gives it no other name.
+        named = None if outcome.attempt.queued.channel == WEBHOOK else outcome.receipt.reference
+        return Settled(key, state, reference=named)
     if outcome.retry_after is not None:
         return Settled(key, MessageState.QUEUED, now + outcome.retry_after, outcome.reason)
     return Settled(key, MessageState.FAILED, reason=outcome.reason)

@@ -90,12 +90,13 @@ class Delivery:
         )
         self.hands = Hands(database, clock, self.executor)
         self.inside = Inside(database, clock, plans, self.executor)
+        self.gate = gate or OpenGate()
         self._relay = Relay(
             database,
             clock,
             plans,
             channels,
-            gate or OpenGate(),
+            self.gate,
             holder=holder,
             batch=batch,
             lease=lease,

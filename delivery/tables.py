@@ -46,7 +46,8 @@ enrolments = Table(
 
 # Messages on their way out. `available_at` is when the next attempt may begin, or when the lease of the
 # present one ends (then `holder` says whose it is); it is null once the message is settled. Those of lane 0,
-# transactional ones, go before the others. `step` is the flow's state that wished for it.
+# transactional ones, go before the others. `step` is the flow's state that wished for it, `reference` what
+# its provider calls it.
 outbox = Table(
     "outbox",
     metadata,
@@ -62,6 +63,13 @@ outbox = Table(
     Column("content", String(64), nullable=False, server_default=text("''")),
     Column("step", String(64), nullable=False, server_default=text("''")),
     Column("lane", Integer, nullable=False, server_default=text("1")),
+    Column("reference", Text),
+    Index(
+        "ix_outbox_reference",
+        "reference",
+        sqlite_where=text("reference IS NOT NULL"),
+        postgresql_where=text("reference IS NOT NULL"),
+    ),
     Index(
         "ix_outbox_channel_lane_available_at_key",
         "channel",

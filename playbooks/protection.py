@@ -17,8 +17,9 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class Protection(Document):
     """Thresholds for what goes out, over the latest `window`; one that is null stops nothing.
 
-    `success` is the share of messages that a provider took, at least; `reach` that of sent ones which it says
-    arrived, at least, where it says so of any; `complaints` and `opt_outs` are shares of sent ones, at most.
+    `success` is the share of messages that a provider took and did not give back, at least; `reach` that of
+    sent ones which it says arrived, at least, where it says so of any; `complaints` and `opt_outs` are shares
+    of sent ones, at most.
     A rate counts once there are `sample` messages, and only if chance is ruled out: the bound of its
     one-sided interval is past the threshold, which holds by chance once in 1 / (1 - `confidence`) looks.
     `complaint_events` are events by which providers, or backends, tell of a complaint; one counts, like an
@@ -40,13 +41,17 @@ class Protection(Document):
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """What became of messages; no provider took `failed` ones, all others are among those sent."""
+    """What became of messages; no provider took `failed` ones, all others are among those sent.
+
+    `returned` are those that came back: bounced, or failed after all.
+    """
 
     sent: int = 0
     failed: int = 0
     delivered: int = 0
     complaints: int = 0
     opt_outs: int = 0
+    returned: int = 0
 
 
 class Breach(msgspec.Struct, frozen=True):
@@ -68,7 +73,12 @@ class Breach(msgspec.Struct, frozen=True):
 def breaches(protection: Protection, seen: Outcomes) -> Iterator[Breach]:
     """Yield the rates that are past their thresholds."""
     looks: list[tuple[str, int, int, float | None]] = [
-        ("not taken by a provider", seen.failed, seen.sent + seen.failed, _most(protection.success)),
+        (
+            "not taken by a provider, or returned",
+            seen.failed + seen.returned,
+            seen.sent + seen.failed,
+            _most(protection.success),
+        ),
         ("complaints", seen.complaints, seen.sent, protection.complaints),
         ("opt-outs", seen.opt_outs, seen.sent, protection.opt_outs),
     ]

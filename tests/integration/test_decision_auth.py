@@ -124,6 +124,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 OPEN = {
     "/v1/forms/{form_id}": (404, "unknown-form"),
     "/v1/webhooks/{source}": (401, "webhook-refused"),
+    "/v1/receipts/{channel}": (401, "webhook-refused"),
 }
 UNDECLARED = ("/undeclared", "/v1/undeclared/{what}", "/mounted/anything")
 

@@ -19,7 +19,7 @@ def test_examples() -> None:
 
 def test_each_rate_has_its_threshold() -> None:
     assert rates(Outcomes(sent=1000, delivered=1000)) == []
-    assert rates(Outcomes(sent=600, failed=400)) == ["not taken by a provider"]
+    assert rates(Outcomes(sent=600, failed=400)) == ["not taken by a provider, or returned"]
     assert rates(Outcomes(sent=1000, complaints=20)) == ["complaints"]
     assert rates(Outcomes(sent=1000, opt_outs=100)) == ["opt-outs"]
     assert rates(Outcomes(sent=1000, delivered=300)) == ["not known to have arrived"]
@@ -43,3 +43,8 @@ def test_the_bound_is_wrong_as_seldom_as_it_says() -> None:
         hits = sum(draw.random() < 0.05 for _ in range(200))
         wrong += lower_bound(hits, 200, 0.95) > 0.05
     assert wrong / looks < 0.07
+
+
+def test_what_a_provider_took_and_gave_back_counts_like_what_it_did_not_take() -> None:
+    assert rates(Outcomes(sent=1_000, returned=400)) == ["not taken by a provider, or returned"]
+    assert rates(Outcomes(sent=1_000, returned=100)) == []

@@ -1,0 +1,74 @@
+"""What comes back from users and providers after a message went out, put together for one service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from sqlalchemy import Connection
+
+from audiences.crm.signatures import Signatures
+from decision.gate_playbooks import Playbooks
+from decision.webhook_secrets import webhook_secrets
+from delivery.channels.webhook import WEBHOOK
+from delivery.models import Enrolment
+from delivery.receipts.api import add_receipt_routes
+from delivery.receipts.following import Following
+from delivery.receipts.permissions import Permissions
+from delivery.receipts.service import Receipts
+from delivery.receipts.twilio import TwilioSignatures
+from delivery.receipts.way import Way
+from storage.engine import Database
+
+if TYPE_CHECKING:
+    from decision.wiring import Service
+
+
+def receipts_of(service: Service, database: Database | None = None) -> Receipts:
+    """Return the receipts of a service; `database` is that of a job, behind its fence."""
+    database = database or service.database
+    incoming, people, playbooks = service.incoming, service.identity.people, Playbooks()
+
+    def purpose(connection: Connection, run: Enrolment) -> str:
+        playbook = playbooks.of(connection, run)
+        return "promotional" if playbook is None else playbook.document.purpose
+
+    def way(channel: str) -> Way | None:
+        known = None if channel == WEBHOOK else service.channels.get(channel)
+        return None if known is None else Way.of(known.consent)
+
+    permissions = Permissions(incoming.consents, people, service.settings.phone_region or None)
+    intake = incoming.events.intake_of(database)
+    return Receipts(database, service.clock, intake, people, service.delivery.gate, permissions, purpose, way)
+
+
+def add_routes(app: FastAPI, service: Service) -> None:
+    """Add the routes by which providers and users tell of messages."""
+    settings = service.settings
+    tokens = {
+        channel: [one.get_secret_value() for one in all_] for channel, all_ in settings.twilio_tokens.items()
+    }
+    add_receipt_routes(
+        app,
+        receipts_of(service),
+        service.clock,
+        Signatures(webhook_secrets(settings)),
+        TwilioSignatures(tokens),
+        settings.public_url,
+    )
+
+
+class ReceiptsJob:
+    """Follows what users do with messages, and tries receipts again that came too early."""
+
+    def __init__(self, service: Service, database: Database) -> None:
+        self._receipts = receipts_of(service, database)
+        self._following = Following(database, service.identity.people, service.delivery.gate)
+
+    def run(self, now: datetime) -> Mapping[str, int]:
+        """Return how many messages reached a further state, and what became of early receipts."""
+        again = self._receipts.again()
+        self._receipts.forget(now)
+        return {"reached": self._following.run(now), **{name.value: many for name, many in again.items()}}
