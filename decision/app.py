@@ -30,12 +30,14 @@ from decision.observe import api as observe_api
 from decision.observe import metrics, traces
 from decision.optimising import api as changes_api
 from decision.optimising.undoing import Undoing
+from decision.rewarding import api as rewarding_api
 from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
 from delivery import controls_api, recall_api
 from delivery.recalling import Recalls
 from learning.pilots import RewardedDecisions
+from learning.reward_service import RewardService
 from playbooks import api as playbooks_api
 from playbooks.library.pilots import Pilots
 
@@ -112,6 +114,9 @@ def create_app(service: Service) -> FastAPI:
         decision_api.router(
             service.database, service.clock, service.decisions, service.jobs, service.insiders
         )
+    )
+    app.include_router(
+        rewarding_api.router(service.database, RewardService(service.database, people), service.decider)
     )
     app.include_router(budgets.router(service.decider, service.counters, service.clock))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)

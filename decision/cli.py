@@ -48,6 +48,7 @@ from decision.optimising import command as changes_command
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
 from decision.quality_command import quality
 from decision.recall_command import recall
+from decision.rewarding import command as rewards_command
 from decision.settings import Settings, load_settings
 from feature_repo.errors import FeatureRepositoryError
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
@@ -82,6 +83,7 @@ app.add_typer(feature_commands.app, name="features")
 app.add_typer(crm_commands.app, name="crm")
 app.add_typer(playbook_commands.app, name="playbooks")
 app.add_typer(changes_command.app, name="changes")
+app.add_typer(rewards_command.app, name="rewards")
 app.add_typer(control_commands.app, name="controls")
 
 _DEFAULTS = Process()

@@ -281,7 +281,8 @@ class Jobs:
         return {"done": done}
 
     def _reward(self) -> Report:
-        return {"matured": self._rewards.mature(self._clock.now())}
+        done: Report = msgspec.to_builtins(self._rewards.mature(self._clock.now()))
+        return done
 
     def _settle_pilots(self) -> Report:
         settled: list[Any] = msgspec.to_builtins(self._pilots.settle())

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from audiences.repository import are_known, count_users
+from learning.repository import REFUSED
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Fact, Kind
@@ -24,7 +25,9 @@ class _Suppressed(msgspec.Struct):
 
 
 class _Rewarded(msgspec.Struct):
+    decision_id: str
     value: float
+    version: int = 1
 
 
 def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[str, Any]:
@@ -41,11 +44,7 @@ def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[s
             counts = _without(counts, ledger.counts_of(connection, apart))
             users -= len(are_known(connection, sorted(apart)))
         suppressed, fallbacks = _suppressions(connection, apart)
-        rewards = [
-            fact.decode(_Rewarded).value
-            for fact in _all(connection, Kind.REWARD)
-            if fact.user_id not in apart
-        ]
+        rewards = _rewards(connection, apart)
     for rule, number in counts.get(Kind.SUPPRESSION, {}).items():
         suppressed[rule] += number
     coupons = counts.get(Kind.COUPON, {})
@@ -60,7 +59,12 @@ def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[s
         "enrolments": counts.get(Kind.ENROLMENT, {}).get("started", 0),
         "messages": counts.get(Kind.MESSAGE, {}),
         "offers": {state: coupons.get(state, 0) for state in ("issued", "used", "expired")},
-        "rewards": {"matured": len(rewards), "mean": sum(rewards) / len(rewards) if rewards else None},
+        "rewards": {
+            "matured": len(rewards),
+            "corrected": sum(one.version > 1 for one in rewards),
+            "refused": counts.get(Kind.REWARD, {}).get(REFUSED, 0),
+            "mean": sum(one.value for one in rewards) / len(rewards) if rewards else None,
+        },
         "changes": counts.get(Kind.CHANGE, {}),
     }
 
@@ -91,6 +95,16 @@ def _suppressions(connection: Connection, apart: Set[str]) -> tuple[Counter[str]
         if decision.fallback:
             fallbacks[decision.fallback] += 1
     return suppressed, fallbacks
+
+
+def _rewards(connection: Connection, apart: Set[str]) -> list[_Rewarded]:
+    """Return the reward of every decision as it is now."""
+    latest: dict[str, _Rewarded] = {}
+    for fact in _all(connection, Kind.REWARD):
+        if fact.user_id not in apart and fact.label != REFUSED:
+            one: _Rewarded = fact.decode(_Rewarded)
+            latest[one.decision_id] = one
+    return list(latest.values())
 
 
 def _all(connection: Connection, kind: Kind) -> Iterator[Fact]:

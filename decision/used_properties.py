@@ -10,6 +10,7 @@ from decision.files import LibraryFiles
 from feature_repo.aggregates import ANY_EVENT, FeatureSpec
 from learning.rewards import DECISION_PROPERTY
 from playbooks.flow import WaitForEvent
+from playbooks.goal_documents import CURRENCY
 from playbooks.goals import parse_where
 from playbooks.library import Draft
 
@@ -41,8 +42,12 @@ def _of_features(features: Iterable[FeatureSpec]) -> Iterator[Property]:
 def _of_playbooks(draft: Draft) -> Iterator[Property]:
     attributes = {name for offer in draft.offers.values() for name in offer.attributes}
     for playbook in draft.playbooks:
-        yield playbook.goal.event, DECISION_PROPERTY
-        wheres = [(playbook.goal.event, playbook.goal.where)]
+        goal = playbook.goal
+        for name in {goal.event, *(one.event for one in goal.negatives if one.event is not None)}:
+            yield name, DECISION_PROPERTY
+        for _, read in goal.read():
+            yield from ((goal.event, read.property), (goal.event, CURRENCY))
+        wheres: list[tuple[str, str | None]] = [(event, where) for _, event, where in goal.wheres()]
         wheres += [
             (state.event, state.where)
             for state in playbook.flow.states.values()

@@ -14,15 +14,16 @@ def _windows(connection: Connection, whom: Erasing, limit: int) -> int:
     """Let windows that were credited go on under the pseudonym, and take away those that are open.
 
     The events that would credit an open one are tombstones: it would mature as if nothing had followed, and
-    pull every estimate down. A decision without a reward is in none.
+    pull every estimate down. A decision without a reward is in none. One that was to be judged again
+    keeps the reward it has.
     """
-    query = select(reward_windows.c.decision_id, reward_windows.c.matured)
+    query = select(reward_windows.c.decision_id, reward_windows.c.rewarded)
     rows = connection.execute(query.where(reward_windows.c.user_id == whom.user_id).limit(limit)).all()
     this = reward_windows.c.decision_id
-    renamed = update(reward_windows).where(this.in_([one.decision_id for one in rows if one.matured]))
-    connection.execute(renamed.values(user_id=whom.pseudonym))
+    renamed = update(reward_windows).where(this.in_([one.decision_id for one in rows if one.rewarded]))
+    connection.execute(renamed.values(user_id=whom.pseudonym, matured=True))
     connection.execute(
-        delete(reward_windows).where(this.in_([one.decision_id for one in rows if not one.matured]))
+        delete(reward_windows).where(this.in_([one.decision_id for one in rows if not one.rewarded]))
     )
     return len(rows)
 

@@ -94,6 +94,7 @@ class NothingToExport(LearningError):
 
 
 class UnknownPlan(LearningError):
+    status = 404
     code = "unknown-plan"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from learning import repository
+from playbooks.goal_documents import Goal
 from playbooks.library.verdict import Earned
-from playbooks.models import Goal
 from storage.engine import Database
 
 
@@ -20,10 +20,12 @@ class RewardedDecisions:
         with self._database.read() as connection:
             values = list(repository.values_of_version(connection, playbook, version, since))
             waiting = repository.waiting_of_version(connection, playbook, version, since)
+        lowest, highest = goal.bounds
         return Earned(
             rewards=len(values),
             total=sum(values),
-            highest=goal.value,
-            binary=all(value in (0.0, goal.value) for value in values),
+            highest=highest,
+            binary=all(value in (lowest, highest) for value in values),
             waiting=waiting,
+            lowest=lowest,
         )

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from learning import repository
 from learning.errors import UnknownPlan
 from playbooks.decision import Decision
+from playbooks.goal_documents import Goal
 from playbooks.library.repository import version_body
-from playbooks.models import DO_NOTHING, Arm, Goal
+from playbooks.models import DO_NOTHING, Arm
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,21 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Text,
     and_,
     bindparam,
+    case,
+    cast,
     func,
     insert,
+    literal,
     or_,
     select,
     true,
     update,
 )
 
-from audiences.events import EventBody
-from learning.rewards import Outcome, Reward
+from learning.rewards import Reward
 from learning.tables import reward_windows
 from playbooks.decision import Decision
 from playbooks.models import DO_NOTHING
@@ -31,20 +34,35 @@ from storage import ledger
 from storage.ledger import Kind, NewFact
 from storage.schema import facts
 from storage.statements import Statement
-from storage.times import from_micros, to_micros
 
+# A decision's first reward, those that took its place later, and outcomes that can't be counted.
 REWARD_LABEL = "matured"
+CORRECTED = "corrected"
+REFUSED = "refused"
 _WINDOWS_READER = "learning.windows"
 # Names in one IN list: below the limit on variables of every SQLite in use.
 _IN_LIST = 500
 
 _MATURED = Statement(
-    update(reward_windows).where(reward_windows.c.decision_id == bindparam("this")).values(matured=true())
+    update(reward_windows)
+    .where(reward_windows.c.decision_id == bindparam("this"))
+    .values(matured=true(), rewarded=bindparam("version"))
+)
+# The id of the fact that is a decision's reward now.
+_CURRENT = case(
+    (
+        reward_windows.c.rewarded > 1,
+        reward_windows.c.decision_id + literal(":") + cast(reward_windows.c.rewarded, Text),
+    ),
+    else_=reward_windows.c.decision_id,
 )
 
 
+_JUDGED_BY = func.coalesce(reward_windows.c.goal_version, reward_windows.c.playbook_version)
+
+
 class Window(msgspec.Struct, frozen=True):
-    """A decision's attribution window as the table keeps it."""
+    """A decision's attribution window as the table keeps it (see `learning.tables`)."""
 
     decision_id: str
     user_id: str
@@ -57,10 +75,17 @@ class Window(msgspec.Struct, frozen=True):
     arm: str
     acts: bool
     matured: bool
+    rewarded: int = 0
+    goal_version: int | None = None
 
     @property
     def does_nothing(self) -> bool:
         return self.arm == DO_NOTHING
+
+    @property
+    def judged_by(self) -> int | None:
+        """The playbook's version whose goal judges the decision."""
+        return self.goal_version or self.playbook_version
 
 
 def windows_position(connection: Connection) -> int:
@@ -83,7 +108,7 @@ def open_windows(connection: Connection, after: int, windows: Sequence[Window], 
 
 
 class Held(NamedTuple):
-    """Windows of a playbook's version that closed after `since` are not to mature yet."""
+    """Windows judged by a playbook's version that closed after `since` are not to mature yet."""
 
     playbook: str
     version: int
@@ -91,9 +116,9 @@ class Held(NamedTuple):
 
 
 def due_plans(connection: Connection, now: datetime) -> list[tuple[str, int]]:
-    """Return the playbooks and versions of which unmatured windows closed at or before `now`."""
+    """Return the playbooks and versions whose goals judge windows that closed at or before `now`."""
     query = (
-        select(reward_windows.c.playbook, reward_windows.c.playbook_version)
+        select(reward_windows.c.playbook, _JUDGED_BY)
         .where(reward_windows.c.matured.is_(False), reward_windows.c.closes_at <= now)
         .where(reward_windows.c.playbook_version.is_not(None))
         .distinct()
@@ -121,12 +146,12 @@ def due_windows(
         query = query.where(
             or_(
                 reward_windows.c.playbook.is_distinct_from(one.playbook),
-                reward_windows.c.playbook_version.is_distinct_from(one.version),
+                _JUDGED_BY.is_distinct_from(one.version),
                 reward_windows.c.closes_at <= one.since,
                 reward_windows.c.arm == DO_NOTHING,
             )
         )
-    return [_window(row) for row in connection.execute(query)]
+    return [window_of(row) for row in connection.execute(query)]
 
 
 def windows_of_users(
@@ -134,35 +159,14 @@ def windows_of_users(
 ) -> list[Window]:
     """Return all windows of these users that were opened in [start, end), matured or not."""
     result: list[Window] = []
-    for some in _pieces(users):
+    for some in pieces(users):
         query = select(reward_windows).where(
             reward_windows.c.user_id.in_(some),
             reward_windows.c.decided_at >= start,
             reward_windows.c.decided_at < end,
         )
-        result += [_window(row) for row in connection.execute(query)]
+        result += [window_of(row) for row in connection.execute(query)]
     return result
-
-
-def outcomes_of_users(
-    connection: Connection, users: Collection[str], names: Collection[str], start: datetime, end: datetime
-) -> Iterator[Outcome]:
-    """Yield the named events of these users with start <= occurred_at < end, in the order they happened."""
-    decoder = msgspec.json.Decoder(EventBody)
-    for some in _pieces(users):
-        query = (
-            select(facts.c.id, facts.c.user_id, facts.c.label, facts.c.occurred_at, facts.c.body)
-            .where(
-                facts.c.kind == Kind.EVENT,
-                facts.c.label.in_(sorted(names)),
-                facts.c.user_id.in_(some),
-                facts.c.occurred_at >= to_micros(start),
-                facts.c.occurred_at < to_micros(end),
-            )
-            .order_by(facts.c.occurred_at, facts.c.seq)
-        )
-        for event_id, user_id, name, occurred_at, body in connection.execute(query):
-            yield Outcome(event_id, user_id, name, from_micros(occurred_at), decoder.decode(body).properties)
 
 
 def values_of_version(
@@ -177,23 +181,51 @@ def values_of_version(
     recall = select(marks.c.id).where(marks.c.kind == Kind.RECALL, marks.c.id == reward_windows.c.decision_id)
     query = (
         select(facts.c.body)
-        .join(reward_windows, reward_windows.c.decision_id == facts.c.id)
+        .join(reward_windows, facts.c.id == _CURRENT)
         .where(
             facts.c.kind == Kind.REWARD,
-            facts.c.label == REWARD_LABEL,
             _of_version(playbook, version, since),
-            reward_windows.c.matured.is_(True),
+            reward_windows.c.rewarded > 0,
             ~recall.exists(),
         )
     )
     for body in connection.execute(query).scalars():
-        yield decoder.decode(body).value
+        yield decoder.decode(body).earned
+
+
+class Drawn(NamedTuple):
+    """A decision that drew an arm, by a version of its playbook, and its reward as far as it is known."""
+
+    user: str
+    arm: str
+    version: int
+    reward: Reward | None
+
+
+def drawn_of_playbook(
+    connection: Connection, playbook: str, since: datetime | None, until: datetime | None
+) -> Iterator[Drawn]:
+    """Yield the decisions that drew an arm of a playbook with since <= decided_at < until."""
+    decoder = msgspec.json.Decoder(Reward)
+    current = and_(facts.c.kind == Kind.REWARD, facts.c.id == _CURRENT)
+    windows = reward_windows.c
+    query = (
+        select(windows.user_id, windows.arm, windows.playbook_version, facts.c.body)
+        .select_from(reward_windows.outerjoin(facts, current))
+        .where(windows.playbook == playbook, windows.playbook_version.is_not(None))
+    )
+    if since is not None:
+        query = query.where(windows.decided_at >= since)
+    if until is not None:
+        query = query.where(windows.decided_at < until)
+    for user, arm, version, body in connection.execute(query):
+        yield Drawn(user, arm, version, None if body is None else decoder.decode(body))
 
 
 def waiting_of_version(connection: Connection, playbook: str, version: int, since: datetime) -> int:
     """Return how many such decisions wait for their window to close."""
     query = select(func.count()).select_from(reward_windows)
-    waiting = query.where(_of_version(playbook, version, since), reward_windows.c.matured.is_(False))
+    waiting = query.where(_of_version(playbook, version, since), reward_windows.c.rewarded == 0)
     return connection.execute(waiting).scalar() or 0
 
 
@@ -205,19 +237,29 @@ def _of_version(playbook: str, version: int, since: datetime) -> ColumnElement[b
     )
 
 
-def record_rewards(connection: Connection, rewards: Sequence[NewFact], now: datetime) -> int:
-    """Record rewards and mark their windows, leaving out decisions that were credited before.
+def record_rewards(connection: Connection, rewards: Sequence[NewFact], now: datetime) -> set[str]:
+    """Record rewards and mark their windows, leaving out versions that were recorded before.
 
-    Returns how many were recorded now.
+    Returns the ids of those that were recorded now.
     """
     fresh = ledger.append_unless_known(connection, rewards, now)
     # One by one, by their key: for several at once SQLite would rather look through all open windows.
-    _MATURED.run_many(connection, [{"this": fact.id} for fact in rewards])
-    return len(fresh)
+    marks = [{"this": fact.body.decision_id, "version": fact.body.version} for fact in rewards]
+    _MATURED.run_many(connection, marks)
+    return fresh
+
+
+def confirm(connection: Connection, windows: Sequence[Window]) -> int:
+    """Mark windows that were judged again with the same outcome."""
+    _MATURED.run_many(connection, [{"this": one.decision_id, "version": one.rewarded} for one in windows])
+    return len(windows)
 
 
 def rewards_after(connection: Connection, position: int, *, limit: int) -> list[tuple[int, str, Reward]]:
-    """Return the next rewards as (seq, user_id, reward), in the order they were recorded."""
+    """Return the next first rewards as (seq, user_id, reward), in the order they were recorded.
+
+    They are as they were recorded then; `rewards_of` gives those that took their place.
+    """
     found = ledger.read_after(connection, position, kind=Kind.REWARD, labels=[REWARD_LABEL], limit=limit)
     decoder = msgspec.json.Decoder(Reward)
     return [(fact.seq, fact.user_id or "", decoder.decode(fact.body)) for fact in found]
@@ -231,14 +273,14 @@ def whole_span(
     Doing nothing matures at once and arms when their windows close: at both ends of a span of rewards there
     are decisions of some arms only, which are no sample of what was drawn.
     """
-    rewarded = select(facts.c.id).where(facts.c.kind == Kind.REWARD)
+    rewarded = select(facts.c.id).where(facts.c.kind == Kind.REWARD, facts.c.label == REWARD_LABEL)
     windows = reward_windows.c
     here = windows.placement.in_(placements)
     start = None
     if after > 0:
         earlier = windows.decision_id.in_(rewarded.where(facts.c.seq <= after))
         start = connection.execute(select(func.max(windows.decided_at)).where(here, earlier)).scalar()
-    waiting: ColumnElement[bool] = windows.matured.is_(False)
+    waiting: ColumnElement[bool] = windows.rewarded == 0
     if until is not None:
         waiting = or_(waiting, windows.decision_id.in_(rewarded.where(facts.c.seq > until)))
     end = connection.execute(select(func.min(windows.decided_at)).where(here, waiting)).scalar()
@@ -249,7 +291,7 @@ def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decisio
     """Return decisions by id; ids that are unknown or erased, or recalled, are left out."""
     decoder = msgspec.json.Decoder(Decision)
     result: dict[str, Decision] = {}
-    for some in _pieces(ids):
+    for some in pieces(ids):
         query = select(facts.c.id, facts.c.body).where(facts.c.kind == Kind.DECISION, facts.c.id.in_(some))
         for decision_id, body in connection.execute(query):
             try:
@@ -265,19 +307,25 @@ def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decisio
 def recalled(connection: Connection, ids: Collection[str]) -> set[str]:
     """Return those of some decisions whose messages were recalled: nothing is to be learnt of them."""
     found: set[str] = set()
-    for some in _pieces(ids):
+    for some in pieces(ids):
         query = select(facts.c.id).where(facts.c.kind == Kind.RECALL, facts.c.id.in_(some))
         found.update(connection.execute(query).scalars())
     return found
 
 
 def rewards_of(connection: Connection, ids: Collection[str]) -> dict[str, Reward]:
-    """Return the rewards that matured of these decisions, by decision."""
+    """Return the rewards that these decisions have now, by decision."""
     decoder = msgspec.json.Decoder(Reward)
     result: dict[str, Reward] = {}
-    for some in _pieces(ids):
-        query = select(facts.c.id, facts.c.body).where(
-            facts.c.kind == Kind.REWARD, facts.c.label == REWARD_LABEL, facts.c.id.in_(some)
+    for some in pieces(ids):
+        query = (
+            select(reward_windows.c.decision_id, facts.c.body)
+            .join(facts, facts.c.id == _CURRENT)
+            .where(
+                facts.c.kind == Kind.REWARD,
+                reward_windows.c.decision_id.in_(some),
+                reward_windows.c.rewarded > 0,
+            )
         )
         result |= {decision: decoder.decode(body) for decision, body in connection.execute(query)}
     return result
@@ -294,11 +342,13 @@ def playbook_version_at(connection: Connection, playbook: str, moment: datetime)
     return connection.execute(query).scalar()
 
 
-def _window(row: Row[Any]) -> Window:
+def window_of(row: Row[Any]) -> Window:
+    """Return a row of `reward_windows` as a window."""
     return Window(**row._mapping)
 
 
-def _pieces(names: Collection[str]) -> Iterator[Sequence[str]]:
+def pieces(names: Collection[str]) -> Iterator[Sequence[str]]:
+    """Yield names in pieces that fit into an IN list."""
     ordered = sorted(names)
     for start in range(0, len(ordered), _IN_LIST):
         yield ordered[start : start + _IN_LIST]

@@ -1,9 +1,8 @@
-"""The job `reward`: opens a window for every decision and credits those that closed, exactly once."""
+"""The job `reward`: opens a window for every decision and credits those that closed, each outcome once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -11,12 +10,12 @@ from sqlalchemy import Connection
 
 from audiences.identity.people import EveryoneAlone, People
 from audiences.liveness.repository import silent_since
-from learning import repository
-from learning.plans import Plans
-from learning.repository import REWARD_LABEL, Held, Window
-from learning.rewards import Decided, Mature, Outcome, Reward, credit, reward
+from learning import outcome_repository, repository
+from learning.judging import Judging
+from learning.late_outcomes import LateOutcomes, refusal
+from learning.repository import CORRECTED, REWARD_LABEL, Held, Window
+from learning.rewards import Mature, Reward
 from playbooks.decision import Decision
-from playbooks.models import DO_NOTHING
 from storage.engine import Database
 from storage.erasure import is_pseudonym
 from storage.faultpoints import reached
@@ -28,31 +27,47 @@ from storage.writer import TURN_ROWS
 _PIECE = TURN_ROWS // 2
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """How many decisions got their first reward, how many another one, how many outcomes were refused."""
+
+    matured: int = 0
+    corrected: int = 0
+    refused: int = 0
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(
+            self.matured + other.matured, self.corrected + other.corrected, self.refused + other.refused
+        )
+
+
 class RewardService:
     """Turns decisions into rewards once their attribution windows have closed."""
 
     def __init__(self, database: Database, people: People | None = None) -> None:
         """`people` says who is one person: outcomes of any of their profiles count for all of them."""
         self._database = database
-        self._people = people or EveryoneAlone()
-        self._plans = Plans(database)
+        self._judging = Judging(database, people or EveryoneAlone())
+        self._late = LateOutcomes(database, self._judging)
         self._decoder = msgspec.json.Decoder(Decision)
         self._opening = Pace(_PIECE)
         self._crediting = Pace(_PIECE)
 
-    def mature(self, now: datetime) -> int:
+    def mature(self, now: datetime) -> Judged:
         """Record the reward of every decision whose window closed at or before `now`.
 
-        May be stopped anywhere and called again: a decision is credited once. Events that are recorded
-        after their decision matured no longer count; so while the feed of a goal's event is silent, windows
-        that closed after it fell silent wait until it has caught up (`audiences.liveness`).
+        May be stopped anywhere and called again: a decision is credited once. An outcome that is recorded
+        after its decision matured has it judged again; what that changes is the reward's next version.
+        While the feed of a goal's event is silent, windows that closed after it fell silent wait until it has
+        caught up (`audiences.liveness`).
 
         Returns:
             How many rewards were recorded.
         """
         while self._open_windows():
             pass
-        total = 0
+        total = Judged()
+        while (refused := self._late.look(now)) is not None:
+            total += Judged(refused=refused)
         while True:
             with self._database.read() as connection:
                 held = self._held(connection, now)
@@ -62,13 +77,41 @@ class RewardService:
             total += self._credit(due, now)
             reached("reward.recorded")
 
+    def recompute(self, playbook: str, version: int) -> int:
+        """Have every decision of a playbook judged by the goal of one of its versions, from now on.
+
+        `mature` does so, as soon as the goal's window has closed for each. May be called again.
+
+        Returns:
+            How many decisions there are.
+
+        Raises:
+            UnknownPlan: there is no such version.
+        """
+        window = self._judging.goal(playbook, version).window
+        while self._open_windows():
+            pass
+        total, after = 0, ""
+        while True:
+            found = self._database.write(
+                lambda c, after=after: outcome_repository.judge_by(  # type: ignore[misc]
+                    c, playbook, version, window, after=after, limit=_PIECE
+                ),
+                rows=_PIECE,
+            )
+            if not found:
+                return total
+            total, after = total + len(found), found[-1]
+
     def _held(self, connection: Connection, now: datetime) -> list[Held]:
         """Return which windows wait for a feed that is silent."""
         silent = silent_since(connection)
         if not silent:
             return []
         due = repository.due_plans(connection, now)
-        events = {(playbook, version): self._plans.goal(playbook, version).event for playbook, version in due}
+        events = {
+            (playbook, version): self._judging.goal(playbook, version).event for playbook, version in due
+        }
         return [Held(*plan, silent[event]) for plan, event in events.items() if event in silent]
 
     def _open_windows(self) -> bool:
@@ -95,7 +138,7 @@ class RewardService:
             return None
         closes_at = decision.decided_at
         if decision.playbook is not None and decision.playbook_version is not None:
-            closes_at += self._plans.goal(decision.playbook, decision.playbook_version).window
+            closes_at += self._judging.goal(decision.playbook, decision.playbook_version).window
         return Window(
             decision_id=decision.decision_id,
             user_id=decision.user_id,
@@ -110,39 +153,38 @@ class RewardService:
             matured=False,
         )
 
-    def _credit(self, due: Sequence[Window], now: datetime) -> int:
-        acting = [window for window in due if not window.does_nothing]
-        credited = {}
-        if acting:
-            users = {member for window in acting for member in self._people.members(window.user_id)}
-            start = min(window.decided_at for window in acting)
-            end = max(window.closes_at for window in acting)
-            with self._database.read() as connection:
-                rivals = repository.windows_of_users(connection, users, start, end)
-                decided = [self._decided(window) for window in rivals if not window.does_nothing]
-                events = {one.goal.event for one in decided if one.goal is not None}
-                outcomes = repository.outcomes_of_users(connection, users, events, start, end)
-                credited = credit(decided, map(self._of_person, outcomes))
-        rewards = []
-        for window in due:
-            decision = self._decided(window)
-            mature = reward(decision.goal, decision, credited.get(window.decision_id, ()), now)
-            if isinstance(mature, Mature):
-                rewards.append(_fact(window, mature))
-        return self._crediting.write(
-            self._database, rewards, lambda c, some: repository.record_rewards(c, some, now), forced=False
+    def _credit(self, due: Sequence[Window], now: datetime) -> Judged:
+        judged = [(window, one) for window, one in self._judging.judged(due, now) if isinstance(one, Mature)]
+        again = [window.decision_id for window, _ in judged if window.rewarded]
+        with self._database.read() as connection:
+            before = repository.rewards_of(connection, again)
+        rewards, same = [], []
+        for window, mature in judged:
+            body = _body(window, mature)
+            if _alike(before.get(window.decision_id), body):
+                same.append(window)
+            else:
+                rewards.append(_fact(window, body))
+        refused = [
+            refusal(one.outcome, window.decision_id, one.why)
+            for window, mature in judged
+            for one in mature.refused
+        ]
+        self._crediting.write(self._database, same, repository.confirm, forced=False)
+        new = self._crediting.write(
+            self._database,
+            refused,
+            lambda c, some: outcome_repository.refuse(c, some, now),
+            forced=False,
         )
-
-    def _decided(self, window: Window) -> Decided:
-        goal = arm = None
-        if window.arm != DO_NOTHING and window.playbook and window.playbook_version is not None:
-            goal = self._plans.goal(window.playbook, window.playbook_version)
-            arm = self._plans.arm(window.playbook, window.playbook_version, window.arm)
-        user = self._people.canonical(window.user_id)
-        return Decided(window.decision_id, user, window.decided_at, goal, arm)
-
-    def _of_person(self, outcome: Outcome) -> Outcome:
-        return replace(outcome, user_id=self._people.canonical(outcome.user_id))
+        first = corrected = 0
+        for some in self._crediting.turns(
+            self._database, rewards, lambda c, some: repository.record_rewards(c, some, now), forced=False
+        ):
+            fresh = some[1]
+            first += sum(":" not in one for one in fresh)
+            corrected += sum(":" in one for one in fresh)
+        return Judged(first, corrected, new)
 
 
 def _open(connection: Connection, opened: Sequence[tuple[int, int, Window | None]]) -> int:
@@ -152,8 +194,8 @@ def _open(connection: Connection, opened: Sequence[tuple[int, int, Window | None
     return repository.open_windows(connection, after, windows, last)
 
 
-def _fact(window: Window, mature: Mature) -> NewFact:
-    body = Reward(
+def _body(window: Window, mature: Mature) -> Reward:
+    return Reward(
         decision_id=window.decision_id,
         placement=window.placement,
         policy=window.policy,
@@ -163,5 +205,21 @@ def _fact(window: Window, mature: Mature) -> NewFact:
         decided_at=window.decided_at,
         value=mature.value,
         outcome=mature.outcome,
+        cost=mature.cost,
+        delay=None if mature.delay is None else mature.delay.total_seconds(),
+        against=mature.against,
+        version=window.rewarded + 1,
+        goal=window.goal_version,
     )
-    return NewFact(Kind.REWARD, window.decision_id, REWARD_LABEL, window.user_id, window.closes_at, body)
+
+
+def _alike(before: Reward | None, now: Reward) -> bool:
+    return before is not None and msgspec.structs.replace(now, version=before.version) == before
+
+
+def _fact(window: Window, body: Reward) -> NewFact:
+    """Return the first reward under the decision's id, a later version under that and its number."""
+    if body.version == 1:
+        return NewFact(Kind.REWARD, body.decision_id, REWARD_LABEL, window.user_id, window.closes_at, body)
+    id_ = f"{body.decision_id}:{body.version}"
+    return NewFact(Kind.REWARD, id_, CORRECTED, window.user_id, window.closes_at, body)

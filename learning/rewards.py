@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from audiences.rules import RuleValueError
+from playbooks.goal_documents import Counting, Goal, ValueRefused
 from playbooks.goals import matches, parse_where
-from playbooks.models import Arm, Goal
+from playbooks.models import Arm
 
 # A property of an event that names the decision it answers.
 DECISION_PROPERTY = "decision_id"
@@ -30,7 +31,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An event of a user that may count towards a goal."""
+    """An event of a user, or their opting out, that may count towards a goal or against a decision."""
 
     event_id: str
     user_id: str
@@ -47,18 +48,41 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """An outcome that was credited to a decision and can't be counted, and why."""
+
+    outcome: Outcome
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mature:
-    """The window is closed; `outcome` is the event that earned the value, None when none did."""
+    """The window is closed.
+
+    `value` is what success brought and what speaks against the decision took, `cost` what outcomes say that
+    the offer came to. `outcome` is the event that decided the value (of a sum the first), None without any;
+    `delay` how long after the decision it happened. `against` are the outcomes that spoke against it.
+    """
 
     value: float
-    outcome: str | None
+    outcome: str | None = None
+    cost: float = 0.0
+    delay: timedelta | None = None
+    against: tuple[str, ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 class Reward(msgspec.Struct, frozen=True):
     """Body of a reward fact; its id is the decision's, its time the end of the window.
 
     `acts` is False when the drawn arm was not delivered because a cap had no room left: such a reward is
-    evaluated as intended and not trained on. `outcome` is the id of the event that earned the value.
+    evaluated as intended and not trained on. `outcome` is the id of the event that decided the value, `delay`
+    the seconds from the decision to it; `against` are the outcomes that spoke against the decision. `cost` is
+    what outcomes say that the offer came to, where the goal reads it.
+
+    A reward that is judged again, because an outcome came late or by another goal, is a new fact with the
+    next `version`; the last one counts. `goal` is the playbook's version whose goal judged, where that is not
+    the decision's own.
     """
 
     decision_id: str
@@ -70,6 +94,16 @@ class Reward(msgspec.Struct, frozen=True):
     decided_at: datetime
     value: float
     outcome: str | None
+    cost: float = 0.0
+    delay: float | None = None
+    against: tuple[str, ...] = ()
+    version: int = 1
+    goal: int | None = None
+
+    @property
+    def earned(self) -> float:
+        """What is learned from and judged by: the value, net of the cost that outcomes say."""
+        return self.value - self.cost
 
 
 def reward(
@@ -77,30 +111,40 @@ def reward(
 ) -> Mature | Pending:
     """Return what a decision earned inside [decided_at, decided_at + window), or that it is too early.
 
-    The first outcome that matches is worth `goal.value`, later ones nothing. Doing nothing has no goal and
-    earns 0 at once: rewards are counted on top of it.
+    Outcomes of one kind count as the goal aggregates them; each kind that speaks against the decision counts
+    once. Doing nothing has no goal and earns 0 at once: rewards are counted on top of it.
 
     Args:
-        outcomes: the user's events, those credited to this decision, in any order.
+        outcomes: those credited to this decision, in any order.
         now: the present; the window is closed when it ends at or before this moment.
     """
     if goal is None or decision.arm is None:
-        return Mature(0.0, None)
+        return Mature(0.0)
     closes_at = decision.decided_at + goal.window
     if now < closes_at:
         return Pending(closes_at)
-    hits = [outcome for outcome in outcomes if _counts(goal, decision, outcome)]
-    if not hits:
-        return Mature(0.0, None)
-    first = min(hits, key=lambda outcome: (outcome.occurred_at, outcome.event_id))
-    return Mature(goal.value, first.event_id)
+    hits: list[Outcome] = []
+    against: dict[int, Outcome] = {}
+    for outcome in sorted(outcomes, key=lambda one: (one.occurred_at, one.event_id)):
+        kind = kind_of(goal, decision, outcome)
+        if kind == 0:
+            hits.append(outcome)
+        elif kind is not None:
+            against.setdefault(kind - 1, outcome)
+    taken = sum(goal.negatives[kind].value for kind in against)
+    spoke = tuple(outcome.event_id for _, outcome in sorted(against.items()))
+    worth, refused = _worth(goal, hits)
+    if not worth:
+        return Mature(goal.default + taken, against=spoke, refused=refused)
+    best, value, cost = _aggregated(goal, worth)
+    return Mature(value + taken, best.event_id, cost, best.occurred_at - decision.decided_at, spoke, refused)
 
 
 def credit(decisions: Sequence[Decided], outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
     """Give each outcome to one decision of its user; return the outcomes by decision id.
 
     An outcome with a property `decision_id` goes to the decision of that id or to none. Any other goes to
-    the user's latest decision whose window it lies in and whose goal it meets.
+    the user's latest decision whose goal counts it, and in whose window it lies.
     """
     by_user: dict[str, list[Decided]] = {}
     for decision in sorted(decisions, key=lambda one: (one.decided_at, one.decision_id), reverse=True):
@@ -112,22 +156,63 @@ def credit(decisions: Sequence[Decided], outcomes: Iterable[Outcome]) -> dict[st
         for decision in candidates:
             if named is not None and decision.decision_id != named:
                 continue
-            if decision.goal is not None and _counts(decision.goal, decision, outcome):
+            if decision.goal is not None and kind_of(decision.goal, decision, outcome) is not None:
                 credited.setdefault(decision.decision_id, []).append(outcome)
                 break
     return credited
 
 
-def _counts(goal: Goal, decision: Decided, outcome: Outcome) -> bool:
-    if outcome.name != goal.event or outcome.user_id != decision.user_id or decision.arm is None:
+def kind_of(goal: Goal, decision: Decided, outcome: Outcome) -> int | None:
+    """Return what an outcome is to a decision: 0 success, n its n-th negative, None nothing."""
+    if outcome.user_id != decision.user_id or decision.arm is None:
+        return None
+    for kind, counting in enumerate(goal.countings):
+        if _counts(counting, decision, decision.arm, outcome):
+            return kind
+    return None
+
+
+def _counts(counting: Counting, decision: Decided, arm: Arm, outcome: Outcome) -> bool:
+    if outcome.name != counting.name:
         return False
-    if not decision.decided_at <= outcome.occurred_at < decision.decided_at + goal.window:
+    if not decision.decided_at <= outcome.occurred_at < decision.decided_at + counting.window:
         return False
-    if goal.where is None:
+    if counting.where is None:
         return True
-    rule = parse_where(goal.where, goal.event, decision.arm.attributes)
+    rule = parse_where(counting.where, counting.name, arm.attributes)
     try:
-        return matches(rule, outcome.properties, decision.arm)
+        return matches(rule, outcome.properties, arm)
     except RuleValueError:
         # A property of another type than the goal expects: one odd event must not hold up all rewards.
         return False
+
+
+def _worth(
+    goal: Goal, hits: Sequence[Outcome]
+) -> tuple[list[tuple[Outcome, float, float]], tuple[Refused, ...]]:
+    """Return each outcome with its worth and cost, and those that can't be counted."""
+    worth, refused = [], []
+    for outcome in hits:
+        try:
+            cost = 0.0 if goal.cost is None else goal.cost.read(outcome.properties)
+            worth.append((outcome, goal.worth(outcome.properties), cost))
+        except ValueRefused as error:
+            refused.append(Refused(outcome, str(error)))
+    return worth, tuple(refused)
+
+
+def _aggregated(goal: Goal, worth: Sequence[tuple[Outcome, float, float]]) -> tuple[Outcome, float, float]:
+    """Return which outcome of some, in their order, decided, and the value and cost they come to."""
+    match goal.aggregation:
+        case "first":
+            return worth[0]
+        case "last":
+            return worth[-1]
+        case "max":
+            # The first of equal ones.
+            return max(worth, key=lambda one: one[1])
+        case "sum":
+            cost = sum(one[2] for one in worth)
+            total = sum(one[1] for one in worth)
+            most = (goal.most or 0.0, goal.cost.most if goal.cost else 0.0)
+            return worth[0][0], min(most[0], total), min(most[1], cost)

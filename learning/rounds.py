@@ -128,7 +128,7 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
     for seq, reward, decision in view.logged(after, until, span):
         last = seq
         drawn.users.append(decision.user_id)
-        drawn.rewards.append(reward.value)
+        drawn.rewards.append(reward.earned)
         drawn.propensities.append(decision.propensity)
         drawn.moments.append(decision.decided_at)
         drawn.arms.append(decision.arm)
@@ -194,7 +194,10 @@ class _View:
         while True:
             with self._database.read() as connection:
                 matured = repository.rewards_after(connection, position, limit=_PAGE)
-                decisions = repository.decisions(connection, [one.decision_id for _, _, one in matured])
+                ids = [one.decision_id for _, _, one in matured]
+                decisions = repository.decisions(connection, ids)
+                # As they are by now: an outcome that came late counts.
+                latest = repository.rewards_of(connection, ids)
             if not matured:
                 return
             for position, _, reward in matured:
@@ -209,7 +212,7 @@ class _View:
                     and (start is None or decision.decided_at > start)
                     and (end is None or decision.decided_at < end)
                 ):
-                    yield position, reward, decision
+                    yield position, latest.get(reward.decision_id, reward), decision
 
     def chosen_row(self, decision: Decision) -> FloatArray | None:
         """Return the drawn arm's columns, None for "do nothing"."""

@@ -7,7 +7,9 @@ from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, String, Tab
 from storage.schema import Sequence64, metadata
 from storage.times import Instant
 
-# One row for every decision that brings a reward: when its window closes, and whether it was credited.
+# One row for every decision that brings a reward: when its window closes, and whether it was credited. One
+# that is to be judged again is not `matured` any more and keeps in `rewarded` how many versions of its reward
+# there are. `goal_version` is the playbook's version whose goal judges it, null where that is its own.
 reward_windows = Table(
     "reward_windows",
     metadata,
@@ -22,6 +24,8 @@ reward_windows = Table(
     Column("arm", Text, nullable=False),
     Column("acts", Boolean, nullable=False),
     Column("matured", Boolean, nullable=False),
+    Column("rewarded", Integer, nullable=False, server_default="0"),
+    Column("goal_version", Integer),
     Index("ix_reward_windows_matured_closes_at", "matured", "closes_at"),
     Index("ix_reward_windows_user_id_decided_at", "user_id", "decided_at"),
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learning import repository, version_repository
+from learning import outcome_repository, repository, version_repository
 from learning.features import FeatureSet
-from learning.learner import Learner
+from learning.learner import Learner, Learnt
 from learning.models import model_from_bytes
+from learning.outcome_repository import Waiting
 from learning.plans import Plans
 from learning.rewards import Reward
 from learning.rows import Rows
@@ -27,6 +28,21 @@ FloatArray = NDArray[np.float64]
 
 # Rewards folded at a time, so that memory stays bounded however many wait.
 _PAGE = 2_000
+# All is learnt anew when so large a part of what was learnt is corrected, or a correction waits so long.
+_MANY = 0.01
+_LONG = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where folding begins: after which reward, with what was learnt.
+
+    Rewards count as they were first recorded; with `corrected` as facts up to this `seq` corrected them.
+    """
+
+    position: int
+    state: bytes | None
+    corrected: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +115,9 @@ class Training:
         """Learn from the rewards that matured since the version in charge and publish what comes out.
 
         Deterministic: equal rewards and decisions give equal weights. Whatever goes wrong, the version in
-        charge stays and the rewards are learnt at the next call.
+        charge stays and the rewards are learnt at the next call. Rewards that were corrected after they had
+        been learnt are not added to what was learnt of them: all is learnt anew, from the first reward on, as
+        soon as the corrections are one in a hundred of it or wait for an hour.
 
         Returns:
             The version in charge now: the last one before when nothing new matured or the policy is fixed.
@@ -116,27 +134,54 @@ class Training:
         # Known before anything is learnt, so that whoever publishes meanwhile is noticed.
         with self._database.read() as connection:
             number = version_repository.next_number(connection, self._spec.id)
+            waiting = outcome_repository.corrections_after(connection, version.corrected, version.through)
         before = model_from_bytes(version.model)
-        position, state, learnt, tally = version.through, version.state, None, _Tally()
-        while matured := self._matured(position):
-            position = matured[-1][0]
-            examples = self._examples(matured)
-            if not examples:
-                continue
-            rows = self._rows(examples)
-            # The rows are new to the model in charge, so its error on them is an honest one.
-            tally.add(rows, before.predict(rows.matrix))
-            learnt = self.learner.fold(state, rows)
-            state = learnt.state
+        anew = _is_due(waiting, version, now)
+        start = Start(0, None, waiting.last) if anew else Start(version.through, version.state)
+        tally, trained, learnt, position = _Tally(), 0 if anew else version.trained, None, start.position
+        for last, rows, learnt in self.folds(start):  # noqa: B007 - the last one is published
+            trained += len(rows)
+            if last > version.through:
+                # The rows are new to the model in charge, so its error on them is an honest one.
+                tally.add(rows, before.predict(rows.matrix))
+            position = last
         if learnt is None:
             return version
         following = child(
-            version, learnt, rows=tally.rows, through=position, metrics=tally.metrics(), now=now
+            version,
+            learnt,
+            trained=trained,
+            through=position,
+            metrics=tally.metrics() if tally.rows else version.metrics,
+            now=now,
+            corrected=waiting.last if anew else version.corrected,
+            anew=anew,
         ).numbered(number)
         reached("learn.folded")
         self._database.write(lambda c: version_repository.insert_version(c, following, now), rows=2)
         reached("learn.published")
         return following
+
+    def folds(self, start: Start, until: int | None = None) -> Iterator[tuple[int, Rows, Learnt]]:
+        """Fold rewards in their order; yields of each piece the last `seq`, its rows, what was learnt so far.
+
+        Args:
+            until: the `seq` of the last reward; the last there is without it.
+
+        Raises:
+            InvalidRows, LearnerLost, BrokenWeights: as `learn`.
+        """
+        if self.learner is None:
+            return
+        position, state = start.position, start.state
+        while matured := self._matured(position, until):
+            position = matured[-1][0]
+            examples = self._examples(matured, start.corrected)
+            if examples:
+                rows = self._rows(examples)
+                learnt = self.learner.fold(state, rows)
+                state = learnt.state
+                yield position, rows, learnt
 
     def close(self) -> None:
         """Let go of the learner's process."""
@@ -147,21 +192,23 @@ class Training:
         vocabularies = {key: list(names) for key, names in self._vocabularies.items()}
         return version.spec_hash == self._spec.fingerprint and version.vocabularies == vocabularies
 
-    def _matured(self, position: int) -> list[tuple[int, str, Reward]]:
+    def _matured(self, position: int, until: int | None) -> list[tuple[int, str, Reward]]:
         with self._database.read() as connection:
-            return repository.rewards_after(connection, position, limit=_PAGE)
+            found = repository.rewards_after(connection, position, limit=_PAGE)
+        return found if until is None else [one for one in found if one[0] <= until]
 
-    def _examples(self, matured: Sequence[tuple[int, str, Reward]]) -> list[_Example]:
+    def _examples(self, matured: Sequence[tuple[int, str, Reward]], corrected: int | None) -> list[_Example]:
+        ids = [reward.decision_id for _, _, reward in matured if reward.acts]
         with self._database.read() as connection:
-            decisions = repository.decisions(
-                connection, [reward.decision_id for _, _, reward in matured if reward.acts]
-            )
+            decisions = repository.decisions(connection, ids)
+            later = outcome_repository.corrected(connection, ids, corrected) if corrected is not None else {}
         examples = []
-        for _, _, reward in matured:
+        for _, _, first in matured:
+            reward = later.get(first.decision_id, first)
             decision = decisions.get(reward.decision_id)
             if decision is None or not _teaches(decision) or decision.placement not in self._spec.placements:
                 continue
-            examples.append(_Example(decision, reward.value))
+            examples.append(_Example(decision, reward.earned))
         # By what happened, not by ids, which are drawn at random.
         examples.sort(
             key=lambda one: (one.decision.decided_at, one.decision.user_id, one.decision.decision_id)
@@ -179,6 +226,12 @@ class Training:
             propensities=np.array([example.decision.propensity for example in examples]),
             importance=np.ones(len(examples)),
         )
+
+
+def _is_due(waiting: Waiting, version: PolicyVersion, now: datetime) -> bool:
+    if waiting.since is None:
+        return False
+    return waiting.number >= _MANY * version.trained or now - waiting.since >= _LONG
 
 
 def _teaches(decision: Decision) -> bool:

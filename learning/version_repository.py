@@ -35,6 +35,8 @@ class PolicyChange(msgspec.Struct, frozen=True):
     trained: int
     through: int
     metrics: dict[str, float]
+    corrected: int = 0
+    anew: bool = False
 
 
 def latest_version(connection: Connection, policy: str) -> PolicyVersion | None:
@@ -121,7 +123,15 @@ def insert_version(connection: Connection, new: PolicyVersion, now: datetime) ->
     except IntegrityError as error:
         raise VersionTaken(f"{new.version} was published meanwhile; go on from it") from error
     change = PolicyChange(
-        new.policy, new.version, new.parent, new.spec_hash, new.trained, new.through, dict(new.metrics)
+        new.policy,
+        new.version,
+        new.parent,
+        new.spec_hash,
+        new.trained,
+        new.through,
+        dict(new.metrics),
+        new.corrected,
+        new.anew,
     )
     ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), "policy_published", None, now, change)], now)
 

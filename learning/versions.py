@@ -20,7 +20,9 @@ class PolicyVersion(msgspec.Struct, frozen=True):
     """One version, complete: it can be scored with for ever without anything else.
 
     `trained` decisions were learnt from, over all versions; `through` is the `seq` of the last reward fact
-    among them. `metrics` tell of the rows that are new in this version. `state` is what the learner goes on
+    among them, `corrected` that of the last fact which corrected one; `anew`: it was learnt from the first
+    reward on, so that corrections count as if they had come in time. `metrics` tell of the rows that are new
+    in this version. `state` is what the learner goes on
     from, None before the first training.
     """
 
@@ -37,6 +39,8 @@ class PolicyVersion(msgspec.Struct, frozen=True):
     metrics: Mapping[str, float]
     model: bytes
     state: bytes | None
+    corrected: int = 0
+    anew: bool = False
 
     def specification(self) -> PolicySpec:
         """Return the specification it was made from."""
@@ -123,12 +127,14 @@ def child(
     parent: PolicyVersion,
     learnt: Learnt,
     *,
-    rows: int,
+    trained: int,
     through: int,
     metrics: Mapping[str, float],
     now: datetime,
+    corrected: int = 0,
+    anew: bool = False,
 ) -> PolicyVersion:
-    """Return the version that follows `parent` after learning `rows` decisions up to reward `through`."""
+    """Return the version that follows `parent` after learning `trained` decisions up to reward `through`."""
     number = parent.number + 1
     return msgspec.structs.replace(
         parent,
@@ -136,11 +142,13 @@ def child(
         number=number,
         parent=parent.version,
         created_at=now,
-        trained=parent.trained + rows,
+        trained=trained,
         through=through,
         metrics=dict(metrics),
         model=learnt.model.to_bytes(),
         state=learnt.state,
+        corrected=corrected,
+        anew=anew,
     )
 
 

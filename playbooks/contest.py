@@ -47,7 +47,14 @@ class Contest:
         self.levers = {one.id: one.document.weight for one in self.playbooks if one.document.weight != 1}
         # How many arms the playbook with the most of them has.
         self.most = max(Counter(owner.key for owner in self.owners).values(), default=0)
-        costs = np.array([rates.get(arm.currency, 0.0) * arm.cost for arm in self.arms], dtype=np.float64)
+        # What outcomes say that an offer came to is in what is learned from them.
+        costs = np.array(
+            [
+                0.0 if owner.document.goal.cost is not None else rates.get(arm.currency, 0.0) * arm.cost
+                for arm, owner in competing
+            ],
+            dtype=np.float64,
+        )
         # Expected cost of each arm in units of reward, None where none costs anything.
         self.costs: FloatArray | None = costs if costs.any() else None
 

@@ -33,6 +33,11 @@ def matches(rule: Rule, properties: Mapping[str, Any], arm: Arm) -> bool:
     return rule.matches({name: values.get(name) for name in rule.names})
 
 
+def numbers_of(event: str) -> list[str]:
+    """Return the properties of an event that are numbers."""
+    return [name for name, column in _event_columns().get(event, {}).items() if column in ("float", "int")]
+
+
 @lru_cache(maxsize=1024)
 def _parse(where: str, event: str, attributes: frozenset[str]) -> Rule:
     columns = _event_columns().get(event, {})

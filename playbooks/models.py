@@ -1,4 +1,4 @@
-"""What the library is made of: goals, constraints, variants, playbooks."""
+"""What the library is made of: variants, playbooks, arms."""
 
 from __future__ import annotations
 
@@ -13,21 +13,13 @@ from playbooks.constraints.documents import Constraint, Group, Purpose, rule_of
 from playbooks.content.documents import Language
 from playbooks.document import Document, Name
 from playbooks.flow import Flow, Send
+from playbooks.goal_documents import Goal
 from playbooks.money import Money
 
 # "Do nothing" takes part in every draw under this id.
 DO_NOTHING = "do_nothing"
 # Attributes that arms have beside those of their offers; `value`, in minor units, where it carries money.
 ARM_ATTRIBUTES = ("kind", "channel", "content", "value")
-
-
-class Goal(Document):
-    """The event that counts as success within `window` of the decision; the first one is worth `value`."""
-
-    event: str
-    where: str | None = None
-    window: timedelta
-    value: float = 1.0
 
 
 class VariantSet(Document):

@@ -26,7 +26,7 @@ _OF_DRAW = ("library", "suppressed", "arms", "scores", "weights", "probabilities
 _OF_ANSWER = ("playbook_version", "refused_by", "fallback", "test")
 _KEPT: Mapping[Kind, frozenset[str]] = {
     Kind.DECISION: frozenset({*_OF_ARM, *_OF_DRAW, *_OF_ANSWER}),
-    Kind.REWARD: frozenset({*_OF_ARM, "arm", "acts", "value"}),
+    Kind.REWARD: frozenset({*_OF_ARM, "arm", "acts", "value", "cost", "delay", "version", "goal"}),
 }
 # Names whose value must go but that readers expect.
 _NULLED: Mapping[Kind, frozenset[str]] = {Kind.REWARD: frozenset({"outcome"})}

@@ -14,7 +14,8 @@ from audiences.features import Features
 from playbooks.constraints.documents import Cap
 from playbooks.decision import Decision
 from playbooks.flow import Flow
-from playbooks.models import Arm, Goal, Playbook, VariantSet
+from playbooks.goal_documents import Goal
+from playbooks.models import Arm, Playbook, VariantSet
 from playbooks.policy import FloatArray, Stakes
 
 WEEK = timedelta(days=7)

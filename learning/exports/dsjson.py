@@ -27,7 +27,7 @@ def line_of(logged: Logged, arms: Sequence[Arm]) -> bytes:
     document: dict[str, Any] = {}
     if logged.reward is not None:
         document = {
-            "_label_cost": -logged.reward.value,
+            "_label_cost": -logged.reward.earned,
             "_label_probability": decision.propensity,
             "_label_Action": decision.chosen + 1,
             "_labelIndex": decision.chosen,

@@ -43,7 +43,7 @@ _COLUMNS: Sequence[tuple[str, Any, Callable[[Logged], Any]]] = [
     ("draw", pa.float64(), _record("draw")),
     ("refused_by", pa.string(), _record("refused_by")),
     ("fallback", pa.string(), _record("fallback")),
-    ("reward", pa.float64(), lambda one: one.reward and one.reward.value),
+    ("reward", pa.float64(), lambda one: one.reward and one.reward.earned),
     ("outcome", pa.string(), lambda one: one.reward and one.reward.outcome),
     *((name, _NAMES, _record(name)) for name in ("holdout", "audiences", "arms")),
     *((name, _NUMBERS, _record(name)) for name in ("scores", "costs", "deviations", "probabilities")),

@@ -83,7 +83,7 @@ def _jsonl(_database: Reads, path: Path) -> Iterator[Write]:
             record = msgspec.to_builtins(one.decision)
             earned: dict[str, float | str | None] = {"reward": None, "outcome": None}
             if one.reward is not None:
-                earned = {"reward": one.reward.value, "outcome": one.reward.outcome}
+                earned = {"reward": one.reward.earned, "outcome": one.reward.outcome}
             file.write(encode(record | earned) + b"\n")
 
         yield write

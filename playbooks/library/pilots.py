@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 
 from playbooks.errors import UnknownPlaybook
+from playbooks.goal_documents import Goal
 from playbooks.library.lifecycle import State
 from playbooks.library.repository import Standing
 from playbooks.library.service import LibraryService
 from playbooks.library.verdict import Earned, Outcome, Verdict, judge
-from playbooks.models import Goal
 
 # Who moves a pilot that its test has settled.
 BY = "pilot"

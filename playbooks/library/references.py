@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from audiences.rules import RuleError
 from playbooks.content.documents import Content
 from playbooks.flow import Send, WaitForEvent
-from playbooks.goals import parse_where
+from playbooks.goal_documents import wrong_property
+from playbooks.goals import numbers_of, parse_where
 from playbooks.library.grid import expand, wrong_arms
 from playbooks.library.problems import Problem, placed
 from playbooks.library.values import with_values
@@ -57,9 +58,16 @@ class References:
         known = with_values(playbook, self._offers)
         if mixed := mixed_currencies(known[arm.offer] for arm in expand(playbook, self._offers)):
             yield "variants", mixed
-        for place, event, where in _wheres(playbook):
+        yield from self._wrong_reading(playbook)
+
+    def _wrong_reading(self, playbook: Playbook) -> Iterator[tuple[str, str]]:
+        event = playbook.goal.event
+        for place, read in playbook.goal.read():
+            if wrong := wrong_property(read.property, event, numbers_of(event)):
+                yield place, wrong
+        for place, named, where in _wheres(playbook):
             try:
-                parse_where(where, event, self._attributes)
+                parse_where(where, named, self._attributes)
             except RuleError as error:
                 yield place, str(error)
 
@@ -96,8 +104,7 @@ def located(field: str) -> list[int | str]:
 
 
 def _wheres(playbook: Playbook) -> Iterator[tuple[str, str, str]]:
-    if playbook.goal.where is not None:
-        yield "goal.where", playbook.goal.event, playbook.goal.where
+    yield from playbook.goal.wheres()
     for name, state in playbook.flow.states.items():
         if isinstance(state, WaitForEvent) and state.where is not None:
             yield f"flow.states.{name}.where", state.event, state.where

@@ -1,6 +1,6 @@
 """The test by which a pilot graduates or ends, on what its decisions earned. Pure.
 
-Rewards lie in [0, highest]; divided by it, in [0, 1]. For any such reward with mean m,
+Rewards lie in [lowest, highest]; shifted and scaled, in [0, 1]. For any such reward with mean m,
 E[(q/m)^x ((1-q)/(1-m))^(1-x)] <= 1 for each q, because the left side is convex in x and 1 at Bernoulli(m); so
 the mixture of these over q ~ Beta(1/2, 1/2) is a non-negative supermartingale. By Ville's inequality
 
@@ -44,9 +44,10 @@ class Outcome(StrEnum):
 
 
 class Earned(msgspec.Struct, frozen=True):
-    """What decisions of a pilot earned: how many have their reward, the sum, and whether all is 0 or highest.
+    """What decisions of a pilot earned: how many have their reward, the sum, and if all is lowest or highest.
 
-    `highest` is the most that one decision can earn; `waiting` counts decisions whose reward is not known.
+    `lowest` and `highest` are the least and the most that one decision can earn; `waiting` counts decisions
+    whose reward is not known.
     """
 
     rewards: int
@@ -54,6 +55,11 @@ class Earned(msgspec.Struct, frozen=True):
     highest: float
     binary: bool = True
     waiting: int = 0
+    lowest: float = 0.0
+
+    def at(self, part: float) -> float:
+        """Return the reward at a part of the way from the lowest to the highest."""
+        return self.lowest + part * (self.highest - self.lowest)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -115,7 +121,7 @@ def confidence_sequence(earned: Earned, alpha: float) -> tuple[float, float]:
     """
     n, total = earned.rewards, _unit(earned)
     if n == 0:
-        return 0.0, earned.highest
+        return earned.lowest, earned.highest
     mixture = float(betaln(_PRIOR + total, _PRIOR + n - total) - betaln(_PRIOR, _PRIOR))
 
     def excess(mean: float) -> float:
@@ -124,14 +130,14 @@ def confidence_sequence(earned: Earned, alpha: float) -> tuple[float, float]:
     mean = min(max(total / n, _EDGE), 1 - _EDGE)
     low = 0.0 if total == 0 else _root(excess, _EDGE, mean)
     high = 1.0 if total == n else _root(excess, mean, 1 - _EDGE)
-    return low * earned.highest, high * earned.highest
+    return earned.at(low), earned.at(high)
 
 
 def fixed_interval(earned: Earned, alpha: float) -> tuple[float, float]:
     """Return low and high of the mean reward, valid at one look with probability 1 - alpha."""
     n, total = earned.rewards, _unit(earned)
     if n == 0:
-        return 0.0, earned.highest
+        return earned.lowest, earned.highest
     if earned.binary:
         hits = round(total)
         low = 0.0 if hits == 0 else float(betaincinv(hits, n - hits + 1, alpha / 2))
@@ -139,7 +145,7 @@ def fixed_interval(earned: Earned, alpha: float) -> tuple[float, float]:
     else:
         half = math.sqrt(math.log(2 / alpha) / (2 * n))
         low, high = max(0.0, total / n - half), min(1.0, total / n + half)
-    return low * earned.highest, high * earned.highest
+    return earned.at(low), earned.at(high)
 
 
 def _outcome(pilot: Pilot, low: float, high: float, *, looked: bool, complete: bool) -> tuple[Outcome, str]:
@@ -164,7 +170,9 @@ def _outcome(pilot: Pilot, low: float, high: float, *, looked: bool, complete: b
 
 
 def _unit(earned: Earned) -> float:
-    return min(max(earned.total / earned.highest, 0.0), float(earned.rewards)) if earned.highest > 0 else 0.0
+    span = earned.highest - earned.lowest
+    total = earned.total - earned.rewards * earned.lowest
+    return min(max(total / span, 0.0), float(earned.rewards)) if span > 0 else 0.0
 
 
 def _root(excess: Callable[[float], float], low: float, high: float) -> float:

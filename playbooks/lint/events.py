@@ -13,7 +13,7 @@ from playbooks.models import Playbook
 GOAL = Code(
     "goal-never-emitted",
     Severity.WARNING,
-    "the goal's event is in no plan and was never seen, so nothing is ever a success",
+    "an event of the goal is in no plan and was never seen, so nothing ever counts",
 )
 UNREACHED = Code(
     "goal-never-reached",
@@ -39,8 +39,11 @@ def find(subject: Subject) -> Iterator[Finding]:
 
 def _goal(subject: Subject, playbook: Playbook) -> Iterator[Finding]:
     goal = playbook.goal
-    if why := subject.events.never(goal.event):
-        yield GOAL.in_playbook(playbook.id, "goal.event", f"{goal.event!r} {why}", _SPELLING)
+    named = [("goal.event", goal.event)]
+    named += [(f"goal.negatives.{at}.event", one.event) for at, one in enumerate(goal.negatives) if one.event]
+    for field, event in named:
+        if why := subject.events.never(event):
+            yield GOAL.in_playbook(playbook.id, field, f"{event!r} {why}", _SPELLING)
     arms = arms_of(subject, playbook)
     if unreached := arms_never(subject, arms, goal.event, goal.where):
         every = len(unreached) == len(arms)

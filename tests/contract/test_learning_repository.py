@@ -86,8 +86,8 @@ def test_a_reward_is_recorded_once_and_its_window_is_done(tables: Database) -> N
     body = Reward("d1", "outbound", "p@1", "everyone", "everyone/milk", True, NOW, 1.0, "e1")
     fact = NewFact(Kind.REWARD, "d1", repository.REWARD_LABEL, "u1", WINDOW.closes_at, body)
     record = partial(repository.record_rewards, rewards=[fact], now=WINDOW.closes_at)
-    assert tables.write(record, rows=2) == 1
-    assert tables.write(record, rows=2) == 0
+    assert tables.write(record, rows=2) == {"d1"}
+    assert tables.write(record, rows=2) == set()
     with tables.read() as connection:
         assert repository.due_windows(connection, WINDOW.closes_at, limit=10) == []
         ((seq, user, reward),) = repository.rewards_after(connection, 0, limit=10)

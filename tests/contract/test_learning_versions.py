@@ -81,7 +81,7 @@ def linear(**weights: float) -> Linear:
 
 def following(parent: PolicyVersion, now: datetime, **weights: float) -> PolicyVersion:
     learnt = Learnt(linear(**weights), b"state" * 20)
-    return child(parent, learnt, rows=1, through=1, metrics={}, now=now)
+    return child(parent, learnt, trained=parent.trained + 1, through=1, metrics={}, now=now)
 
 
 def three(database: Database) -> list[PolicyVersion]:

@@ -24,6 +24,7 @@ from delivery.executor import READER
 from delivery.models import MessageState, Status
 from delivery.tables import coupons, enrolments, outbox
 from feature_repo.specs import load_specs
+from learning.repository import REWARD_LABEL
 from learning.tables import policies, reward_windows
 from playbooks.counters import ValkeyCounters
 from playbooks.decision import Decision
@@ -194,7 +195,9 @@ def _hand_overs(data: Path, interruptions: Sequence[Interruption]) -> Findings:
 
 def _rewards(connection: Connection, decisions: Sequence[Decision]) -> Findings:
     """Every decision has its reward, and no window is left open."""
-    kept = connection.execute(select(facts.c.id).where(facts.c.kind == Kind.REWARD)).all()
+    kept = connection.execute(
+        select(facts.c.id).where(facts.c.kind == Kind.REWARD, facts.c.label == REWARD_LABEL)
+    ).all()
     yield from _same("reward of decision", {one.decision_id for one in decisions}, kept)
     windows = connection.execute(select(reward_windows.c.decision_id, reward_windows.c.matured)).all()
     yield from _same("window of decision", {one.decision_id for one in decisions}, windows)

@@ -15,28 +15,31 @@ import pytest
 
 from audiences.identity.models import Person
 from decision.evaluating.experiments import own_experiment
-from learning import repository, version_repository
+from learning import outcome_repository, repository, version_repository
 from learning.errors import (
     BrokenWeights,
     InvalidRounds,
     InvalidRows,
     NoExperiment,
     SeenInTraining,
+    UnknownPlan,
     UnknownVersion,
     VersionTaken,
 )
 from learning.evaluation import Evaluation
-from learning.reward_service import RewardService
+from learning.late_outcomes import RefusedOutcome
+from learning.reward_service import Judged, RewardService
 from learning.rewards import Reward
 from learning.rounds import evaluate_decisions, see_again
 from learning.spec import PolicySpec
-from learning.training import Training
+from learning.training import Start, Training
 from learning.versions import PolicyVersion, cold_start
 from playbooks.content.documents import Content
 from playbooks.flow import End, Flow
+from playbooks.goal_documents import Goal
 from playbooks.library import Draft, Library
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
-from playbooks.models import DO_NOTHING, Goal, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import Policy, Stakes
 from storage import ledger
@@ -142,11 +145,22 @@ class World:
         ]
         self._append(facts, decisions[0].decided_at)
 
-    def buy(self, user: str, at: datetime, *categories: str, **properties: Any) -> str:
+    def buy(
+        self, user: str, at: datetime, *categories: str, told: datetime | None = None, **properties: Any
+    ) -> str:
+        """Let a user buy; `told` is when the service learns of it, at once without it."""
         event = new_id(at)
         body = {"properties": {"categories": list(categories), **properties}}
-        self._append([NewFact(Kind.EVENT, event, "order_completed", user, at, body)], at)
+        self._append([NewFact(Kind.EVENT, event, "order_completed", user, at, body)], told or at)
         return event
+
+    def leave(self, user: str, at: datetime) -> None:
+        self._append([NewFact(Kind.CONSENT, f"{user}:any", "denied", user, at, {})], at)
+
+    def refused(self) -> list[RefusedOutcome]:
+        with self.database.read() as connection:
+            found = outcome_repository.refused_before(connection, None, 100)
+        return [one.decode(RefusedOutcome) for one in found]
 
     def live_a_fortnight(self, start: datetime) -> None:
         """Everybody buys what chance has it: one order each, somewhere inside the fortnight."""
@@ -160,9 +174,8 @@ class World:
 
     def rewards(self) -> dict[str, Reward]:
         with self.database.read() as connection:
-            return {
-                one.decision_id: one for _, _, one in repository.rewards_after(connection, 0, limit=10**6)
-            }
+            ids = [one.decision_id for _, _, one in repository.rewards_after(connection, 0, limit=10**6)]
+            return repository.rewards_of(connection, ids)
 
     def _append(self, facts: Sequence[NewFact], now: datetime) -> None:
         for start in range(0, len(facts), 500):
@@ -221,8 +234,8 @@ def test_a_decision_earns_what_its_window_brings(world: World, service: RewardSe
     world.buy("twice", START + timedelta(days=3), "BACON")
     early = world.buy("twice", START + timedelta(days=2), "BACON")
 
-    assert service.mature(START + WINDOW - timedelta(seconds=1)) == 0
-    assert service.mature(START + WINDOW) == len(users)
+    assert service.mature(START + WINDOW - timedelta(seconds=1)).matured == 0
+    assert service.mature(START + WINDOW).matured == len(users)
     earned = {user: world.rewards()[decision] for user, decision in ids.items()}
     assert {user: one.value for user, one in earned.items()} == {
         "in_time": 1.0,
@@ -235,7 +248,7 @@ def test_a_decision_earns_what_its_window_brings(world: World, service: RewardSe
     assert earned["in_time"].outcome == first
     assert earned["last_moment"].outcome == last
     assert earned["twice"].outcome == early
-    assert service.mature(START + WINDOW * 2) == 0
+    assert service.mature(START + WINDOW * 2).matured == 0
 
 
 def test_doing_nothing_earns_nothing_at_once(world: World, service: RewardService) -> None:
@@ -244,7 +257,7 @@ def test_doing_nothing_earns_nothing_at_once(world: World, service: RewardServic
     snapshot = Snapshot(world.library, Fixed("MILK"), seed="s")
     fallen = fall_back(snapshot, Request(new_id(START), "u001", "outbound", "k"), START, "unknown_user")
     world.record([fallen])
-    assert service.mature(START) == 2
+    assert service.mature(START).matured == 2
     assert world.rewards()[idle].value == 0.0
     assert world.rewards()[idle].arm == DO_NOTHING
     assert world.rewards()[fallen.decision_id].value == 0.0
@@ -255,10 +268,123 @@ def test_an_outcome_counts_for_the_latest_decision_it_fits(world: World, service
     (newer,) = world.decide(Fixed("BACON"), START + timedelta(days=2), users=["u000"])
     (other,) = world.decide(Fixed("MILK"), START + timedelta(days=3), users=["u000"])
     world.buy("u000", START + timedelta(days=5), "BACON")
-    assert service.mature(START + WINDOW) == 1
-    assert service.mature(START + WINDOW * 2) == 2
+    assert service.mature(START + WINDOW).matured == 1
+    assert service.mature(START + WINDOW * 2).matured == 2
     values = {decision: one.value for decision, one in world.rewards().items()}
     assert values == {older: 0.0, newer: 1.0, other: 0.0}
+
+
+LATER = START + WINDOW + timedelta(days=3)
+
+
+def test_an_outcome_that_comes_late_corrects_the_reward(world: World, service: RewardService) -> None:
+    users = ["u000", "u001"]
+    late, never = world.decide(Fixed("BACON"), START, users=users)
+    assert service.mature(START + WINDOW) == Judged(matured=2)
+    event = world.buy("u000", START + timedelta(days=1), "BACON", told=LATER)
+    world.buy("u001", START + WINDOW, "BACON", told=LATER)
+    assert service.mature(LATER) == Judged(corrected=1)
+    assert service.mature(LATER) == Judged()
+    found = world.rewards()[late]
+    assert (found.value, found.outcome, found.version) == (1.0, event, 2)
+    assert world.rewards()[never].version == 1
+    # An earlier one takes its place.
+    earlier = world.buy("u000", START, "BACON", told=LATER)
+    assert service.mature(LATER) == Judged(corrected=1)
+    assert (world.rewards()[late].outcome, world.rewards()[late].version) == (earlier, 3)
+    with world.database.read() as connection:
+        assert ledger.counts(connection)[Kind.REWARD] == {"matured": 2, "corrected": 2}
+        assert list(repository.values_of_version(connection, "everyone", 1, START)) in (
+            [1.0, 0.0],
+            [0.0, 1.0],
+        )
+
+
+def test_what_speaks_against_a_decision_takes_from_it_also_late(database: Database) -> None:
+    against = [
+        {"event": "order_completed", "where": "list_contains(event.categories, 'TEA')", "value": -2.0},
+        {"opt_out": True, "value": -5.0, "window": timedelta(days=30)},
+    ]
+    world = World(database, playbook("everyone", negatives=against))
+    service = RewardService(database)
+    users = ["u000", "u001", "u002"]
+    both, left, late = world.decide(Fixed("BACON"), START, users=users)
+    world.buy("u000", START + timedelta(days=1), "BACON")
+    world.buy("u000", START + timedelta(days=2), "TEA")
+    world.leave("u001", START + timedelta(days=3))
+    assert service.mature(START + WINDOW).matured == 3
+    world.leave("u002", START + timedelta(days=20))
+    assert service.mature(START + timedelta(days=21)) == Judged(corrected=1)
+    values = {one: found.value for one, found in world.rewards().items()}
+    assert values == {both: -1.0, left: -5.0, late: -5.0}
+
+
+def test_outcomes_that_cannot_count_are_named_and_hold_nothing_up(database: Database) -> None:
+    world = World(database, playbook("everyone", value={"property": "value", "most": 9, "currency": "EUR"}))
+    service = RewardService(database)
+    (mine,) = world.decide(Fixed("BACON"), START, users=["u000"])
+    (theirs,) = world.decide(Fixed("BACON"), START, users=["u001"])
+    dollars = world.buy("u000", START, "BACON", value=3.0, currency="USD")
+    named = {
+        world.buy(
+            "u000", START, "BACON", value=1.0, decision_id="unknown"
+        ): "there is no decision of this id",
+        world.buy("u000", START, "BACON", value=1.0, decision_id=theirs): "was made for another user",
+        world.buy("u001", START, "MILK", value=1.0, decision_id=theirs): "goal does not count it",
+        world.buy("u001", START, "BACON", value=1.0, decision_id=[]): "there is no decision of this id",
+    }
+    world.buy("u000", START + timedelta(days=1), "BACON", value=4.0)
+    assert service.mature(START + WINDOW) == Judged(matured=2, refused=5)
+    assert world.rewards()[mine].value == 4.0
+    assert world.rewards()[theirs].value == 0.0
+    whys = {one.outcome: one.why for one in world.refused()}
+    assert whys.pop(dollars) == "value is in 'USD', and the goal counts EUR"
+    assert whys.keys() == named.keys()
+    assert all(why in whys[event] for event, why in named.items())
+    assert service.mature(START + WINDOW) == Judged()
+
+
+def test_another_goal_judges_all_decisions_again(world: World, service: RewardService) -> None:
+    users = ["u000", "u001"]
+    judged, open_ = world.decide(Fixed("BACON"), START, users=users)
+    world.buy("u000", START + timedelta(days=15), "BACON")
+    world.buy("u001", START + timedelta(days=15), "BACON")
+    service.mature(START + WINDOW)
+    (recent,) = world.decide(Fixed("BACON"), START + timedelta(days=14), users=["u002"])
+    world.publish(playbook("everyone", window=timedelta(days=21), value=3.0))
+    assert service.recompute("everyone", 2) == 3
+    now = START + timedelta(days=21)
+    assert service.mature(now - timedelta(hours=1)) == Judged()
+    assert service.mature(now) == Judged(corrected=2)
+    values = {one: (found.value, found.goal) for one, found in world.rewards().items()}
+    assert values == {judged: (3.0, 2), open_: (3.0, 2)}
+    assert service.mature(now + WINDOW) == Judged(matured=1)
+    assert world.rewards()[recent].goal == 2
+    with pytest.raises(UnknownPlan, match="version 7"):
+        service.recompute("everyone", 7)
+
+
+def test_a_correction_is_learnt_as_if_it_had_come_in_time(database: Database) -> None:
+    spec_ = spec(learner={"kind": "linear_gaussian"})
+    users = USERS[:40]
+    worlds = [World(database)]
+    service = RewardService(database)
+    worlds[0].decide(Fixed("BACON"), START, users=users)
+    for user in users[:10]:
+        worlds[0].buy(user, START + timedelta(days=1), "BACON")
+    service.mature(START + WINDOW)
+    with training(database, spec_) as made:
+        first = made.learn(START + WINDOW)
+        for user in users[10:15]:
+            worlds[0].buy(user, START + timedelta(days=1), "BACON", told=LATER)
+        assert service.mature(LATER) == Judged(corrected=5)
+        second = made.learn(LATER)
+        assert (second.anew, second.trained, second.parent) == (True, first.trained, first.version)
+        assert made.learn(LATER).version == second.version
+        # What had learnt nothing before learns the same of the same.
+        fresh = made.learner.fold(None, next(made.folds(Start(0, None, second.corrected)))[1])  # type: ignore[union-attr]
+        assert fresh.model.to_bytes() == second.model
+        assert second.model != first.model
 
 
 class Joined:
@@ -309,9 +435,9 @@ def test_windows_of_different_lengths_close_in_their_own_time(database: Database
     (quick,) = world.decide(Fixed("MILK"), START + timedelta(days=1), users=["u001"])
     for user in ("u000", "u001"):
         world.buy(user, START + timedelta(days=2), "MILK")
-    assert service.mature(START + timedelta(days=3)) == 1
+    assert service.mature(START + timedelta(days=3)).matured == 1
     assert world.rewards()[quick].value == 2.0
-    assert service.mature(START + timedelta(days=30)) == 1
+    assert service.mature(START + timedelta(days=30)).matured == 1
     # A decision keeps the goal of the version it was made from.
     assert world.rewards()[slow].value == 3.0
 

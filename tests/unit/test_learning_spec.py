@@ -284,7 +284,9 @@ def test_a_child_goes_on_from_its_parent(spec: PolicySpec) -> None:
 
     first = cold_start(spec, VOCABULARIES, NOW, after=None)
     model = Linear(("rate", "rate.sqrt", "orders_4w.log1p"), np.array([1.0, 0.0, 0.0]), 0.0, 0.0, 1.0)
-    second = child(first, Learnt(model, b"state"), rows=2000, through=77, metrics={"rows": 2000.0}, now=NOW)
+    second = child(
+        first, Learnt(model, b"state"), trained=2000, through=77, metrics={"rows": 2000.0}, now=NOW
+    )
     assert (second.version, second.parent, second.trained) == ("next_category@2", "next_category@1", 2000)
     vector = second.serve().explore(stakes(0.9, 0.1))
     np.testing.assert_allclose(vector, [0.75, 0.25])

@@ -20,10 +20,11 @@ from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.errors import PolicyBroken, UnknownPlacement
 from playbooks.flow import Flow
+from playbooks.goal_documents import Goal
 from playbooks.holdouts import PRIORITY_RULE, UNIVERSAL, holdout_of, holdout_rule
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.matching import Request, Snapshot, decide, fall_back, replay
-from playbooks.models import DO_NOTHING, Arm, Goal, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Arm, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
 

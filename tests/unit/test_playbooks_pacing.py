@@ -17,9 +17,10 @@ from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.documents import MoneyBudget
 from playbooks.constraints.rulebook import Rulebook
 from playbooks.flow import Flow
+from playbooks.goal_documents import Goal
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.matching import Request, Snapshot, decide, replay
-from playbooks.models import DO_NOTHING, Arm, Goal, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Arm, Playbook, VariantSet
 from playbooks.pacing import MOST, elapsed_of, price_now, price_of
 from playbooks.policy import FloatArray, Stakes
 

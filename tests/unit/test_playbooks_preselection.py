@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from playbooks.decision import Decision
 from playbooks.flow import Flow
+from playbooks.goal_documents import Goal
 from playbooks.guards import LoyalGuard
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.matching import Request, Snapshot, decide, replay
-from playbooks.models import DO_NOTHING, Arm, Goal, Playbook, VariantSet
+from playbooks.models import DO_NOTHING, Arm, Playbook, VariantSet
 from playbooks.policy import FloatArray, Stakes
 from playbooks.preselection import OF_A_DRAW, OF_A_PLAYBOOK, PRESELECTION_RULE
 

@@ -19,11 +19,12 @@ from playbooks.constraints.documents import Cap, CoolDown, Group, MoneyBudget, Q
 from playbooks.constraints.rulebook import Rulebook
 from playbooks.controls.models import Control, Controls, Mode, Scope
 from playbooks.flow import Flow
+from playbooks.goal_documents import Goal
 from playbooks.guards import LoyalGuard
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.library.trials import Trial
 from playbooks.matching import Request, Snapshot, decide
-from playbooks.models import Goal, Playbook, VariantSet
+from playbooks.models import Playbook, VariantSet
 from playbooks.money import Money
 from playbooks.offers import Offer
 from playbooks.rehearsal.asking import Answer, Asker, Member, rivals

@@ -1,0 +1,118 @@
+"""Outcomes that come after their decision's reward was known: the decision is judged again.
+
+Also what names a decision and can't be credited to it is found here, and recorded as refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from learning import outcome_repository
+from learning.judging import Judging
+from learning.outcome_repository import Page
+from learning.repository import REFUSED, Window
+from learning.rewards import DECISION_PROPERTY, Outcome, kind_of
+from playbooks.goal_documents import OPT_OUT
+from storage.engine import Database
+from storage.ledger import Fact, Kind, NewFact
+from storage.writer import TURN_ROWS
+
+# An event waits for its commit for some moments after its time of recording was read. One that was recorded
+# longer than this before a window closed was seen when the window matured.
+_IN_FLIGHT = timedelta(minutes=5)
+_MOST_WINDOW = timedelta(days=366)
+
+
+class RefusedOutcome(msgspec.Struct, frozen=True):
+    """Body of the fact that an outcome can't be counted: which, for what decision if it is known, and why."""
+
+    outcome: str
+    name: str
+    decision_id: str | None
+    why: str
+
+
+def refusal(outcome: Outcome, decision_id: str | None, why: str) -> NewFact:
+    """Return the fact of an outcome that can't be counted."""
+    body = RefusedOutcome(outcome.event_id, outcome.name, decision_id, why)
+    return NewFact(
+        Kind.REWARD, f"{REFUSED}:{outcome.event_id}", REFUSED, outcome.user_id, outcome.occurred_at, body
+    )
+
+
+class LateOutcomes:
+    """Looks at every outcome once, whenever it comes."""
+
+    def __init__(self, database: Database, judging: Judging) -> None:
+        self._database, self._judging = database, judging
+
+    def look(self, now: datetime) -> int | None:
+        """Look at the next outcomes; returns how many can't be counted, None where nothing is new."""
+        with self._database.read() as connection:
+            plans = outcome_repository.served_plans(connection)
+            names = {kind.name for one in plans for kind in self._judging.goal(*one).countings}
+            page = outcome_repository.next_outcomes(connection, names)
+        if page is None:
+            return None
+        again = list(self._again(page))
+        refused = list(self._orphans(page.outcomes))
+        return self._database.write(
+            lambda c: outcome_repository.judge_again(c, page, again, refused, now),
+            rows=min(TURN_ROWS, 1 + len(again) + len(refused)),
+            forced=False,
+        )
+
+    def _again(self, page: Page) -> Iterator[Window]:
+        """Yield windows with a reward for which one of these outcomes counts, and came late."""
+        if not page.outcomes:
+            return
+        late = {(one.kind, one.id): one.recorded_at + _IN_FLIGHT for one in page.outcomes}
+        users = self._judging.profiles({one.user_id or "" for one in page.outcomes})
+        start = min(one.occurred_at for one in page.outcomes) - _MOST_WINDOW
+        end = max(one.occurred_at for one in page.outcomes)
+        with self._database.read() as connection:
+            windows = outcome_repository.matured_windows(connection, users, start, end)
+        by_person: dict[str, list[tuple[Outcome, datetime]]] = {}
+        for fact in page.outcomes:
+            outcome = self._judging.of_person(outcome_repository.outcome_of(fact))
+            by_person.setdefault(outcome.user_id, []).append((outcome, late[fact.kind, fact.id]))
+        for window in windows:
+            decision = self._judging.decided(window)
+            for outcome, known in by_person.get(decision.user_id, ()):
+                if decision.goal is None or known < window.closes_at:
+                    continue
+                if kind_of(decision.goal, decision, outcome) is not None:
+                    yield window
+                    break
+
+    def _orphans(self, facts: Sequence[Fact]) -> Iterator[NewFact]:
+        """Yield the refusals of outcomes that name a decision which they can't be credited to."""
+        named = {}
+        for fact in facts:
+            outcome = self._judging.of_person(outcome_repository.outcome_of(fact))
+            decision = outcome.properties.get(DECISION_PROPERTY)
+            if decision is not None and outcome.name != OPT_OUT:
+                named[fact.id] = outcome, decision
+        with self._database.read() as connection:
+            ids = {decision for _, decision in named.values() if isinstance(decision, str)}
+            windows = outcome_repository.windows_by_id(connection, ids)
+        for outcome, decision in named.values():
+            window = windows.get(decision) if isinstance(decision, str) else None
+            if why := self._why_not(outcome, window):
+                known = None if window is None else window.decision_id
+                yield refusal(outcome, known, f"{DECISION_PROPERTY}: {why}")
+
+    def _why_not(self, outcome: Outcome, window: Window | None) -> str:
+        if window is None:
+            return "there is no decision of this id that could earn anything"
+        decision = self._judging.decided(window)
+        if decision.user_id != outcome.user_id:
+            return "the decision was made for another user"
+        if decision.goal is None:
+            return "the decision was to do nothing"
+        if kind_of(decision.goal, decision, outcome) is None:
+            return "the decision's goal does not count it: another event, or outside of its window"
+        return ""
