@@ -317,17 +317,18 @@ def rewards_of(connection: Connection, ids: Collection[str]) -> dict[str, Reward
     """Return the rewards that these decisions have now, by decision."""
     decoder = msgspec.json.Decoder(Reward)
     result: dict[str, Reward] = {}
+    windows = reward_windows.c
     for some in pieces(ids):
-        query = (
-            select(reward_windows.c.decision_id, facts.c.body)
-            .join(facts, facts.c.id == _CURRENT)
-            .where(
-                facts.c.kind == Kind.REWARD,
-                reward_windows.c.decision_id.in_(some),
-                reward_windows.c.rewarded > 0,
-            )
+        first = select(facts.c.id, facts.c.body).where(
+            facts.c.kind == Kind.REWARD, facts.c.label == REWARD_LABEL, facts.c.id.in_(some)
         )
-        result |= {decision: decoder.decode(body) for decision, body in connection.execute(query)}
+        result |= {decision: decoder.decode(body) for decision, body in connection.execute(first)}
+        later = (
+            select(windows.decision_id, facts.c.body)
+            .join(facts, facts.c.id == _CURRENT)
+            .where(facts.c.kind == Kind.REWARD, windows.decision_id.in_(some), windows.rewarded > 1)
+        )
+        result |= {decision: decoder.decode(body) for decision, body in connection.execute(later)}
     return result
 
 
