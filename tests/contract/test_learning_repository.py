@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from delivery.testing import arms_of, decision_for, version_body
-from learning import repository
+from learning import outcome_repository, repository
 from learning.repository import Window
 from learning.rewards import Reward
 from storage import ledger
@@ -119,12 +119,12 @@ def test_outcomes_of_many_users_come_in_order(tables: Database) -> None:
     users = [f"u{i:04}" for i in range(0, 700, 1)]
     with tables.read() as connection:
         end = NOW + timedelta(hours=9)
-        found = list(repository.outcomes_of_users(connection, users, {"order"}, NOW, end))
+        found = list(outcome_repository.outcomes_of_users(connection, users, {"order"}, NOW, end))
         assert len(found) == sum(fact.occurred_at < end for fact in facts)
         mine = [outcome.occurred_at for outcome in found if outcome.user_id == "u0001"]
         assert mine == sorted(mine)
-        assert not list(repository.outcomes_of_users(connection, users, {"visit"}, NOW, end))
-        assert not list(repository.outcomes_of_users(connection, [], {"order"}, NOW, end))
+        assert not list(outcome_repository.outcomes_of_users(connection, users, {"visit"}, NOW, end))
+        assert not list(outcome_repository.outcomes_of_users(connection, [], {"order"}, NOW, end))
 
 
 def test_unknown_and_erased_decisions_are_left_out(tables: Database) -> None:

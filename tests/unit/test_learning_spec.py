@@ -326,7 +326,7 @@ def test_each_arm_has_a_model_of_its_own(tmp_path: Path) -> None:
     learner = spec.learner.start(first.task())
     matrix = first.serve().matrix(features, ARMS)
     rows = Rows(matrix[[1] * 50], np.ones(50), np.full(50, 0.5), np.ones(50))
-    second = child(first, learner.fold(None, rows), rows=50, through=1, metrics={}, now=NOW)
+    second = child(first, learner.fold(None, rows), trained=50, through=1, metrics={}, now=NOW)
     scores = second.serve().score(features, ARMS)
     assert scores[1] > 0.9
     # What was learnt of bacon says nothing of the others, and nothing of an arm nobody has heard of.
