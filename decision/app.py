@@ -22,6 +22,7 @@ from decision import api as decision_api
 from decision import body_limit, budgets, erasure, health, problems, returning
 from decision.auth import api as keys_api
 from decision.auth import guard
+from decision.auth.callers import caller_of
 from decision.auth.opening import open_keys
 from decision.evaluating import api as evaluating_api
 from decision.foresight import api as foresight_api
@@ -35,6 +36,7 @@ from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
 from delivery import controls_api, recall_api
+from delivery.people import api as people_api
 from delivery.recalling import Recalls
 from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
@@ -83,6 +85,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(delivery_api.router(service.delivery.hands, service.delivery.inside, guard.name_of))
     returning.add_routes(app, service)
+    app.include_router(people_api.router(service.delivery.desk, service.delivery.histories, caller_of))
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
     app.include_router(simulate_api.router(service))

@@ -9,6 +9,7 @@ from audiences.accounts.primary import PrimaryAccounts
 from audiences.consent.service import Consents
 from audiences.features import FeastFeatureReader
 from audiences.identity.people import People
+from audiences.scores.service import Scores
 from audiences.selection.memberships import Memberships
 from audiences.selection.standing import Standing
 from audiences.service import set_tag
@@ -29,7 +30,9 @@ from delivery.channels.documents import ChannelSpec
 from delivery.channels.kinds import Opening
 from delivery.channels.management import Management
 from delivery.channels.webhook import WEBHOOK, Webhooks
-from delivery.effects import PointGiver
+from delivery.people.history import UserHistories
+from delivery.people.opening import TaskGiver
+from delivery.people.owners import TraitOwners
 from delivery.plans import PublishedPlans
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
@@ -77,7 +80,7 @@ def open_delivery(
     traits: Traits,
     consents: Consents,
     *,
-    points: PointGiver,
+    scores: Scores,
     holder: str,
 ) -> tuple[Delivery, KnownUsers, DeciderAgain]:
     """Return delivery over one service's parts, whom it knows, and what decides in its transactions.
@@ -105,7 +108,7 @@ def open_delivery(
     delivery = Delivery(
         database,
         clock,
-        PublishedPlans(replace(files.schema, audiences=True)),
+        PublishedPlans(replace(files.schema, audiences=True), files.staff.hours),
         channels,
         set_tag,
         people,
@@ -113,12 +116,14 @@ def open_delivery(
         limits=limits,
         views=FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
         decide_again=again,
-        points=points,
+        points=scores.give,
         holder=holder,
         recipients=recipients,
         addresses=KnownAddresses(database, people, consents),
         management=_MANAGED,
         # A clock that stands still waits: whoever moves it wants to see what came of a moment.
         patience=None if settings.clock else _PATIENCE,
+        giver=TaskGiver(files.staff, TraitOwners(files.staff.owners, traits, people)),
+        histories=UserHistories(people, scores),
     )
     return delivery, recipients, again

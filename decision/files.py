@@ -21,6 +21,7 @@ from decision.fitting import Asked, Fitting
 from decision.fitting_flows import InFlows
 from decision.vocabulary import vocabulary_of
 from delivery.channels.documents import ChannelSpec, read_channels
+from delivery.people.staff import Staff, read_staff
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.schema import Scalar
 from feature_repo.specs import Specs, specs_in
@@ -70,11 +71,12 @@ class LibraryFiles:
     protection: Protection
     channels: Mapping[str, ChannelSpec]
     asked: Asked
+    staff: Staff
 
     @property
     def in_flows(self) -> InFlows:
         """What flows may name."""
-        return InFlows(self.schema, [one.spec.id for one in self.scores])
+        return InFlows(self.schema, [one.spec.id for one in self.scores], self.staff)
 
 
 def read_specs(folder: Path) -> Specs:
@@ -103,7 +105,7 @@ def read_files(folder: Path) -> LibraryFiles:
 
     Raises:
         ConfigurationError: there is no such folder, or its events, aggregates or vocabularies are wrong.
-        LibraryError: a file is wrong, or names an audience, channel or placement that does not exist.
+        LibraryError: a file is wrong, or names an audience, channel, placement or person that does not exist.
         AudienceError: the audiences are wrong.
         ScoreError: the scores are wrong.
         StageError: the lifecycles are wrong.
@@ -140,6 +142,7 @@ def read_files(folder: Path) -> LibraryFiles:
     vocabularies = arm_vocabularies(specs)
     plan = read_plan(folder / FOLDER)
     asked = Asked(online_schema(specs, DECIDE), triggers.zones.feature)
+    staff = read_staff(folder)
     vocabulary = vocabulary_of(specs, DECIDE, account_traits, triggers, plan, owners)
     problems = [
         *Fitting(
@@ -147,7 +150,7 @@ def read_files(folder: Path) -> LibraryFiles:
             policy,
             vocabulary,
             asked,
-            InFlows(placed, tuple(known.grades)),
+            InFlows(placed, tuple(known.grades), staff),
             channels,
             folder / "contents.yaml",
         ).around(draft),
@@ -177,6 +180,7 @@ def read_files(folder: Path) -> LibraryFiles:
         protection=read_protection(folder),
         channels=channels,
         asked=asked,
+        staff=staff,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from audiences.rules import RuleError, Schema, Type, parse
+from delivery.people.staff import FILE, Staff
 from playbooks import flow as states
 from playbooks.flow import Flow
 from playbooks.suggesting import closest
@@ -16,10 +17,11 @@ _DATES = (Type.TIMESTAMP, Type.TEXT)
 
 @dataclass(frozen=True, slots=True)
 class InFlows:
-    """What flows may name: `schema` is what their rules may speak of, audiences aside."""
+    """What flows may name: `schema` is what their rules may speak of, audiences aside; `staff` does tasks."""
 
     schema: Schema
     scores: Collection[str]
+    staff: Staff = field(default_factory=Staff)
 
 
 def unfit(
@@ -37,10 +39,39 @@ def unfit(
             case states.Send() if state.channel is not None and state.channel not in channels:
                 hint = closest(state.channel, channels)
                 yield f"{place}.channel", f"there is no channel {state.channel!r}{hint}"
+            case states.Task():
+                yield from _task(place, state, known.staff)
             case states.Wait() if state.until_date is not None:
                 yield from _date(f"{place}.until_date.attribute", state.until_date.attribute, schema)
     if flow.exits.rule is not None:
         yield from _rule("flow.exits.rule.when", flow.exits.rule.when, schema)
+
+
+def _task(place: str, state: states.Task, staff: Staff) -> Iterator[tuple[str, str]]:
+    names = staff.names
+    if names and state.assignee and state.assignee not in names:
+        yield (
+            f"{place}.assignee",
+            f"{FILE} has no person or team {state.assignee!r}{closest(state.assignee, names)}",
+        )
+    elif state.assign is not None and state.assignee not in names:
+        yield (
+            f"{place}.assign",
+            f"tasks are dealt to people of {FILE}: name a person or team of it in `assignee`",
+        )
+    if state.assign == "owner" and staff.owners.is_silent:
+        yield f"{place}.assign", f"{FILE} says nothing of owners: name the trait in `owners`"
+    if state.working_hours and not (staff.hours.get(state.assignee) or staff.hours.get("")):
+        yield (
+            f"{place}.working_hours",
+            f"nobody has said when {state.assignee!r} works: write `hours` in {FILE}",
+        )
+    for index, step in enumerate(state.escalate):
+        if step.to is not None and step.to not in names:
+            yield (
+                f"{place}.escalate.{index}.to",
+                f"{FILE} has no person or team {step.to!r}{closest(step.to, names)}",
+            )
 
 
 def _rule(field: str, text: str, schema: Schema) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,9 @@ _listed = TypeAdapter(list[KeyView])
 class _Place(Protocol):
     """Where keys are kept: in a database at hand, or behind a service."""
 
-    def create(self, name: str, scopes: list[Scope], lifetime: timedelta | None) -> NewKey: ...
+    def create(
+        self, name: str, scopes: list[Scope], lifetime: timedelta | None, person: str | None
+    ) -> NewKey: ...
 
     def all(self) -> list[KeyView]: ...
 
@@ -55,6 +57,7 @@ def create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scope: Annotated[list[Scope], typer.Option(help="What it allows; may be given several times.")],
     expires: Annotated[str | None, typer.Option(help="After this it ends, for example P90D.")] = None,
+    person: Annotated[str | None, typer.Option(help="Whose of the staff it is, by people.yaml.")] = None,
     data: Data = None,
     url: Url = None,
     key: AdminKey = None,
@@ -62,7 +65,7 @@ def create(
     """Make a key and print it; it is not shown again."""
     lifetime = None if expires is None else _parsed(expires, "--expires")
     with _place(data, url, key) as place:
-        _show(place.create(name, scope, lifetime))
+        _show(place.create(name, scope, lifetime, person))
 
 
 @app.command("list")
@@ -114,8 +117,10 @@ class _Direct:
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
 
-    def create(self, name: str, scopes: list[Scope], lifetime: timedelta | None) -> NewKey:
-        return view_new(*self._keys.create(name, scopes, lifetime, by=_COMMAND_LINE))
+    def create(
+        self, name: str, scopes: list[Scope], lifetime: timedelta | None, person: str | None
+    ) -> NewKey:
+        return view_new(*self._keys.create(name, scopes, lifetime, by=_COMMAND_LINE, person=person))
 
     def all(self) -> list[KeyView]:
         return [view(key, self._keys.now()) for key in self._keys.all()]
@@ -133,8 +138,11 @@ class _Remote:
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
 
-    def create(self, name: str, scopes: list[Scope], lifetime: timedelta | None) -> NewKey:
+    def create(
+        self, name: str, scopes: list[Scope], lifetime: timedelta | None, person: str | None
+    ) -> NewKey:
         wish = {
+            "person": person,
             "name": name,
             "scopes": scopes,
             "expires_in": None if lifetime is None else lifetime.total_seconds(),

@@ -178,7 +178,7 @@ class Service:
                 self.channels,
                 self.incoming.traits,
                 self.incoming.consents,
-                points=self.selecting.scores.give,
+                scores=self.selecting.scores,
                 holder=name,
             )
             self._follower: Follower | None = None

@@ -1,29 +1,18 @@
-"""HTTP routes of delivery: tasks for people, and single runs."""
+"""HTTP routes of delivery: single runs, and those inside a version."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from delivery.errors import BadCursor
 from delivery.hands import Hands
 from delivery.inside import Inside
-from delivery.models import TaskState
 
 _MOST = 200
-
-
-class TaskResult(BaseModel):
-    """What a task came to, one of its results."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    result: str = Field(min_length=1, max_length=64)
 
 
 class Reason(BaseModel):
@@ -58,35 +47,6 @@ def router(hands: Hands, inside: Inside, who: Callable[[Request], str]) -> APIRo
     """Return the routes; `who` does what a request asks for."""
     routes = APIRouter(prefix="/v1", tags=["delivery"])
     _add_inside(routes, inside, who)
-
-    @routes.get("/tasks")
-    def list_tasks(
-        standing: TaskState | None = None,
-        assignee: Annotated[str | None, Query(max_length=200)] = None,
-        user_id: Annotated[str | None, Query(max_length=255)] = None,
-        after: Annotated[str, Query(max_length=400, description="`next` of the page before.")] = "",
-        limit: Annotated[int, Query(ge=1, le=_MOST)] = 100,
-    ) -> dict[str, Any]:
-        """Tasks for people, the first due first; `next` gives the next page."""
-        found = hands.tasks(
-            standing=standing, assignee=assignee, user_id=user_id, after=_cursor(after), limit=limit
-        )
-        last = found[-1] if len(found) == limit else None
-        return {
-            "tasks": msgspec.to_builtins(found),
-            "next": f"{last.due_at.isoformat()}~{last.id}" if last else None,
-        }
-
-    @routes.get("/tasks/{task_id}")
-    def show_task(task_id: str) -> dict[str, Any]:
-        """A task."""
-        return msgspec.to_builtins(hands.task(task_id))  # type: ignore[no-any-return]
-
-    @routes.post("/tasks/{task_id}/done")
-    def finish_task(request: Request, task_id: str, body: TaskResult) -> dict[str, Any]:
-        """Record what a task came to; its run goes on at once."""
-        done = hands.finish(task_id, body.result, who(request))
-        return msgspec.to_builtins(done)  # type: ignore[no-any-return]
 
     @routes.get("/enrolments/late")
     def late_enrolments(limit: Annotated[int, Query(ge=1, le=_MOST)] = 100) -> dict[str, Any]:
@@ -125,16 +85,3 @@ def _add_inside(routes: APIRouter, inside: Inside, who: Callable[[Request], str]
     def end_runs(request: Request, playbook: str, body: LetOut) -> dict[str, int]:
         """End the runs of a version wherever they are, with the result `version_ended`."""
         return {"ended": inside.let_out(playbook, body.version, who(request), body.why)}
-
-
-def _cursor(text: str) -> tuple[datetime, str] | None:
-    if not text:
-        return None
-    at, _, last = text.partition("~")
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not last:
-        raise BadCursor(f"{text!r} is no `next` of a page of tasks; begin without `after`")
-    return moment, last

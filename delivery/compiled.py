@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from audiences.rules import OneUser
+from delivery.people.hours import Known
 from delivery.view import View
 from playbooks import flow as states
 from playbooks.flow import OnOptOut
@@ -43,7 +44,8 @@ class CompiledFlow:
     """A flow whose rules are compiled.
 
     `conditions` are those of the states that have a `where`, `rules` those of branches. `asks` says whether
-    the flow asks for the user as they are: then `advance` needs a view.
+    the flow asks for the user as they are: then `advance` needs a view. `hours` are those in which people
+    work, for tasks that are due in working hours.
     """
 
     start: str
@@ -57,6 +59,7 @@ class CompiledFlow:
     expires_after: timedelta | None = None
     expiry_to: str = ""
     asks: bool = False
+    hours: Known = field(default_factory=dict)
 
 
 def compile_flow(
@@ -66,6 +69,7 @@ def compile_flow(
     *,
     playbook: str = "",
     goal: tuple[str, Condition | None] = ("", None),
+    hours: Known | None = None,
 ) -> CompiledFlow:
     """Compile a flow.
 
@@ -74,6 +78,7 @@ def compile_flow(
         rule: compiles a rule over users; may be left out where no state has one.
         playbook: salts the splits.
         goal: the event of the playbook's goal, and what has to be true of it.
+        hours: when people work.
     """
     conditions = {
         name: compiled
@@ -94,6 +99,7 @@ def compile_flow(
         exits.expiry.after if exits.expiry else None,
         exits.expiry.next if exits.expiry else "",
         exits.rule is not None or any(map(_asks, flow.states.values())),
+        hours or {},
     )
 
 

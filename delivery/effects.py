@@ -34,8 +34,8 @@ from delivery.models import (
     Status,
 )
 from delivery.outbox_repository import OTHER, TRANSACTIONAL, Queued
+from delivery.people.opening import TaskGiver
 from delivery.step import Step, stuck
-from delivery.tasks import open_tasks
 from playbooks.models import GivenTag
 from storage import ledger
 from storage.ledger import Kind, NewFact
@@ -86,10 +86,13 @@ class Effects:
         wallet: Wallet,
         tags: TagWriter,
         points: PointGiver | None = None,
+        people: TaskGiver | None = None,
     ) -> None:
+        """Wire the effects; `people` gives tasks to those who do them."""
         self._wallet = wallet
         self._tags = tags
         self._points = points
+        self._people = people or TaskGiver()
 
     def begin(self, connection: Connection, enrolment: Enrolment, tags: Iterable[GivenTag]) -> None:
         """Put on the user the tags that a decision gives, in its transaction."""
@@ -104,14 +107,15 @@ class Effects:
         steps, tagged = self._each(connection, steps, SetTag, self._set_tag, "a tag was not set")
         steps, scored = self._each(connection, steps, GivePoints, self._give, "points were not given")
         used = self._wallet.mark_used(connection, _uses(steps), now)
-        opened = [(step, one) for step in steps for one in step.effects if isinstance(one, OpenTask)]
-        open_tasks(connection, opened, now)
+        told = self._people.keep(connection, steps, now)
         queued = [
             (step, _queued(step, one))
             for step in steps
             for one in step.effects
             if isinstance(one, SendMessage | CallWebhook)
         ]
+        runs = {step.enrolment.id: step for step in steps}
+        queued += [(runs[one.enrolment_id], one) for one in told]
         outbox.queue(connection, [one for _, one in queued])
         repository.save_enrolments(connection, [step.enrolment for step in steps])
         repository.save_decisions(connection, [step.enrolment for step in steps if step.redrawn])
@@ -130,7 +134,7 @@ class Effects:
             used=used,
             tagged=tagged,
             scored=scored,
-            tasks=len(opened),
+            tasks=sum(isinstance(one, OpenTask) for step in steps for one in step.effects),
             queued=len(queued),
         )
 

@@ -8,8 +8,9 @@ from functools import partial
 from sqlalchemy import Connection, delete, select, tuple_
 
 from delivery.channels.channel import Channel, KeepsCopies
+from delivery.people.tables import tasks
 from delivery.repository import lock_of_user
-from delivery.tables import coupons, enrolments, outbox, parked, tasks
+from delivery.tables import coupons, enrolments, outbox, parked
 from playbooks.controls import Scope
 from playbooks.controls.models import key_of
 from storage.erasure import Erasing, ErasureUnfinished, Place, Rows, deleted_from

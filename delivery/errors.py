@@ -10,6 +10,11 @@ NextplayError
     ├── TaskClosed       a task was done, or its run went on without it
     ├── NoResult         a task can't come to that
     ├── UnknownChannel   there is no channel of a name
+    ├── TaskTaken        somebody else took a task on before
+    ├── TaskChanged      a task is not the version any more that was seen
+    ├── NotYours         somebody has nothing to do with a task, or is not of the staff any more
+    ├── PersonUnknown    there is no such person or team, or the person left
+    ├── SnoozeRefused    a task can't be put off until then
     ├── BadCursor        what is to follow is no place in a list
     ├── RecallRefused    a recall makes no sense: its times, or its correction
     ├── OfferOver        an offer ended before a coupon of it was issued
@@ -67,6 +72,31 @@ class NoResult(DeliveryError):
 class UnknownChannel(DeliveryError):
     status = 404
     code = "unknown-channel"
+
+
+class TaskTaken(DeliveryError):
+    status = 409
+    code = "task-taken"
+
+
+class TaskChanged(DeliveryError):
+    status = 412
+    code = "task-changed"
+
+
+class NotYours(DeliveryError):
+    status = 403
+    code = "not-yours"
+
+
+class PersonUnknown(DeliveryError):
+    status = 404
+    code = "unknown-person"
+
+
+class SnoozeRefused(DeliveryError):
+    status = 422
+    code = "snooze-refused"
 
 
 class BadCursor(DeliveryError):

@@ -32,3 +32,16 @@ def decided_at(connection: Connection, decision_ids: Sequence[str]) -> dict[str,
         facts.c.kind == Kind.DECISION.value, facts.c.id.in_(decision_ids)
     )
     return {decision: from_micros(moment) for decision, moment in connection.execute(query)}
+
+
+def until(connection: Connection, user_ids: Collection[str], moment: datetime, limit: int) -> list[Fact]:
+    """Return the latest events of users up to a moment, newest first; what was imported is among them."""
+    kinds = [Kind.EVENT.value, Kind.PAST_EVENT.value]
+    query = (
+        ledger.columns()
+        .where(facts.c.user_id.in_(user_ids), facts.c.kind.in_(kinds))
+        .where(facts.c.occurred_at <= to_micros(moment))
+        .order_by(facts.c.occurred_at.desc(), facts.c.seq.desc())
+        .limit(limit)
+    )
+    return [ledger.fact_of(row) for row in connection.execute(query)]

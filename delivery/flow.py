@@ -19,7 +19,7 @@ from delivery.compiled import CompiledFlow, holds
 from delivery.errors import FlowBroken
 from delivery.models import AskAgain, Effect, Enrolment, OpenTask, Status
 from delivery.view import View
-from delivery.waiting import later, until
+from delivery.waiting import due, later, until
 from delivery.wishes import wish
 from playbooks import flow as states
 from playbooks.draws import share_of
@@ -274,16 +274,24 @@ class _Run:
             self.due_at = moment
             self._effects.append(AskAgain(f"{self._prefix}{len(self._effects)}", moment))
             return None
-        due_at = until(state, self.state, moment, self._view)
-        if due_at is None:
-            return state.until_date.otherwise if isinstance(state, states.Wait) and state.until_date else ""
         if isinstance(state, states.Task):
-            key = f"{self._prefix}{len(self._effects)}"
-            self._effects.append(OpenTask(key, moment, self.state, due_at))
-        elif isinstance(state, states.WaitForEvent):
+            ends_at = self._give(state, moment)
+        elif (found := until(state, self.state, moment, self._view)) is not None:
+            ends_at = found
+        else:
+            return state.until_date.otherwise if isinstance(state, states.Wait) and state.until_date else ""
+        if isinstance(state, states.WaitForEvent):
             self.waiting_for = state.event
-        self.due_at = due_at if expires_at is None else min(due_at, expires_at)
+        self.due_at = ends_at if expires_at is None else min(ends_at, expires_at)
         return None
+
+    def _give(self, state: states.Task, moment: datetime) -> datetime:
+        """Give somebody a task; return until when it can be done."""
+        due_at = due(state, self.state, moment, self._flow.hours)
+        closes_at = due_at if state.grace is None else later(due_at, state.grace, self.state)
+        key = f"{self._prefix}{len(self._effects)}"
+        self._effects.append(OpenTask(key, moment, self.state, due_at, closes_at))
+        return closes_at
 
     def _expires_at(self) -> datetime | None:
         if self._flow.expires_after is None or self._left:

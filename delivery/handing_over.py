@@ -12,6 +12,7 @@ from delivery.claiming import Stops
 from delivery.errors import NotHandedOver
 from delivery.models import Enrolment, Message
 from delivery.outbox_repository import Queued
+from delivery.people.telling import Teller
 from delivery.plans import Plan
 from delivery.recipients import Recipients
 from delivery.render import Renderer, webhook_message
@@ -30,11 +31,12 @@ class HandOver:
         recipients: Recipients | None,
         addresses: Addresses | None,
         stopping: Callable[[], bool],
+        tasks: Teller,
     ) -> None:
-        """`stopping` says whether no more is to be begun."""
+        """`stopping` says whether no more is to be begun, `tasks` makes the requests that tell of tasks."""
         self._clock, self._channels, self._stops = clock, channels, stops
         self._renderer, self._addresses = Renderer(recipients), addresses or NobodysAddresses()
-        self._stopping = stopping
+        self._stopping, self._tasks = stopping, tasks
 
     def __call__(self, attempt: Attempt) -> Outcome:
         """Hand a message over, unless that must not begin any more: what was claimed may wait for a while."""
@@ -72,6 +74,8 @@ class HandOver:
         return Outcome(attempt, now, receipt)
 
     def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, needs: Address) -> Message:
+        if one.channel == WEBHOOK and one.content:
+            return self._tasks.message(plan, enrolment, one)
         if one.channel == WEBHOOK:
             return webhook_message(plan, enrolment, one)
         address = "" if needs is Address.NONE else self._addresses.of(enrolment.user_id, needs)

@@ -96,12 +96,13 @@ class GivePoints(msgspec.Struct, frozen=True, gc=False, tag="give_points"):
 
 
 class OpenTask(msgspec.Struct, frozen=True, gc=False, tag="open_task"):
-    """Give a person the task of the state `state`, due at `due_at`."""
+    """Give a person the task of the state `state`, due at `due_at`; it can be done until `closes_at`."""
 
     key: str
     at: datetime
     state: str
     due_at: datetime
+    closes_at: datetime
 
 
 class CallWebhook(msgspec.Struct, frozen=True, gc=False, tag="call_webhook"):
@@ -226,45 +227,6 @@ class SuppressionFact(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
-class TaskState(StrEnum):
-    """Where a task stands. Overdue or left ones can't be done any more: their run went on, or ended."""
-
-    OPEN = "open"
-    DONE = "done"
-    LEFT = "left"
-
-
-class Task(msgspec.Struct, frozen=True):
-    """Something a person is to do for a run; `results` are what it can come to."""
-
-    id: str
-    user_id: str
-    enrolment_id: str
-    revision: int
-    playbook: str
-    state: str
-    title: str
-    assignee: str
-    results: tuple[str, ...]
-    opened_at: datetime
-    due_at: datetime
-    done_at: datetime | None = None
-    done_by: str | None = None
-    result: str | None = None
-    standing: TaskState = TaskState.OPEN
-
-
-class TaskFact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Body of the facts `opened` and `done`."""
-
-    enrolment: str
-    decision: str
-    playbook: str
-    state: str
-    result: str | None = None
-    by: str | None = None
-
-
 class Report(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a piece of work did, in counts. Reports add up with `+`; an empty one is false."""
 
@@ -278,6 +240,7 @@ class Report(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     tagged: int = 0
     scored: int = 0
     tasks: int = 0
+    escalated: int = 0
     queued: int = 0
     sent: int = 0
     delivered: int = 0

@@ -32,6 +32,7 @@ from delivery.gate import SendGate
 from delivery.handing_over import HandOver
 from delivery.lanes import Lane
 from delivery.models import Report
+from delivery.people.telling import NoHistories, Teller
 from delivery.plans import Plans
 from delivery.recipients import Recipients
 from delivery.recording import Records
@@ -67,6 +68,7 @@ class Relay:
         addresses: Addresses | None = None,
         management: Mapping[str, Management] | None = None,
         patience: float | None = None,
+        tasks: Teller | None = None,
     ) -> None:
         """Wire the relay.
 
@@ -76,6 +78,7 @@ class Relay:
             addresses: where channels reach users; without it only those that need no address do.
             management: how channels are used, by name; one that is not named is `LOCAL`.
             patience: seconds that `run` waits for a channel; None: until all is handed over.
+            tasks: makes the requests that tell of tasks.
         """
         self._database = database
         self._clock = clock
@@ -88,7 +91,10 @@ class Relay:
         stops = Stops(Watched(database), people or EveryoneAlone())
         self._claims = Claims(plans, channels, gate, stops, holder)
         self._records = Records(gate)
-        self._hand_over = HandOver(clock, channels, stops, recipients, addresses, self._stopping.is_set)
+        tasks = tasks or Teller(database, clock, NoHistories())
+        self._hand_over = HandOver(
+            clock, channels, stops, recipients, addresses, self._stopping.is_set, tasks
+        )
         self._claiming, self._recording = Pace(batch), Pace(batch)
         # Gates and paces are asked by one lane at a time.
         self._turn = threading.Lock()

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from audiences.rules import OneUser, RuleError, RuleValueError, Schema, compile_one, parse
 from delivery.compiled import CompiledFlow, Condition, compile_flow
 from delivery.errors import FlowBroken, UnknownVersion
+from delivery.people.hours import Known
 from playbooks.content.documents import Content
 from playbooks.flow import Issue, Reentry
 from playbooks.goals import matches, parse_where
@@ -49,8 +50,12 @@ class Plan:
         return self.flow.asks or (issues and days)
 
     @classmethod
-    def of(cls, body: VersionBody, version: int, schema: Schema = NOTHING) -> Plan:
+    def of(
+        cls, body: VersionBody, version: int, schema: Schema = NOTHING, hours: Known | None = None
+    ) -> Plan:
         """Compile a published version; `schema` is what rules over users may speak of.
+
+        `hours` say when people work.
 
         Raises:
             FlowBroken: a `where` names an event property that is not declared any more, or a rule a feature.
@@ -64,6 +69,7 @@ class Plan:
                 lambda text: _rule(text, schema),
                 playbook=body.playbook.id,
                 goal=(goal.event, condition(goal.where, goal.event, attributes)),
+                hours=hours,
             )
         except RuleError as error:
             raise FlowBroken(
@@ -119,9 +125,9 @@ class Plans(Protocol):
 class PublishedPlans:
     """The plans of all versions the library ever published; each is read and compiled once."""
 
-    def __init__(self, schema: Schema = NOTHING) -> None:
-        """`schema` is what rules over users may speak of."""
-        self._schema = schema
+    def __init__(self, schema: Schema = NOTHING, hours: Known | None = None) -> None:
+        """`schema` is what rules over users may speak of, `hours` say when people work."""
+        self._schema, self._hours = schema, hours
         self._plans: dict[tuple[str, int], Plan] = {}
 
     def find(self, connection: Connection, playbook: str, version: int) -> Plan:
@@ -133,5 +139,5 @@ class PublishedPlans:
                     f"the library has no version {version} of the playbook {playbook!r}; "
                     "import the library that published it"
                 )
-            plan = self._plans[playbook, version] = Plan.of(body, version, self._schema)
+            plan = self._plans[playbook, version] = Plan.of(body, version, self._schema, self._hours)
         return plan

@@ -23,6 +23,10 @@ from delivery.inside import Inside
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
 from delivery.parking import put_back_messages
+from delivery.people.desk import Desk
+from delivery.people.escalating import Escalating
+from delivery.people.opening import TaskGiver
+from delivery.people.telling import Histories, NoHistories, Teller
 from delivery.plans import Plans
 from delivery.recipients import Recipients
 from delivery.view import Strangers, Views
@@ -58,6 +62,8 @@ class Delivery:
         limits: CouponLimits | None = None,
         management: Mapping[str, Management] | None = None,
         patience: float | None = None,
+        giver: TaskGiver | None = None,
+        histories: Histories | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -74,21 +80,27 @@ class Delivery:
             limits: of coupons; without it there are none.
             management: how channels are used, by name.
             patience: seconds that a round waits for a channel (see `Relay`).
+            giver: gives tasks to the staff; without it there is nobody, and they lie where flows put them.
+            histories: tells what led to a task.
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch, limits=limits)
         self.views = views or Strangers()
+        giver = giver or TaskGiver()
         self.executor = Executor(
             database,
             clock,
             plans,
-            Effects(self.wallet, tags, points),
+            Effects(self.wallet, tags, points, giver),
             people,
             views=self.views,
             decide_again=decide_again,
             batch=batch,
         )
         self.hands = Hands(database, clock, self.executor)
+        self.desk = Desk(database, clock, self.executor, giver.staff)
+        self.histories = histories or NoHistories()
+        self._escalating = Escalating(database, clock, plans, giver, batch)
         self.inside = Inside(database, clock, plans, self.executor)
         self.gate = gate or OpenGate()
         self._relay = Relay(
@@ -105,6 +117,7 @@ class Delivery:
             addresses=addresses,
             management=management,
             patience=patience,
+            tasks=Teller(database, clock, self.histories),
         )
         self._database = database
         self._putting_back = Pace(batch)
@@ -151,6 +164,8 @@ class Delivery:
     def _round(self) -> Report:
         put_back_messages(self._database, self._putting_back)
         report = self.executor.put_back()
+        # Before a run goes on without its task, whoever is above has got it.
+        report += Report(escalated=self._escalating.run())
         report += self.executor.route_events()
         report += self.executor.advance_due()
         report += self._relay.run()

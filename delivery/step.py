@@ -15,7 +15,8 @@ from delivery.view import UTC
 class Step(msgspec.Struct, frozen=True, gc=False):
     """An enrolment as it is now, the plan that brought it there, and the effects on the way.
 
-    `redrawn`: it has another decision than before, or another version. `zone` is where the user lives.
+    `redrawn`: it has another decision than before, or another version. `zone` is where the user lives,
+    `done`: a person did its task.
     """
 
     enrolment: Enrolment
@@ -23,6 +24,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     effects: Sequence[Effect]
     redrawn: bool = False
     zone: ZoneInfo = UTC
+    done: bool = False
 
 
 def stuck(enrolment: Enrolment, reason: str) -> Enrolment:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from delivery.causes import Cause, Moved
+from delivery.causes import Cause, Moved, TaskDone
 from delivery.deciding import DecideAgain
 from delivery.errors import FlowBroken
 from delivery.flow import advance
@@ -36,7 +36,8 @@ class Stepper:
         except NextplayError as error:
             return Step(stuck(enrolment, str(error)), plan, effects)
         redrawn = _pinned(enrolment) != _pinned(before)
-        return Step(enrolment, plan, effects, redrawn, view.zone)
+        done = any(isinstance(cause, TaskDone) for cause in causes)
+        return Step(enrolment, plan, effects, redrawn, view.zone, done)
 
     def _advance(
         self,

@@ -1,4 +1,4 @@
-"""Tables of enrolments, the outbox, tasks for people and the wallet.
+"""Tables of enrolments, the outbox and the wallet.
 
 Each queue has a partial index that equals the ORDER BY of its claim: a claim reads only what it takes.
 """
@@ -104,29 +104,6 @@ parked = Table(
     Column("ready_at", Instant, nullable=False),
     Column("position", BigInteger, nullable=False),
     Index("ix_parked_control_kind_ready_at_id", "control", "kind", "ready_at", "id"),
-)
-
-# Tasks for people. A task is open while its enrolment is active at the revision that opened it.
-tasks = Table(
-    "tasks",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("user_id", Text, nullable=False),
-    Column("enrolment_id", Text, nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("playbook", String(64), nullable=False),
-    Column("state", String(64), nullable=False),
-    Column("title", Text, nullable=False),
-    Column("assignee", Text, nullable=False),
-    Column("results", Text, nullable=False),
-    Column("opened_at", Instant, nullable=False),
-    Column("due_at", Instant, nullable=False),
-    Column("done_at", Instant),
-    Column("done_by", Text),
-    Column("result", Text),
-    Index("ix_tasks_user_id", "user_id"),
-    Index("ix_tasks_due_at_id", "due_at", "id"),
-    Index("ix_tasks_enrolment_id", "enrolment_id"),
 )
 
 # The wallet. `closes_at` is when an unused coupon expires; it is null once the coupon is used or expired.

@@ -12,6 +12,7 @@ from audiences.consent.models import Channel as Consent
 from delivery.channels.channel import Address, AfterCrash, Receipt
 from delivery.errors import UnknownVersion
 from delivery.models import Message
+from delivery.people.hours import Known
 from delivery.plans import Plan
 from delivery.retry import Retry
 from playbooks.content.documents import Content
@@ -93,9 +94,11 @@ def decision_for(
 class MemoryPlans:
     """Plans of given versions; `forget` makes one unknown."""
 
-    def __init__(self, bodies: Mapping[int, VersionBody]) -> None:
+    def __init__(self, bodies: Mapping[int, VersionBody], hours: Known | None = None) -> None:
+        """`hours` say when people work."""
         self._plans = {
-            (body.playbook.id, version): Plan.of(body, version) for version, body in bodies.items()
+            (body.playbook.id, version): Plan.of(body, version, hours=hours)
+            for version, body in bodies.items()
         }
 
     def find(self, connection: Connection, playbook: str, version: int) -> Plan:

@@ -8,11 +8,23 @@ from zoneinfo import ZoneInfo
 from audiences.triggers.calendar import at_local
 from audiences.triggers.dates import day_of
 from delivery.errors import FlowBroken
+from delivery.people.hours import Known, after, hours_of
 from delivery.view import View
 from playbooks.flow import Task, UntilDate, Wait, WaitForEvent
 
 
-def until(state: Wait | WaitForEvent | Task, name: str, moment: datetime, view: View) -> datetime | None:
+def due(state: Task, name: str, moment: datetime, hours: Known) -> datetime:
+    """Return when a task that is given at a moment is due.
+
+    Raises:
+        FlowBroken: that is beyond the calendar, or nobody has said when the assignee works.
+    """
+    if state.working_hours:
+        return after(hours_of(hours, state.assignee), moment, state.due_in)
+    return later(moment, state.due_in, name)
+
+
+def until(state: Wait | WaitForEvent, name: str, moment: datetime, view: View) -> datetime | None:
     """Return when a state that is entered at a moment ends by itself; None: the date of it is none, or past.
 
     Raises:
@@ -20,8 +32,6 @@ def until(state: Wait | WaitForEvent | Task, name: str, moment: datetime, view: 
     """
     if isinstance(state, WaitForEvent):
         return later(moment, state.timeout, name)
-    if isinstance(state, Task):
-        return later(moment, state.due_in, name)
     if state.duration is not None:
         return later(moment, state.duration, name)
     if state.until_date is not None:

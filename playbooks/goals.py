@@ -1,7 +1,7 @@
 """Rules over an event and the arm that was chosen: what counts as success, what a flow waits for.
 
-`event.<property>` are the event's properties as `events.yaml` types them (see `know_events`),
-`arm.<attribute>` the attributes of the offer, all text.
+`event.<property>` are the event's properties as `events.yaml` types them (see `know_events`), of events that
+nextplay makes itself as they are (`OWN`); `arm.<attribute>` the attributes of the offer, all text.
 """
 
 from __future__ import annotations
@@ -40,10 +40,19 @@ def numbers_of(event: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _parse(where: str, event: str, attributes: frozenset[str]) -> Rule:
-    columns = _event_columns().get(event, {})
+    columns = _event_columns().get(event) or OWN.get(event, {})
     names = {f"event.{name}": type_ for name, column in columns.items() if (type_ := type_of(column))}
     names.update({f"arm.{name}": Type.TEXT for name in attributes})
     return parse(where, Schema(names, tags=False, audiences=False))
+
+
+# What tasks for people come to, as events of their users.
+TASK_DONE, TASK_ESCALATED = "task_done", "task_escalated"
+_OF_TASK: Mapping[str, Column] = dict.fromkeys(("task", "playbook", "task_id", "decision_id"), "text")
+OWN: Mapping[str, Mapping[str, Column]] = {
+    TASK_DONE: {**_OF_TASK, "result": "text"},
+    TASK_ESCALATED: {**_OF_TASK, "level": "int"},
+}
 
 
 class _Events:

@@ -27,6 +27,8 @@ def _having(*scopes: Scope, basic: bool = False) -> Access:
 PUBLIC = Access(frozenset())
 _EVENTS = _having(Scope.EVENTS, basic=True)
 _OPERATE = _having(Scope.OPERATE)
+# Of tasks a person sees what is their own, their team's, and of those they supervise.
+_WORK = _having(Scope.WORK, Scope.OPERATE)
 # What users told a backend: a preference page, a mail provider's complaint.
 _SAYS = _having(Scope.EVENTS, Scope.OPERATE)
 _ADMIN = _having(Scope.ADMIN)
@@ -169,9 +171,14 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("DELETE", "/v1/controls"): _OPERATE,
     ("GET", "/v1/playbooks/{playbook}/flow"): _REVIEW,
     ("POST", "/v1/playbooks/{playbook}/simulate"): _OPERATE,
-    ("GET", "/v1/tasks"): _OPERATE,
-    ("GET", "/v1/tasks/{task_id}"): _OPERATE,
-    ("POST", "/v1/tasks/{task_id}/done"): _OPERATE,
+    ("GET", "/v1/tasks"): _WORK,
+    ("GET", "/v1/tasks/{task_id}"): _WORK,
+    ("POST", "/v1/tasks/{task_id}/claim"): _WORK,
+    ("POST", "/v1/tasks/{task_id}/reassign"): _WORK,
+    ("POST", "/v1/tasks/{task_id}/snooze"): _WORK,
+    ("POST", "/v1/tasks/{task_id}/comment"): _WORK,
+    ("POST", "/v1/tasks/{task_id}/done"): _WORK,
+    ("GET", "/v1/people"): _WORK,
     ("GET", "/v1/playbooks/{playbook}/runs"): _OPERATE,
     ("POST", "/v1/playbooks/{playbook}/runs/move"): _OPERATE,
     ("POST", "/v1/playbooks/{playbook}/runs/end"): _OPERATE,

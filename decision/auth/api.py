@@ -16,13 +16,17 @@ from decision.auth.views import KeyView, NewKey, view, view_new
 
 
 class KeyWish(BaseModel):
-    """A key to make; `expires_in` is a duration as ISO 8601 writes it (P90D), none: it does not expire."""
+    """A key to make; `expires_in` is a duration as ISO 8601 writes it (P90D), none: it does not expire.
+
+    `person` is whose of the staff it is.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     scopes: list[Scope]
     expires_in: timedelta | None = None
+    person: str | None = None
 
 
 class Rotation(BaseModel):
@@ -46,7 +50,7 @@ def router(keys: Keys) -> APIRouter:
     @routes.post("", status_code=201)
     def create_key(wish: KeyWish, request: Request, response: Response) -> NewKey:
         """Make a key; its text is in this answer and nowhere else."""
-        made = keys.create(wish.name, wish.scopes, wish.expires_in, by=key_of(request).id)
+        made = keys.create(wish.name, wish.scopes, wish.expires_in, by=key_of(request).id, person=wish.person)
         response.headers["Cache-Control"] = "no-store"
         return view_new(*made)
 

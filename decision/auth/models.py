@@ -33,6 +33,9 @@ class Scope(StrEnum):
     OPERATE = "operate"
     APPROVE = "approve"
     EVALUATE = "evaluate"
+    # Of one person: their tasks. Of whoever may take tasks and users away as a file.
+    WORK = "work"
+    EXPORT = "export"
     ADMIN = "admin"
 
 
@@ -50,7 +53,10 @@ class KeyText(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What is kept of a key. Its times are real time, also where the service lives on another clock."""
+    """What is kept of a key. Its times are real time, also where the service lives on another clock.
+
+    `person` is whose of the staff it is.
+    """
 
     id: str
     name: str
@@ -61,6 +67,7 @@ class Key(msgspec.Struct, frozen=True):
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
     rotated_from: str | None = None
+    person: str | None = None
 
     @property
     def grants(self) -> frozenset[Scope]:

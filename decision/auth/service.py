@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ MAX_LIFETIME = timedelta(days=3653)
 MAX_NAME_LENGTH = 100
 FIRST_NAME = "first"
 SETTINGS_NAME = "settings"
+_PERSON = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 
 
 class KeyChange(msgspec.Struct, frozen=True):
@@ -45,6 +47,7 @@ class KeyChange(msgspec.Struct, frozen=True):
     by: str
     expires_at: datetime | None = None
     rotated_from: str | None = None
+    person: str | None = None
 
 
 class Keys:
@@ -85,24 +88,36 @@ class Keys:
             ) from error
 
     def create(
-        self, name: str, scopes: Iterable[Scope], lifetime: timedelta | None = None, *, by: str
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        lifetime: timedelta | None = None,
+        *,
+        by: str,
+        person: str | None = None,
     ) -> tuple[Key, KeyText]:
         """Make a key and return it with its text, which can't be had again.
 
         Args:
             lifetime: after which it expires; None: never.
             by: the id of the key that asked for it, or the way it was asked for.
+            person: whose of the staff it is, by the id in people.yaml.
 
         Raises:
-            KeyUnfit: the name, the scopes or the lifetime can't be; nothing was made.
+            KeyUnfit: the name, the scopes, the lifetime or the person can't be; nothing was made.
         """
         wanted = frozenset(scopes)
         if not 0 < len(name.strip()) <= MAX_NAME_LENGTH:
             raise KeyUnfit(f"a key's name has 1 to {MAX_NAME_LENGTH} characters, say what the key is for")
         if not wanted:
             raise KeyUnfit(f"a key needs a scope: name some of {', '.join(Scope)}")
+        if Scope.WORK in wanted and person is None:
+            raise KeyUnfit("a key with the scope work is one person's: name the person")
+        if person is not None and _PERSON.fullmatch(person) is None:
+            raise KeyUnfit(f"{person!r} is no id of a person: write it as people.yaml has it")
         _check_between(lifetime, timedelta(0), MAX_LIFETIME, "a key lives")
         key, text = self._new(name.strip(), wanted, lifetime)
+        key = msgspec.structs.replace(key, person=person)
         self._write(lambda connection: self._add(connection, key, "key_created", by))
         return key, text
 
@@ -130,6 +145,7 @@ class Keys:
                 scopes=old.scopes,
                 expires_at=None if lifetime is None else now + lifetime,
                 rotated_from=old.id,
+                person=old.person,
             )
             ends = now + grace
             repository.end_at(
@@ -225,7 +241,9 @@ class Keys:
 
     def _record(self, connection: Connection, key: Key, label: str, by: str) -> None:
         now = self._clock.now()
-        body = KeyChange(key.id, key.name, ordered(key.scopes), by, key.expires_at, key.rotated_from)
+        body = KeyChange(
+            key.id, key.name, ordered(key.scopes), by, key.expires_at, key.rotated_from, key.person
+        )
         ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), label, None, now, body)], now)
 
 

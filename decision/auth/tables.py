@@ -20,4 +20,5 @@ api_keys = Table(
     Column("last_used_at", Instant),
     Column("revoked_at", Instant),
     Column("rotated_from", String(16)),
+    Column("person", String(64)),
 )

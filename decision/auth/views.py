@@ -22,6 +22,7 @@ class KeyView(BaseModel):
     last_used_at: datetime | None
     revoked_at: datetime | None
     rotated_from: str | None
+    person: str | None = None
 
 
 class NewKey(KeyView):
@@ -42,6 +43,7 @@ def view(key: Key, now: datetime) -> KeyView:
         last_used_at=key.last_used_at,
         revoked_at=key.revoked_at,
         rotated_from=key.rotated_from,
+        person=key.person,
     )
 
 

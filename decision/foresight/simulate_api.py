@@ -34,6 +34,7 @@ def router(service: Service) -> APIRouter:
         service.files.schema,
         service.delivery.views,
         service.identity.lookup.canonical,
+        service.files.staff.hours,
     )
 
     @routes.post("/playbooks/{playbook}/simulate")

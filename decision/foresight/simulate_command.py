@@ -89,7 +89,8 @@ def _at_hand(
 
     with at_hand(data) as (settings, database, clock):
         library = LibraryService(database, clock, lambda _: (), AudienceReach(database))
-        simulations = Simulations(library, clock, read_files(settings.library_folder).schema)
+        files = read_files(settings.library_folder)
+        simulations = Simulations(library, clock, files.schema, hours=files.staff.hours)
         try:
             happens = [GivenBody.model_validate(one) for one in given]
         except ValidationError as error:

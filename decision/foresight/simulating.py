@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from audiences.rules import Schema
 from decision.errors import BadRequest
+from delivery.people.hours import Known
 from delivery.plans import Plan
 from delivery.simulator import Given, Line, simulate
 from delivery.view import Strangers, Views
@@ -67,9 +68,13 @@ class Simulations:
         schema: Schema,
         views: Views | None = None,
         canonical: Callable[[str], str] = str,
+        hours: Known | None = None,
     ) -> None:
-        """Without `views` everybody is a stranger. `canonical` finds a user, or says why not."""
-        self._library, self._clock, self._schema = library, clock, schema
+        """Without `views` everybody is a stranger. `canonical` finds a user, or says why not.
+
+        `hours` say when people work.
+        """
+        self._library, self._clock, self._schema, self._hours = library, clock, schema, hours
         self._views, self._canonical = views or Strangers(), canonical
 
     def simulate(
@@ -100,7 +105,7 @@ class Simulations:
         if name not in arms:
             raise BadRequest(f"the playbook {playbook!r} has no variant {name!r}{closest(name, arms)}")
         user, now = self._canonical(user_id), self._clock.now()
-        plan = Plan.of(body, int(side) if side.isdigit() else 0, self._schema)
+        plan = Plan.of(body, int(side) if side.isdigit() else 0, self._schema, self._hours)
         view = self._views.read([user], now)[user]
         lines = simulate(plan, arms[name], user, at or now, view, [one.given() for one in given])
         return Simulated(playbook, side, user, name, view.zone.key, lines)

@@ -15,7 +15,8 @@ from playbooks.flow.states import (
     Waiting,
     Webhook,
 )
-from playbooks.flow.waits import BestHour, DecideAgain, Task, UntilDate, Wait, WaitForEvent
+from playbooks.flow.tasks import Escalation, Task
+from playbooks.flow.waits import BestHour, DecideAgain, UntilDate, Wait, WaitForEvent
 
 __all__ = [
     "BestHour",
@@ -23,6 +24,7 @@ __all__ = [
     "DecideAgain",
     "Doing",
     "End",
+    "Escalation",
     "Exits",
     "Flow",
     "GoalReached",

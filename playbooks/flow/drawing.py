@@ -7,8 +7,9 @@ from typing import Any
 
 from playbooks.flow import states
 from playbooks.flow.flow import Flow
+from playbooks.flow.tasks import Task
 from playbooks.flow.times import told
-from playbooks.flow.waits import DecideAgain, Task, Wait, WaitForEvent
+from playbooks.flow.waits import DecideAgain, Wait, WaitForEvent
 
 # Shapes of Mermaid by what a state is: what waits, what chooses, what ends.
 _ROUND, _RHOMB, _STADIUM, _BOX = ("(", ")"), ("{", "}"), ("([", "])"), ("[", "]")

@@ -1,14 +1,14 @@
-"""States in which a run waits: for a moment, for an event, for a person."""
+"""States in which a run waits: for a moment, for an event, for the policy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import time, timedelta
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from playbooks.document import Document, Name
+from playbooks.document import Document
 from playbooks.flow.times import Lasting, TimeOfDay, told
 
 Way = tuple[str, str]
@@ -81,25 +81,6 @@ class WaitForEvent(Document):
     def ways(self) -> Iterator[Way]:
         yield self.event, self.on_event
         yield f"after {told(self.timeout)}", self.on_timeout
-
-
-class Task(Document):
-    """Give a person something to do, due in a while, and wait for the result.
-
-    `results` are what the task can come to, each with the state that follows. Undone at its due time, the
-    run goes on with `on_overdue`, and the task is overdue for good.
-    """
-
-    kind: Literal["task"]
-    title: Annotated[str, Field(min_length=1, max_length=200)]
-    assignee: Annotated[str, Field(max_length=200)] = ""
-    due_in: Lasting
-    results: Annotated[dict[Name, str], Field(min_length=1, max_length=20)]
-    on_overdue: str
-
-    def ways(self) -> Iterator[Way]:
-        yield from self.results.items()
-        yield f"overdue after {told(self.due_in)}", self.on_overdue
 
 
 class DecideAgain(Document):

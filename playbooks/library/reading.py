@@ -8,6 +8,7 @@
     protection.yaml  past which rates something pauses itself (optional)
     approval.yaml    above what a second person approves (optional)
     test_users.yaml  test users, and seeds of proofs (optional)
+    people.yaml      who does tasks (optional; see `delivery.people.staff`)
 
 Every problem of every file is told, with its place; a wrong file leaves what was live untouched.
 """
@@ -77,17 +78,17 @@ def read_library(folder: Path) -> Draft:
 
 def read_approval(folder: Path) -> Approval:
     """Read `approval.yaml`; without the file there are no thresholds. Raises LibraryError."""
-    return _optional(folder / "approval.yaml", Approval)
+    return read_optional(folder / "approval.yaml", Approval)
 
 
 def read_protection(folder: Path) -> Protection:
     """Read `protection.yaml`; without the file the defaults hold. Raises LibraryError."""
-    return _optional(folder / "protection.yaml", Protection)
+    return read_optional(folder / "protection.yaml", Protection)
 
 
 def read_insiders(folder: Path) -> Insiders:
     """Read `test_users.yaml`; without the file there are none. Raises LibraryError."""
-    return _optional(folder / "test_users.yaml", Insiders)
+    return read_optional(folder / "test_users.yaml", Insiders)
 
 
 def read_sources(folder: Path, problems: list[Problem]) -> Sources:
@@ -160,7 +161,8 @@ def document_of(source: Source, type_: type[D], problems: list[Problem], *at: in
     return None
 
 
-def _optional(path: Path, type_: type[D]) -> D:
+def read_optional(path: Path, type_: type[D]) -> D:
+    """Read a file that says nothing where it is not there. Raises LibraryError."""
     problems = list[Problem]()
     found = document_of(read_source(path, problems), type_, problems) if path.exists() else None
     refuse(problems)

@@ -12,6 +12,7 @@ from audiences.definitions import Definitions
 from audiences.rules import Rule, RuleError, Schema, parse
 from audiences.rules.proofs import never
 from audiences.rules.tree import And, IsTruth, Node
+from playbooks.goals import OWN
 from playbooks.library import Draft
 from playbooks.models import Playbook
 
@@ -49,7 +50,7 @@ class Events:
 
     def never(self, event: str) -> str:
         """Say why an event never comes, '' if it may."""
-        if event in self.planned:
+        if event in self.planned or event in OWN:
             return ""
         if self.all_planned:
             return "is not in the tracking plan, which takes no others"

@@ -13,7 +13,9 @@ from audiences.consent.models import Channel, ConsentBody
 from delivery import outbox_repository, repository
 from delivery.causes import Drawn
 from delivery.errors import NoResult, TaskClosed, TaskUnknown
-from delivery.models import Enrolment, Report, Status, TaskState
+from delivery.models import Enrolment, Report, Status
+from delivery.people.models import Caller, TaskState
+from delivery.people.repository import Wanted
 from delivery.service import Delivery
 from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, version_body
 from delivery.view import View
@@ -100,36 +102,42 @@ def test_a_task_is_listed_done_once_and_left_when_its_run_goes_on(
 ) -> None:
     delivery = started(database, clock, [body_of(TASK)], ["ann", "bob", "eve"])
     assert delivery.run_until_idle() == Report(advanced=3, tasks=3)
-    hands, begun = delivery.hands, clock.now()
-    page = hands.tasks(limit=2)
-    rest = hands.tasks(after=(page[-1].due_at, page[-1].id))
+    desk, begun = delivery.desk, clock.now()
+    joe, eva = Caller("joe", everything=True), Caller("eva", everything=True)
+    page = desk.listed(Wanted(begun), limit=2)
+    rest = desk.listed(Wanted(begun), after=(page[-1].due_at, page[-1].id))
     assert [one.user_id for one in (*page, *rest)] == ["ann", "bob", "eve"]
     ann, bob, eve = (one.id for one in (*page, *rest))
     clock.move_to(begun + timedelta(hours=1))
     with pytest.raises(NoResult, match="did you mean 'won'"):
-        hands.finish(ann, "wn", "joe")
+        desk.finish(ann, "wn", joe)
     with pytest.raises(TaskUnknown):
-        hands.finish("none", "won", "joe")
-    done = hands.finish(ann, "won", "joe")
+        desk.finish("none", "won", joe)
+    done = desk.finish(ann, "won", joe)
     assert (done.standing, done.done_at, done.done_by) == (TaskState.DONE, clock.now(), "joe")
     assert run(database, "ann").status is Status.ENDED
     with pytest.raises(TaskClosed, match="was done by joe"):
-        hands.finish(ann, "won", "eve")
-    assert hands.take_out("eve-1", "asked", "joe").result == "by_hand"
+        desk.finish(ann, "won", eva)
+    assert delivery.hands.take_out("eve-1", "asked", "joe").result == "by_hand"
     with pytest.raises(TaskClosed, match="went on without it"):
-        hands.finish(eve, "won", "joe")
+        desk.finish(eve, "won", joe)
     clock.move_to(begun + timedelta(hours=4))
     # Due, although nobody has advanced the run yet.
     with pytest.raises(TaskClosed, match="went on without it"):
-        hands.finish(bob, "won", "joe")
+        desk.finish(bob, "won", joe)
     delivery.run_until_idle()
-    standing = {one.user_id: one.standing for one in hands.tasks()}
-    assert standing == {"ann": TaskState.DONE, "bob": TaskState.LEFT, "eve": TaskState.LEFT}
-    assert [one.user_id for one in hands.tasks(standing=TaskState.LEFT)] == ["bob", "eve"]
-    assert [one.user_id for one in hands.tasks(standing=TaskState.DONE, assignee="sales")] == ["ann"]
-    assert hands.tasks(standing=TaskState.OPEN) == hands.tasks(assignee="legal") == []
+
+    def listed(**chosen: Any) -> dict[str, TaskState]:
+        return {one.user_id: one.standing for one in desk.listed(Wanted(clock.now(), **chosen))}
+
+    assert listed() == {"ann": TaskState.DONE, "bob": TaskState.LEFT, "eve": TaskState.LEFT}
+    assert list(listed(standing=[TaskState.LEFT])) == ["bob", "eve"]
+    assert list(listed(standing=[TaskState.DONE], assignee="sales")) == ["ann"]
+    assert listed(standing=[TaskState.OPEN]) == listed(assignee="legal") == {}
     with database.read() as connection:
-        assert ledger.counts(connection)[Kind.TASK] == {"opened": 3, "done": 1}
+        counted = ledger.counts(connection)
+    assert counted[Kind.TASK] == {"opened": 3, "done": 1, "left": 2}
+    assert counted[Kind.EVENT] == {"task_done": 1}
 
 
 AGAIN = {

@@ -33,7 +33,8 @@ from decision.cli import app as command_line
 from decision.demo.run import LIBRARY
 from decision.settings import Settings
 from decision.wiring import Service
-from delivery.tables import enrolments, outbox, parked, tasks
+from delivery.people.tables import tasks
+from delivery.tables import enrolments, outbox, parked
 from learning.tables import reward_windows
 from playbooks.controls.tables import controls
 from playbooks.tables import answers, uses

@@ -134,7 +134,7 @@ def test_a_task_is_opened_and_its_result_leads_on() -> None:
     }
     flow = compiled({"call": task})
     opened = run(flow)
-    assert opened.effects == (OpenTask("e:1:0", NOON, "call", NOON + 4 * HOUR),)
+    assert opened.effects == (OpenTask("e:1:0", NOON, "call", NOON + 4 * HOUR, NOON + 4 * HOUR),)
     won = advance(flow, opened.enrolment, TaskDone("won", NOON + HOUR), LATER).enrolment
     assert (won.result, won.entered_at) == ("done", NOON + HOUR)
     for late in (Due(), TaskDone("won", NOON + 4 * HOUR)):

@@ -1,0 +1,1 @@
+"""People of the staff: who they are, their tasks, how these come to them and what becomes of them."""
