@@ -73,7 +73,8 @@ def _fields_at(model: Any, loc: Location) -> set[str]:
     found: list[Any] = [model]
     for step in loc:
         found = [inner for outer in found for inner in _inside(outer, step)]
-    return {name for one in found for part in _parts(one) if _is_model(part) for name in part.model_fields}
+    models = [part for one in found for part in _parts(one) if _is_model(part)]
+    return {field.alias or name for model in models for name, field in model.model_fields.items()}
 
 
 def _inside(outer: Any, step: int | str) -> Iterator[Any]:
@@ -87,7 +88,8 @@ def _inside(outer: Any, step: int | str) -> Iterator[Any]:
             ):
                 yield part
         elif arguments := get_args(part):
-            yield arguments[-1]
+            # Of a tuple of any length the last one is an ellipsis.
+            yield arguments[0] if arguments[-1] is Ellipsis else arguments[-1]
 
 
 def _parts(annotation: Any) -> Iterator[Any]:

@@ -201,13 +201,13 @@ def test_people_see_and_do_what_is_theirs(database: Database, clock: SimulatedCl
         office.desk.claim(anns.id, ann)
 
 
-STEPS = [{"share": 0.5}, {"overdue_by": "PT1H"}, {"overdue_by": "PT2H", "to": "leads"}]
+STEPS: list[dict[str, Any]] = [{"share": 0.5}, {"overdue_by": "PT1H"}, {"overdue_by": "PT2H", "to": "leads"}]
 
 
 def test_what_nobody_does_goes_up_step_by_step_and_the_run_goes_on(
     database: Database, clock: SimulatedClock, tmp_path: Path
 ) -> None:
-    task = {"assign": "round_robin", "grace": "PT3H", "escalate": STEPS}
+    task: dict[str, Any] = {"assign": "round_robin", "grace": "PT3H", "escalate": STEPS}
     office = Office(database, clock, tmp_path, **task)
     (task_,) = office.open("u")
     begun, seen = clock.now(), []
