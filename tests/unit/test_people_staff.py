@@ -37,7 +37,7 @@ def test_the_page_describes_what_is_read(tmp_path: Path) -> None:
     # Who supervises the own team has nobody above there.
     assert staff.supervisor_of("eva", None) is None
     assert (staff.called("0055g00000A1"), staff.called("nobody")) == ("ann", None)
-    assert (staff.hours["support"].zone.key, staff.hours["eva"].days) == ("Europe/Lisbon", {0, 2})
+    assert (staff.hours["support"].zone.key, staff.hours["eva"].days) == ("Europe/Lisbon", frozenset({0, 2}))
     described = set(re.findall(r"^\| `(\w+)` \|", PAGE.split("## To whom")[0], re.M))
     assert described == set(yaml.safe_load(BLOCKS[0]))
     task = Task.model_validate(yaml.safe_load(BLOCKS[1])["call"])
