@@ -24,6 +24,7 @@ from benchmarks.online_store import FEATURE_READ_SQLITE, FEATURE_READ_VALKEY, MA
 from benchmarks.ope_coverage import OPE_COVERAGE, OPE_WIDTH
 from benchmarks.ope_sequence import OPE_FALSE_ALARMS, OPE_SEQUENCE
 from benchmarks.ope_speed import OPE_SPEED
+from benchmarks.promotion import PROMOTION_NOT_TIMID, PROMOTION_SAFE
 from benchmarks.rehearse_million import REHEARSE_MILLION
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
@@ -64,6 +65,8 @@ _ALL = (
     OPE_WIDTH,
     OPE_SEQUENCE,
     OPE_FALSE_ALARMS,
+    PROMOTION_SAFE,
+    PROMOTION_NOT_TIMID,
 )
 BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from datetime import datetime
 
 import msgspec
@@ -48,7 +48,8 @@ class DeciderAgain:
         surroundings: Surroundings,
         people: People,
         *,
-        policy: str,
+        policy: Callable[[Connection], str],
+        inputs: frozenset[str],
         schema: Schema,
         seed: str,
         holdout: float,
@@ -57,7 +58,8 @@ class DeciderAgain:
         """Wire it.
 
         Args:
-            policy: of which the version in charge is asked.
+            policy: returns the id of the policy in charge, of which the newest version is asked.
+            inputs: features that decisions record for policies which do not decide.
             schema: what the rules of constraints may speak of.
             seed: of all draws.
             holdout: the share of users whom no promotional playbook serves.
@@ -66,7 +68,8 @@ class DeciderAgain:
         self._insiders = insiders
         self._features, self._memberships, self._people = features, memberships, people
         self._surroundings = surroundings
-        self._policy_id, self._seed, self._holdout = policy, seed, holdout
+        self._policy_id, self._inputs = policy, inputs
+        self._seed, self._holdout = seed, holdout
         self._policy: LearnedPolicy | None = None
         self._rules = Rulebook(schema=schema)
         self._playbooks: dict[tuple[str, int], PublishedPlaybook] = {}
@@ -126,12 +129,13 @@ class DeciderAgain:
 
     def _in_charge(self, connection: Connection) -> LearnedPolicy:
         """Return the newest version that is whole, as whoever answers requests serves it."""
-        for name in version_repository.newest_names(connection, self._policy_id):
+        policy = self._policy_id(connection)
+        for name in version_repository.newest_names(connection, policy):
             if self._policy is not None and self._policy.version == name:
                 return self._policy
             try:
-                self._policy = version_repository.version(connection, name).serve()
+                self._policy = version_repository.version(connection, name).serve(self._inputs)
             except BrokenWeights:
                 continue
             return self._policy
-        raise NextplayError(f"no version of the policy {self._policy_id!r} was published yet")
+        raise NextplayError(f"no version of the policy {policy!r} was published yet")

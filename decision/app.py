@@ -25,6 +25,7 @@ from decision.auth import guard
 from decision.auth.callers import caller_of
 from decision.auth.opening import open_keys
 from decision.evaluating import api as evaluating_api
+from decision.evaluating import policies_api
 from decision.foresight import api as foresight_api
 from decision.foresight import content_api, simulate_api
 from decision.observe import api as observe_api
@@ -92,6 +93,9 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(content_api.router(service, guard.name_of))
     app.include_router(evaluating_api.router(service.database))
     app.include_router(
+        policies_api.router(service.database, service.promoting, guard.name_of, service.follow)
+    )
+    app.include_router(
         playbooks_api.router(
             service.library,
             Pilots(service.library, RewardedDecisions(service.database)),
@@ -111,7 +115,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )
-    undoing = Undoing(service.database, service.library, controls)
+    undoing = Undoing(service.database, service.library, controls, service.promoting)
     app.include_router(changes_api.router(service.database, undoing, guard.name_of, service.follow))
     app.include_router(
         decision_api.router(

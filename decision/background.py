@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from audiences.feeds import FeatureFeed
 from audiences.liveness.service import Liveness
+from decision.evaluating.competing import open_promoting
+from decision.files import LibraryFiles
 from decision.jobs import Jobs
 from decision.opening import open_library
 from decision.recording import Recorder
@@ -17,6 +20,8 @@ from decision.stopping import open_controls
 from decision.triggered import Triggered
 from delivery.protecting import Protecting
 from learning import version_repository
+from learning.challengers.job import Watch
+from learning.challengers.shadowing import Shadowing
 from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
 from learning.training import Training
@@ -31,8 +36,11 @@ if TYPE_CHECKING:
     from decision.wiring import Service
 
 
-def jobs_of(service: Service, training: Training, again: DeciderAgain, fences: Mapping[str, Fence]) -> Jobs:
+def jobs_of(
+    service: Service, trainings: Sequence[Training], again: DeciderAgain, fences: Mapping[str, Fence]
+) -> Jobs:
     """Return the jobs of a service that runs them itself; `fences` are by job."""
+    watched = fences["shadow"].database
     files, settings = service.files, service.settings
     return Jobs(
         clock=service.clock,
@@ -72,12 +80,26 @@ def jobs_of(service: Service, training: Training, again: DeciderAgain, fences: M
             open_library(fences["pilots"].database, service.clock, files, service.audiences),
             RewardedDecisions(service.database),
         ),
-        training=training,
+        trainings=trainings,
+        watch=Watch(
+            watched,
+            service.clock,
+            Shadowing(watched, files.policies),
+            open_promoting(watched, service.clock, files, service.identity.people),
+        ),
         keep_ledger=partial(_keep_ledger, fences["ledger"].database, retention_of(settings.retention)),
         published=service.follow,
         fences=fences,
         keeper=service.keeper,
     )
+
+
+def trainings_of(files: LibraryFiles, database: Database, opened: ExitStack) -> list[Training]:
+    """Return what trains each policy of a library, that of policy.yaml first; closed with `opened`."""
+    trainings = [Training(database, spec, files.vocabularies) for spec in files.policies.values()]
+    for one in trainings:
+        opened.callback(one.close)
+    return trainings
 
 
 def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:

@@ -40,6 +40,7 @@ from decision.batch_command import decide_batch
 from decision.bench_command import bench
 from decision.doctor import doctor
 from decision.errors import PortInUse
+from decision.evaluating import policies_command
 from decision.evaluating.command import evaluate
 from decision.evaluating.experiments_command import experiments
 from decision.logs import configure
@@ -84,6 +85,7 @@ app.add_typer(crm_commands.app, name="crm")
 app.add_typer(playbook_commands.app, name="playbooks")
 app.add_typer(changes_command.app, name="changes")
 app.add_typer(rewards_command.app, name="rewards")
+app.add_typer(policies_command.app, name="policies")
 app.add_typer(control_commands.app, name="controls")
 
 _DEFAULTS = Process()

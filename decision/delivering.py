@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from audiences.accounts.primary import PrimaryAccounts
 from audiences.consent.service import Consents
@@ -36,6 +37,7 @@ from delivery.people.owners import TraitOwners
 from delivery.plans import PublishedPlans
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
+from learning.challengers.repository import in_charge
 from playbooks.counters import Counters
 from playbooks.windows import days_off
 from storage.clock import Clock
@@ -99,7 +101,8 @@ def open_delivery(
         memberships,
         Surroundings(database, counters, people, accounts, files.triggers.zones),
         people,
-        policy=files.policy.id,
+        policy=partial(in_charge, slot=files.policy.id, known=files.policies),
+        inputs=files.policy_inputs,
         schema=files.asked.schema,
         seed=settings.seed,
         holdout=settings.holdout,

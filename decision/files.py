@@ -25,6 +25,8 @@ from delivery.people.staff import Staff, read_staff
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.schema import Scalar
 from feature_repo.specs import Specs, specs_in
+from learning.challengers.reading import read_challengers, read_promotion
+from learning.challengers.rules import PromotionRules
 from learning.exploration_kinds import FixedSplit, Single
 from learning.features import FeatureSet
 from learning.spec import PolicySpec, read_spec
@@ -48,6 +50,7 @@ _ARM_VOCABULARY = "arm_"
 class LibraryFiles:
     """A library folder, read and checked; `vocabularies` are names by arm attribute.
 
+    `challengers` are policies that compete with `policy` under the rules of `promotion`.
     `schema` is what rules of audiences may speak of, `vocabulary` what contents may, `asked` what
     constraints may.
     """
@@ -64,6 +67,8 @@ class LibraryFiles:
     owners: Mapping[str, str]
     account_traits: Mapping[str, Scalar]
     policy: PolicySpec
+    challengers: Sequence[PolicySpec]
+    promotion: PromotionRules
     approval: Approval
     vocabularies: Mapping[str, Sequence[str]]
     vocabulary: Vocabulary
@@ -72,6 +77,17 @@ class LibraryFiles:
     channels: Mapping[str, ChannelSpec]
     asked: Asked
     staff: Staff
+
+    @property
+    def policies(self) -> Mapping[str, PolicySpec]:
+        """All policies by id, the one of policy.yaml first."""
+        return {one.id: one for one in (self.policy, *self.challengers)}
+
+    @property
+    def policy_inputs(self) -> frozenset[str]:
+        """The features that decisions record: those that any policy reads."""
+        read = (FeatureSet(one.features, self.vocabularies).inputs for one in self.policies.values())
+        return frozenset().union(*read)
 
     @property
     def in_flows(self) -> InFlows:
@@ -139,6 +155,7 @@ def read_files(folder: Path) -> LibraryFiles:
     crm = read_crm(folder / "crm.yaml")
     owners = read_owners(folder / "traits.yaml", owners_in(folder / "crm.yaml", crm))
     policy = read_spec(folder / "policy.yaml")
+    challengers = read_challengers(folder, policy)
     vocabularies = arm_vocabularies(specs)
     plan = read_plan(folder / FOLDER)
     asked = Asked(online_schema(specs, DECIDE), triggers.zones.feature)
@@ -155,7 +172,15 @@ def read_files(folder: Path) -> LibraryFiles:
             folder / "contents.yaml",
         ).around(draft),
         *_unknown_arms(draft, policy),
-        *_missing_features(policy, vocabularies, specs),
+        *_missing_features("policy.yaml", policy, vocabularies, specs),
+        *(
+            problem
+            for name, one in challengers.items()
+            for problem in (
+                *_missing_features(name, one, vocabularies, specs),
+                *_unknown_arms(draft, one, name),
+            )
+        ),
         *_unknown_guarded(policy, known.audiences),
         *_unread_zone(triggers, draft, specs),
     ]
@@ -173,6 +198,8 @@ def read_files(folder: Path) -> LibraryFiles:
         owners=owners,
         account_traits=account_traits,
         policy=policy,
+        challengers=list(challengers.values()),
+        promotion=read_promotion(folder),
         approval=read_approval(folder),
         vocabularies=vocabularies,
         vocabulary=vocabulary,
@@ -193,14 +220,14 @@ def arm_vocabularies(specs: Specs) -> Mapping[str, Sequence[str]]:
     }
 
 
-def _unknown_arms(draft: Draft, policy: PolicySpec) -> list[Problem]:
+def _unknown_arms(draft: Draft, policy: PolicySpec, file: str = "policy.yaml") -> list[Problem]:
     """Arms that the policy names and their playbooks, as far as the folder has them, do not make."""
     if not isinstance(policy.exploration, FixedSplit | Single):
         return []
     arms = {one.id: [arm.id for arm in expand(one, draft.offers)] for one in draft.playbooks}
     return [
         Problem(
-            "policy.yaml",
+            file,
             f"playbook {playbook!r} has no arm {name!r}; it has {', '.join(has)}",
             "exploration",
         )
@@ -235,20 +262,18 @@ def _unknown_guarded(policy: PolicySpec, audiences: Collection[str]) -> list[Pro
 
 
 def _missing_features(
-    policy: PolicySpec, vocabularies: Mapping[str, Sequence[str]], specs: Specs
+    file: str, policy: PolicySpec, vocabularies: Mapping[str, Sequence[str]], specs: Specs
 ) -> list[Problem]:
     known = specs.features_of(DECIDE)
     told = [
-        Problem(
-            "policy.yaml", f"decisions read a feature {name!r} too; give the context another name", "context"
-        )
+        Problem(file, f"decisions read a feature {name!r} too; give the context another name", "context")
         for name in policy.context
         if name in known
     ]
     missing = sorted(FeatureSet(policy.features, vocabularies).inputs - known.keys() - set(policy.context))
     return told + [
         Problem(
-            "policy.yaml",
+            file,
             f"decisions do not read {name!r}; add its view to the service {DECIDE!r} of aggregates.yaml",
             "features",
         )

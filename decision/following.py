@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -43,14 +44,16 @@ class Follower:
         decider: Decider,
         memberships: Memberships,
         *,
-        policy: str,
+        policy: Callable[[Connection], str],
+        inputs: frozenset[str],
         identity: IdentityService,
         loader: Loader,
     ) -> None:
         """Begin from what is being served.
 
         Args:
-            policy: id of the policy whose newest version is in charge.
+            policy: returns the id of the policy in charge, of which the newest version serves.
+            inputs: features that decisions record for policies which do not decide.
             loader: of the library, which loaded what is being served.
         """
         self._database = database
@@ -58,7 +61,7 @@ class Follower:
         self._memberships = memberships
         self._identity = identity
         self._loader = loader
-        self._policy = policy
+        self._policy, self._inputs = policy, inputs
         # Damaged versions, each of which is told of once.
         self._refused: set[str] = set()
         self._lock = threading.Lock()
@@ -113,13 +116,13 @@ class Follower:
     def _follow_policy(self, connection: Connection) -> None:
         """Serve the newest version that is whole and was not refused; those that are not are passed over."""
         serving = self._decider.snapshot.policy
-        for name in version_repository.newest_names(connection, self._policy):
+        for name in version_repository.newest_names(connection, self._policy(connection)):
             if name == serving.version:
                 return
             if name in self._refused:
                 continue
             try:
-                policy = version_repository.version(connection, name).serve()
+                policy = version_repository.version(connection, name).serve(self._inputs)
             except BrokenWeights as error:
                 self._refused.add(name)
                 _log.error("policy version refused, the one before goes on", version=name, error=str(error))

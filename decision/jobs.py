@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -28,6 +29,8 @@ from decision.selecting import Selecting
 from delivery.protecting import Protecting
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
+from learning.challengers.job import Watch
+from learning.errors import LearningError
 from learning.reward_service import RewardService
 from learning.training import Training
 from playbooks.library.pilots import Pilots
@@ -53,6 +56,7 @@ INTERVALS: Mapping[str, float] = {
     "reward": 10.0,
     "pilots": 60.0,
     "learn": 60.0,
+    "shadow": 60.0,
     "ledger": 60.0,
     "features": 900.0,
     # Those who changed; everybody each quarter of an hour.
@@ -113,7 +117,8 @@ class Jobs:
         receipts: ReceiptsJob,
         rewards: RewardService,
         pilots: Pilots,
-        training: Training,
+        trainings: Sequence[Training],
+        watch: Watch,
         keep_ledger: Callable[[datetime], int],
         published: Callable[[], None],
         fences: Mapping[str, Fence],
@@ -124,6 +129,8 @@ class Jobs:
         Args:
             feed: for the job `push`; `computed` for the job `features`, each behind its own fence.
             begin: decides for what triggers fired; returns how many decisions were made.
+            trainings: of all policies, that of policy.yaml first.
+            watch: over policies that are not in charge.
             keep_ledger: counts new facts and takes away those past their retention; returns how many went.
             published: called when something to serve was published.
             fences: of the jobs that run in one process at a time, by name.
@@ -146,7 +153,8 @@ class Jobs:
         self._receipts = receipts
         self._rewards = rewards
         self._pilots = pilots
-        self._training = training
+        self._trainings = trainings
+        self._watch = watch
         self._keep_ledger = keep_ledger
         self._published = published
         self._fences = fences
@@ -166,10 +174,14 @@ class Jobs:
             "reward": self._reward,
             "pilots": self._settle_pilots,
             "learn": self._learn,
+            "shadow": partial(self._shadow, asked=True),
             "ledger": self._keep,
         }
         # What a job does at its interval, where that is less than when it is asked for.
-        self._when_due: Mapping[str, Callable[[], Report]] = {"audiences": self._select_changed}
+        self._when_due: Mapping[str, Callable[[], Report]] = {
+            "audiences": self._select_changed,
+            "shadow": partial(self._shadow, asked=False),
+        }
         self._running = {name: threading.Lock() for name in self._jobs}
 
     @property
@@ -291,9 +303,24 @@ class Jobs:
         return {"settled": settled}
 
     def _learn(self) -> Report:
-        version = self._training.learn(self._clock.now())
+        training, *others = self._trainings
+        version = training.learn(self._clock.now())
+        learnt = {}
+        for one in others:
+            try:
+                learnt[one.policy] = one.learn(self._clock.now()).version
+            except LearningError as error:
+                # A challenger that can't learn must not keep the others from it.
+                _log.error("policy did not learn", policy=one.policy, error=str(error))
         self._published()
-        return {"policy": version.version, "trained": version.trained, "metrics": dict(version.metrics)}
+        report: Report = {"policy": version.version, "trained": version.trained}
+        return report | {"metrics": dict(version.metrics), "challengers": learnt}
+
+    def _shadow(self, *, asked: bool) -> Report:
+        report = self._watch.run(asked=asked)
+        if report["promoted"] or report["rolled_back"]:
+            self._published()
+        return report
 
     def _keep(self) -> Report:
         return {"purged": self._keep_ledger(self._clock.now())}

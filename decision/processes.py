@@ -41,6 +41,7 @@ SINGLETONS = (
     "reward",
     "pilots",
     "learn",
+    "shadow",
     "ledger",
 )
 JOBS = ("deliver", *SINGLETONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import structlog
 
@@ -17,11 +18,12 @@ from audiences.selection.service import Audiences
 from audiences.selection.standing import Standing
 from audiences.stages.service import Stages
 from decision.apart.supervisor import JobsApart
-from decision.background import jobs_of
+from decision.background import jobs_of, trainings_of
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.delivering import channels_of, open_delivery
 from decision.erasure import Erasure
+from decision.evaluating.competing import open_promoting
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.following import Follower
 from decision.importing import open_imports
@@ -37,6 +39,7 @@ from delivery.channels.channel import close_channels
 from delivery.outbox_repository import give_back
 from feature_repo.store import FeatureRepository
 from learning import version_repository
+from learning.challengers.repository import in_charge
 from learning.errors import VersionTaken
 from learning.training import Training
 from learning.versions import PolicyVersion
@@ -95,7 +98,6 @@ class Service:
         self.clock: Clock = SimulatedClock(settings.clock) if settings.clock else SystemClock()
         # All files are read before anything is opened or written.
         self.files = files = files or read_files(settings.library_folder)
-        self._policy_spec, self._vocabularies = files.policy, files.vocabularies
         with ExitStack() as opened:
             self.database = open_database(settings, turns)
             opened.callback(self.database.close)
@@ -181,6 +183,7 @@ class Service:
                 scores=self.selecting.scores,
                 holder=name,
             )
+            self.promoting = open_promoting(self.database, self.clock, files, self.identity.people)
             self._follower: Follower | None = None
             self.library = open_library(self.database, self.clock, files, self.audiences)
             if API in self.process.roles:
@@ -206,7 +209,8 @@ class Service:
                     self.database,
                     self.decider,
                     self.audiences.memberships,
-                    policy=files.policy.id,
+                    policy=partial(in_charge, slot=files.policy.id, known=files.policies),
+                    inputs=files.policy_inputs,
                     identity=self.identity,
                     loader=self._loader,
                 )
@@ -216,9 +220,9 @@ class Service:
                 self.jobs = self._schedule = apart
             else:
                 self.delivery.recover()
-                self.training = Training(fences["learn"].database, files.policy, self._vocabularies)
-                opened.callback(self.training.close)
-                self.jobs = jobs = jobs_of(self, self.training, again, fences)
+                trainings = trainings_of(files, fences["learn"].database, opened)
+                self.training = trainings[0]
+                self.jobs = jobs = jobs_of(self, trainings, again, fences)
                 self._schedule = Scheduler(jobs, sorted(self.process.roles & set(JOBS)))
             self._opened = opened.pop_all()
 
@@ -321,7 +325,7 @@ class Service:
         )
         with self.database.read() as connection:
             library, controls = self._loader.newer(connection) or Library(()), in_force(connection)
-        policy = self._policy_in_charge().serve()
+        policy = self._policy_in_charge(files).serve(files.policy_inputs)
         return Snapshot(
             library,
             policy,
@@ -341,8 +345,16 @@ class Service:
             files.asked.schema,
         )
 
-    def _policy_in_charge(self) -> PolicyVersion:
-        training = Training(self.database, self._policy_spec, self._vocabularies)
+    def _policy_in_charge(self, files: LibraryFiles) -> PolicyVersion:
+        """Return the version that decides; every policy of the library has one from now on."""
+        self.promoting.leave_gone()
+        versions = {
+            name: self._version_of(Training(self.database, spec, files.vocabularies))
+            for name, spec in files.policies.items()
+        }
+        return versions[self.promoting.charge().policy]
+
+    def _version_of(self, training: Training) -> PolicyVersion:
         while True:
             try:
                 return training.in_charge(self.clock.now())

@@ -14,11 +14,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from audiences.consent.models import ConsentState
-from audiences.events import EventBody
 from audiences.identity.people import People
 from delivery import protection_repository as repository
+from delivery.attributing import last_sent, told_by_receipt
 from delivery.models import MessageFact, MessageState
-from delivery.receipts.permissions import OF_RECEIPTS
 from playbooks.controls import Control, Mode, Scope
 from playbooks.controls import repository as controls_repository
 from playbooks.controls.models import STOPPING
@@ -40,8 +39,6 @@ _COUNTED = {
     MessageState.BOUNCED: "returned",
     MessageState.COMPLAINED: "complaints",
 }
-# Messages of one user that are looked at for the last one that was sent.
-_MESSAGES = 50
 
 
 class Protecting:
@@ -93,7 +90,8 @@ class Protecting:
         complained = fact.kind is Kind.EVENT and self._complains(fact)
         denied = fact.kind is Kind.CONSENT and fact.label == ConsentState.DENIED.value
         if (complained or denied) and fact.user_id is not None:
-            last = self._last_sent(connection, fact.user_id, fact.occurred_at)
+            profiles = self._people.members(fact.user_id)
+            last = last_sent(connection, profiles, fact.occurred_at, self._protection.attribution)
             if last is not None:
                 yield last.playbook, last.channel, minute, "complaints" if complained else "opt_outs"
 
@@ -101,17 +99,7 @@ class Protecting:
         """Whether an event is a complaint that is not counted yet: what receipts tell is known by message."""
         if fact.label not in self._protection.complaint_events:
             return False
-        body: EventBody = fact.decode(EventBody)
-        return not (body.source.startswith(OF_RECEIPTS) and "message_id" in body.properties)
-
-    def _last_sent(self, connection: Connection, user_id: str, at: datetime) -> MessageFact | None:
-        profiles = self._people.members(user_id)
-        for fact in ledger.of_users(connection, profiles, kinds=[Kind.MESSAGE], limit=_MESSAGES):
-            if fact.label == MessageState.SENT.value and fact.occurred_at <= at:
-                recent = fact.occurred_at > at - self._protection.attribution
-                found: MessageFact = fact.decode(MessageFact)
-                return found if recent else None
-        return None
+        return not told_by_receipt(fact)
 
     def _breached(self, now: datetime) -> Sequence[tuple[Scope, str, list[Breach]]]:
         found = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, select, update
 
-from learning.tables import reward_windows
+from learning.tables import reward_windows, shadow_rounds
 from storage.erasure import Erasing, Place, Rows
 
 
@@ -28,4 +28,20 @@ def _windows(connection: Connection, whom: Erasing, limit: int) -> int:
     return len(rows)
 
 
-PLACES: Sequence[Place] = [Rows("reward_windows", [reward_windows], _windows)]
+def _rounds(connection: Connection, whom: Erasing, limit: int) -> int:
+    """Take away what other policies would have done for the user: the records these belong to are gone."""
+    mine = select(shadow_rounds.c.policy, shadow_rounds.c.decision_id)
+    rows = connection.execute(mine.where(shadow_rounds.c.user_id == whom.user_id).limit(limit)).all()
+    for policy, decision in rows:
+        connection.execute(
+            delete(shadow_rounds).where(
+                shadow_rounds.c.policy == policy, shadow_rounds.c.decision_id == decision
+            )
+        )
+    return len(rows)
+
+
+PLACES: Sequence[Place] = [
+    Rows("reward_windows", [reward_windows], _windows),
+    Rows("shadow_rounds", [shadow_rounds], _rounds),
+]

@@ -16,6 +16,9 @@ NextplayError
     ├── NothingToExport      no decision was made at the placement or in the time that was named
     ├── UnknownPlan          a decision names a playbook version or arm that was never published
     ├── UnknownChange        the optimisation log has no change of this id
+    ├── UnknownPolicy        the library has no policy of this id
+    ├── PromotionRefused     what is known does not prove that a policy may take charge; every reason is named
+    ├── ChargeTaken          somebody else changed who is in charge meanwhile (retry can help)
     ├── NotUndone            a change that nothing takes back, or that was overtaken by a later one
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
@@ -101,6 +104,22 @@ class UnknownPlan(LearningError):
 class UnknownChange(LearningError):
     status = 404
     code = "unknown-change"
+
+
+class UnknownPolicy(LearningError):
+    status = 404
+    code = "unknown-policy"
+
+
+class PromotionRefused(LearningError):
+    status = 409
+    code = "promotion-refused"
+
+
+class ChargeTaken(LearningError):
+    status = 409
+    code = "charge-taken"
+    retry = True
 
 
 class NotUndone(LearningError):

@@ -14,7 +14,7 @@ import msgspec
 from storage.ledger import Fact
 
 # Who does things by itself; everybody else who changes something has a name and is a person.
-MACHINES = frozenset({"folder", "pilot", "learning", "protection"})
+MACHINES = frozenset({"folder", "pilot", "learning", "promotion", "protection"})
 Actor = Literal["person", "machine"]
 
 
@@ -105,6 +105,15 @@ def _policy(body: Body) -> _Read:
     )
 
 
+def _charge(body: Body) -> _Read:
+    return _Read(
+        thing=str(body["slot"]),
+        before=body.get("previous") or body["former"],
+        after=body.get("version") or body["policy"],
+        undo="restore" if body["how"] == "promoted" else "",
+    )
+
+
 def _control(body: Body) -> _Read:
     stops = body["mode"] != "resume"
     return _Read(
@@ -132,6 +141,7 @@ def _other(body: Body) -> _Read:
 _READERS: Mapping[str, Callable[[Body], _Read]] = {
     "playbook": _playbook,
     "policy_published": _policy,
+    "policy_in_charge": _charge,
     "control": _control,
     "audience": _audience,
 }

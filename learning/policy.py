@@ -23,13 +23,21 @@ class LearnedPolicy:
     """Implements `playbooks.policy.Policy`; pure and safe to ask from many threads."""
 
     def __init__(
-        self, version: str, spec: PolicySpec, features: FeatureSet, model: ValueModel, trained: int
+        self,
+        version: str,
+        spec: PolicySpec,
+        features: FeatureSet,
+        model: ValueModel,
+        trained: int,
+        others: frozenset[str] = frozenset(),
     ) -> None:
+        """`others` are features that are recorded for policies which do not decide."""
         self._version = version
         self._spec = spec
         self._features = features
         self._model = model
         self._trained = trained
+        self._recorded = features.inputs | others
 
     @property
     def version(self) -> str:
@@ -37,7 +45,12 @@ class LearnedPolicy:
 
     @property
     def inputs(self) -> frozenset[str]:
-        """Names of the user's features it reads: what a decision has to record, and no more."""
+        """Names of the features that a decision has to record: those it reads, and those others will."""
+        return self._recorded
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Names of the user's features it reads itself."""
         return self._features.inputs
 
     @property

@@ -287,8 +287,14 @@ def whole_span(
     return start, end
 
 
-def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decision]:
-    """Return decisions by id; ids that are unknown or erased, or recalled, are left out."""
+def decisions(
+    connection: Connection, ids: Collection[str], *, with_recalled: bool = False
+) -> dict[str, Decision]:
+    """Return decisions by id; ids that are unknown or erased are left out.
+
+    So are those whose messages were recalled, of which nothing is to be learnt, unless `with_recalled`:
+    whoever estimates leaves out more than these (`learning.recalls`).
+    """
     decoder = msgspec.json.Decoder(Decision)
     result: dict[str, Decision] = {}
     for some in pieces(ids):
@@ -299,7 +305,7 @@ def decisions(connection: Connection, ids: Collection[str]) -> dict[str, Decisio
             except msgspec.ValidationError:
                 # Erasure leaves a tombstone in the place of the record.
                 continue
-    for one in recalled(connection, result):
+    for one in () if with_recalled else recalled(connection, result):
         del result[one]
     return result
 

@@ -16,6 +16,7 @@ from learning.evaluation import Candidate, Evaluation, How, Log, evaluate
 from learning.evaluation.evaluate import DEFAULT
 from learning.models import LinearGaussian
 from learning.plans import Plans
+from learning.recalls import concerned, note_of, recalled_spans
 from learning.rewards import Reward
 from learning.versions import PolicyVersion
 from playbooks.decision import Decision
@@ -116,9 +117,9 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
     Recorded features are scored by the candidate, weighed by the recorded levers and explored as it would.
     The reward models are linear-Gaussian on the candidate's columns and cross-fitted: a user's rounds are
     predicted by a model that saw only other users'. Decisions without a draw (fallbacks) and of holdouts are
-    left out, and those made while rewards were known of some arms only, as doing nothing matures at once; one
-    whose arm was refused counts as intended. The log is read twice; memory holds a row of all
-    arms a round.
+    left out, and those made while rewards were known of some arms only, as doing nothing matures at once, and
+    those that could have drawn what was recalled (`learning.recalls`); one whose arm was refused counts as
+    intended. The log is read twice; memory holds a row of all arms a round.
 
     Raises:
         InvalidRounds: there are no such decisions, or more than can be held.
@@ -166,6 +167,7 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
         low=low,
         high=high,
         declared=True,
+        notes=(note_of(len(view.recalled)),) if view.recalled else (),
     )
     return Seen(log, Candidate(candidate.version, log.at_actions(vectors), vectors))
 
@@ -178,6 +180,10 @@ class _View:
         self._spec = candidate.specification()
         self._policy = candidate.serve()
         self._plans = Plans(database)
+        with database.read() as connection:
+            self._recalls = recalled_spans(connection)
+        # Decisions that were left out for a recall.
+        self.recalled: set[str] = set()
 
     def span(self, after: int, until: int | None) -> Span:
         """Return between which moments rewards are known of all decisions, not only of some arms."""
@@ -195,7 +201,7 @@ class _View:
             with self._database.read() as connection:
                 matured = repository.rewards_after(connection, position, limit=_PAGE)
                 ids = [one.decision_id for _, _, one in matured]
-                decisions = repository.decisions(connection, ids)
+                decisions = repository.decisions(connection, ids, with_recalled=True)
                 # As they are by now: an outcome that came late counts.
                 latest = repository.rewards_of(connection, ids)
             if not matured:
@@ -212,7 +218,10 @@ class _View:
                     and (start is None or decision.decided_at > start)
                     and (end is None or decision.decided_at < end)
                 ):
-                    yield position, latest.get(reward.decision_id, reward), decision
+                    if concerned(self._recalls, decision):
+                        self.recalled.add(reward.decision_id)
+                    else:
+                        yield position, latest.get(reward.decision_id, reward), decision
 
     def chosen_row(self, decision: Decision) -> FloatArray | None:
         """Return the drawn arm's columns, None for "do nothing"."""

@@ -50,3 +50,56 @@ policies = Table(
     Column("used", Boolean, nullable=False),
     UniqueConstraint("policy", "number", name="uq_policies_policy_number"),
 )
+
+# Who took charge of the decisions of policy.yaml (`slot`), in turn; without a row the policy of that file is.
+policy_charges = Table(
+    "policy_charges",
+    metadata,
+    Column("slot", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("policy", String(64), nullable=False),
+    Column("former", String(64), nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("how", String(16), nullable=False),
+    Column("change_id", String(36), nullable=False),
+)
+
+# What a policy that was not in charge would have done in a decision: its vector over the recorded arms.
+shadow_rounds = Table(
+    "shadow_rounds",
+    metadata,
+    Column("policy", String(64), primary_key=True),
+    Column("decision_id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    Column("drawer", String(64), nullable=False),
+    Column("version", String(96), nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    Index("ix_shadow_rounds_policy_drawer_decided_at", "policy", "drawer", "decided_at"),
+    Index("ix_shadow_rounds_user_id", "user_id"),
+)
+
+# The newest evidence for each policy that is not in charge.
+policy_evidence = Table(
+    "policy_evidence",
+    metadata,
+    Column("slot", String(64), primary_key=True),
+    Column("policy", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+# What was promised at each promotion, and what came of it, null until that is known.
+policy_claims = Table(
+    "policy_claims",
+    metadata,
+    Column("change_id", String(36), primary_key=True),
+    Column("slot", String(64), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("former", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("promised", Text, nullable=False),
+    Column("live", Text),
+    Index("ix_policy_claims_slot_at", "slot", "at"),
+)

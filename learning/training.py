@@ -96,6 +96,11 @@ class Training:
         self.learner: Learner | None = spec.learner.start(task) if spec.learner is not None else None
         self._plans = Plans(database)
 
+    @property
+    def policy(self) -> str:
+        """The id of the policy it trains."""
+        return self._spec.id
+
     def in_charge(self, now: datetime) -> PolicyVersion:
         """Return the version in charge; publish one that serves the prior when there is none to go on from.
 

@@ -46,8 +46,11 @@ class PolicyVersion(msgspec.Struct, frozen=True):
         """Return the specification it was made from."""
         return PolicySpec.model_validate_json(self.spec)
 
-    def serve(self) -> LearnedPolicy:
+    def serve(self, others: frozenset[str] = frozenset()) -> LearnedPolicy:
         """Return the policy that scores and explores as this version, once it was tried.
+
+        Args:
+            others: features that its decisions record beside its own, for policies in shadow mode.
 
         Raises:
             BrokenWeights: the record is damaged, or what it makes is no distribution.
@@ -57,7 +60,7 @@ class PolicyVersion(msgspec.Struct, frozen=True):
         model = model_from_bytes(self.model)
         if model.names != features.names:
             raise BrokenWeights(f"{self.version}: the weights belong to other columns than its features make")
-        policy = LearnedPolicy(self.version, spec, features, model, self.trained)
+        policy = LearnedPolicy(self.version, spec, features, model, self.trained, others)
         probe(policy, self.vocabularies)
         return policy
 

@@ -118,10 +118,15 @@ def parse(text: str) -> Money:
 
 def shown(amount: int, currency: str) -> str:
     """Return an amount of minor units as it is written, `5.00 EUR`; negative ones too (differences)."""
-    digits = _DIGITS.get(currency, 2)
+    digits = digits_of(currency)
     sign, text = "-" if amount < 0 else "", str(abs(amount)).rjust(digits + 1, "0")
     whole, part = (text[:-digits], f".{text[-digits:]}") if digits else (text, "")
     return f"{sign}{whole}{part} {currency}"
+
+
+def digits_of(currency: str) -> int:
+    """Return how many digits a currency's minor units are of its whole ones: 2 for EUR, 0 for JPY."""
+    return _DIGITS.get(currency, 2)
 
 
 def one_currency(what: str, amounts: dict[str, Money | None]) -> str | None:

@@ -38,6 +38,7 @@ from delivery.view import Views
 from feature_repo.errors import SnapshotMissing
 from feature_repo.store import FeatureRepository
 from learning import version_repository
+from learning.challengers.repository import in_charge
 from learning.policy import LearnedPolicy
 from learning.versions import cold_start
 from playbooks.controls.repository import in_force
@@ -206,7 +207,8 @@ def _check(database: Database, files: LibraryFiles) -> Fitting:
 def _policy(database: Database, files: LibraryFiles, clock: Clock) -> LearnedPolicy:
     """Return the policy in charge; where none was published for the specification, its prior, unpublished."""
     with database.read() as connection:
-        latest = version_repository.latest_version(connection, files.policy.id)
-    if latest is None or latest.spec_hash != files.policy.fingerprint:
-        latest = cold_start(files.policy, files.vocabularies, clock.now(), after=latest)
-    return latest.serve()
+        spec = files.policies[in_charge(connection, files.policy.id, files.policies)]
+        latest = version_repository.latest_version(connection, spec.id)
+    if latest is None or latest.spec_hash != spec.fingerprint:
+        latest = cold_start(spec, files.vocabularies, clock.now(), after=latest)
+    return latest.serve(files.policy_inputs)

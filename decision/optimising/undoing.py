@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from learning import change_repository
+from learning.challengers.promoting import Promoting
 from learning.errors import NotUndone
 from learning.optimisation_log import Entry, entry_of
 from playbooks.controls.models import Scope
@@ -18,10 +19,13 @@ _PAGE = 500
 
 
 class Undoing:
-    """Takes back changes of playbooks and of what was stopped."""
+    """Takes back changes of playbooks, of who is in charge, and of what was stopped."""
 
-    def __init__(self, database: Database, library: LibraryService, controls: ControlService) -> None:
+    def __init__(
+        self, database: Database, library: LibraryService, controls: ControlService, promoting: Promoting
+    ) -> None:
         self._database, self._library, self._controls = database, library, controls
+        self._promoting = promoting
 
     def undo(self, change_id: str, by: str, why: str = "") -> Entry:
         """Take a change back and return the newest entry of the log, which did it.
@@ -39,6 +43,8 @@ class Undoing:
         body: dict[str, Any] = fact.decode(dict[str, Any])
         if fact.label == "playbook":
             self._playbook(fact, body, entry.undo, by, reason)
+        elif fact.label == "policy_in_charge":
+            self._promoting.take_back(change_id, by, reason)
         else:
             self._controls.resume(Scope(body["scope"]), body["target"], by=by, why=reason)
         with self._database.read() as connection:
@@ -84,6 +90,9 @@ class Undoing:
 def _instead(entry: Entry) -> str:
     said = {
         "policy_published": "weights are what was learned; the next training publishes the next version",
+        "policy_in_charge": (
+            "whoever takes charge needs proof; promote a policy with POST /v1/policies/{id}/promote"
+        ),
         "audience": f"send the earlier definition with PUT /v1/audiences/{entry.thing}",
         "control": "resume or stop it with /v1/controls",
         "playbook": "make a draft of it",

@@ -5,6 +5,12 @@ c that was fixed beforehand, because both weights average 1. Gamblers bet that i
 `wealth`; c is the mean reward so far, which takes the noise of r away that both policies share. Waudby-Smith,
 Wu, Ramdas, Karampatziakis and Mineiro, "Anytime-valid off-policy inference for contextual bandits" (ACM/IMS
 Journal of Data Science 2024).
+
+Stakes are amounts λ per unit of what a round brings, not shares of what it can lose: a round in which both
+policies do nearly the same tells nothing and moves nothing. A round that could cost more than the gambler
+has takes less, as its largest weight, known before the draw, says. Of one user's rounds the gains are added
+up and users' sums are multiplied: rounds of a user may depend on each other in any way, and a user who comes
+back leaves the wealth what it is on average, so that one may look at any time.
 """
 
 from __future__ import annotations
@@ -15,13 +21,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import logsumexp
 
 from learning.errors import InvalidRounds
 from learning.evaluation import units
-from learning.evaluation.intervals.sequence import mixed_log_wealth
 from learning.evaluation.rounds import FloatArray, Weighed
 
 _PRECISION = 1e-6
+# A gambler never puts more than this share of the wealth at risk on one user.
+_AT_RISK = 0.98
+# Stakes the mixture spreads over, in units of 1 / (high - low): each is 1.5 times the next, down to such as
+# weights of ten thousands call for.
+_PLACES = np.arange(28.0)
+_STAKES: FloatArray = _AT_RISK * 1.5**-_PLACES
+# What each begins with: more on large stakes, which few rounds can tell.
+_BEGINS = 1 / (_PLACES + 2)
+_LOG_SHARES: FloatArray = np.log(_BEGINS / _BEGINS.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +49,25 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Bets:
-    """What each unit brings, how often it decided, and how far below and above it can lie."""
+class _Wealth:
+    """What gamblers win who bet that the difference lies above δ, or below: 1 + won - δ staked by user.
 
-    brought: FloatArray
-    sizes: FloatArray
-    least: FloatArray
-    largest: FloatArray
+    `won` and `staked` have a row for each stake of the mixture and a column for each user.
+    """
 
-    def stakes(self, delta: float, *, up: bool) -> FloatArray:
-        z = self.brought - delta * self.sizes
-        worst = delta * self.sizes - self.least if up else self.largest - delta * self.sizes
-        share: FloatArray = np.maximum((z if up else -z) / np.maximum(worst, 1e-300), -1.0)
-        return share
+    won: FloatArray
+    staked: FloatArray
+
+    def log(self, delta: float) -> float:
+        """Return the logarithm of what they own together if the difference is δ."""
+        grown = np.log1p(self.won - delta * self.staked).sum(axis=1)
+        return float(logsumexp(grown + _LOG_SHARES))
 
 
 def paired(one: Weighed, other: Weighed, confidence: float) -> Bounds:
     """Return the difference of the values of two policies on the same rounds, with its confidence sequence.
 
-    The interval holds after every round at once, so that it may be looked at daily. Users are units: one who
-    decided m times counts as m rounds that may all go the same way.
+    The interval holds after every round at once, so that it may be looked at daily.
 
     Raises:
         InvalidRounds: the two were not made of the same rounds.
@@ -64,55 +78,59 @@ def paired(one: Weighed, other: Weighed, confidence: float) -> Bounds:
     >>> always_b, always_a = (Weighed(rewards, 2.0 * (b == arm), largest=2) for arm in (1, 0))
     >>> found = paired(always_b, always_a, 0.95)
     >>> round(found.low, 3), round(found.value, 3), round(found.high, 3)
-    (0.075, 0.12, 0.168)
+    (0.073, 0.12, 0.167)
     """
     if len(one) != len(other) or not np.array_equal(one.rewards, other.rewards):
         raise InvalidRounds("two policies are compared on the same rounds")
-    bets = _bets(one, other)
+    centre = _centre(one)
+    brought = (one.weights - other.weights) * (one.rewards - centre)
+    above, below = one.high - centre, centre - one.low
+    largest = np.maximum(one.caps * above, other.caps * below)
+    least = np.maximum(one.caps * below, other.caps * above)
     spread = one.high - one.low
-    value = float(bets.brought.sum() / bets.sizes.sum())
+    value = float(brought.mean())
     threshold = math.log(2 / (1 - confidence))
-    ones = np.ones(len(bets.brought))
-
-    def excess(delta: float, up: bool) -> float:
-        return mixed_log_wealth(bets.stakes(delta, up=up), ones) - threshold
-
+    # What a round can cost, whatever the difference is: stakes then do not depend on it.
+    ups = _wealth(one, brought, least + spread)
+    downs = _wealth(one, -brought, largest + spread)
     edge = spread * (1 - 1e-9)
     inside = min(max(value, -edge), edge)
     low, high = -spread, spread
-    if excess(-edge, True) > 0:
-        low = _crossing(excess, -edge, inside, True)
-    if excess(edge, False) > 0:
-        high = _crossing(excess, edge, inside, False)
+    if ups.log(-edge) > threshold:
+        low = _crossing(lambda delta: ups.log(delta) - threshold, -edge, inside)
+    if downs.log(-edge) > threshold:
+        high = -_crossing(lambda delta: downs.log(delta) - threshold, -edge, -inside)
     return Bounds(value, low, high)
 
 
-def _bets(one: Weighed, other: Weighed) -> _Bets:
-    n = len(one)
-    if one.owners is None:
-        # The mean so far, from half of what can be in one round.
-        sums = np.concatenate([[0.0], np.cumsum(one.rewards)[:-1]])
-        centre = (sums + (one.low + one.high) / 2) / np.arange(1, n + 1)
-    else:
-        # Users come back, and what was learnt from one must not centre his own rounds.
-        centre = np.full(n, one.low)
-    brought = (one.weights - other.weights) * (one.rewards - centre)
-    above, below = one.high - centre, centre - one.low
-    largest = np.maximum(one.bound * above, other.bound * below)
-    least = -np.maximum(one.bound * below, other.bound * above)
-    most = units.most(one)
-    if one.owners is None:
-        return _Bets(brought, np.ones(n), least, largest)
-    count = units.number(one)
-    return _Bets(
-        units.summed(one, brought),
-        units.summed(one, np.ones(n)),
-        np.full(count, most * float(least.min())),
-        np.full(count, most * float(largest.max())),
-    )
+def _centre(rounds: Weighed) -> FloatArray:
+    """Return the mean reward of the rounds before each, other users' alone, from half of what can be."""
+    sums, counts = _before(rounds.rewards), np.arange(len(rounds), dtype=np.float64)
+    if rounds.owners is not None:
+        # What was learnt from a user must not centre the user's own rounds.
+        sums = sums - units.before(rounds, rounds.rewards)
+        counts = counts - units.before(rounds, np.ones(len(rounds)))
+    centre: FloatArray = (sums + (rounds.low + rounds.high) / 2) / (counts + 1)
+    return centre
 
 
-def _crossing(excess: Callable[[float, bool], float], outside: float, inside: float, up: bool) -> float:
-    if excess(inside, up) >= 0:
+def _before(values: FloatArray) -> FloatArray:
+    return np.concatenate([[0.0], np.cumsum(values)[:-1]])
+
+
+def _wealth(rounds: Weighed, gained: FloatArray, worst: FloatArray) -> _Wealth:
+    """Return what the gamblers stake on `gained`, round by round, of which each can cost `worst`."""
+    # Rounding must not make a little of what was nothing.
+    earlier = np.maximum(units.before(rounds, worst), 0.0) if rounds.owners is not None else np.zeros(1)
+    won, staked = [], []
+    for stake in _STAKES / (rounds.high - rounds.low):
+        put = np.clip((_AT_RISK - stake * earlier) / worst, 0.0, stake)
+        won.append(units.summed(rounds, put * gained))
+        staked.append(units.summed(rounds, put))
+    return _Wealth(np.array(won), np.array(staked))
+
+
+def _crossing(excess: Callable[[float], float], outside: float, inside: float) -> float:
+    if excess(inside) >= 0:
         return inside
-    return float(brentq(lambda delta: excess(delta, up), outside, inside, xtol=_PRECISION))
+    return float(brentq(excess, outside, inside, xtol=_PRECISION))

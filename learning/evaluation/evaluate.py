@@ -177,8 +177,14 @@ def weighed(log: Log, candidate: Candidate) -> Weighed:
             "q_chosen": log.at_actions(log.estimated),
             "q_candidate": np.einsum("ij,ij->i", candidate.dist, log.estimated),
         }
+    caps = None
+    if log.logged_dist is not None and candidate.dist is not None:
+        # What each round could weigh was known before its draw.
+        possible = np.zeros_like(candidate.dist)
+        np.divide(candidate.dist, log.logged_dist, out=possible, where=log.logged_dist > 0)
+        caps = np.maximum(possible.max(axis=1), weights)
     if candidate.name == LOGGED:
-        largest = 1.0
+        largest, caps = 1.0, None
     return Weighed(
         log.rewards,
         weights,
@@ -187,6 +193,7 @@ def weighed(log: Log, candidate: Candidate) -> Weighed:
         largest=largest,
         certain=candidate.chosen >= 1 - 1e-9,
         owners=log.owners,
+        round_caps=caps,
         **model,
     )
 

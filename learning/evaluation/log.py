@@ -36,7 +36,8 @@ class Log:
     `action` indexes `actions`. `action_dist` (n, k) is what the candidate of the log's author would have
     done, `estimated` (n, k) a reward model's predictions, `logged_dist` (n, k) the vectors the rounds were
     drawn from, `context` (n, d), `guards` (n,) by name what is worse the more there is of it. `owners`
-    numbers the users from 0, `moments` are when rounds happened.
+    numbers the users from 0, `moments` are when rounds happened. `guard_bounds` bound guards by name; those
+    without are taken to lie between what there was.
     `low` and `high` bound the rewards; `declared` says that somebody said so.
     """
 
@@ -49,6 +50,7 @@ class Log:
     logged_dist: FloatArray | None = None
     context: FloatArray | None = None
     guards: Mapping[str, FloatArray] = field(default_factory=dict)
+    guard_bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     owners: NDArray[np.intp] | None = None
     moments: NDArray[np.datetime64] | None = None
     low: float = 0.0

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
-import numpy as np
 
 from learning.evaluation.diagnostics import Diagnostics
 from learning.evaluation.difference import paired
 from learning.evaluation.log import Log, reward_range
-from learning.evaluation.rounds import FloatArray, Weighed
+from learning.evaluation.rounds import Weighed
 from learning.evaluation.verdict import Word
 
 
 class Guard(msgspec.Struct, frozen=True):
     """One guard metric, of which more is worse: how much the candidate adds, and how much it may.
 
-    `high` is the anytime-valid upper bound of what it adds per decision; the guard is kept when that lies
+    What it adds per decision lies in [`low`, `high`] at all times at once; the guard is kept when `high` is
     below `margin`.
     """
 
     name: str
     value: float
+    low: float
     high: float
     margin: float
     kept: bool
 
 
 class Promotion(msgspec.Struct, frozen=True):
-    """Whether to promote, and why not. `low` is the lower bound of what the candidate adds per decision."""
+    """Whether to promote, and why not. What the candidate adds per decision lies in [`low`, `high`]."""
 
     promote: bool
     value: float
     low: float
+    high: float
     guards: list[Guard]
     reasons: list[str]
 
@@ -70,9 +72,7 @@ def promotion(
             f"{bounds.low:+.4f}"
         )
     guards = [
-        _guard(name, log.guards[name], margins[name], one, other, confidence)
-        for name in margins
-        if name in log.guards
+        _guard(log, name, margins[name], one, other, confidence) for name in margins if name in log.guards
     ]
     reasons += [
         f"the guard {guard.name} is not kept: it may be worse by {guard.high:.4f} a decision, more than "
@@ -80,16 +80,14 @@ def promotion(
         for guard in guards
         if not guard.kept
     ]
-    return Promotion(not reasons, bounds.value, bounds.low, guards, reasons)
+    return Promotion(not reasons, bounds.value, bounds.low, bounds.high, guards, reasons)
 
 
-def _guard(
-    name: str, values: FloatArray, margin: float, one: Weighed, other: Weighed, confidence: float
-) -> Guard:
-    low, high = reward_range(values)
-    seen, others = (
-        Weighed(values, each.weights, low=low, high=high, largest=each.bound, owners=each.owners)
-        for each in (one, other)
-    )
+def _guard(log: Log, name: str, margin: float, one: Weighed, other: Weighed, confidence: float) -> Guard:
+    values = log.guards[name]
+    low, high = log.guard_bounds.get(name) or reward_range(values)
+    if not low < high:
+        return Guard(name, 0.0, 0.0, 0.0, margin, kept=True)
+    seen, others = (replace(each, rewards=values, low=low, high=high) for each in (one, other))
     bounds = paired(seen, others, confidence)
-    return Guard(name, bounds.value, bounds.high, margin, bool(np.less(bounds.high, margin)))
+    return Guard(name, bounds.value, bounds.low, bounds.high, margin, kept=bounds.high < margin)

@@ -23,7 +23,8 @@ class Weighed:
     action and `q_candidate` its prediction averaged over the candidate's probabilities; both or neither, and
     not fitted on the rounds they predict. `owners` numbers the independent units (users) from 0, None where
     each round is one.
-    `low` and `high` bound every reward, `largest` every weight, also those that did not come up.
+    `low` and `high` bound every reward, `largest` every weight, also those that did not come up;
+    `round_caps` bound the weight of each round, as was known before its draw.
 
     Raises:
         InvalidRounds: arrays that are empty, uneven, not finite or out of range.
@@ -38,16 +39,17 @@ class Weighed:
     q_chosen: FloatArray | None = None
     q_candidate: FloatArray | None = None
     owners: NDArray[np.intp] | None = None
+    round_caps: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.rewards)
-        arrays = [self.rewards, self.weights, self.q_chosen, self.q_candidate, self.owners, self.certain]
-        shapes = {array.shape for array in arrays if array is not None}
+        arrays = [self.rewards, self.weights, self.q_chosen, self.q_candidate, self.round_caps]
+        shapes = {array.shape for array in (*arrays, self.owners, self.certain) if array is not None}
         if shapes != {(n,)} or n == 0:
             raise InvalidRounds(
                 f"an estimate needs arrays of one length, at least 1, not of shapes {sorted(shapes)}"
             )
-        if not all(np.isfinite(array).all() for array in arrays[:4] if array is not None):
+        if not all(np.isfinite(array).all() for array in arrays if array is not None):
             raise InvalidRounds("rewards, weights and predictions must be finite")
         if (self.weights < 0).any():
             raise InvalidRounds("weights are ratios of probabilities and can't be negative")
@@ -72,6 +74,11 @@ class Weighed:
     def bound(self) -> float:
         """The largest weight there can be: as given, else the largest there was."""
         return float(self.weights.max()) if self.largest is None else self.largest
+
+    @property
+    def caps(self) -> FloatArray:
+        """The largest weight there could be in each round, shape (n,)."""
+        return np.full(len(self), self.bound) if self.round_caps is None else self.round_caps
 
     def model(self) -> tuple[FloatArray, FloatArray]:
         """Return `q_chosen` and `q_candidate`.

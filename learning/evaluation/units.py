@@ -15,6 +15,25 @@ def summed(rounds: Weighed, values: FloatArray) -> FloatArray:
     return sums
 
 
+def before(rounds: Weighed, values: FloatArray) -> FloatArray:
+    """Return for each round the sum of `values` over the earlier rounds of its unit, shape (n,).
+
+    >>> from learning.evaluation.rounds import Weighed
+    >>> rounds = Weighed(np.zeros(4), np.ones(4), owners=np.array([1, 0, 1, 1]))
+    >>> before(rounds, np.array([1.0, 2.0, 4.0, 8.0])).tolist()
+    [0.0, 0.0, 1.0, 5.0]
+    """
+    if rounds.owners is None:
+        return np.zeros(len(rounds))
+    order = np.argsort(rounds.owners, kind="stable")
+    running = np.cumsum(values[order]) - values[order]
+    starts = np.flatnonzero(np.diff(rounds.owners[order], prepend=-1))
+    lengths = np.diff(np.append(starts, len(rounds)))
+    earlier = np.empty(len(rounds))
+    earlier[order] = running - np.repeat(running[starts], lengths)
+    return earlier
+
+
 def number(rounds: Weighed) -> int:
     """Return how many independent units there are."""
     return len(rounds) if rounds.owners is None else int(rounds.owners.max()) + 1

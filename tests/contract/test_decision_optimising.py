@@ -10,15 +10,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from audiences.identity.people import EveryoneAlone
 from decision.cli import app
 from decision.optimising.undoing import Undoing
 from decision.stopping import open_controls
 from learning import change_repository, optimisation_log
+from learning.challengers.gathering import Gathering
+from learning.challengers.promoting import Promoting
+from learning.challengers.rules import PromotionRules
 from learning.errors import NotUndone, UnknownChange
 from learning.optimisation_log import Entry, entry_of
+from learning.spec import PolicySpec
 from learning.version_repository import PolicyChange
 from playbooks.controls import Mode, Scope
 from playbooks.library.service import LibraryService
+from playbooks.protection import Protection
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -36,7 +42,18 @@ def library(database: Database, clock: SimulatedClock) -> LibraryService:
 
 @pytest.fixture
 def undoing(database: Database, clock: SimulatedClock, library: LibraryService) -> Undoing:
-    return Undoing(database, library, open_controls(database, clock, lambda user: user, channels=["mailbox"]))
+    spec = PolicySpec.model_validate(
+        {
+            "id": "p",
+            "placements": ["outbound"],
+            "exploration": {"kind": "single", "variant": "win_back/coffee"},
+        }
+    )
+    rules, specs = PromotionRules(), {"p": spec}
+    gathering = Gathering(database, specs, rules, Protection(), EveryoneAlone())
+    promoting = Promoting(database, clock, "p", specs, rules, gathering)
+    controls = open_controls(database, clock, lambda user: user, channels=["mailbox"])
+    return Undoing(database, library, controls, promoting)
 
 
 def entries(database: Database, *what: str) -> list[Entry]:

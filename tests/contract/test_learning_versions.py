@@ -241,7 +241,8 @@ def test_a_process_that_serves_passes_over_damaged_versions(database: Database) 
         database,
         decider,
         Memberships(),
-        policy="p",
+        policy=lambda _connection: "p",
+        inputs=frozenset(),
         identity=IdentityService(database),
         loader=Loader(),
     )

@@ -1,0 +1,77 @@
+"""`nextplay policies`: champion and challengers of a running service."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from decision.asking import Key, remote
+from decision.printing import print_json
+
+app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+
+Url = Annotated[str, typer.Option(help="Address of the running service.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Policy = Annotated[str, typer.Argument(help="Id of the policy.")]
+_HERE = "http://127.0.0.1:8321"
+
+
+@app.command("list")
+def list_(url: Url = _HERE, key: Key = None, as_json: Json = False) -> None:
+    """Print who is in charge, who competes, and what is known of each."""
+    with remote(url, None, key) as service:
+        answer: Any = service.ask("GET", "/v1/policies")
+    if as_json:
+        print_json(answer)
+        return
+    for one in answer["policies"]:
+        typer.echo(f"{one['id']:<24}{one['role']:<12}{one['version'] or 'no version yet'}")
+        if one["evidence"] is not None:
+            _tell(one["evidence"])
+
+
+@app.command()
+def show(policy: Policy, url: Url = _HERE, key: Key = None, as_json: Json = False) -> None:
+    """Print one policy: evidence so far, what speaks against promoting it, and how past claims did."""
+    with remote(url, None, key) as service:
+        answer: Any = service.ask("GET", f"/v1/policies/{quote(policy, safe='')}")
+    if as_json:
+        print_json(answer)
+        return
+    typer.echo(f"{answer['id']}: {answer['role']}, {answer['version'] or 'no version yet'}")
+    if answer["evidence"] is not None:
+        _tell(answer["evidence"])
+    typer.echo(answer["record"]["says"])
+
+
+@app.command()
+def promote(
+    policy: Policy,
+    why: Annotated[str, typer.Option(help="Why it is to take charge.")] = "",
+    url: Url = _HERE,
+    key: Key = None,
+) -> None:
+    """Put a policy in charge, if there is proof."""
+    with remote(url, None, key) as service:
+        answer: Any = service.ask("POST", f"/v1/policies/{quote(policy, safe='')}/promote", {"why": why})
+    typer.echo(f"{policy} is in charge:")
+    _tell(answer)
+
+
+def _tell(evidence: Any) -> None:
+    """Print what is known of a policy against the one in charge."""
+    if evidence["value"] is not None:
+        typer.echo(
+            f"    {evidence['value']:+.4g} a decision against {evidence['against']}, for sure from "
+            f"{evidence['low']:+.4g} to {evidence['high']:+.4g} ({evidence['confidence']:.2%} at all times, "
+            f"{evidence['rounds']:,} decisions)"
+        )
+    for guard in evidence["guards"]:
+        typer.echo(
+            f"    {guard['name']}: {guard['value']:+.4g} a decision, at most {guard['high']:+.4g}; "
+            f"{'below' if guard['kept'] else 'NOT below'} {guard['margin']:g}"
+        )
+    for reason in evidence["reasons"]:
+        typer.echo(f"    not yet: {reason}")

@@ -1,0 +1,42 @@
+"""The job `shadow`: vectors of who is not in charge, evidence, promotion or rollback, scores of claims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from learning.challengers import repository
+from learning.challengers.promoting import Promoting, scored, tidy
+from learning.challengers.shadowing import Shadowing
+from storage.clock import Clock
+from storage.engine import Database
+
+
+class Watch:
+    """Watches over the policies of one library; one process at a time."""
+
+    def __init__(self, database: Database, clock: Clock, shadowing: Shadowing, promoting: Promoting) -> None:
+        self._database, self._clock = database, clock
+        self._shadowing, self._promoting = shadowing, promoting
+        # What evidence was last made of: the newest reward, and who is in charge.
+        self._seen: tuple[int, int] | None = None
+
+    def run(self, *, asked: bool) -> dict[str, Any]:
+        """Do it; return how many vectors were made and claims scored, and who was promoted or rolled back.
+
+        Args:
+            asked: gather evidence even if nothing is new.
+        """
+        made = self._shadowing.run()
+        report: dict[str, Any] = {"vectors": made, "promoted": None, "rolled_back": None, "scored": 0}
+        if len(self._promoting.specs) < 2:
+            return report
+        with self._database.read() as connection:
+            charge = repository.charge(connection, self._promoting.slot)
+            seen = repository.newest_reward(connection), charge.number
+        if not asked and not made and seen == self._seen:
+            return report
+        report["scored"] = scored(self._database, self._promoting, self._clock.now())
+        report |= self._promoting.settle()
+        tidy(self._database, self._promoting, self._clock.now())
+        self._seen = seen
+        return report

@@ -1,0 +1,60 @@
+"""What proof says against a policy in charge, and how past claims did. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from learning.challengers.models import Claim, Evidence, Record
+from learning.challengers.rules import MARGIN
+
+
+def worse(former: Evidence) -> str:
+    """Return how the policy in charge is proven worse than the one before, "" if that is not proven.
+
+    Args:
+        former: the evidence for the one before, against the one in charge.
+    """
+    if former.low is not None and former.low > 0:
+        return (
+            f"it earns less than {former.policy}: {former.value:.4g} a decision, for sure at least "
+            f"{former.low:.4g}"
+        )
+    for guard in former.guards:
+        # What the former one would have less of, the one in charge has more of.
+        if guard.high < -guard.margin:
+            what = "margin is lower" if guard.name == MARGIN else f"{guard.name} are more"
+            return (
+                f"{what} than with {former.policy}, for sure by {-guard.high:.4g} a decision, more than "
+                f"{guard.margin:g}"
+            )
+    return ""
+
+
+def record_of(claims: Sequence[Claim], confidence: float) -> Record:
+    """Return how past claims did, with a sentence to show beside new ones.
+
+    >>> record_of([], 0.95).says
+    'no claim has been made yet'
+    """
+    done = [(one.promised, one.live) for one in claims if one.live is not None]
+    held = sum(1 for _, live in done if live is not None and live.held)
+    promised = _mean([_share(one.value, one.baseline) for one, _ in done])
+    came = _mean([_share(live.value, live.baseline) for _, live in done if live is not None])
+    if not claims:
+        says = "no claim has been made yet"
+    elif not done:
+        says = f"{len(claims)} claims were made; of none is it known yet what came of it"
+    else:
+        says = f"of {len(done)} claims with {confidence:.0%} intervals {held} held"
+        if promised is not None and came is not None:
+            says += f"; promised {promised:+.0%} on average, {came:+.0%} live"
+    return Record(len(claims), len(done), held, promised, came, says)
+
+
+def _share(value: float | None, baseline: float | None) -> float | None:
+    return None if value is None or not baseline else value / baseline
+
+
+def _mean(shares: Sequence[float | None]) -> float | None:
+    known = [one for one in shares if one is not None]
+    return sum(known) / len(known) if known else None
