@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from benchmarks.ope_logs import CELLS, Cell, made
 from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import weighed
 from learning.evaluation.intervals import CLOSED
-from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES
+from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES, threshold
 from learning.evaluation.rounds import FloatArray
 from learning.evaluation.wealth import equation
 
@@ -68,7 +67,9 @@ def false_alarms(runs: int, _folder: Path, say: Say) -> Sequence[Pair]:
             eq = equation(ESTIMATORS["snips"].terms(rounds), rounds)
             if eq is None:
                 raise BenchmarkError("SNIPS has no estimating function any more")
-            ours += any(_owned(eq.stakes(truth, up=up)).max() >= math.log(2 / _ALPHA) for up in (True, False))
+            ours += any(
+                _owned(eq.stakes(truth, up=up)).max() >= threshold(1 - _ALPHA, up=up) for up in (True, False)
+            )
             normal += _ever_off(eq.a - truth * eq.s)
         pairs.append(Pair(ours / runs, normal / runs))
         say(f"seed {seed}, {runs} runs of {_PEEKED}: {ours} ever missed, of normal intervals {normal}")

@@ -17,7 +17,7 @@ from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import Evaluation
 from learning.evaluation.intervals import CLOSED, INTERVALS
 from learning.evaluation.intervals.bootstrap import percentiles, resampled
-from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES, mixed_log_wealth
+from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES, mixed_log_wealth, threshold
 from learning.evaluation.logs import distributions
 from learning.evaluation.rounds import FloatArray, Weighed
 from learning.evaluation.wealth import equation
@@ -127,7 +127,7 @@ def test_the_confidence_sequence_holds_at_all_times_at_once() -> None:
         for up in (True, False):
             # What gamblers own after each round if the truth is what they bet against.
             owned = np.log1p(np.multiply.outer(STAKES, eq.stakes(truth, up=up))).cumsum(axis=1)
-            missed += bool(np.logaddexp.reduce(owned + LOG_SHARES[:, None]).max() >= np.log(40))
+            missed += bool(np.logaddexp.reduce(owned + LOG_SHARES[:, None]).max() >= threshold(0.95, up=up))
     assert missed / trials <= 0.05
 
 
@@ -139,7 +139,7 @@ def test_a_confidence_sequence_shrinks_and_ends_where_the_wealth_is_reached() ->
     assert eq is not None
     for bound, up in ((low, True), (high, False)):
         wealth = mixed_log_wealth(eq.stakes(bound, up=up), eq.counts)
-        assert wealth == pytest.approx(np.log(40), abs=0.01)
+        assert wealth == pytest.approx(threshold(0.95, up=up), abs=0.01)
     likely = CLOSED["likelihood"](terms, rounds, 0.95) or (0.0, 1.0)
     assert low < likely[0] < likely[1] < high < 2.2 * likely[1]
 

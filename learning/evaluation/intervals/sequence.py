@@ -15,9 +15,13 @@ from learning.evaluation.wealth import equation, interval
 # a mixture over them loses little against the best stake in between.
 _PLACES = np.arange(36.0)
 STAKES: FloatArray = 0.98 * 1.3**-_PLACES
-# What each begins with: more on large stakes, which few rounds of much weight call for.
-_BEGINS = 1 / (_PLACES + 2)
+# What each begins with: most on the largest stakes, which few rounds of much weight call for. That little is
+# left for small ones costs many rounds no more than a logarithm.
+_BEGINS = 1 / (_PLACES + 1) ** 2
 LOG_SHARES: FloatArray = np.log(_BEGINS / _BEGINS.sum())
+# The share of the error that the lower bound may have; the rest is the upper's. What is looked for is rare
+# (clicks, orders), so that little weight with no reward bounds the value from above and hardly from below.
+ERROR_BELOW = 0.25
 # Cells of a table of logarithms made at a time.
 _CELLS = 1_000_000
 
@@ -25,19 +29,24 @@ _CELLS = 1_000_000
 def confidence_sequence(terms: Terms, rounds: Weighed, confidence: float) -> tuple[float, float] | None:
     """Return what the sequence says after the last round; a mixture of gamblers, by Ville's inequality.
 
-    Each of two mixtures, one for either side, gets half of the error. They need neither the number of rounds
-    beforehand nor a look at what comes, so the interval after each round is that of the rounds so far. None
-    where the estimate has no estimating function.
+    Each of two mixtures, one for either side, has its part of the error, and both together no more than all
+    of it. They need neither the number of rounds beforehand nor a look at what comes, so the interval after
+    each round is that of the rounds so far. None where the estimate has no estimating function.
     """
     eq = equation(terms, rounds)
     if eq is None:
         return None
     pooled = eq.pooled()
 
-    def log_wealth(v: float, up: bool) -> float:
-        return mixed_log_wealth(pooled.stakes(v, up=up), pooled.counts)
+    def excess(v: float, up: bool) -> float:
+        return mixed_log_wealth(pooled.stakes(v, up=up), pooled.counts) - threshold(confidence, up=up)
 
-    return interval(eq, terms.value, log_wealth, math.log(2 / (1 - confidence)))
+    return interval(eq, terms.value, excess, 0.0)
+
+
+def threshold(confidence: float, *, up: bool) -> float:
+    """Return the log wealth from which on a gambler rules a value out who bets that it is above (`up`)."""
+    return -math.log((1 - confidence) * (ERROR_BELOW if up else 1 - ERROR_BELOW))
 
 
 def mixed_log_wealth(stakes: FloatArray, counts: FloatArray) -> float:
