@@ -9,9 +9,12 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from decision.decider import Decider
+from decision.errors import NoExplorationBudget
 from playbooks.constraints.spending import Spending
 from playbooks.counters import Counters
+from playbooks.exploring import PARTS
 from playbooks.pacing import elapsed_of, price_now
+from playbooks.suggesting import closest
 from storage.clock import Clock
 
 
@@ -31,6 +34,20 @@ class BudgetNow(msgspec.Struct, frozen=True):
     elapsed: float | None
     shadow_price: float
     one_percent_more: float | None
+
+
+class ExplorationNow(msgspec.Struct, frozen=True):
+    """What exploring cost a playbook on a day, in minor units of `currency`, of at most `limit`.
+
+    `spent` has three decimals and may pass the limit by what the floor costs. `only_floor`: it is used up.
+    """
+
+    playbook: str
+    day: str
+    currency: str
+    limit: int
+    spent: float
+    only_floor: bool
 
 
 def budgets_now(decider: Decider, counters: Counters, clock: Clock) -> list[BudgetNow]:
@@ -60,7 +77,43 @@ def router(decider: Decider, counters: Counters, clock: Clock) -> APIRouter:
         found = budgets_now(decider, counters, clock)
         return Response(msgspec.json.encode(found), media_type="application/json")
 
+    @routes.get("/v1/playbooks/{playbook}/exploration")
+    def show_exploration(playbook: str) -> Response:
+        """What exploring cost a playbook today, and how much is left of its budget."""
+        found = exploration_now(playbook, decider, counters, clock)
+        return Response(msgspec.json.encode(found), media_type="application/json")
+
     return routes
+
+
+def exploration_now(playbook: str, decider: Decider, counters: Counters, clock: Clock) -> ExplorationNow:
+    """Return how a playbook's exploration budget stands.
+
+    Raises:
+        NoExplorationBudget: it is not served, or has none.
+        CountersUnreachable: how much is taken can't be said now.
+    """
+    snapshot, now = decider.snapshot, clock.now()
+    budgets = {
+        one.id: budget
+        for one in snapshot.library.playbooks
+        if (budget := one.document.exploration_budget) is not None
+    }
+    budget = budgets.get(playbook)
+    if budget is None:
+        raise NoExplorationBudget(
+            f"no playbook {playbook!r} with an exploration budget is served{closest(playbook, budgets)}"
+        )
+    counted = budget.counted(playbook, now)
+    taken = counters.taken(counted, now)
+    return ExplorationNow(
+        playbook=playbook,
+        day=counted.period,
+        currency=budget.amount.currency,
+        limit=budget.amount.amount,
+        spent=taken / PARTS,
+        only_floor=taken >= budget.limit,
+    )
 
 
 def _now(one: Spending, levels: Mapping[str, int], rates: Mapping[str, float], clock: Clock) -> BudgetNow:

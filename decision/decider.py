@@ -37,7 +37,8 @@ from decision.context import check_context
 from decision.deadline import Deadline
 from decision.inline import OUTBOUND, InlineMessages, MessageShown
 from decision.observe import traces
-from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay, wanted_of
+from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
+from decision.reserving import reserve
 from decision.surroundings import Surroundings
 from decision.whom import Whom
 from learning.explaining import Explanation, explain
@@ -323,8 +324,7 @@ class Decider:
     def _reserve(
         self, library: Library, decision: Decision, circumstances: Circumstances
     ) -> Reservation | None:
-        wanted = wanted_of(library, decision, circumstances)
-        return None if wanted is None else self._counters.reserve(wanted, decision.decided_at)
+        return reserve(self._counters, library, decision, circumstances)
 
 
 def _told(answer: DecideAnswer) -> Future[DecideAnswer]:

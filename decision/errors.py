@@ -93,3 +93,8 @@ class JobsLost(DecisionError):
     status = 503
     code = "jobs-lost"
     retry = True
+
+
+class NoExplorationBudget(DecisionError):
+    status = 404
+    code = "no-exploration-budget"

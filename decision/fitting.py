@@ -128,6 +128,13 @@ class Fitting:
                         f"there is no channel {channel!r}; there are {', '.join(sorted(self.channels))}",
                     )
         yield from unfit(playbook.flow, self.in_flows, audiences, self.channels)
+        exploring = playbook.exploration_budget
+        if exploring is not None and not self.policy.costs.get(exploring.amount.currency):
+            yield (
+                "exploration_budget.amount",
+                f"the policy says nothing of what {exploring.amount.currency} costs, so a loss can't be told "
+                "in it: say it in policy.yaml under costs",
+            )
         if playbook.placement not in self.policy.placements:
             yield (
                 "placement",

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from decision.again import DeciderAgain
 from decision.deadline import Deadline
-from decision.recording import Made, Recorder, wanted_of
+from decision.recording import Made, Recorder
+from decision.reserving import reserve
 from delivery.repository import hold_reader
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.counters import Counters, Reservation
@@ -110,5 +111,4 @@ class Triggered:
     def _reserve(
         self, connection: Connection, library: Library, decision: Decision, circumstances: Circumstances
     ) -> Reservation | None:
-        wanted = wanted_of(library, decision, circumstances)
-        return None if wanted is None else self._counters.reserve(wanted, decision.decided_at, connection)
+        return reserve(self._counters, library, decision, circumstances, connection)

@@ -6,6 +6,8 @@ evenly over all k arms, so each gets at least floor / k. Vectors sum to 1 within
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,6 +98,24 @@ def with_floor(vector: FloatArray, floor: float) -> FloatArray:
     mixed: FloatArray = (1.0 - floor) * vector + floor / len(vector)
     vector = mixed / mixed.sum()
     return vector
+
+
+def narrowed(vector: FloatArray, scores: FloatArray, places: Sequence[int], floor: float) -> FloatArray:
+    """Return a vector in which arms at some places have no more than floor / k, unless they are the best.
+
+    What they lose is the best arms', evenly.
+
+    >>> vector = np.array([0.5, 0.3, 0.2])
+    >>> narrowed(vector, np.array([1.0, 0.9, 0.0]), [1], 0.03).round(6).tolist()
+    [0.79, 0.01, 0.2]
+    """
+    best = scores == scores.max()
+    limited = np.zeros(len(vector), dtype=bool)
+    limited[list(places)] = True
+    capped = np.where(limited & ~best, np.minimum(vector, floor / len(vector)), vector)
+    result: FloatArray = capped
+    result[best] += (1.0 - capped.sum()) / best.sum()
+    return result
 
 
 def checked_scores(scores: FloatArray) -> FloatArray:

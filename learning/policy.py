@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from learning.exploration import narrowed
 from learning.features import FeatureSet
 from learning.models import ValueModel
 from learning.spec import PolicySpec
@@ -84,7 +85,8 @@ class LearnedPolicy:
         return self._model.deviation(self._features.matrix(features, arms))
 
     def explore(self, stakes: Stakes) -> FloatArray:
-        return self._spec.exploration.vector(stakes, self._trained)
+        vector = self._spec.exploration.vector(stakes, self._trained)
+        return narrowed(vector, stakes.values, stakes.narrowed, self.floor) if stakes.narrowed else vector
 
     def vector_at(self, decision: Decision, arms: Sequence[Arm]) -> FloatArray:
         """Return the vector this policy would have made for a recorded decision, "do nothing" last.

@@ -9,9 +9,9 @@ import numpy as np
 from learning.errors import BrokenWeights, LearningError
 from learning.policy import LearnedPolicy
 from playbooks.errors import PolicyBroken
-from playbooks.matching import check_scores, check_vector
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.policy import Stakes
+from playbooks.policy_checks import check_scores, check_vector
 
 # How many arms compete: none, one, a few, and as many as a benchmarked decision has.
 _CONTESTS = (0, 1, 3, 40)

@@ -29,7 +29,7 @@ class Side:
 class Contest:
     """The arms of some playbooks side by side, "do nothing" last."""
 
-    __slots__ = ("arms", "costs", "ids", "levers", "most", "owners", "playbooks", "weights")
+    __slots__ = ("arms", "costs", "ids", "levers", "most", "names", "owners", "playbooks", "weights")
 
     def __init__(self, sides: Sequence[Side], rates: Mapping[str, float] = _FREE) -> None:
         """`rates` say what a minor unit of a currency costs, in units of reward; of others nothing."""
@@ -42,6 +42,8 @@ class Contest:
         ]
         self.arms: tuple[Arm, ...] = tuple(arm for arm, _ in competing)
         self.owners = tuple(owner for _, owner in competing)
+        # The playbook of each arm.
+        self.names = [owner.id for owner in self.owners]
         self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
         self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
         self.levers = {one.id: one.document.weight for one in self.playbooks if one.document.weight != 1}
@@ -64,6 +66,7 @@ class Contest:
         found.playbooks = self.playbooks
         found.arms = tuple(self.arms[place] for place in places)
         found.owners = tuple(self.owners[place] for place in places)
+        found.names = [owner.id for owner in found.owners]
         found.ids = [*(arm.id for arm in found.arms), DO_NOTHING]
         found.weights = self.weights[list(places)]
         found.levers = self.levers

@@ -22,6 +22,9 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     `costs[i]` is what arm i costs, in units of reward, where any costs something; of that `fatigue`, by
     playbook or arm, is for the contacts that the user had lately, and the shadow prices of budgets that bind,
     `prices` by rule, are in it.
+    `explored` is what exploring cost by playbook, of those with an exploration budget, in thousandths of
+    minor units of its currency; `narrowed` are playbooks that had none left, whose arms got no more than the
+    floor.
     `pilots` are the versions of playbooks that took part as pilots.
     `probabilities` sums to 1 over `arms`; `draw` in [0, 1) picked `arms[chosen]` with `propensity`.
     `holdout` are the rules that held the user out from playbooks that would have competed.
@@ -58,6 +61,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     fatigue: Mapping[str, float] = {}
     prices: Mapping[str, float] = {}
     deviations: Sequence[float] = ()
+    explored: Mapping[str, int] = {}
+    narrowed: Sequence[str] = ()
     pilots: Mapping[str, int] = {}
     holdout: Sequence[str] = ()
     constraints: int = 0

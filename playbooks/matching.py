@@ -6,7 +6,6 @@ can be replayed from the record alone (`replay`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,17 +20,17 @@ from playbooks.controls.models import NONE, Controls
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
 from playbooks.eligible import Eligible, eligible, recorded
-from playbooks.errors import PolicyBroken, UnknownPlacement
+from playbooks.errors import UnknownPlacement
+from playbooks.exploring import budgets_of, losses, spent
 from playbooks.guards import Limits, LoyalGuard, Stops, limits_of, stops_for
 from playbooks.holdouts import holdout_of
 from playbooks.library import Library
 from playbooks.models import DO_NOTHING
 from playbooks.pacing import prices_for
 from playbooks.policy import FloatArray, Policy, Stakes
+from playbooks.policy_checks import check_scores, check_vector
 from playbooks.preselection import PRESELECTION_RULE, preselected
 
-# How far a vector's sum may be from 1: rounding of 256 additions of doubles, with room to spare.
-_SUM_TOLERANCE = 1e-9
 # Combinations of arms that are kept; with constraints on single arms there is no end of them.
 _KEPT = 1_000
 
@@ -164,10 +163,21 @@ def decide(
         costs = None if costs is None else costs[places]
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
     values = _worth(scores, contest.weights, costs)
-    probabilities = snapshot.policy.explore(
-        _stakes(contest.ids, values, _spread(deviations, contest.weights), asked)
-    )
+    stakes = _stakes(contest.ids, values, _spread(deviations, contest.weights), asked)
+    probabilities = snapshot.policy.explore(stakes)
     check_vector(snapshot.policy, probabilities, len(contest.ids))
+    budgets = budgets_of(
+        [(one.id, one.document.exploration_budget) for one in contest.playbooks],
+        snapshot.costs,
+        circumstances.levels,
+        now,
+    )
+    explored, narrowed = losses(stakes.values, probabilities, contest.names, budgets), list[str]()
+    if out := spent(explored, budgets):
+        narrowed = out
+        probabilities = snapshot.policy.explore(_narrowed(stakes, out))
+        check_vector(snapshot.policy, probabilities, len(contest.ids))
+        explored = losses(stakes.values, probabilities, contest.names, budgets)
     draw = draw_of(*asked)
     chosen = pick(probabilities, draw)
     owner = contest.owners[chosen] if chosen < len(contest.owners) else None
@@ -192,6 +202,8 @@ def decide(
         costs=() if costs is None else costs.tolist(),
         fatigue=_told(contest, found.fatigue),
         prices={} if prices is None else prices.by_rule,
+        explored=explored,
+        narrowed=narrowed,
         probabilities=probabilities.tolist(),
         draw=draw,
         chosen=chosen,
@@ -268,7 +280,8 @@ def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | N
     asked = decision.seed, decision.user_id, decision.placement, decision.request_key
     weights = np.array(decision.weights)
     costs = np.array(decision.costs) if decision.costs else None
-    return _stakes(decision.arms, _worth(scores, weights, costs), _spread(deviations, weights), asked)
+    stakes = _stakes(decision.arms, _worth(scores, weights, costs), _spread(deviations, weights), asked)
+    return _narrowed(stakes, decision.narrowed)
 
 
 def _check_placement(library: Library, placement: str) -> None:
@@ -300,6 +313,13 @@ def _told(contest: Contest, fatigue: Mapping[str, float]) -> dict[str, float]:
     return {name: taken for name, taken in told.items() if taken}
 
 
+def _narrowed(stakes: Stakes, playbooks: Sequence[str]) -> Stakes:
+    if not playbooks:
+        return stakes
+    places = [place for place, arm in enumerate(stakes.arms) if arm.partition("/")[0] in playbooks]
+    return stakes._replace(narrowed=places)
+
+
 def _worth(scores: FloatArray, weights: FloatArray, costs: FloatArray | None) -> FloatArray:
     """Return what each arm is worth: score × the operator's lever, less what it costs."""
     return scores * weights if costs is None else scores * weights - costs
@@ -318,26 +338,3 @@ def _stakes(
     """Return what exploration starts from, "do nothing" (surely 0) last."""
     spread = None if deviations is None else np.append(deviations, 0.0)
     return Stakes(arms, np.append(values, 0.0), spread, request)
-
-
-def check_scores(policy: Policy, scores: FloatArray, arms: int) -> None:
-    """Make sure that a policy gave one finite number for each arm.
-
-    Raises:
-        PolicyBroken: it did not.
-    """
-    if scores.shape != (arms,) or not np.isfinite(scores).all():
-        raise PolicyBroken(f"policy {policy.version} gave scores that are not {arms} finite numbers")
-
-
-def check_vector(policy: Policy, probabilities: FloatArray, arms: int) -> None:
-    """Make sure that a policy gave a distribution over the arms.
-
-    Raises:
-        PolicyBroken: it did not.
-    """
-    total = math.fsum(probabilities)
-    if probabilities.shape != (arms,) or not (probabilities >= 0).all() or abs(total - 1) > _SUM_TOLERANCE:
-        raise PolicyBroken(
-            f"policy {policy.version} gave no distribution over {arms} arms (the vector's sum is {total})"
-        )

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from playbooks.constraints.documents import Constraint, Group, Purpose, rule_of
 from playbooks.content.documents import Language
 from playbooks.document import Document, Name
+from playbooks.exploring import ExplorationBudget
 from playbooks.flow import Flow, Send
 from playbooks.goal_documents import Goal
 from playbooks.money import Money
@@ -168,6 +169,7 @@ class Playbook(Document):
     window: Name | None = None
     expires_after: Annotated[timedelta, Field(gt=timedelta(0))] | None = None
     constraints: list[Constraint] = []
+    exploration_budget: ExplorationBudget | None = None
     pilot: Pilot | None = None
     tags: Annotated[list[GivenTag], Field(max_length=8)] = []
     flow: Flow

@@ -19,12 +19,15 @@ class Stakes(NamedTuple):
     `arms` are k ids, `values` (k,) what each is worth after weights and costs. `deviations` (k,) say how
     uncertain each value is, None when the policy does not use it. `request` names the request (seed, user,
     placement, request key): a policy that draws at random derives its draws from it and from nothing else.
+    `narrowed` are the places of arms that may get no more than the policy's floor unless they are the best,
+    because exploring has cost their playbook enough today.
     """
 
     arms: Sequence[str]
     values: FloatArray
     deviations: FloatArray | None
     request: tuple[str, str, str, str]
+    narrowed: Sequence[int] = ()
 
 
 class Policy(Protocol):

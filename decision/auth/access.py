@@ -146,6 +146,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/contents/{content}"): _REVIEW,
     ("GET", "/v1/contents/{content}/diff"): _REVIEW,
     ("GET", "/v1/playbooks/{playbook}/earnings"): _REVIEW,
+    ("GET", "/v1/playbooks/{playbook}/exploration"): _REVIEW,
     ("POST", "/v1/playbooks/{playbook}/rewards/recompute"): _OPERATE,
     ("GET", "/v1/rewards/refused"): _OPERATE,
     ("POST", "/v1/playbooks/{playbook}/proof"): _OPERATE,

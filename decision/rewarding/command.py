@@ -11,6 +11,7 @@ from rich.table import Table
 
 from decision.asking import Key, remote
 from decision.printing import print_json
+from playbooks.money import shown
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
@@ -62,6 +63,19 @@ def refused(
         )
     if not answer["refused"]:
         typer.echo("every outcome could be counted")
+
+
+@app.command()
+def exploration(playbook: Playbook, url: Url = _HERE, key: Key = None, as_json: AsJson = False) -> None:
+    """Print what exploring cost a playbook today, of how much it may."""
+    with remote(url, None, key) as service:
+        answer: Any = service.ask("GET", f"/v1/playbooks/{quote(playbook, safe='')}/exploration")
+    if as_json:
+        print_json(answer)
+        return
+    limit, spent = (shown(round(answer[name]), answer["currency"]) for name in ("limit", "spent"))
+    only = "; only the floor remains" if answer["only_floor"] else ""
+    typer.echo(f"{playbook} on {answer['day']}: {spent} of {limit}{only}")
 
 
 @app.command()

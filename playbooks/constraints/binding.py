@@ -202,9 +202,13 @@ class Terms:
 
     def needs_at(self, now: datetime) -> Needs:
         """What has to be known of a user, and of the budgets of the periods that it is now."""
-        if not self.spends:
+        exploring = self.playbook.exploration_budget
+        if not self.spends and exploring is None:
             return self.needs
-        return self.needs | Needs(budgets=frozenset(one.budget(now) for one in self.spends))
+        budgets = {one.budget(now) for one in self.spends}
+        if exploring is not None:
+            budgets.add(exploring.counted(self.playbook.id, now))
+        return self.needs | Needs(budgets=frozenset(budgets))
 
     def _condition(self, rule: str, text: str, arms: Arms) -> Condition:
         try:

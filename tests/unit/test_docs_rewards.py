@@ -10,9 +10,12 @@ import yaml
 from typer.testing import CliRunner
 
 from decision.cli import app
+from playbooks.exploring import ExplorationBudget
 from playbooks.goal_documents import Goal
 
-TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "rewards.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "reference" / "rewards.md").read_text(encoding="utf-8")
+EXPLORING = (DOCS / "how-to" / "exploration-budget.md").read_text(encoding="utf-8")
 
 
 def test_the_goal_is_one_and_every_field_is_described() -> None:
@@ -23,9 +26,16 @@ def test_the_goal_is_one_and_every_field_is_described() -> None:
     assert described == set(Goal.model_fields)
 
 
+def test_the_exploration_budget_is_one() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", EXPLORING, re.S)
+    budget = ExplorationBudget.model_validate(yaml.safe_load(block)["exploration_budget"])
+    assert budget.limit == 5_000_000
+
+
 def test_the_commands_run() -> None:
-    commands = [line for block in re.findall(r"```sh\n(.*?)\n```", TEXT, re.S) for line in block.splitlines()]
-    assert len(commands) == 3
+    blocks = re.findall(r"```sh\n(.*?)\n```", TEXT + EXPLORING, re.S)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) == 4
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "nextplay"
