@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from tempfile import TemporaryDirectory
 
 from decision.demo import client
 from decision.demo.client import ServiceClient
+from storage.engine import Database
 from tests.faults.harness import Launcher
 from tests.faults.launcher import Request
 
@@ -29,6 +31,16 @@ def launcher() -> Launcher:
     started = Launcher()
     atexit.register(started.close)
     return started
+
+
+@cache
+def _migrated() -> Path:
+    """Return an empty database with the tables of this version, made when it is first asked for."""
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "nextplay.db"
+    Database(f"sqlite:///{path}").close()
+    return path
 
 
 class Forked:
@@ -78,6 +90,11 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @contextmanager
 def running_service(data: Path, *, clock: datetime | None, seed: str, log: Path) -> Iterator[ServiceClient]:
-    """Run a service for as long as the block lasts (`decision.demo.client.running_service`)."""
+    """Run a service for as long as the block lasts (`decision.demo.client.running_service`).
+
+    A new one finds its tables there: migrating is what `tests/contract/test_storage_migrations.py` tests.
+    """
+    if not (data / "nextplay.db").exists():
+        shutil.copyfile(_migrated(), data / "nextplay.db")
     with client.running_service(data, clock=clock, seed=seed, log=log, start=fork) as running:
         yield running

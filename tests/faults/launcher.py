@@ -7,6 +7,7 @@ answers are JSON lines: `{"started": pid}` and, whenever one ends, `{"ended": pi
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -22,6 +23,18 @@ import msgspec
 from storage import faultpoints
 from tests.faults import alterations
 
+# What a service imports at its start, and when it first computes features, opens a pool, reads a registry.
+_IMPORTED = (
+    "uvicorn",
+    "feast",
+    "feast.infra.offline_stores.duckdb",
+    "feast.repo_operations",
+    "ibis.backends.duckdb",
+    "psycopg_pool",
+    "decision.app",
+    "decision.cli",
+    "decision.wiring",
+)
 # How soon the end of a process is noticed.
 _LOOK_SECONDS = 0.02
 
@@ -117,13 +130,8 @@ def _become(request: Request) -> None:
 
 def _import_all() -> None:
     """Import what a service imports, also lazily, without starting a thread."""
-    import feast
-    import uvicorn
-
-    import decision.app
-    import decision.wiring
-
-    del feast, uvicorn, decision
+    for name in _IMPORTED:
+        importlib.import_module(name)
 
 
 def _say(answer: dict[str, Any]) -> None:
