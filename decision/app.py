@@ -37,12 +37,17 @@ from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
 from delivery import controls_api, recall_api
+from delivery.coupons import api as coupons_api
+from delivery.coupons.checkout import Checkout
+from delivery.coupons.desk import Desk
+from delivery.coupons.sharing import Sharing
 from delivery.people import api as people_api
 from delivery.recalling import Recalls
 from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
 from playbooks import api as playbooks_api
 from playbooks.library.pilots import Pilots
+from playbooks.library.shelf import offers_of
 
 
 def create_app(service: Service) -> FastAPI:
@@ -110,8 +115,13 @@ def create_app(service: Service) -> FastAPI:
     controls = open_controls(
         service.database, service.clock, people.canonical, channels=service.files.channels
     )
-    recalls = Recalls(service.database, service.clock, service.library, service.delivery.executor)
+    wallet = service.delivery.wallet
+    recalls = Recalls(service.database, service.clock, service.library, service.delivery.executor, wallet)
     app.include_router(recall_api.router(recalls, guard.name_of))
+    checkout = Checkout(service.database, service.clock, wallet, service.counters, service.intake, people)
+    desk = Desk(service.database, service.clock, wallet, people)
+    sharing = Sharing(service.database, service.clock, offers_of)
+    app.include_router(coupons_api.router(checkout, desk, sharing))
     app.include_router(
         controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )

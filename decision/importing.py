@@ -7,7 +7,7 @@ from audiences.consent.service import Consents
 from audiences.importing.service import Imports
 from audiences.intake.intake import Intake
 from audiences.tracking.importer import EventImporter
-from delivery.coupon_import import CouponImporter
+from delivery.coupons.importing import CouponImporter
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.rulebook import NO_NAMES
 from playbooks.constraints.scoping import ALL

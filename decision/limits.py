@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from audiences.rules import Schema
@@ -12,9 +13,10 @@ from decision.gate_playbooks import Playbooks
 from delivery.models import Enrolment
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.circumstances import Circumstances
+from playbooks.constraints.counting import MOST_COUNTED
 from playbooks.constraints.rulebook import Rulebook
 from playbooks.constraints.spending import OWED
-from playbooks.counters import Counters
+from playbooks.counters import Counters, Spend, Wanted
 from playbooks.counters.wanting import wanted_by
 from playbooks.decision import Decision
 from playbooks.library.house_rules import constraints_of, constraints_version
@@ -37,18 +39,7 @@ class Limits:
         terms = self._terms(connection, enrolment)
         if terms is None or self._counters.holds(connection, enrolment.decision_id, until):
             return None
-        fact = ledger.get(connection, Kind.DECISION, enrolment.decision_id)
-        decision: Decision | None = None if fact is None else fact.decode(Decision)
-        wanted = wanted_by(
-            terms,
-            enrolment.arm,
-            _circumstances(decision),
-            decision_id=enrolment.decision_id,
-            user_id=enrolment.user_id,
-            now=now,
-            again=True,
-            shared=decision is None or not decision.test,
-        )
+        wanted = self._wanted(connection, enrolment, terms, now)
         return None if wanted is None else self._counters.reserve(wanted, now, connection).keep(connection)
 
     def commit(self, connection: Connection, enrolment: Enrolment) -> None:
@@ -66,6 +57,24 @@ class Limits:
         if decision_ids:
             self._counters.settle(connection, decision_ids, OWED)
 
+    def reopened(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+        terms = self._terms(connection, enrolment)
+        wanted = None if terms is None else self._wanted(connection, enrolment, terms, now)
+        if wanted is None:
+            return
+        # It is owed whether there is room or not: the coupon was given, and is good again.
+        owed = [
+            Spend(replace(one.budget, limit=MOST_COUNTED - 1), one.amount)
+            for one in wanted.spends
+            if one.budget.rule.startswith(OWED)
+        ]
+        again = Wanted(enrolment.decision_id, enrolment.user_id, spends=owed, for_good=True)
+        self._counters.reserve(again, now, connection).keep(connection)
+
+    def released(self, connection: Connection, use_ids: Sequence[str]) -> None:
+        if use_ids:
+            self._counters.release(connection, use_ids)
+
     def terms(self, connection: Connection, enrolment: Enrolment) -> Terms | None:
         """Return the terms of a run's version under the constraints of now; None: no library ever had it."""
         if constraints_version(connection) != self._rules.version:
@@ -73,6 +82,22 @@ class Limits:
             self._rules = Rulebook(constraints, version, self._rules.schema)
         playbook = self._playbooks.of(connection, enrolment)
         return None if playbook is None else self._rules.terms(playbook)
+
+    def _wanted(
+        self, connection: Connection, enrolment: Enrolment, terms: Terms, now: datetime
+    ) -> Wanted | None:
+        fact = ledger.get(connection, Kind.DECISION, enrolment.decision_id)
+        decision: Decision | None = None if fact is None else fact.decode(Decision)
+        return wanted_by(
+            terms,
+            enrolment.arm,
+            _circumstances(decision),
+            decision_id=enrolment.decision_id,
+            user_id=enrolment.user_id,
+            now=now,
+            again=True,
+            shared=decision is None or not decision.test,
+        )
 
     def _terms(self, connection: Connection, enrolment: Enrolment) -> Terms | None:
         """Return the terms of a run's version, None if they count nothing."""

@@ -11,7 +11,9 @@ from audiences.events import EventBody
 from audiences.identity.people import People
 from audiences.rules import RuleValueError
 from decision.gate_playbooks import Playbooks
-from delivery import coupon_repository, event_repository
+from delivery import event_repository
+from delivery.coupons import repository as coupon_repository
+from delivery.coupons.models import State
 from delivery.gate import Send
 from playbooks.goals import matches, parse_where
 from playbooks.library.serving import PublishedPlaybook
@@ -122,7 +124,6 @@ def _coupon_over(
         return OFFER_OVER if offer is not None and offer.validity.over(now) else None
     # What the run knew when it queued the message does not stop it: it may say that the coupon is over.
     over = [
-        state == coupon_repository.VOID or (state != coupon_repository.USED and send.queued_at < end <= now)
-        for state, end in mine
+        state == State.VOID or (state != State.USED and send.queued_at < end <= now) for state, end in mine
     ]
     return COUPON_OVER if all(over) else None

@@ -14,7 +14,7 @@ from audiences.identity.people import People
 from audiences.traits.models import LANGUAGE_TRAITS
 from audiences.traits.service import Traits
 from audiences.triggers.firing import Firing
-from delivery.coupon_repository import coupon_of_run
+from delivery.coupons.repository import coupon_of_run
 from delivery.recipients import Occasion
 from feature_repo.store import FeatureRepository
 from playbooks.content.languages import language_of

@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 from delivery import outbox_repository as outbox
 from delivery import repository
 from delivery.channels.webhook import WEBHOOK
-from delivery.coupons import Wallet, coupon
+from delivery.coupons.models import Coupon
+from delivery.coupons.wallet import Wallet, coupon
 from delivery.errors import FlowBroken, OfferOver
 from delivery.models import (
     CallWebhook,
-    Coupon,
     Enrolment,
     EnrolmentFact,
     GivePoints,

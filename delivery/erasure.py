@@ -8,9 +8,10 @@ from functools import partial
 from sqlalchemy import Connection, delete, select, tuple_
 
 from delivery.channels.channel import Channel, KeepsCopies
+from delivery.coupons.tables import coupon_calls, coupon_uses, coupons
 from delivery.people.tables import tasks
 from delivery.repository import lock_of_user
-from delivery.tables import coupons, enrolments, outbox, parked
+from delivery.tables import enrolments, outbox, parked
 from playbooks.controls import Scope
 from playbooks.controls.models import key_of
 from storage.erasure import Erasing, ErasureUnfinished, Place, Rows, deleted_from
@@ -22,7 +23,7 @@ def places(channels: Mapping[str, Channel]) -> Sequence[Place]:
     While a message is being handed over the erasure is unfinished, at most until the attempt's lease ends.
     """
     return [
-        *deleted_from(coupons, tasks),
+        *deleted_from(coupon_calls, coupon_uses, coupons, tasks),
         Rows("parked", [parked], _stopped),
         Rows("enrolments", [enrolments, outbox], partial(_stop, channels)),
     ]

@@ -53,6 +53,14 @@ class CouponLimits(Protocol):
         """Nothing is owed any more for the coupons of these decisions: they are used, or over."""
         ...
 
+    def reopened(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+        """A run's coupon, which was used, can be used again: what may be owed for it counts again."""
+        ...
+
+    def released(self, connection: Connection, use_ids: Sequence[str]) -> None:
+        """Orders gave back what they had reserved of coupons."""
+        ...
+
 
 class NoLimits:
     """As many coupons as there are users."""
@@ -61,6 +69,12 @@ class NoLimits:
         return None
 
     def ended(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+        return None
+
+    def reopened(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+        return None
+
+    def released(self, connection: Connection, use_ids: Sequence[str]) -> None:
         return None
 
 

@@ -1,4 +1,4 @@
-"""What delivery is made of: enrolments, effects, messages, coupons and the facts they leave.
+"""What delivery is made of: enrolments, effects, messages and the facts they leave.
 
 None of these records can be part of a reference cycle, so the garbage collector is told to pass them over
 (`gc=False`): half a million of them in a few seconds cost it a fifth of the time.
@@ -12,7 +12,6 @@ from enum import StrEnum
 import msgspec
 
 from playbooks.models import Arm
-from playbooks.offers import Terms
 
 
 class Status(StrEnum):
@@ -160,25 +159,6 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     address: str = ""
 
 
-class Coupon(msgspec.Struct, frozen=True, gc=False):
-    """An issued instance of an offer. `id` is the key of the effect that issued it.
-
-    It is good in [issued_at, expires_at) under the `terms` that the offer had when it was issued. `liability`
-    is what it may cost at worst, in minor units of the terms' currency.
-    """
-
-    id: str
-    code: str
-    user_id: str
-    enrolment_id: str
-    decision_id: str
-    offer: str
-    issued_at: datetime
-    expires_at: datetime
-    terms: Terms = Terms()
-    liability: int = 0
-
-
 class EnrolmentFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Body of the facts `started`, `ended` and `stuck`."""
 
@@ -187,19 +167,6 @@ class EnrolmentFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     version: int
     arm: str
     result: str | None = None
-
-
-class CouponFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Body of the facts `issued`, `used` and `expired`; the code is a secret and stays in the wallet.
-
-    `liability` is what the coupon may cost at worst, in minor units of `currency`.
-    """
-
-    decision: str
-    enrolment: str
-    offer: str
-    liability: int = 0
-    currency: str = ""
 
 
 class MessageFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -8,11 +8,13 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, delete, select
 
-from delivery.coupon_repository import coupon_of
-from delivery.models import Coupon, Enrolment, MessageFact, MessageState
+from delivery.coupons.models import Coupon
+from delivery.coupons.repository import coupon_of
+from delivery.coupons.tables import coupons
+from delivery.models import Enrolment, MessageFact, MessageState
 from delivery.outbox_repository import Queued, queued_columns
 from delivery.repository import enrolments_of
-from delivery.tables import coupons, enrolments, outbox, parked
+from delivery.tables import enrolments, outbox, parked
 from storage import ledger
 from storage.ledger import Kind
 

@@ -16,13 +16,14 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from delivery import coupon_repository, recall_repository, repository
 from delivery import outbox_repository as outbox
-from delivery.coupons import coupon_fact
+from delivery import recall_repository, repository
+from delivery.coupons.models import Coupon, State
+from delivery.coupons.wallet import Wallet
 from delivery.effects import ended_fact
 from delivery.errors import RecallRefused
 from delivery.executor import Executor
-from delivery.models import Coupon, MessageState, Status
+from delivery.models import MessageState, Status
 from delivery.outbox_repository import Settled
 from delivery.recall_repository import PIECE, Went
 from delivery.settling import suppression
@@ -93,9 +94,11 @@ class Mark(msgspec.Struct, frozen=True):
 class Recalls:
     """Recalls messages of one database. Thread-safe."""
 
-    def __init__(self, database: Database, clock: Clock, library: LibraryService, executor: Executor) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, library: LibraryService, executor: Executor, wallet: Wallet
+    ) -> None:
         self._database, self._clock = database, clock
-        self._library, self._executor = library, executor
+        self._library, self._executor, self._wallet = library, executor, wallet
 
     def recall(self, wish: Wish, *, by: str, dry_run: bool) -> Recalled:
         """Say what a recall finds; do it, unless it is a dry run.
@@ -138,8 +141,8 @@ class Recalls:
             for start in range(0, len(runs), PIECE)
             for one in recall_repository.coupons_of(connection, runs[start : start + PIECE])
         ]
-        open_ = [one for one, state in coupons if state == "issued"]
-        used = [one for one, state in coupons if state == coupon_repository.USED]
+        open_ = [one for one, state in coupons if state == State.ISSUED]
+        used = [one for one, state in coupons if state == State.USED]
         return Recalled(
             users=len(users),
             messages=len(went),
@@ -202,9 +205,8 @@ class Recalls:
         if wish.coupons == "honour":
             return 0
         found = recall_repository.coupons_of(connection, ids, lock=True)
-        open_ = [one for one, state in found if state == "issued"]
-        coupon_repository.close_coupons(connection, open_, coupon_repository.VOID)
-        ledger.append(connection, [coupon_fact(one, "voided", now) for one in open_], now)
+        open_ = [one for one, state in found if state == State.ISSUED]
+        self._wallet.void(connection, open_, now)
         return len(open_)
 
     def _correct(

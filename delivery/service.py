@@ -13,7 +13,7 @@ from audiences.identity.people import People
 from delivery.addresses import Addresses
 from delivery.channels.channel import Channel
 from delivery.channels.management import Management
-from delivery.coupons import Wallet
+from delivery.coupons.wallet import Wallet
 from delivery.deciding import DecideAgain
 from delivery.effects import Effects, PointGiver, TagWriter
 from delivery.executor import Executor

@@ -1,4 +1,4 @@
-"""Tables of enrolments, the outbox and the wallet.
+"""Tables of enrolments and the outbox.
 
 Each queue has a partial index that equals the ORDER BY of its claim: a claim reads only what it takes.
 """
@@ -104,33 +104,4 @@ parked = Table(
     Column("ready_at", Instant, nullable=False),
     Column("position", BigInteger, nullable=False),
     Index("ix_parked_control_kind_ready_at_id", "control", "kind", "ready_at", "id"),
-)
-
-# The wallet. `closes_at` is when an unused coupon expires; it is null once the coupon is used or expired.
-# `terms` is JSON, null where it came from elsewhere without any; `liability` minor units of their currency.
-coupons = Table(
-    "coupons",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("code", String(32), nullable=False),
-    Column("user_id", Text, nullable=False),
-    Column("enrolment_id", Text, nullable=False),
-    Column("decision_id", Text, nullable=False),
-    Column("offer", String(64), nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("issued_at", Instant, nullable=False),
-    Column("expires_at", Instant, nullable=False),
-    Column("closes_at", Instant),
-    Column("terms", Text),
-    Column("liability", BigInteger, nullable=False, server_default=text("0")),
-    Index("uq_coupons_code", "code", unique=True),
-    Index("ix_coupons_enrolment_id", "enrolment_id"),
-    Index("ix_coupons_user_id", "user_id"),
-    Index(
-        "ix_coupons_closes_at_id",
-        "closes_at",
-        "id",
-        sqlite_where=text("closes_at IS NOT NULL"),
-        postgresql_where=text("closes_at IS NOT NULL"),
-    ),
 )

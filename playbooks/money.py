@@ -129,6 +129,11 @@ def digits_of(currency: str) -> int:
     return _DIGITS.get(currency, 2)
 
 
+def units(amount: int, currency: str) -> float:
+    """Return an amount of minor units in units of its currency, as events tell it: 1250 of EUR is 12.5."""
+    return float(amount / 10 ** digits_of(currency))
+
+
 def one_currency(what: str, amounts: dict[str, Money | None]) -> str | None:
     """Return the currency of the amounts that are there, by what each is called; None without any.
 

@@ -33,6 +33,9 @@ _WORK = _having(Scope.WORK, Scope.OPERATE)
 _SAYS = _having(Scope.EVENTS, Scope.OPERATE)
 _ADMIN = _having(Scope.ADMIN)
 _APPROVE = _having(Scope.APPROVE)
+_CHECKOUT = _having(Scope.CHECKOUT)
+# A shop's service desk, and ours.
+_WALLET = _having(Scope.CHECKOUT, Scope.OPERATE)
 # Whoever approves a playbook has to see what it says.
 _REVIEW = _having(Scope.OPERATE, Scope.APPROVE)
 # A decision's record is what evaluations are made of, and what operators are asked about.
@@ -169,6 +172,14 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/library/validate"): _OPERATE,
     ("POST", "/v1/library/import"): _OPERATE,
     ("GET", "/v1/library/export"): _OPERATE,
+    ("POST", "/v1/coupons"): _OPERATE,
+    ("POST", "/v1/coupons/{code}/validate"): _WALLET,
+    ("POST", "/v1/coupons/{code}/reserve"): _CHECKOUT,
+    ("POST", "/v1/coupons/{code}/redeem"): _CHECKOUT,
+    ("POST", "/v1/coupons/{code}/rollback"): _CHECKOUT,
+    ("POST", "/v1/coupons/{code}/void"): _OPERATE,
+    ("GET", "/v1/coupons/{code}"): _WALLET,
+    ("GET", "/v1/users/{user_id}/coupons"): _WALLET,
     ("POST", "/v1/recalls"): _OPERATE,
     ("GET", "/v1/controls"): _OPERATE,
     ("POST", "/v1/controls"): _OPERATE,

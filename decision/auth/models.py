@@ -30,6 +30,7 @@ class Scope(StrEnum):
 
     DECIDE = "decide"
     EVENTS = "events"
+    CHECKOUT = "checkout"
     OPERATE = "operate"
     APPROVE = "approve"
     EVALUATE = "evaluate"

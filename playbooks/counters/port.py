@@ -23,7 +23,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """What a decision is to reserve: a use under each limit that counts, and amounts of budgets.
 
     `again` when the decision may have reserved before; what it then held is replaced, not added to.
-    `for_good` when it counts at once and for good, as what is shown with the answer does.
+    `for_good` when it counts at once and for good, as what is shown with the answer does; otherwise it
+    is held until `until`, where that is given.
     """
 
     decision_id: str
@@ -32,6 +33,7 @@ class Wanted(msgspec.Struct, frozen=True):
     spends: Sequence[Spend] = ()
     again: bool = False
     for_good: bool = False
+    until: datetime | None = None
 
     @property
     def in_order(self) -> list[Spend]:
@@ -125,7 +127,7 @@ class Counters(Protocol):
         ...
 
     def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
-        """Give back what these decisions took from budgets whose rules begin so, also what is committed.
+        """Give back what these decisions took under rules that begin so, also what is committed.
 
         In the caller's transaction.
         """

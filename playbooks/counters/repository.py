@@ -274,6 +274,15 @@ def settle_grants(
     return [(budget, decision_id, amount) for budget, decision_id, amount in gone]
 
 
+def settle_uses(connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> list[str]:
+    """Delete the uses of these decisions under rules that begin so; returns whose they were."""
+    query = delete(uses).where(
+        uses.c.decision_id.in_(decision_ids),
+        or_(*(uses.c.rule.startswith(one, autoescape=True) for one in prefixes)),
+    )
+    return list(connection.execute(query.returning(uses.c.user_id)).scalars())
+
+
 def grants_by(
     connection: Connection, budget: str, decision_ids: Sequence[str], now: datetime
 ) -> list[GrantRow]:

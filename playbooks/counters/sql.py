@@ -68,6 +68,7 @@ class SqlCounters:
     def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
         for budget, _, amount in sorted(repository.settle_grants(connection, decision_ids, prefixes)):
             repository.give_back(connection, budget, amount)
+        repository.settle_uses(connection, decision_ids, prefixes)
 
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
         repository.insert_past(connection, uses)
@@ -120,7 +121,7 @@ class _Checked:
                     repository.give_back(connection, budget, amount)
                 return spend.budget.rule
             taken.append((spend.budget.key, spend.amount))
-        expires_at = None if wanted.for_good else now + self._lasts
+        expires_at = None if wanted.for_good else wanted.until or now + self._lasts
         if wanted.limits:
             repository.insert_uses(connection, wanted, now, expires_at)
         if wanted.spends:

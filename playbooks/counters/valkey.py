@@ -93,7 +93,7 @@ class ValkeyCounters:
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
         person = self._people.person(wanted.user_id)
         wanted = msgspec.structs.replace(wanted, user_id=person.canonical)
-        reservation = _Held(self._epochs, wanted, now, now + self._reservation)
+        reservation = _Held(self._epochs, wanted, now, wanted.until or now + self._reservation)
         try:
             reservation.take(person, self._keep, connection)
         except CountersUnreachable as error:
@@ -125,7 +125,9 @@ class ValkeyCounters:
     def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
         gone = repository.settle_grants(connection, decision_ids, prefixes)
         # What is committed is part of a sum there: it is read from the journal anew.
-        shards = sorted({shard_of(budget) for budget, _, _ in gone})
+        users = repository.settle_uses(connection, decision_ids, prefixes)
+        subjects = {budget for budget, _, _ in gone} | {of_person(self._people.person(one)) for one in users}
+        shards = sorted({shard_of(one) for one in subjects})
         if shards:
             epoch_repository.end_epochs_of(connection, shards)
             # Before the commit, which nobody overtakes: a new epoch can't begin while this one is held.

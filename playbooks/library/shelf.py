@@ -16,16 +16,21 @@ OFFERS, CONTENTS, WINDOWS = "offer", "content", "windows"
 
 def with_shelf(connection: Connection, *playbooks: Playbook) -> Draft:
     """Return playbooks together with the offers, contents and windows there are."""
-    offers = [Offer.model_validate_json(body) for body in repository.documents(connection, OFFERS).values()]
     contents = [
         Content.model_validate_json(body) for body in repository.documents(connection, CONTENTS).values()
     ]
     return Draft(
         playbooks,
-        {one.id: one for one in offers},
+        offers_of(connection),
         {one.id: one for one in contents},
         windows_of(connection),
     )
+
+
+def offers_of(connection: Connection) -> dict[str, Offer]:
+    """Return the offers there are, by id."""
+    kept = repository.documents(connection, OFFERS)
+    return {name: Offer.model_validate_json(body) for name, body in kept.items()}
 
 
 def windows_of(connection: Connection) -> Windows:

@@ -1,6 +1,6 @@
 """Offers: what is given, for how long it is good, and what giving it costs."""
 
-from playbooks.offers.documents import CostModel, Kind, Offer, Scope, Stacking
+from playbooks.offers.documents import CostModel, Kind, Offer, Redemptions, Scope, Stacking
 from playbooks.offers.terms import Terms, combine, terms_of
 from playbooks.offers.validity import NEVER, Validity, ends
 from playbooks.offers.worth import Worth, cost_of, currency_of, liability_of, mixed_currencies, worth_of
@@ -10,6 +10,7 @@ __all__ = [
     "CostModel",
     "Kind",
     "Offer",
+    "Redemptions",
     "Scope",
     "Stacking",
     "Terms",

@@ -49,6 +49,13 @@ class Stacking(Document):
     with_: Annotated[list[Name], Field(alias="with", min_length=1, max_length=50)]
 
 
+class Redemptions(Document):
+    """How often the offer's coupons may be redeemed, by one user and by all; without limit unless said."""
+
+    per_user: Annotated[int | None, Field(ge=1, le=10**9)] = None
+    in_all: Annotated[int | None, Field(ge=1, le=10**9)] = None
+
+
 class CostModel(Document):
     """What giving the offer once is expected to cost: `stated`, or the share of coupons that is redeemed.
 
@@ -87,6 +94,7 @@ class Offer(Document):
     scope: Scope = Scope()
     validity: Validity = Validity(for_=timedelta(days=14))
     stacking: Stacking | Literal["alone"] = "alone"
+    redemptions: Redemptions = Redemptions()
     cost_model: CostModel = CostModel()
     maximum_liability: Money | None = None
     stock: Annotated[int | None, Field(ge=0, le=10**9)] = None

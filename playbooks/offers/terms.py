@@ -18,7 +18,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     `value`, `ceiling` and `minimum_spend` are minor units of `currency`, `percent` is in (0, 100]. Without
     `products` and `categories` it is good for everything. It may be used together with coupons of the groups
     `stacks_with` that name its `stacking_group`, otherwise alone. `validity` is how long it is good once
-    issued, as in the offer.
+    issued, as in the offer. Of the offer's coupons one user may redeem `per_user`, all users `in_all`;
+    0 is without limit.
     """
 
     kind: str = "content_only"
@@ -34,6 +35,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     stacking_group: str = ""
     stacks_with: tuple[str, ...] = ()
     validity: Mapping[str, Any] = {}
+    per_user: int = 0
+    in_all: int = 0
 
 
 def terms_of(offer: Offer) -> Terms:
@@ -53,6 +56,8 @@ def terms_of(offer: Offer) -> Terms:
         stacking_group=stacking.group if stacking else "",
         stacks_with=tuple(stacking.with_) if stacking else (),
         validity=offer.validity.model_dump(mode="json", exclude_none=True),
+        per_user=offer.redemptions.per_user or 0,
+        in_all=offer.redemptions.in_all or 0,
     )
 
 

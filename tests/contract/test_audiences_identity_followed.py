@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from audiences.events import EventBody
 from audiences.identity.models import Person
-from delivery.coupons import Wallet
+from delivery.coupons.wallet import Wallet
 from delivery.effects import Effects
 from delivery.executor import Executor
 from delivery.repository import enrolments_of

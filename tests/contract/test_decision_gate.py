@@ -25,7 +25,7 @@ from decision.limits import Limits
 from decision.overtaken_check import OvertakenCheck
 from decision.permission_check import PermissionCheck
 from decision.whereabouts import Whereabouts
-from delivery.coupons import Wallet, coupon
+from delivery.coupons.wallet import Wallet, coupon
 from delivery.gate import Send
 from delivery.models import Enrolment
 from delivery.testing import arms_of, version_body

@@ -24,7 +24,7 @@ from audiences.intake.intake import Intake
 from decision import problems
 from decision.demo.run import LIBRARY
 from decision.importing import open_imports
-from delivery.coupons import Wallet
+from delivery.coupons.wallet import Wallet
 from playbooks.constraints.counting import UseLimit
 from playbooks.constraints.documents import Cap, CoolDown
 from playbooks.counters import COUNTERS_LOST, Counters, Wanted, open_counters

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from delivery.coupons import Wallet, coupon, new_code
-from delivery.models import Coupon, CouponFact, Enrolment
+from delivery.coupons.models import Coupon, CouponFact
+from delivery.coupons.wallet import Wallet, coupon, new_code
+from delivery.models import Enrolment
 from delivery.testing import arms_of, version_body
 from playbooks.offers import Validity
 from storage import ledger

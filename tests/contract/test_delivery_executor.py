@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from audiences.events import EventBody
 from delivery import repository
-from delivery.coupons import Wallet
+from delivery.coupons.wallet import Wallet
 from delivery.effects import Effects
 from delivery.errors import FlowBroken, UnknownVersion
 from delivery.executor import Executor

@@ -20,9 +20,10 @@ from sqlalchemy import Connection, func, select
 
 from audiences.feeds import HISTORY_READER, PUSH_READER
 from delivery.channels.mailbox import file_name
+from delivery.coupons.tables import coupons
 from delivery.executor import READER
 from delivery.models import MessageState, Status
-from delivery.tables import coupons, enrolments, outbox
+from delivery.tables import enrolments, outbox
 from feature_repo.specs import load_specs
 from learning.repository import REWARD_LABEL
 from learning.tables import policies, reward_windows

@@ -8,19 +8,18 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, insert, null, select, update
+from sqlalchemy import Connection, Select, bindparam, case, insert, null, select, update
 
-from delivery.models import Coupon
+from delivery.coupons.models import Coupon, State
+from delivery.coupons.tables import coupons
 from delivery.parking_repository import RUN
-from delivery.tables import coupons, parked
+from delivery.tables import parked
 from playbooks.offers import Terms
 from storage.statements import Statement
 from storage.times import to_micros
 
 # Where in a row, as in a coupon, the terms stand.
 _TERMS = Coupon.__struct_fields__.index("terms")
-
-USED, VOID = "used", "void"
 
 
 def add_coupons(connection: Connection, new: Sequence[Coupon]) -> None:
@@ -33,12 +32,14 @@ def add_coupons(connection: Connection, new: Sequence[Coupon]) -> None:
             "enrolment_id": one.enrolment_id,
             "decision_id": one.decision_id,
             "offer": one.offer,
-            "state": "issued",
+            "state": State.ISSUED.value,
             "issued_at": to_micros(one.issued_at),
             "expires_at": (expires_at := to_micros(one.expires_at)),
             "closes_at": expires_at,
             "terms": encoded(one.terms),
             "liability": one.liability,
+            "uses": one.uses,
+            "reopened": one.reopened,
         }
         for one in new
     ]
@@ -81,9 +82,47 @@ def claim_expiring(connection: Connection, now: datetime, limit: int) -> list[Co
     return [coupon_of(row) for row in connection.execute(query)]
 
 
-def close_coupons(connection: Connection, closed: Sequence[Coupon], state: str) -> None:
-    """Mark coupons claimed in this transaction as `used` or `expired`."""
-    _CLOSE_COUPON.run_many(connection, [{"this": one.id, "to_state": state} for one in closed])
+def close_coupons(connection: Connection, closed: Sequence[Coupon], state: State) -> None:
+    """Mark coupons claimed in this transaction as used, expired or void."""
+    _CLOSE_COUPON.run_many(connection, [{"this": one.id, "to_state": state.value} for one in closed])
+
+
+def find(connection: Connection, code: str, *, lock: bool = False) -> tuple[Coupon, State] | None:
+    """Return the coupon of a code and its state; None where there is none.
+
+    Codes are looked up as they are written, else in capitals: people type them.
+    """
+    query = _coupons().add_columns(coupons.c.state).where(coupons.c.code.in_({code, code.upper()}))
+    query = query.order_by(case((coupons.c.code == code, 0), else_=1)).limit(1)
+    row = connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else (coupon_of(row[:-1]), State(row[-1]))
+
+
+def coupons_of_ids(connection: Connection, ids: Sequence[str]) -> list[Coupon]:
+    """Return coupons by their ids."""
+    return [coupon_of(row) for row in connection.execute(_coupons().where(coupons.c.id.in_(ids)))]
+
+
+def lock_coupons(connection: Connection, ids: Sequence[str]) -> dict[str, Coupon]:
+    """Return and lock those of these coupons that nobody else has locked, by their ids."""
+    query = _coupons().where(coupons.c.id.in_(ids)).order_by(coupons.c.id)
+    rows = connection.execute(query.with_for_update(skip_locked=True))
+    return {one.id: one for one in map(coupon_of, rows)}
+
+
+def keep_open(connection: Connection, coupon_id: str, until: datetime) -> None:
+    """Let an open coupon expire no earlier than a moment."""
+    earlier = (coupons.c.id == coupon_id) & (coupons.c.closes_at < until)
+    connection.execute(update(coupons).where(earlier).values(closes_at=until))
+
+
+def reopen(connection: Connection, coupon_id: str) -> None:
+    """Make a used coupon one that was issued and not used."""
+    connection.execute(
+        update(coupons)
+        .where(coupons.c.id == coupon_id)
+        .values(state=State.ISSUED.value, closes_at=coupons.c.expires_at, reopened=coupons.c.reopened + 1)
+    )
 
 
 def coupon_of_run(connection: Connection, enrolment_id: str) -> Coupon | None:

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from delivery.coupon_repository import coupon_of, encoded
-from delivery.models import Coupon
-from delivery.tables import coupons
+from delivery.coupons.models import Coupon
+from delivery.coupons.repository import coupon_of, encoded
+from delivery.coupons.tables import coupons
 
 
 def add(connection: Connection, new: Sequence[tuple[Coupon, str]]) -> set[str]:

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from audiences import repository as users
 from audiences.errors import RowRefused
 from audiences.importing.port import choice, moment, text
-from delivery import coupon_import_repository as repository
-from delivery.coupons import coupon_fact
-from delivery.models import Coupon
+from delivery.coupons import import_repository as repository
+from delivery.coupons.models import Coupon
+from delivery.coupons.wallet import coupon_fact
 from playbooks.offers import Offer, terms_of, worth_of
 from storage import ledger
 from storage.ids import new_id

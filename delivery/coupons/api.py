@@ -1,0 +1,168 @@
+"""HTTP routes of coupons: the checkout's, and the desk's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Path
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from delivery.coupons.asking import LONGEST, RESERVED_FOR, Asked
+from delivery.coupons.checkout import Checkout
+from delivery.coupons.desk import Desk
+from delivery.coupons.discount import Basket, Item
+from delivery.coupons.errors import BasketUnsound
+from delivery.coupons.sharing import Shared, Sharing
+from playbooks.money import MixedCurrencies, Money, one_currency
+
+Code = Annotated[str, Path(min_length=1, max_length=32, pattern=r"^[^\x00]*$")]
+Id = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
+Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
+
+
+class ItemBody(BaseModel):
+    """A line of an order: what it is, and what all of it costs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    product: Text = ""
+    category: Text = ""
+    value: Money
+
+
+class BasketBody(BaseModel):
+    """An order before the coupon: what its goods come to, and the shipping beside that."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    total: Money
+    shipping: Money | None = None
+    items: list[ItemBody] = Field(default=[], max_length=1000)
+
+    def basket(self) -> Basket:
+        """Return it in minor units.
+
+        Raises:
+            BasketUnsound: its amounts are of several currencies.
+        """
+        amounts: dict[str, Money | None] = {"total": self.total, "shipping": self.shipping}
+        amounts |= {f"items.{place}.value": one.value for place, one in enumerate(self.items)}
+        try:
+            one_currency("the basket", amounts)
+        except MixedCurrencies as error:
+            raise BasketUnsound(str(error)) from error
+        items = tuple(Item(one.value.amount, one.product, one.category) for one in self.items)
+        return Basket(
+            self.total.amount, self.total.currency, self.shipping.amount if self.shipping else 0, items
+        )
+
+
+class ValidateBody(BaseModel):
+    """An order, whose it is, and the codes of other coupons that are used for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    basket: BasketBody
+    order_id: Id | None = None
+    user_id: Id | None = None
+    coupons: list[Id] = Field(default=[], max_length=50)
+
+
+class ReserveBody(ValidateBody):
+    """An order that is about to be paid."""
+
+    order_id: Id
+    lasting: timedelta = Field(default=RESERVED_FOR, gt=timedelta(0), le=LONGEST)
+
+
+class RedeemBody(BaseModel):
+    """An order that is paid; without a basket, as it was reserved."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order_id: Id
+    basket: BasketBody | None = None
+    user_id: Id | None = None
+    coupons: list[Id] = Field(default=[], max_length=50)
+
+
+class RollBackBody(BaseModel):
+    """An order that does not take place."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    order_id: Id
+
+
+class ShareBody(BaseModel):
+    """A code for many: `uses` orders may use it, or as many as the offer allows."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    code: Annotated[str, Field(min_length=4, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")]
+    offer: Annotated[str, Field(max_length=64)]
+    uses: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    good_from: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+
+def router(checkout: Checkout, desk: Desk, sharing: Sharing) -> APIRouter:
+    """Return the routes of the checkout, and of the desk beside it."""
+    routes = APIRouter(prefix="/v1", tags=["coupons"])
+
+    @routes.post("/coupons/{code}/validate")
+    def validate(code: Code, body: ValidateBody) -> dict[str, Any]:
+        """What a coupon is worth to an order, in minor units, or every reason why it is not good for it."""
+        asked = Asked(
+            code, body.order_id or "", body.user_id or "", body.basket.basket(), tuple(body.coupons)
+        )
+        return _told(checkout.validate(asked))
+
+    @routes.post("/coupons/{code}/reserve")
+    def reserve(code: Code, body: ReserveBody, key: Key = None) -> dict[str, Any]:
+        """Hold a use of a coupon for an order, for a while."""
+        basket, others = body.basket.basket(), tuple(body.coupons)
+        asked = Asked(code, body.order_id, body.user_id or "", basket, others, body.lasting)
+        return _told(checkout.reserve(asked, key))
+
+    @routes.post("/coupons/{code}/redeem")
+    def redeem(code: Code, body: RedeemBody, key: Key = None) -> dict[str, Any]:
+        """Use a coupon for an order, once."""
+        basket = None if body.basket is None else body.basket.basket()
+        asked = Asked(code, body.order_id, body.user_id or "", basket, tuple(body.coupons))
+        return _told(checkout.redeem(asked, key))
+
+    @routes.post("/coupons/{code}/rollback")
+    def roll_back(code: Code, body: RollBackBody, key: Key = None) -> dict[str, Any]:
+        """Give back what an order reserved or redeemed, once."""
+        return _told(checkout.roll_back(Asked(code, body.order_id), key))
+
+    @routes.post("/coupons", status_code=201)
+    def share(body: ShareBody) -> dict[str, Any]:
+        """Make a code that many may use."""
+        return _told(desk.show(sharing.share(Shared(**dict(body)))))
+
+    @routes.post("/coupons/{code}/void")
+    def void(code: Code) -> dict[str, Any]:
+        """Let an open coupon be good for nothing any more."""
+        return _told(desk.void(code))
+
+    @routes.get("/coupons/{code}")
+    def show(code: Code) -> dict[str, Any]:
+        """A coupon, where it stands, and what orders did with it."""
+        return _told(desk.show(code))
+
+    @routes.get("/users/{user_id}/coupons")
+    def of_user(user_id: str) -> dict[str, Any]:
+        """The coupons of a user, oldest first."""
+        return {"coupons": msgspec.to_builtins(desk.of_user(user_id))}
+
+    return routes
+
+
+def _told(answer: msgspec.Struct) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(answer)
+    return told

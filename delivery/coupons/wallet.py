@@ -1,0 +1,199 @@
+"""The wallet: issues coupons, counts them as used, lets them and reservations end; each exactly once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta, tzinfo
+from functools import partial
+
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from delivery.coupons import call_repository, repository, use_repository
+from delivery.coupons.models import Coupon, CouponFact, Standing, State, Use, UseFact
+from delivery.errors import OfferOver
+from delivery.gate import CouponLimits, NoLimits
+from delivery.models import Enrolment, Report
+from playbooks.offers import Offer, ends, terms_of, worth_of
+from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
+from storage.ledger import Kind, NewFact
+from storage.pace import Pace
+from storage.writer import TURN_ROWS
+
+# Digits and letters that nobody mistakes for one another (Crockford's base 32), 16 of them: 80 random bits.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH = 16
+# For so long a repeated call under its key is answered as it was.
+_CALLS_KEPT = timedelta(days=7)
+
+
+def new_code() -> str:
+    """Return a code that can't be guessed."""
+    bits = secrets.randbits(5 * _LENGTH)
+    return "".join(_ALPHABET[bits >> 5 * place & 31] for place in range(_LENGTH))
+
+
+def coupon(effect_key: str, enrolment: Enrolment, offer: Offer, at: datetime, zone: tzinfo) -> Coupon:
+    """Return a fresh coupon of an enrolment's offer, good from `at` until the offer's validity ends.
+
+    Args:
+        zone: the user's own, in which a day ends.
+
+    Raises:
+        OfferOver: the offer ended at a fixed moment that is past.
+    """
+    if offer.validity.over(at):
+        raise OfferOver(f"the offer {offer.id!r} ended at {offer.validity.until}; no coupon of it was issued")
+    return Coupon(
+        id=effect_key,
+        code=new_code(),
+        user_id=enrolment.user_id,
+        enrolment_id=enrolment.id,
+        decision_id=enrolment.decision_id,
+        offer=offer.id,
+        issued_at=at,
+        expires_at=ends(offer.validity, at, zone),
+        terms=terms_of(offer),
+        liability=worth_of(offer).liability,
+    )
+
+
+class Wallet:
+    """The coupons of all users. `issue`, `mark_used` and `void` work in the caller's transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        batch: int = TURN_ROWS,
+        limits: CouponLimits | None = None,
+    ) -> None:
+        self.limits = limits or NoLimits()
+        self._database = database
+        self._clock = clock
+        self._batch = batch
+        self._expiring, self._lapsing = Pace(batch), Pace(batch)
+
+    def issue(self, connection: Connection, new: Sequence[Coupon], now: datetime) -> int:
+        """Put new coupons into their users' wallets; return how many."""
+        repository.add_coupons(connection, new)
+        ledger.append(connection, [coupon_fact(one, "issued", one.issued_at) for one in new], now)
+        return len(new)
+
+    def mark_used(self, connection: Connection, uses: dict[str, datetime], now: datetime) -> int:
+        """Count the open coupons of enrolments as used at the moments given by enrolment id.
+
+        One that was used before, or had expired at that moment, stays as it is. Returns how many were marked.
+        """
+        if not uses:
+            return 0
+        used = [
+            one
+            for one in repository.open_coupons_of(connection, list(uses))
+            if uses[one.enrolment_id] < one.expires_at
+        ]
+        self.close(connection, [(one, uses[one.enrolment_id]) for one in used], State.USED, now)
+        return len(used)
+
+    def void(self, connection: Connection, some: Sequence[Coupon], now: datetime) -> None:
+        """Let open coupons, which the caller has locked, be good for nothing any more, reserved or not."""
+        self.close(connection, [(one, now) for one in some], State.VOID, now)
+        for one in some:
+            self._release(connection, one, use_repository.reserved_of(connection, one.id), now)
+
+    def close(
+        self, connection: Connection, some: Sequence[tuple[Coupon, datetime]], state: State, now: datetime
+    ) -> None:
+        """Close coupons, each at its moment: nothing is owed for them any more."""
+        repository.close_coupons(connection, [one for one, _ in some], state)
+        self.limits.ended(connection, [one.decision_id for one, _ in some if one.decision_id])
+        label = _LABELS[state]
+        ledger.append(connection, [coupon_fact(one, label, at) for one, at in some], now)
+
+    def lapse_due(self) -> int:
+        """Give back the uses of all reservations that have run out; forget old calls. Returns how many."""
+        total, more = 0, True
+        while more:
+            more, lapsed = self._database.write(self._lapse, rows=self._batch)
+            total += lapsed
+        return total
+
+    def expire_due(self) -> Report:
+        """Let all reservations and open coupons end whose time is over at the present moment."""
+        self.lapse_due()
+        total = Report()
+        more = True
+        while more:
+            more, expired = self._database.write(self._expire, rows=self._batch)
+            total += Report(expired=expired)
+        return total
+
+    def of_user(self, user_id: str) -> list[tuple[Coupon, str]]:
+        """Return a user's coupons, oldest first, each with its state: issued, used, expired or void."""
+        with self._database.read() as connection:
+            return repository.coupons_of_user(connection, user_id)
+
+    def _expire(self, connection: Connection) -> tuple[bool, int]:
+        return self._expiring.turn(connection, partial(self._expire_some, connection))
+
+    def _expire_some(self, connection: Connection, limit: int) -> tuple[int, int]:
+        now = self._clock.now()
+        due = repository.claim_expiring(connection, now, limit)
+        self.close(connection, [(one, one.expires_at) for one in due], State.EXPIRED, now)
+        return len(due), len(due)
+
+    def _lapse(self, connection: Connection) -> tuple[bool, int]:
+        return self._lapsing.turn(connection, partial(self._lapse_some, connection))
+
+    def _lapse_some(self, connection: Connection, limit: int) -> tuple[int, int]:
+        now = self._clock.now()
+        call_repository.forget(connection, now - _CALLS_KEPT, limit)
+        due = use_repository.due(connection, now, limit)
+        # The coupon before its uses, as whoever redeems does.
+        locked = repository.lock_coupons(connection, sorted({one.coupon_id for one in due}))
+        mine = [one.id for one in due if one.coupon_id in locked]
+        by_coupon: dict[str, list[Use]] = {}
+        for one in use_repository.still_due(connection, mine, now):
+            by_coupon.setdefault(one.coupon_id, []).append(one)
+        for coupon_id, uses in by_coupon.items():
+            self._release(connection, locked[coupon_id], uses, now)
+        return len(mine), sum(map(len, by_coupon.values()))
+
+    def _release(self, connection: Connection, coupon: Coupon, uses: Sequence[Use], now: datetime) -> None:
+        self.limits.released(connection, [one.id for one in uses])
+        for one in uses:
+            at = now if one.until is None else min(now, one.until)
+            released = replace(one, standing=Standing.RELEASED, at=at, until=None, revision=one.revision + 1)
+            use_repository.keep(connection, released)
+            ledger.append(connection, [use_fact(coupon, released)], now)
+
+
+_LABELS = {State.USED: "used", State.EXPIRED: "expired", State.VOID: "voided"}
+
+
+def coupon_fact(one: Coupon, label: str, at: datetime) -> NewFact:
+    """Return the fact of what became of a coupon at a moment."""
+    body = CouponFact(one.decision_id, one.enrolment_id, one.offer, one.liability, one.terms.currency)
+    # What a roll-back made good again can be used again.
+    again = f".{one.reopened}" if one.reopened else ""
+    return NewFact(Kind.COUPON, f"{one.id}:{label}{again}", label, one.user_id or None, at, body)
+
+
+def use_fact(coupon: Coupon, use: Use) -> NewFact:
+    """Return the fact of how an order's use of a coupon stands."""
+    body = UseFact(
+        coupon.decision_id,
+        coupon.enrolment_id,
+        coupon.offer,
+        coupon.id,
+        use.order_id,
+        use.total,
+        use.discount,
+        use.currency,
+    )
+    label = use.standing.value
+    return NewFact(Kind.COUPON, f"{use.id}:{use.revision}", label, use.user_id or None, use.at, body)

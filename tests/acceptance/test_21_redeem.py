@@ -1,0 +1,168 @@
+"""Story 21: a thousand redemptions at once of a limit of a hundred; and the page that tells shops how."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.acceptance.driver import Running
+
+DOCS = Path(__file__).parents[2] / "docs"
+FLOW = {
+    "start": "give",
+    "states": {
+        "give": {"kind": "issue", "next": "wait"},
+        "wait": {
+            "kind": "wait_for_event",
+            "event": "coupon_redeemed",
+            "timeout": "P10D",
+            "on_event": "goal",
+            "on_timeout": "over",
+        },
+        "goal": {"kind": "goal", "next": "done"},
+        "done": {"kind": "end", "result": "redeemed"},
+        "over": {"kind": "end", "result": "over"},
+    },
+}
+OFFERS = [
+    {
+        "id": "welcome",
+        "name": "A tenth off your first orders",
+        "kind": "percentage",
+        "percent": 10,
+        "ceiling": "15.00 EUR",
+        "minimum_spend": "20.00 EUR",
+        "redemptions": {"per_user": 2, "in_all": 1000},
+    },
+    {"id": "thanks", "name": "Five off", "kind": "fixed_amount", "value": "5.00 EUR"},
+]
+
+
+@pytest.fixture(scope="module")
+def shop(service: Running) -> Iterator[Running]:
+    """The service with two offers more, one of them given by a playbook above all others."""
+    playbook = {
+        "id": "thanks",
+        "name": "Thanks",
+        "placement": "outbound",
+        "priority": 99,
+        "goal": {"event": "coupon_redeemed", "window": "P7D", "value": 1},
+        "variants": [{"offer": "thanks", "channel": "mailbox", "content": "thanks"}],
+        "flow": FLOW,
+    }
+    content = {"id": "thanks", "subject": "Thanks", "body": "Take {{ offer.name }}."}
+    document = {"offers": OFFERS, "contents": [content], "playbooks": [playbook], "publish": True}
+    done = service.http.post("/v1/library/import", json=document)
+    assert done.status_code == 200, done.text
+    yield service
+    service.http.post("/v1/playbooks/thanks/retire")
+
+
+def call(shop: Running, code: str, what: str, **body: Any) -> tuple[int, dict[str, Any]]:
+    response = shop.http.post(f"/v1/coupons/{code}/{what}", json=body)
+    return response.status_code, response.json()
+
+
+def test_a_thousand_redemptions_at_once_of_a_limit_of_a_hundred(shop: Running) -> None:
+    code = f"RUSH-{uuid4().hex[:8]}".upper()
+    made = shop.http.post("/v1/coupons", json={"code": code, "offer": "thanks", "uses": 100})
+    assert (made.status_code, made.json()["uses"]) == (201, 100), made.text
+    basket = {"total": "30.00 EUR"}
+
+    def redeem(number: int) -> int:
+        return call(shop, code, "redeem", order_id=f"{code}-{number}", basket=basket)[0]
+
+    with ThreadPoolExecutor(64) as pool:
+        statuses = list(pool.map(redeem, range(1_000)))
+    assert (statuses.count(200), statuses.count(409)) == (100, 900)
+    # Who was answered yes is answered yes again, and it counts once.
+    first = statuses.index(200)
+    assert redeem(first) == 200
+    status, told = call(shop, code, "redeem", order_id=f"{code}-late", basket=basket)
+    assert (status, told["type"]) == (409, "urn:nextplay:problem:coupon-refused")
+    assert told["reasons"] == [{"reason": "used_up", "detail": "all 100 uses of the code are taken"}]
+
+    with ThreadPoolExecutor(8) as pool:
+        gone = list(pool.map(lambda _: call(shop, code, "rollback", order_id=f"{code}-{first}"), range(8)))
+    assert {(status, told["standing"]) for status, told in gone} == {(200, "rolled_back")}
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(redeem, range(2_000, 2_008))) == [200] + [409] * 7
+    assert redeem(first) == 409
+    assert len(shop.http.get(f"/v1/coupons/{code.lower()}").json()["orders"]) == 100
+
+
+def test_a_coupon_from_the_decision_to_its_redemption(shop: Running) -> None:
+    user = f"redeemer-{uuid4().hex[:10]}"
+    shop.order(user, "COFFEE", days_ago=3)
+    shop.run("push", "features", "audiences")
+    decision = shop.acting_decision(user)
+    assert decision["playbook"] == "thanks"
+    shop.run("deliver")
+    (coupon,) = shop.http.get(f"/v1/users/{user}/coupons").json()["coupons"]
+    assert (coupon["state"], coupon["decision_id"]) == ("issued", decision["decision_id"])
+    code, basket = coupon["code"], {"total": "3.00 EUR"}
+    assert call(shop, code, "validate", basket=basket)[1]["discount"] == {"amount": 300, "currency": "EUR"}
+    status, _ = call(shop, code, "redeem", order_id=f"{user}-1", basket=basket, user_id=user)
+    assert status == 200
+    shop.run("deliver")
+    facts = {(one["kind"], one["label"]) for one in shop.history(user)}
+    assert {("event", "coupon_redeemed"), ("coupon", "redeemed"), ("coupon", "used")} <= facts
+    # The flow waited for the redemption, and marks nothing a second time.
+    assert [one["label"] for one in shop.history(user) if one["kind"] == "coupon"].count("used") == 1
+    shop.move(timedelta(days=8))
+    shop.run("reward")
+    rewards = [one["body"] for one in shop.history(user) if one["kind"] == "reward"]
+    assert [one["value"] for one in rewards if one["decision_id"] == decision["decision_id"]] == [1.0]
+
+
+def test_the_page_for_shops_says_what_is_answered(shop: Running) -> None:
+    page = (DOCS / "how-to" / "checkout.md").read_text(encoding="utf-8")
+    asked: tuple[str, str] | None = None
+    compared = 0
+    for language, block in re.findall(r"```(http|json)\n(.*?)```", page, re.S):
+        if language == "http":
+            line, _, body = block.partition("\n")
+            method, path = line.split()
+            response = shop.http.request(method, path, json=json.loads(body))
+            assert response.status_code in (200, 201), (path, response.text)
+            asked = (path, response.text)
+            continue
+        assert asked is not None
+        told, answered = json.loads(block), json.loads(asked[1])
+        assert {name: answered.get(name) for name in told} == told, asked
+        compared += 1
+    assert compared == 5
+
+
+def test_bad_input_is_named_and_changes_nothing(shop: Running) -> None:
+    def said(body: dict[str, Any], path: str = "NO-SUCH-CODE/validate") -> tuple[int, str]:
+        response = shop.http.post(f"/v1/coupons/{path}", json=body)
+        return response.status_code, response.json()["detail"]
+
+    status, detail = said({"basket": {"total": "45 euros"}})
+    assert status == 422
+    assert "write an amount and its currency" in detail
+    mixed = {"total": "45.00 EUR", "items": [{"value": "5.00 USD"}]}
+    assert said({"basket": mixed})[0] == 422
+    assert "items.0.value 5.00 USD" in said({"basket": mixed})[1]
+    assert said({"basket": {"total": "1.00 EUR"}, "order": "x"})[0] == 422
+    basket = {"total": "45.00 EUR"}
+    assert said({"order_id": "", "basket": basket}, "X/redeem")[0] == 422
+    assert said({"order_id": "o", "basket": basket, "lasting": "P2D"}, "X/reserve")[0] == 422
+    assert said({"order_id": "o"}, "NO-SUCH-CODE/rollback") == (
+        404,
+        "there is no coupon of this code: check how it is written",
+    )
+    response = shop.http.post("/v1/coupons", json={"code": "SPRING", "offer": "welcom"})
+    assert (response.status_code, response.json()["detail"]) == (
+        422,
+        "there is no offer 'welcom', did you mean 'welcome'?",
+    )
