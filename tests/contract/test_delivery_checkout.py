@@ -51,11 +51,11 @@ class Shop:
 
     def __init__(self, database: Database, clock: SimulatedClock) -> None:
         self.database, self.clock = database, clock
-        self.wallet = Wallet(database, clock, limits=Owed())
+        self.owed = Owed()
+        self.wallet = Wallet(database, clock, limits=self.owed)
         self.counters = SqlCounters(database)
         self.checkout = Checkout(database, clock, self.wallet, self.counters, Intake(database))
         self.desk = Desk(database, clock, self.wallet)
-        self.owed = self.wallet.limits
 
     def issue(self, *users: str, offer: Offer = MILK, **changes: Any) -> list[Coupon]:
         at = self.clock.now()
