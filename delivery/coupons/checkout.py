@@ -23,7 +23,7 @@ from delivery.coupons.discount import Reason, Refusal, misfits, not_stackable
 from delivery.coupons.errors import NO_COUPON, CouponRefused, OrderConflict, UnknownCoupon, UnknownUse
 from delivery.coupons.events import redeemed_event, rolled_back_event
 from delivery.coupons.models import Coupon, Standing, State, Use
-from delivery.coupons.ruling import over, repeat, taken, through
+from delivery.coupons.ruling import by_whom, over, repeat, taken, through
 from delivery.coupons.use_limits import UseLimits
 from delivery.coupons.wallet import Wallet, use_fact
 from playbooks.counters import Counters
@@ -70,6 +70,7 @@ class Checkout:
             coupon, state = found
             use = use_repository.find(connection, coupon.id, asked.order_id) if asked.order_id else None
             mine = use is not None and use.holds(now)
+            asked = by_whom(asked, use)
             reasons = [] if mine else over(coupon, state, now)
             reasons += self._against(connection, asked, coupon, now)
         if not mine and not any(one.reason is Reason.USED_UP for one in reasons):
@@ -152,12 +153,13 @@ class Checkout:
     ) -> Used | Exception:
         """Reserve a use until a moment, or redeem it."""
         coupon, state, use = found
+        asked = by_whom(asked, use)
         held = use is not None and use.holds(now)
         reasons = [] if held else over(coupon, state, now)
         reasons += self._against(connection, asked, coupon, now)
         if reasons:
             return CouponRefused(reasons)
-        user_id = self._whose(coupon, asked) or (use.user_id if use else "")
+        user_id = self._whose(coupon, asked)
         new = taken(asked, coupon, use, user_id, now, until)
         full = self._limits.take(connection, coupon, new.id, user_id, now, until)
         if full is not None:

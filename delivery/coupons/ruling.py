@@ -70,3 +70,8 @@ def through(use: Use) -> OrderConflict:
         f"the order {use.order_id!r} redeemed this coupon and rolled it back at {use.at.isoformat()}, "
         "which is the end of it: a new order needs an id of its own"
     )
+
+
+def by_whom(asked: Asked, use: Use | None) -> Asked:
+    """Return a call with the user that the order named before, if it names none now."""
+    return asked if asked.user_id or use is None else replace(asked, user_id=use.user_id)

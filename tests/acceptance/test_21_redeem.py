@@ -164,5 +164,5 @@ def test_bad_input_is_named_and_changes_nothing(shop: Running) -> None:
     response = shop.http.post("/v1/coupons", json={"code": "SPRING", "offer": "welcom"})
     assert (response.status_code, response.json()["detail"]) == (
         422,
-        "there is no offer 'welcom', did you mean 'welcome'?",
+        "there is no offer 'welcom' in the library, did you mean 'welcome'?",
     )

@@ -342,7 +342,9 @@ def test_limits_per_user_and_per_offer(shop: Shop) -> None:
     assert reasons(shop, asked(one, "o2", user_id="ann")) == [Reason.USED_UP]
     shop.checkout.roll_back(asked(one, "o1"))
     shop.checkout.redeem(asked(one, "o2", user_id="ann"))
-    shop.checkout.redeem(asked(one, "o3", user_id="bob"))
+    # Whose order it is was said when it was reserved.
+    shop.checkout.reserve(asked(one, "o3", user_id="bob"))
+    assert shop.checkout.redeem(asked(one, "o3", None)).user_id == "bob"
     told = shop.checkout.validate(asked(one, "o4", user_id="eve")).reasons
     assert [one.detail for one in told] == ["all 2 redemptions of the offer 'all' are taken"]
 

@@ -33,6 +33,7 @@ from decision.cli import app as command_line
 from decision.demo.run import LIBRARY
 from decision.settings import Settings
 from decision.wiring import Service
+from delivery.coupons.tables import coupon_calls, coupon_uses
 from delivery.people.tables import tasks
 from delivery.tables import enrolments, outbox, parked
 from learning.tables import reward_windows
@@ -169,6 +170,11 @@ class Shop:
             task = {"id": f"{user}:t", "user_id": user, "enrolment_id": f"{user}:d", "revision": 1}
             task |= {"playbook": "p", "state": "call", "title": "Call", "assignee": "", "results": "[]"}
             connection.execute(insert(tasks), {**task, "due_at": now, "opened_at": now})
+            redeemed = {"id": f"{user}:use", "coupon_id": f"{user}:c", "order_id": f"{user}:o"}
+            redeemed |= {"standing": "redeemed", "basket": "b", "total": 1, "discount": 1, "currency": "EUR"}
+            connection.execute(insert(coupon_uses), {**redeemed, "user_id": user, "at": now, "revision": 1})
+            called = {"key": f"{user}:k", "user_id": user, "fingerprint": "f", "answer": f'"{user}"'}
+            connection.execute(insert(coupon_calls), {**called, "called_at": now})
 
     def where(self, user: str) -> set[str]:
         """Return the places in which anything of a user is found: tables, files, keys."""

@@ -42,7 +42,8 @@ def test_the_examples_are_an_offer_and_a_tag_over_redemptions(tmp_path: Path) ->
             for service in ("audience_rules", "decide"):
                 document["services"][service].append("user_coupons")
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(document))
-    (tmp_path / "audiences.yaml").write_text(f"audiences: []\n{tags}")
+    everybody = "audiences:\n  - {id: all, name: All, rule: 'true'}\n"
+    (tmp_path / "audiences.yaml").write_text(tags + everybody)
     specs = specs_in(tmp_path)
     found = read_definitions(tmp_path / "audiences.yaml", rule_schema(specs))
     assert [one.tag for one in found.tags] == ["used_coupon"]
