@@ -170,7 +170,11 @@ class Shop:
             task = {"id": f"{user}:t", "user_id": user, "enrolment_id": f"{user}:d", "revision": 1}
             task |= {"playbook": "p", "state": "call", "title": "Call", "assignee": "", "results": "[]"}
             connection.execute(insert(tasks), {**task, "due_at": now, "opened_at": now})
-            redeemed = {"id": f"{user}:use", "coupon_id": f"{user}:c", "order_id": f"{user}:o"}
+            redeemed: dict[str, Any] = {
+                "id": f"{user}:use",
+                "coupon_id": f"{user}:c",
+                "order_id": f"{user}:o",
+            }
             redeemed |= {"standing": "redeemed", "basket": "b", "total": 1, "discount": 1, "currency": "EUR"}
             connection.execute(insert(coupon_uses), {**redeemed, "user_id": user, "at": now, "revision": 1})
             called = {"key": f"{user}:k", "user_id": user, "fingerprint": "f", "answer": f'"{user}"'}
