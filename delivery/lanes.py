@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from delivery.attempts import Attempt, Outcome
 from delivery.claiming import Claim
 from delivery.models import Report
 from delivery.working import Workers
+from storage.clock import Clock
 
 # Seconds of work that a lane has in hand once it knows how fast its channel is, and messages of each worker
 # before that. What is in hand goes before whatever is queued later, also what is more urgent.
@@ -29,22 +31,23 @@ class Lane:
         most: int,
         *,
         hand_over: Callable[[Attempt], Outcome],
-        claim: Callable[[int], tuple[bool, Claim]],
+        claim: Callable[[datetime, int], tuple[bool, Claim]],
         record: Callable[[Sequence[Outcome]], Report],
         stopping: Callable[[], bool],
+        clock: Clock,
         before: Lane | None = None,
     ) -> None:
         """Prepare a run.
 
         Args:
             most: messages in hand at most.
-            claim: takes up to a number of messages; says whether there may be more.
+            claim: takes up to a number of messages that are due at a moment; says whether there may be more.
             stopping: whether nothing more is to be claimed.
             before: the run before this one, which knows how fast the channel was.
         """
         self.more = True
         self._most, self._hand_over, self._claim = most, hand_over, claim
-        self._record, self._stopping = record, stopping
+        self._record, self._stopping, self._clock = record, stopping, clock
         self._ahead: int = min(most, before._ahead if before else _FIRST_GUESS * concurrency)
         self._least = min(most, 2 * concurrency)
         self._workers = Workers(f"channel-{channel}", concurrency, hand_over)
@@ -89,8 +92,9 @@ class Lane:
         workers = self._workers
         since, number = time.monotonic(), 0
         while True:
-            while self.more and not self._stopping() and workers.in_hand <= self._ahead // 2:
-                self.more, claim = self._claim(self._ahead - workers.in_hand)
+            # One moment for both: between two, a lease in hand might end.
+            while self._may_claim(now := self._clock.now()):
+                self.more, claim = self._claim(now, self._ahead - workers.in_hand)
                 self._tell(claim.report)
                 workers.take(claim.attempts)
             if not workers.in_hand:
@@ -104,6 +108,11 @@ class Lane:
             if took >= _SPAN:
                 self._ahead = max(self._least, min(self._most, int(_AHEAD * number / took)))
                 since, number = time.monotonic(), 0
+
+    def _may_claim(self, now: datetime) -> bool:
+        workers = self._workers
+        room = workers.in_hand <= self._ahead // 2
+        return self.more and room and workers.covered(now) and not self._stopping()
 
     def _tell(self, report: Report) -> None:
         with self._lock:

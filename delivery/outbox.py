@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -152,19 +152,20 @@ class Relay:
             claim=partial(self._claim, channel),
             record=self._record,
             stopping=self._stopping.is_set,
+            clock=self._clock,
             before=lane,
         )
         lane.start()
         return lane
 
-    def _claim(self, channel: str, limit: int) -> tuple[bool, Claim]:
-        """Claim messages of a channel; say whether there may be more."""
-        until = self._clock.now() + self._lease
+    def _claim(self, channel: str, now: datetime, limit: int) -> tuple[bool, Claim]:
+        """Claim messages of a channel that are due at a moment; say whether there may be more."""
+        until = now + self._lease
 
         def work(connection: Connection) -> tuple[bool, Claim]:
             def some(most: int) -> tuple[int, tuple[bool, Claim]]:
                 most = min(most, limit)
-                claim = self._claims.take(connection, channel, self._clock.now(), until, most)
+                claim = self._claims.take(connection, channel, now, until, most)
                 return claim.taken, (claim.taken >= most, claim)
 
             return self._claiming.turn(connection, some)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from queue import Empty, SimpleQueue
 
 from delivery.attempts import Attempt, Outcome
@@ -18,11 +19,22 @@ class Workers:
         self._done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._gone = False
-        self.in_hand = 0
+        # Until when each message may be handed over, in the order in which they were taken.
+        self._until: dict[str, datetime] = {}
+
+    @property
+    def in_hand(self) -> int:
+        """How many messages were taken and have no outcome yet."""
+        return len(self._until)
+
+    def covered(self, now: datetime) -> bool:
+        """Whether every message in hand is still under lease: what is not would be claimed a second time."""
+        first = next(iter(self._until.values()), None)
+        return first is None or now < first
 
     def take(self, attempts: Sequence[Attempt]) -> None:
         """Begin to hand messages over, in their order."""
-        self.in_hand += len(attempts)
+        self._until.update({one.queued.key: one.until for one in attempts})
         for attempt in attempts:
             self._tasks.put(attempt)
         while len(self._threads) < min(self._number, self.in_hand):
@@ -45,7 +57,8 @@ class Workers:
                 outcomes.append(one)
         except Empty:
             pass
-        self.in_hand -= len(outcomes)
+        for one in outcomes:
+            del self._until[one.attempt.queued.key]
         return outcomes
 
     def end(self) -> None:
