@@ -45,8 +45,8 @@ from storage.engine import Database
 
 # Seconds that flows wait for channels; one that takes longer goes on by itself.
 _PATIENCE = 0.25
-# Other systems answer when they like.
-_MANAGED = {WEBHOOK: Management(concurrency=8)}
+# Other systems answer when they like, and one that fails says nothing of the others.
+_OTHER_SYSTEMS = Management(concurrency=8, breaker=None)
 
 
 def channels_of(
@@ -65,6 +65,11 @@ def channels_of(
         **opened,
         WEBHOOK: Webhooks(signing.get_secret_value() if signing else None, settings.webhook_networks),
     }
+
+
+def management_of(specs: Mapping[str, ChannelSpec]) -> dict[str, Management]:
+    """Return how channels are used, by name, the way by which flows tell other systems too."""
+    return {WEBHOOK: _OTHER_SYSTEMS, **{name: spec.entry.management for name, spec in specs.items()}}
 
 
 def open_delivery(
@@ -123,7 +128,7 @@ def open_delivery(
         holder=holder,
         recipients=recipients,
         addresses=KnownAddresses(database, people, consents),
-        management=_MANAGED,
+        management=management_of(files.channels),
         # A clock that stands still waits: whoever moves it wants to see what came of a moment.
         patience=None if settings.clock else _PATIENCE,
         giver=TaskGiver(files.staff, TraitOwners(files.staff.owners, traits, people)),

@@ -13,7 +13,7 @@ from delivery.plans import Plan
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """A message under lease: as it was claimed, as it is now, and until when it may be handed over.
+    """A message under lease: as it was claimed, as it is now, and when it may be handed over.
 
     Without a `plan`, `problem` says why there is none.
     """
@@ -23,6 +23,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     enrolment: Enrolment
     plan: Plan | None
     problem: str
+    claimed_at: datetime
     until: datetime
 
 
@@ -30,7 +31,12 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What came of an attempt at a moment.
 
     With a `receipt` the channel took it; else `reason` says why not, and `retry_after` when it is to be tried
-    again, if ever. `let_go`: it was not tried at all, and is to be as it was.
+    again, if ever.
+
+    `let_go`: it was not tried at all, and is to be as it was. `perhaps`: the provider may have taken it and
+    knows no keys, so it is not tried again. `refused`: the provider will never take it. `fault`: it failed
+    by the provider's own fault. `busy`: the provider takes nothing for so long, which is no attempt.
+    `elsewhere`: it surely did not reach its user, who may be reached on another channel.
     """
 
     attempt: Attempt
@@ -39,3 +45,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
     retry_after: timedelta | None = None
     let_go: bool = False
+    perhaps: bool = False
+    refused: bool = False
+    fault: bool = False
+    busy: timedelta | None = None
+    elsewhere: bool = False

@@ -13,7 +13,9 @@ from delivery import outbox_repository as outbox
 from delivery import repository
 from delivery.attempts import Attempt
 from delivery.channels.channel import AfterCrash, Channel
+from delivery.channels.management.managed import Allowance, Managed
 from delivery.channels.webhook import WEBHOOK
+from delivery.failing_over import FailOver
 from delivery.gate import Send, SendGate
 from delivery.models import Enrolment, MessageState, Report
 from delivery.outbox_repository import Queued, Settled
@@ -58,9 +60,17 @@ class Claims:
     """Claims for one holder. Every method works in its caller's transaction."""
 
     def __init__(
-        self, plans: Plans, channels: Mapping[str, Channel], gate: SendGate, stops: Stops, holder: str
+        self,
+        plans: Plans,
+        channels: Mapping[str, Channel],
+        gate: SendGate,
+        stops: Stops,
+        managed: Managed,
+        failover: FailOver,
+        holder: str,
     ) -> None:
         self._plans, self._channels = plans, channels
+        self._managed, self._failover = managed, failover
         self._gate, self._stops, self._holder = gate, stops, holder
 
     def take(self, connection: Connection, channel: str, now: datetime, until: datetime, limit: int) -> Claim:
@@ -68,7 +78,10 @@ class Claims:
         controls = self._stops.read(connection)
         if controls.everything() is not None:
             return Claim()
-        claimed = outbox.claim_messages(connection, channel, now, limit)
+        allowed = self._managed.may_take(connection, channel, now, limit)
+        if not allowed.number:
+            return Claim()
+        claimed = outbox.claim_messages(connection, channel, now, allowed.number, fresh=allowed.moving)
         if not claimed:
             return Claim()
         enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in claimed])
@@ -78,11 +91,16 @@ class Claims:
             if (control := self._stops.of(one, enrolments[one.enrolment_id], controls)) is not None
         ]
         aside = park_messages(connection, stopped)
+        left = [one for one in claimed if one.key not in aside]
+        if allowed.moving:
+            moved = self._move(connection, left, enrolments, allowed, now)
+            # What has no other way stays, and is no reason to look again.
+            gone = moved.failed + len(aside)
+            return Claim(gone, (), msgspec.structs.replace(moved, held=len(aside)))
         settled: list[Settled] = []
         facts: list[NewFact] = []
         open_: list[Queued] = []
         # Gates lock what they count for a user: always in the same order, or two relays wait for each other.
-        left = [one for one in claimed if one.key not in aside]
         for one in sorted(left, key=lambda one: enrolments[one.enrolment_id].user_id):
             lost = self._lost(one)
             if lost is None:
@@ -97,12 +115,39 @@ class Claims:
         # Back in the order of the claim.
         free = [one for one in claimed if one.key in going]
         held = outbox.lease(connection, free, self._holder, until)
+        self._managed.took(connection, channel, allowed, held, free, now)
         attempts = [
-            self._attempt(connection, before, one, enrolments[one.enrolment_id], until)
+            self._attempt(connection, before, one, enrolments[one.enrolment_id], now, until)
             for before, one in zip(free, held, strict=True)
         ]
         report = msgspec.structs.replace(counts(settled), retried=0, held=waiting + len(aside))
         return Claim(len(claimed), attempts, report)
+
+    def _move(
+        self,
+        connection: Connection,
+        left: Sequence[Queued],
+        enrolments: Mapping[str, Enrolment],
+        allowed: Allowance,
+        now: datetime,
+    ) -> Report:
+        """Let what was never tried on a broken channel go its next way."""
+        since = allowed.state.opened_at
+        reason = f"the channel is broken since {since}: {allowed.state.why or 'it fails'}"
+        moved = [
+            (one, enrolment, reason)
+            for one in left
+            if self._failover.leads_on(connection, one, enrolment := enrolments[one.enrolment_id])
+        ]
+        settled = [Settled(one.key, MessageState.FAILED, reason=reason) for one, _, _ in moved]
+        outbox.settle(connection, settled)
+        facts = [
+            settled_fact(result, one, enrolment, now)
+            for result, (one, enrolment, _) in zip(settled, moved, strict=True)
+        ]
+        ledger.append(connection, facts, now)
+        queued = self._failover.go_on(connection, moved, now)
+        return counts(settled) + Report(queued=queued)
 
     def _let_through(
         self,
@@ -141,7 +186,13 @@ class Claims:
         return None
 
     def _attempt(
-        self, connection: Connection, before: Queued, one: Queued, enrolment: Enrolment, until: datetime
+        self,
+        connection: Connection,
+        before: Queued,
+        one: Queued,
+        enrolment: Enrolment,
+        now: datetime,
+        until: datetime,
     ) -> Attempt:
         plan: Plan | None = None
         problem = ""
@@ -149,7 +200,7 @@ class Claims:
             plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
         except NextplayError as error:
             problem = str(error)
-        return Attempt(before, one, enrolment, plan, problem, until)
+        return Attempt(before, one, enrolment, plan, problem, now, until)
 
 
 def _send(one: Queued, enrolment: Enrolment) -> Send:

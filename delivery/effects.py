@@ -37,6 +37,7 @@ from delivery.outbox_repository import OTHER, TRANSACTIONAL, Queued
 from delivery.people.opening import TaskGiver
 from delivery.step import Step, stuck
 from playbooks.models import GivenTag
+from playbooks.money import Money
 from storage import ledger
 from storage.ledger import Kind, NewFact
 
@@ -214,8 +215,12 @@ def message_fact(
     attempt: int = 0,
     reason: str | None = None,
     told: bool = False,
+    cost: Money | None = None,
 ) -> NewFact:
-    """Return the fact that a message reached a state; `told`: a receipt says so."""
+    """Return the fact that a message reached a state.
+
+    `told`: a receipt says so; `cost` is what its provider asks for it.
+    """
     arm = enrolment.arm
     body = MessageFact(
         enrolment.decision_id,
@@ -227,6 +232,8 @@ def message_fact(
         attempt,
         reason,
         told,
+        0 if cost is None else cost.amount,
+        "" if cost is None else cost.currency,
     )
     return NewFact(Kind.MESSAGE, f"{queued.key}:{state.value}", state.value, enrolment.user_id, at, body)
 

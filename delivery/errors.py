@@ -130,7 +130,8 @@ class NotHandedOver(DeliveryError):
 
     `permanent`: trying again can't help (a wrong address, a refused content). `after`: how long the
     provider asked to wait at least before the next attempt. `perhaps`: it may have taken the message all the
-    same; a channel whose provider does not know keys must not repeat it then.
+    same; a channel whose provider does not know keys must not repeat it then. `busy`: it takes no more
+    messages for now, whichever they are, for as long as `after` says.
     """
 
     status = 502
@@ -144,8 +145,10 @@ class NotHandedOver(DeliveryError):
         permanent: bool = False,
         after: timedelta | None = None,
         perhaps: bool = False,
+        busy: bool = False,
     ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.after = after
         self.perhaps = perhaps
+        self.busy = busy

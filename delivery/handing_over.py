@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 from delivery.addresses import Addresses, NobodysAddresses
 from delivery.attempts import Attempt, Outcome
-from delivery.channels.channel import Address, Channel
+from delivery.channels.channel import Address, AfterCrash, Channel
+from delivery.channels.management.managed import BUSY, Managed
 from delivery.channels.webhook import WEBHOOK
 from delivery.claiming import Stops
-from delivery.errors import NotHandedOver
+from delivery.errors import NoAddress, NotHandedOver
 from delivery.models import Enrolment, Message
 from delivery.outbox_repository import Queued
 from delivery.people.telling import Teller
@@ -30,18 +31,19 @@ class HandOver:
         stops: Stops,
         recipients: Recipients | None,
         addresses: Addresses | None,
+        managed: Managed,
         stopping: Callable[[], bool],
         tasks: Teller,
     ) -> None:
         """`stopping` says whether no more is to be begun, `tasks` makes the requests that tell of tasks."""
         self._clock, self._channels, self._stops = clock, channels, stops
         self._renderer, self._addresses = Renderer(recipients), addresses or NobodysAddresses()
-        self._stopping, self._tasks = stopping, tasks
+        self._managed, self._stopping, self._tasks = managed, stopping, tasks
 
     def __call__(self, attempt: Attempt) -> Outcome:
         """Hand a message over, unless that must not begin any more: what was claimed may wait for a while."""
         now = self._clock.now()
-        over = now >= attempt.until or self._stopping()
+        over = now >= attempt.until or self._stopping() or self._managed.shut(attempt.queued.channel)
         if over or self._stops.of(attempt.queued, attempt.enrolment) is not None:
             return Outcome(attempt, now, let_go=True)
         one, enrolment = attempt.queued, attempt.enrolment
@@ -56,7 +58,8 @@ class HandOver:
         except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
             again = isinstance(error, NextplayError) and error.retry
             delay = channel.retry.delay(one.key, one.attempts) if again else None
-            return Outcome(attempt, now, reason=str(error), retry_after=delay)
+            lost = isinstance(error, NoAddress)
+            return Outcome(attempt, now, reason=str(error), retry_after=delay, elsewhere=lost)
         return self._sent(attempt, channel, message)
 
     def _sent(self, attempt: Attempt, channel: Channel, message: Message) -> Outcome:
@@ -64,14 +67,26 @@ class HandOver:
         try:
             receipt = channel.send(message)
         except NotHandedOver as error:
-            delay = None if error.permanent else channel.retry.delay(one.key, one.attempts)
-            if delay is not None and error.after is not None:
-                delay = max(delay, error.after)
-            return Outcome(attempt, now, reason=str(error), retry_after=delay)
+            return self._not_sent(attempt, channel, error)
         except Exception as error:  # noqa: BLE001 - a fault of the channel: try again, then give up
             delay = channel.retry.delay(one.key, one.attempts)
-            return Outcome(attempt, now, reason=f"{type(error).__name__}: {error}", retry_after=delay)
+            reason = f"{type(error).__name__}: {error}"
+            return Outcome(attempt, now, reason=reason, retry_after=delay, fault=True)
         return Outcome(attempt, now, receipt)
+
+    def _not_sent(self, attempt: Attempt, channel: Channel, error: NotHandedOver) -> Outcome:
+        one, now, reason = attempt.queued, self._clock.now(), str(error)
+        if error.perhaps and channel.after_crash is AfterCrash.UNKNOWN:
+            return Outcome(attempt, now, reason=reason, perhaps=True, fault=True)
+        if error.permanent:
+            return Outcome(attempt, now, reason=reason, refused=True, elsewhere=not error.perhaps)
+        if error.busy and self._managed.of(one.channel).remembers:
+            self._managed.shuts(one.channel)
+            return Outcome(attempt, now, reason=reason, busy=error.after or BUSY)
+        delay = channel.retry.delay(one.key, one.attempts)
+        if delay is not None and error.after is not None:
+            delay = max(delay, error.after)
+        return Outcome(attempt, now, reason=reason, retry_after=delay, fault=True)
 
     def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, needs: Address) -> Message:
         if one.channel == WEBHOOK and one.content:

@@ -170,7 +170,10 @@ class EnrolmentFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class MessageFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Body of the facts about a message; `attempt` counts from 1, `told`: a receipt says so."""
+    """Body of the facts about a message; `attempt` counts from 1, `told`: a receipt says so.
+
+    `cost` is what its provider asks for it, in minor units of `currency`; only the fact `sent` has it.
+    """
 
     decision: str
     enrolment: str
@@ -181,6 +184,8 @@ class MessageFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     attempt: int = 0
     reason: str | None = None
     told: bool = False
+    cost: int = 0
+    currency: str = ""
 
 
 class SuppressionFact(msgspec.Struct, frozen=True, gc=False):

@@ -26,8 +26,10 @@ from delivery import outbox_repository as outbox
 from delivery.addresses import Addresses
 from delivery.attempts import Outcome
 from delivery.channels.channel import Channel
-from delivery.channels.management import LOCAL, Management
+from delivery.channels.management import Management
+from delivery.channels.management.managed import Managed
 from delivery.claiming import Claim, Claims, Stops
+from delivery.failing_over import Bounces, FailOver
 from delivery.gate import SendGate
 from delivery.handing_over import HandOver
 from delivery.lanes import Lane
@@ -85,15 +87,17 @@ class Relay:
         self._holder = holder
         self._batch = batch
         self._lease = lease
-        self._management = management or {}
         self._patience = patience
         self._stopping = threading.Event()
         stops = Stops(Watched(database), people or EveryoneAlone())
-        self._claims = Claims(plans, channels, gate, stops, holder)
-        self._records = Records(gate)
+        self._managed = managed = Managed(management or {})
+        failover = FailOver(plans, managed, channels)
+        self._claims = Claims(plans, channels, gate, stops, managed, failover, holder)
+        self._records = Records(gate, managed, failover)
+        self._bounces = Bounces(database, clock, managed, failover)
         tasks = tasks or Teller(database, clock, NoHistories())
         self._hand_over = HandOver(
-            clock, channels, stops, recipients, addresses, self._stopping.is_set, tasks
+            clock, channels, stops, recipients, addresses, managed, self._stopping.is_set, tasks
         )
         self._claiming, self._recording = Pace(batch), Pace(batch)
         # Gates and paces are asked by one lane at a time.
@@ -125,6 +129,7 @@ class Relay:
         Channels go side by side. Where there is `patience`, one that takes longer goes on by itself, and
         what came of that is told by `left_behind`.
         """
+        moved = self._bounces.follow()
         with self._database.read() as connection:
             waiting = outbox.waiting_channels(connection, self._clock.now())
         begun = [lane for name in waiting if (lane := self._begin(name)) is not None]
@@ -132,7 +137,7 @@ class Relay:
         for lane in begun:
             lane.wait(None if until is None else max(0.0, until - time.monotonic()))
         ended = [lane for lane in begun if not lane.running]
-        return sum((lane.told() for lane in ended), Report())
+        return sum((lane.told() for lane in ended), moved)
 
     def left_behind(self) -> Report:
         """Return what came of messages since it was last told, on channels that `run` did not wait for."""
@@ -146,11 +151,11 @@ class Relay:
             return None
         lane = self._lanes[channel] = Lane(
             channel,
-            self._management.get(channel, LOCAL).concurrency,
+            self._managed.of(channel).concurrency,
             self._batch,
             hand_over=self._hand_over,
             claim=partial(self._claim, channel),
-            record=self._record,
+            record=partial(self._record, channel),
             stopping=self._stopping.is_set,
             clock=self._clock,
             before=lane,
@@ -175,11 +180,11 @@ class Relay:
             reached("relay.claimed")
         return more, claim
 
-    def _record(self, outcomes: Sequence[Outcome]) -> Report:
+    def _record(self, channel: str, outcomes: Sequence[Outcome]) -> Report:
         reached("relay.handed_over")
 
         def keep(connection: Connection, some: Sequence[Outcome]) -> Report:
-            return self._records.keep(connection, some, self._clock.now())
+            return self._records.keep(connection, channel, some, self._clock.now())
 
         def write() -> list[tuple[Sequence[Outcome], Report]]:
             # Lost in a power cut, it is as though the process had died before it could record.

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Column, Connection, Select, bindparam, case, func, insert, select, update
 
 from delivery.models import MessageState
 from delivery.tables import outbox
@@ -82,10 +82,12 @@ def waiting_channels(connection: Connection, now: datetime) -> list[str]:
     return found
 
 
-def claim_messages(connection: Connection, channel: str, now: datetime, limit: int) -> list[Queued]:
+def claim_messages(
+    connection: Connection, channel: str, now: datetime, limit: int, *, fresh: bool = False
+) -> list[Queued]:
     """Return and lock messages of a channel whose next attempt may begin, in the order they are to go.
 
-    Transactional ones first, then those that wait longest.
+    Transactional ones first, then those that wait longest. `fresh`: only those that were never tried.
     """
     claimed: list[Queued] = []
     # A query a lane: over both the index could not be read in the order of the claim.
@@ -98,8 +100,33 @@ def claim_messages(connection: Connection, channel: str, now: datetime, limit: i
                 .limit(limit - len(claimed))
                 .with_for_update(skip_locked=True)
             )
+            if fresh:
+                query = query.where(outbox.c.attempts == 0)
             claimed += [Queued(*row) for row in connection.execute(query)]
     return claimed
+
+
+def first_channel(connection: Connection, key: str) -> str | None:
+    """Return the channel of the message with a key, None if there is none."""
+    found: str | None = connection.execute(select(outbox.c.channel).where(outbox.c.key == key)).scalar()
+    return found
+
+
+def by_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Queued]:
+    """Return messages by their keys, settled ones too."""
+    return {row.key: Queued(*row) for row in connection.execute(_queued().where(outbox.c.key.in_(keys)))}
+
+
+def queue_of(connection: Connection, channel: str, now: datetime, most: int) -> tuple[int, datetime | None]:
+    """Return how many messages of a channel wait, up to `most`, and when the first due one was queued."""
+    open_ = select(outbox.c.queued_at, outbox.c.available_at).where(
+        outbox.c.channel == channel, outbox.c.available_at.is_not(None)
+    )
+    some = open_.limit(most).subquery()
+    number, oldest = connection.execute(
+        select(func.count(), func.min(case((some.c.available_at <= to_micros(now), some.c.queued_at))))
+    ).one()
+    return number, oldest
 
 
 def _next_channel(connection: Connection, after: str | None) -> str | None:
@@ -130,12 +157,14 @@ def lease(connection: Connection, claimed: Sequence[Queued], holder: str, until:
     return held
 
 
-def let_go(connection: Connection, before: Sequence[Queued], now: datetime) -> None:
-    """Take back leases of messages that were not handed over; they are to be taken now, as they were."""
-    micros = to_micros(now)
+def let_go(connection: Connection, before: Sequence[tuple[Queued, datetime]]) -> None:
+    """Take back leases of messages that no provider took; each is to be taken at its moment, as it was."""
     _LEASE.run_many(
         connection,
-        [{"this": one.key, "attempt": one.attempts, "by": one.holder, "until": micros} for one in before],
+        [
+            {"this": one.key, "attempt": one.attempts, "by": one.holder, "until": to_micros(at)}
+            for one, at in before
+        ],
     )
 
 

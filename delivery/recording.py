@@ -9,12 +9,15 @@ from sqlalchemy import Connection
 
 from delivery import outbox_repository as outbox
 from delivery.attempts import Outcome
+from delivery.channels.management.managed import Managed
 from delivery.channels.webhook import WEBHOOK
 from delivery.effects import message_fact
+from delivery.failing_over import FailOver, Moved
 from delivery.gate import SendGate
 from delivery.models import MessageState, Report
 from delivery.outbox_repository import Settled
 from delivery.settling import counts
+from playbooks.money import Money
 from storage import ledger
 from storage.ledger import NewFact
 
@@ -22,30 +25,43 @@ from storage.ledger import NewFact
 class Records:
     """Keeps outcomes, of those messages whose lease was not taken over meanwhile."""
 
-    def __init__(self, gate: SendGate) -> None:
-        self._gate = gate
+    def __init__(self, gate: SendGate, managed: Managed, failover: FailOver) -> None:
+        self._gate, self._managed, self._failover = gate, managed, failover
 
-    def keep(self, connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> Report:
-        """Record outcomes in the caller's transaction."""
+    def keep(
+        self, connection: Connection, channel: str, outcomes: Sequence[Outcome], now: datetime
+    ) -> Report:
+        """Record outcomes of a channel in the caller's transaction."""
         held = outbox.still_held(connection, [outcome.attempt.queued for outcome in outcomes])
+        self._managed.came(connection, channel, outcomes, now)
         mine = [one for one in outcomes if one.attempt.queued.key in held]
-        outbox.let_go(connection, [one.attempt.before for one in mine if one.let_go], now)
+        outbox.let_go(connection, [(one.attempt.before, now) for one in mine if one.let_go])
+        # A provider that was busy looked at none of them.
+        busy = [(one.attempt.before, now + one.busy) for one in mine if one.busy is not None]
+        outbox.let_go(connection, busy)
         settled: list[Settled] = []
         facts: list[NewFact] = []
+        moved: list[Moved] = []
         sent = 0
+        cost = self._managed.of(channel).cost
         for outcome in mine:
-            if outcome.let_go:
+            if outcome.let_go or outcome.busy is not None:
                 continue
+            one, enrolment = outcome.attempt.queued, outcome.attempt.enrolment
             result = _settled(outcome, now)
             settled.append(result)
-            facts += _facts(outcome, result)
+            facts += _facts(outcome, result, cost)
             if outcome.receipt is not None:
                 sent += 1
-                if outcome.attempt.queued.channel != WEBHOOK:
-                    self._gate.committed(connection, outcome.attempt.enrolment, now)
+                if channel != WEBHOOK:
+                    self._gate.committed(connection, enrolment, now)
+            elif outcome.elsewhere and self._failover.leads_on(connection, one, enrolment):
+                moved.append((one, enrolment, outcome.reason))
         outbox.settle(connection, settled)
         ledger.append(connection, facts, now)
-        return counts(settled) + Report(sent=sent)
+        queued = self._failover.go_on(connection, moved, now)
+        report = counts(settled)
+        return report + Report(sent=sent, queued=queued, retried=len(busy))
 
 
 def _settled(outcome: Outcome, now: datetime) -> Settled:
@@ -55,21 +71,30 @@ def _settled(outcome: Outcome, now: datetime) -> Settled:
         # A webhook's receiver knows the message by its key and gives it no other name.
         named = None if outcome.attempt.queued.channel == WEBHOOK else outcome.receipt.reference
         return Settled(key, state, reference=named)
+    if outcome.perhaps:
+        return Settled(key, MessageState.UNKNOWN, reason=outcome.reason)
     if outcome.retry_after is not None:
         return Settled(key, MessageState.QUEUED, now + outcome.retry_after, outcome.reason)
     return Settled(key, MessageState.FAILED, reason=outcome.reason)
 
 
-def _facts(outcome: Outcome, result: Settled) -> list[NewFact]:
+def _facts(outcome: Outcome, result: Settled, cost: Money | None) -> list[NewFact]:
     states = {
         MessageState.SENT: [MessageState.SENT],
         MessageState.DELIVERED: [MessageState.SENT, MessageState.DELIVERED],
         MessageState.FAILED: [MessageState.FAILED],
+        MessageState.UNKNOWN: [MessageState.UNKNOWN],
     }.get(result.state, [])
     one = outcome.attempt.queued
     return [
         message_fact(
-            one, state, outcome.attempt.enrolment, outcome.at, attempt=one.attempts, reason=result.reason
+            one,
+            state,
+            outcome.attempt.enrolment,
+            outcome.at,
+            attempt=one.attempts,
+            reason=result.reason,
+            cost=cost if state is MessageState.SENT else None,
         )
         for state in states
     ]

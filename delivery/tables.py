@@ -5,7 +5,7 @@ Each queue has a partial index that equals the ORDER BY of its claim: a claim re
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, text
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text, text
 
 from storage.schema import metadata
 from storage.times import Instant
@@ -91,6 +91,41 @@ sending_outcomes = Table(
     Column("outcome", String(16), primary_key=True),
     Column("number", BigInteger, nullable=False),
     Index("ix_sending_outcomes_minute", "minute"),
+)
+
+# What is remembered of a channel, over all processes (`delivery.channels.management.standing`).
+channel_states = Table(
+    "channel_states",
+    metadata,
+    Column("channel", String(64), primary_key=True),
+    Column("tokens", Float, nullable=False),
+    Column("refilled_at", Instant),
+    Column("window_from", Instant),
+    Column("tried", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("opened_at", Instant),
+    Column("probe_at", Instant),
+    Column("held_until", Instant),
+    Column("why", Text),
+)
+
+# What came of attempts, counted: taken, refused, failed, busy.
+channel_minutes = Table(
+    "channel_minutes",
+    metadata,
+    Column("channel", String(64), primary_key=True),
+    Column("minute", Instant, primary_key=True),
+    Column("outcome", String(8), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+# Messages counted against a channel's quota, by day (2026-03-02) and month (2026-03) of the quota's zone.
+channel_quotas = Table(
+    "channel_quotas",
+    metadata,
+    Column("channel", String(64), primary_key=True),
+    Column("period", String(10), primary_key=True),
+    Column("used", BigInteger, nullable=False),
 )
 
 # What a control keeps out of its queue: messages by key, runs by enrolment, with the time it had there. Of

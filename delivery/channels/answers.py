@@ -21,7 +21,8 @@ from delivery.channels.http import Reply
 from delivery.errors import NotHandedOver
 
 # Whose refusals may be over later.
-_LATER = frozenset((408, 425, 429))
+_TOO_MANY = 429
+_LATER = frozenset((408, 425, _TOO_MANY))
 _OURS = frozenset((401, 403))
 # Said by what stands before a provider, or by one that failed half-way.
 _PERHAPS = frozenset((500, 502, 504))
@@ -50,6 +51,7 @@ def refused(host: str, reply: Reply, why: str = "") -> NotHandedOver:
         permanent=not is_over_later(reply.status) and reply.status not in _OURS,
         after=asked_to_wait(reply.headers),
         perhaps=reply.status in _PERHAPS,
+        busy=reply.status == _TOO_MANY,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from delivery.channels.channel import Channel
 from delivery.channels.kinds import Kind, NoSettings, Opening
+from delivery.channels.management import LOCAL, Management
 from delivery.channels.registry import KINDS, KindUnfit, kind_of, names
 from delivery.channels.webhook import WEBHOOK
 from playbooks.document import Document, Name
@@ -27,7 +28,7 @@ FILE = "channels.yaml"
 
 
 class ChannelEntry(Document):
-    """One channel: the name by which playbooks know it, its kind, and what its kind needs to know.
+    """One channel: the name by which playbooks know it, its kind, what that needs to know, how it is used.
 
     Further sections of a channel, whatever its kind, are fields here.
     """
@@ -35,6 +36,7 @@ class ChannelEntry(Document):
     id: Name
     kind: str = Field(min_length=1, max_length=100)
     settings: dict[str, Any] = {}
+    management: Management = Management()
 
 
 class ChannelsDocument(Document):
@@ -59,7 +61,9 @@ class ChannelSpec:
             raise ConfigurationError(f"{FILE}: the channel {self.entry.id!r}: {error}") from error
 
 
-_MAILBOX = ChannelSpec(ChannelEntry(id="mailbox", kind="mailbox"), KINDS["mailbox"], NoSettings())
+_MAILBOX = ChannelSpec(
+    ChannelEntry(id="mailbox", kind="mailbox", management=LOCAL), KINDS["mailbox"], NoSettings()
+)
 
 
 def read_channels(folder: Path) -> Mapping[str, ChannelSpec]:
@@ -84,6 +88,7 @@ def _specs(
     document: ChannelsDocument, file: str, text: str, problems: list[Problem]
 ) -> Iterator[ChannelSpec]:
     problems += _taken_names(document.channels, file, text)
+    problems += _unknown_ways(document.channels, file, text)
     for index, entry in enumerate(document.channels):
         at = ("channels", index)
         try:
@@ -112,3 +117,16 @@ def _taken_names(entries: Sequence[ChannelEntry], file: str, text: str) -> Itera
             yield placed(file, message, at, text)
         elif times[entry.id] > 1:
             yield placed(file, f"the id {entry.id!r} is used {times[entry.id]} times", at, text)
+
+
+def _unknown_ways(entries: Sequence[ChannelEntry], file: str, text: str) -> Iterator[Problem]:
+    ids = [entry.id for entry in entries]
+    for index, entry in enumerate(entries):
+        for place, way in enumerate(entry.management.then):
+            at = ("channels", index, "management", "then", place)
+            if way == entry.id:
+                yield placed(
+                    file, f"a message that failed on {way!r} can't go on to it: name another", at, text
+                )
+            elif way not in ids:
+                yield placed(file, f"there is no channel {way!r}{closest(way, ids)}", at, text)

@@ -1,0 +1,137 @@
+"""The next way of a message that surely did not reach its user: another channel, under a key of its own.
+
+It is queued in the transaction that fails the one before it, so never both go out. Everything is checked
+anew: consent of the new channel, windows, caps. The way is that of the channel which was meant first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from delivery import outbox_repository as outbox
+from delivery import repository
+from delivery.channels.management.managed import Managed
+from delivery.effects import message_fact
+from delivery.models import Enrolment, MessageState, Report
+from delivery.outbox_repository import Queued
+from delivery.plans import Plans
+from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
+from storage.errors import NextplayError
+from storage.ledger import Fact, Kind
+
+# A message that failed, the run that wanted it, and why it goes another way.
+Moved = tuple[Queued, Enrolment, str]
+
+READER: Final = "delivery.bounces"
+# Facts that are looked at in one go, and bounces that are followed in one turn.
+_PAGE, _MOST = 2_000, 100
+# Between the key of a message and the channels on which it went on.
+_ON = "~"
+_BOUNCED = "bounced"
+
+
+class FailOver:
+    """Finds and takes next ways, in the caller's transaction."""
+
+    def __init__(self, plans: Plans, managed: Managed, channels: Collection[str]) -> None:
+        """`channels` are those that are open."""
+        self._plans, self._managed, self._channels = plans, managed, channels
+
+    def leads_on(self, connection: Connection, one: Queued, enrolment: Enrolment) -> bool:
+        """Whether there is a next way for a message."""
+        return self._next(connection, one, enrolment) is not None
+
+    def go_on(self, connection: Connection, moved: Sequence[Moved], now: datetime) -> int:
+        """Queue messages on their next channels; return how many."""
+        queued = [
+            (following, enrolment, f"instead of {one.channel}: {reason}")
+            for one, enrolment, reason in moved
+            if (following := self._next(connection, one, enrolment, now)) is not None
+        ]
+        outbox.queue(connection, [one for one, _, _ in queued])
+        facts = [
+            message_fact(one, MessageState.QUEUED, enrolment, now, reason=reason)
+            for one, enrolment, reason in queued
+        ]
+        ledger.append(connection, facts, now)
+        return len(queued)
+
+    def _next(
+        self, connection: Connection, one: Queued, enrolment: Enrolment, now: datetime | None = None
+    ) -> Queued | None:
+        root, gone = root_of(one.key)
+        first = outbox.first_channel(connection, root) if gone else one.channel
+        if first is None:
+            return None
+        ways = [way for way in self._managed.of(first).then if way in self._channels and way != first]
+        channel = next((way for way in ways if way not in gone), None)
+        if channel is None or not self._worded(connection, one, enrolment):
+            return None
+        return msgspec.structs.replace(
+            one,
+            key=f"{one.key}{_ON}{channel}",
+            channel=channel,
+            queued_at=now or one.queued_at,
+            attempts=0,
+            holder=None,
+        )
+
+    def _worded(self, connection: Connection, one: Queued, enrolment: Enrolment) -> bool:
+        try:
+            plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
+        except NextplayError:
+            return False
+        return one.content in plan.contents
+
+
+class Bounces:
+    """Lets messages go their next way of which receipts tell later that they did not arrive."""
+
+    def __init__(self, database: Database, clock: Clock, managed: Managed, failover: FailOver) -> None:
+        self._database, self._clock = database, clock
+        self._managed, self._failover = managed, failover
+
+    def follow(self) -> Report:
+        """Take what the ledger tells of bounces since the last time."""
+        total = Report()
+        while True:
+            with self._database.read() as connection:
+                before = ledger.position_of(connection, READER)
+                # Once begun it goes on, or retention would wait for it.
+                if not before and not self._managed.leads_on:
+                    return total
+                facts = ledger.read_after(connection, before, kind=Kind.MESSAGE, limit=_PAGE)
+            if not facts:
+                return total
+            bounced = [fact for fact in facts if fact.label == _BOUNCED][:_MOST]
+            last = facts[-1] if len(bounced) < _MOST else bounced[-1]
+            take = partial(self._take, before=before, position=last.seq, bounced=bounced)
+            total += self._database.write(take, rows=4 * _MOST)
+
+    def _take(self, connection: Connection, *, before: int, position: int, bounced: Sequence[Fact]) -> Report:
+        if not ledger.advance_from(connection, READER, before, position, (Kind.MESSAGE,)):
+            return Report()
+        keys = [fact.id.removesuffix(f":{_BOUNCED}") for fact in bounced]
+        messages = outbox.by_keys(connection, keys)
+        enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in messages.values()])
+        moved = [(one, enrolments[one.enrolment_id], "the message bounced") for one in messages.values()]
+        return Report(queued=self._failover.go_on(connection, moved, self._clock.now()))
+
+
+def root_of(key: str) -> tuple[str, list[str]]:
+    """Return the key of the message that was wanted first, and the channels on which it went on since.
+
+    >>> root_of("run:1:0~sms~push")
+    ('run:1:0', ['sms', 'push'])
+    """
+    head, colon, tail = key.rpartition(":")
+    number, *gone = tail.split(_ON)
+    return f"{head}{colon}{number}", gone
