@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 from decision import (
     audience_commands,
+    channel_commands,
     control_commands,
     crm_commands,
     decision_commands,
@@ -87,6 +88,7 @@ app.add_typer(changes_command.app, name="changes")
 app.add_typer(rewards_command.app, name="rewards")
 app.add_typer(policies_command.app, name="policies")
 app.add_typer(control_commands.app, name="controls")
+app.command("channels")(channel_commands.channels)
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

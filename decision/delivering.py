@@ -72,6 +72,11 @@ def management_of(specs: Mapping[str, ChannelSpec]) -> dict[str, Management]:
     return {WEBHOOK: _OTHER_SYSTEMS, **{name: spec.entry.management for name, spec in specs.items()}}
 
 
+def kinds_of(specs: Mapping[str, ChannelSpec]) -> dict[str, str]:
+    """Return the kinds of channels by name, the way by which flows tell other systems too."""
+    return {**{name: spec.entry.kind for name, spec in specs.items()}, WEBHOOK: WEBHOOK}
+
+
 def open_delivery(
     settings: Settings,
     database: Database,

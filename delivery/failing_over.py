@@ -18,7 +18,7 @@ from delivery import outbox_repository as outbox
 from delivery import repository
 from delivery.channels.management.managed import Managed
 from delivery.effects import message_fact
-from delivery.models import Enrolment, MessageState, Report
+from delivery.models import Enrolment, MessageFact, MessageState, Report
 from delivery.outbox_repository import Queued
 from delivery.plans import Plans
 from storage import ledger
@@ -35,7 +35,6 @@ READER: Final = "delivery.bounces"
 _PAGE, _MOST = 2_000, 100
 # Between the key of a message and the channels on which it went on.
 _ON = "~"
-_BOUNCED = "bounced"
 
 
 class FailOver:
@@ -108,22 +107,36 @@ class Bounces:
                 # Once begun it goes on, or retention would wait for it.
                 if not before and not self._managed.leads_on:
                     return total
-                facts = ledger.read_after(connection, before, kind=Kind.MESSAGE, limit=_PAGE)
+                # What bounced before there were next ways is not sent after all.
+                head = 0 if before else ledger.head(connection)
+                facts = [] if head else ledger.read_after(connection, before, kind=Kind.MESSAGE, limit=_PAGE)
+            if head:
+                self._database.write(partial(self._take, before=0, position=head, lost=()))
+                return total
             if not facts:
                 return total
-            bounced = [fact for fact in facts if fact.label == _BOUNCED][:_MOST]
-            last = facts[-1] if len(bounced) < _MOST else bounced[-1]
-            take = partial(self._take, before=before, position=last.seq, bounced=bounced)
+            lost = [fact for fact in facts if _says_lost(fact)][:_MOST]
+            last = facts[-1] if len(lost) < _MOST else lost[-1]
+            take = partial(self._take, before=before, position=last.seq, lost=lost)
             total += self._database.write(take, rows=4 * _MOST)
 
-    def _take(self, connection: Connection, *, before: int, position: int, bounced: Sequence[Fact]) -> Report:
+    def _take(self, connection: Connection, *, before: int, position: int, lost: Sequence[Fact]) -> Report:
         if not ledger.advance_from(connection, READER, before, position, (Kind.MESSAGE,)):
             return Report()
-        keys = [fact.id.removesuffix(f":{_BOUNCED}") for fact in bounced]
-        messages = outbox.by_keys(connection, keys)
-        enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in messages.values()])
-        moved = [(one, enrolments[one.enrolment_id], "the message bounced") for one in messages.values()]
+        why = {fact.id.rpartition(":")[0]: fact.label for fact in lost}
+        messages = outbox.not_arrived(connection, list(why))
+        enrolments = repository.enrolments_of(connection, [one.enrolment_id for one in messages])
+        moved = [
+            (one, enrolments[one.enrolment_id], f"a receipt says that it {why[one.key]}") for one in messages
+        ]
         return Report(queued=self._failover.go_on(connection, moved, self._clock.now()))
+
+
+def _says_lost(fact: Fact) -> bool:
+    if fact.label == MessageState.BOUNCED.value:
+        return True
+    # Those that failed here have gone on already.
+    return fact.label == MessageState.FAILED.value and fact.decode(MessageFact).told
 
 
 def root_of(key: str) -> tuple[str, list[str]]:

@@ -112,9 +112,11 @@ def first_channel(connection: Connection, key: str) -> str | None:
     return found
 
 
-def by_keys(connection: Connection, keys: Sequence[str]) -> dict[str, Queued]:
-    """Return messages by their keys, settled ones too."""
-    return {row.key: Queued(*row) for row in connection.execute(_queued().where(outbox.c.key.in_(keys)))}
+def not_arrived(connection: Connection, keys: Sequence[str]) -> list[Queued]:
+    """Return those messages of which, after all that is known, it is certain that they did not arrive."""
+    states = [MessageState.FAILED.value, MessageState.BOUNCED.value]
+    query = _queued().where(outbox.c.key.in_(keys), outbox.c.state.in_(states)).order_by(outbox.c.key)
+    return [Queued(*row) for row in connection.execute(query)]
 
 
 def queue_of(connection: Connection, channel: str, now: datetime, most: int) -> tuple[int, datetime | None]:

@@ -181,6 +181,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/coupons/{code}"): _WALLET,
     ("GET", "/v1/users/{user_id}/coupons"): _WALLET,
     ("POST", "/v1/recalls"): _OPERATE,
+    ("GET", "/v1/channels"): _OPERATE,
+    ("GET", "/v1/channels/{name}"): _OPERATE,
     ("GET", "/v1/controls"): _OPERATE,
     ("POST", "/v1/controls"): _OPERATE,
     ("DELETE", "/v1/controls"): _OPERATE,

@@ -21,7 +21,9 @@ from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Select, Table, func, select
 
 from audiences.liveness.repository import JUMP, SILENCE, alerts
+from decision.delivering import kinds_of, management_of
 from decision.processes import API
+from delivery.channels.management.health import MINUTES, health
 from delivery.tables import enrolments, outbox
 from learning.tables import policies
 from learning.vw_learner import VwLearner
@@ -104,6 +106,25 @@ def delivery(service: Service) -> tuple[Values, Values, Values, Values]:
         depth: Values = {(state,): float(number) for state, number in states}
         first_open = connection.execute(_earliest(outbox.c.available_at)).scalar()
     return {(): waiting}, {(): _delay(first_due, now)}, depth, {(): _delay(first_open, now)}
+
+
+def channels(service: Service) -> tuple[Values, ...]:
+    """What waits on each channel and for how long, whether its breaker is open, and what came of it."""
+    specs, now = service.files.channels, service.clock.now()
+    managed = management_of(specs)
+    with service.database.read() as connection:
+        found = [health(connection, name, kind, managed[name], now) for name, kind in kinds_of(specs).items()]
+    return (
+        {(one.name,): float(one.waiting) for one in found},
+        {(one.name,): _delay(one.oldest_at, now) for one in found},
+        {(one.name,): float(one.state in ("broken", "probing")) for one in found},
+        {
+            (one.name, outcome): float(one.minutes[outcome])
+            for one in found
+            for outcome in ("taken", "refused", "failed", "busy")
+        },
+        {(one.name, span): float(quota["left"]) for one in found for span, quota in one.quota.items()},
+    )
 
 
 def policy(service: Service) -> tuple[Values, Values]:
@@ -198,6 +219,24 @@ _READERS: tuple[tuple[_Reader, tuple[_Family, ...]], ...] = (
             ("nextplay_enrolments_delay_seconds", "By how long the first due enrolment is late.", []),
             ("nextplay_outbox_depth", f"Messages not settled; {COUNT_LIMIT} means that or more.", ["state"]),
             ("nextplay_outbox_delay_seconds", "By how long the first message to hand over is late.", []),
+        ),
+    ),
+    (
+        channels,
+        (
+            (
+                "nextplay_channel_waiting",
+                f"Messages that wait on a channel; {COUNT_LIMIT} means that or more.",
+                ["channel"],
+            ),
+            ("nextplay_channel_delay_seconds", "For how long the first due one waits.", ["channel"]),
+            ("nextplay_channel_broken", "1 while the channel's breaker is open.", ["channel"]),
+            (
+                "nextplay_channel_attempts",
+                f"Attempts in the last {MINUTES} minutes: taken, refused, failed or busy.",
+                ["channel", "outcome"],
+            ),
+            ("nextplay_channel_quota_left", "Messages left of a quota.", ["channel", "span"]),
         ),
     ),
     (

@@ -50,16 +50,18 @@ def forget(connection: Connection, channel: str, before: datetime) -> None:
     connection.execute(delete(channel_minutes).where(old))
 
 
-def counts(connection: Connection, since: datetime) -> dict[str, dict[str, int]]:
-    """Return what came of attempts in the minutes from a moment on, by channel and outcome."""
+def counts(connection: Connection, since: datetime, channel: str | None = None) -> dict[str, dict[str, int]]:
+    """Return what came of attempts in the minutes from a moment on, by channel and outcome; None: of all."""
     query = (
         select(channel_minutes.c.channel, channel_minutes.c.outcome, func.sum(channel_minutes.c.number))
         .where(channel_minutes.c.minute >= since)
         .group_by(channel_minutes.c.channel, channel_minutes.c.outcome)
     )
+    if channel is not None:
+        query = query.where(channel_minutes.c.channel == channel)
     found: dict[str, dict[str, int]] = {}
-    for channel, outcome, number in connection.execute(query):
-        found.setdefault(channel, {})[outcome] = int(number)
+    for name, outcome, number in connection.execute(query):
+        found.setdefault(name, {})[outcome] = int(number)
     return found
 
 
