@@ -18,13 +18,22 @@ _FIELDS = ChannelState.__struct_fields__
 def state_of(connection: Connection, channel: str, *, lock: bool = False) -> ChannelState:
     """Return what is remembered of a channel; with `lock` nobody else changes it in the meantime."""
     query = select(*(channel_states.c[name] for name in _FIELDS)).where(channel_states.c.channel == channel)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+    if lock:
+        query = query.with_for_update()
+    row = connection.execute(query).first()
+    if row is None and lock:
+        # A row that is not there can't be locked.
+        first: Any = insert_into(connection, channel_states).values(
+            channel=channel, **_values(ChannelState())
+        )
+        connection.execute(first.on_conflict_do_nothing())
+        row = connection.execute(query).first()
     return ChannelState() if row is None else ChannelState(*row)
 
 
 def keep_state(connection: Connection, channel: str, state: ChannelState) -> None:
     """Remember how a channel stands."""
-    values = {name: getattr(state, name) for name in _FIELDS}
+    values = _values(state)
     statement: Any = insert_into(connection, channel_states).values(channel=channel, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["channel"], set_=values))
 
@@ -86,3 +95,7 @@ def use(connection: Connection, channel: str, uses: Mapping[str, int]) -> None:
         connection.execute(
             statement.on_conflict_do_update(index_elements=["channel", "period"], set_=more), rows
         )
+
+
+def _values(state: ChannelState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in _FIELDS}
