@@ -24,7 +24,6 @@ from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.callers import caller_of
 from decision.auth.opening import open_keys
-from decision.delivering import kinds_of, management_of
 from decision.evaluating import api as evaluating_api
 from decision.evaluating import policies_api
 from decision.foresight import api as foresight_api
@@ -38,7 +37,6 @@ from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
 from delivery import controls_api, recall_api
-from delivery.channels.management import api as channels_api
 from delivery.coupons import api as coupons_api
 from delivery.coupons.checkout import Checkout
 from delivery.coupons.desk import Desk
@@ -116,10 +114,6 @@ def create_app(service: Service) -> FastAPI:
     )
     controls = open_controls(
         service.database, service.clock, people.canonical, channels=service.files.channels
-    )
-    specs = service.files.channels
-    app.include_router(
-        channels_api.router(service.database, service.clock, kinds_of(specs), management_of(specs))
     )
     wallet = service.delivery.wallet
     recalls = Recalls(service.database, service.clock, service.library, service.delivery.executor, wallet)

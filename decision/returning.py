@@ -10,8 +10,10 @@ from fastapi import FastAPI
 from sqlalchemy import Connection
 
 from audiences.crm.signatures import Signatures
+from decision.delivering import kinds_of, management_of
 from decision.gate_playbooks import Playbooks
 from decision.webhook_secrets import webhook_secrets
+from delivery.channels.management import api as channels_api
 from delivery.channels.webhook import WEBHOOK
 from delivery.models import Enrolment
 from delivery.receipts.api import add_receipt_routes
@@ -45,8 +47,11 @@ def receipts_of(service: Service, database: Database | None = None) -> Receipts:
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
-    """Add the routes by which providers and users tell of messages."""
-    settings = service.settings
+    """Add the routes that tell how channels are doing, and those by which providers tell of messages."""
+    settings, specs = service.settings, service.files.channels
+    app.include_router(
+        channels_api.router(service.database, service.clock, kinds_of(specs), management_of(specs))
+    )
     tokens = {
         channel: [one.get_secret_value() for one in all_] for channel, all_ in settings.twilio_tokens.items()
     }

@@ -14,6 +14,7 @@ from delivery.channels.channel import Address, AfterCrash, Receipt
 from delivery.channels.documents import FILE, read_channels
 from delivery.channels.kinds import Kind, NoSettings, Opening
 from delivery.channels.mailbox import Mailbox
+from delivery.channels.management import Management
 from delivery.channels.registry import KINDS, names
 from delivery.models import Message
 from delivery.retry import Retry
@@ -179,9 +180,9 @@ SHOWN = re.findall(r"```yaml\n(channels:.*?)```", REFERENCE.read_text(encoding="
 @pytest.mark.parametrize("text", SHOWN, ids=range(len(SHOWN)))
 def test_what_the_reference_shows_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(text)
-    (spec,) = read_channels(tmp_path).values()
-    written = spec.settings.model_dump(mode="json", exclude_unset=True)
-    assert spec.kind.settings.model_validate(written) == spec.settings
+    for spec in read_channels(tmp_path).values():
+        written = spec.settings.model_dump(mode="json", exclude_unset=True)
+        assert spec.kind.settings.model_validate(written) == spec.settings
 
 
 def test_the_reference_describes_every_kind_and_its_fields() -> None:
@@ -190,3 +191,25 @@ def test_the_reference_describes_every_kind_and_its_fields() -> None:
         assert re.search(rf"^## .*\b{name}\b", text, re.MULTILINE), name
         for field in kind.settings.model_fields:
             assert f"`{field}`" in text or f"`{field}." in text, (name, field)
+
+
+@pytest.mark.parametrize(
+    ("then", "problem"),
+    [("smss", "no channel 'smss', did you mean 'sms'?"), ("email", "can't go on to it")],
+)
+def test_next_ways_are_other_channels_of_the_file(tmp_path: Path, then: str, problem: str) -> None:
+    (tmp_path / FILE).write_text(
+        "channels:\n"
+        f"  - {{id: email, kind: mailbox, management: {{then: [{then}]}}}}\n"
+        "  - {id: sms, kind: mailbox}\n"
+    )
+    with pytest.raises(LibraryError) as error:
+        read_channels(tmp_path)
+    assert problem in str(error.value)
+    assert "channels.0.management.then.0" in str(error.value)
+
+
+def test_the_reference_describes_every_field_of_the_management() -> None:
+    text = REFERENCE.read_text(encoding="utf-8")
+    for field in Management.model_fields:
+        assert f"| `{field}` |" in text, field
