@@ -52,6 +52,7 @@ from decision.quality_command import quality
 from decision.recall_command import recall
 from decision.rewarding import command as rewards_command
 from decision.settings import Settings, load_settings
+from decision.simulate_command import simulate
 from feature_repo.errors import FeatureRepositoryError
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
 
@@ -73,6 +74,7 @@ app.command()(quality)
 app.command()(recall)
 app.command()(evaluate)
 app.command()(experiments)
+app.command()(simulate)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(decision_commands.app, name="decisions")
 app.add_typer(key_commands.app, name="keys")

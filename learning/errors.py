@@ -20,6 +20,9 @@ NextplayError
     ├── PromotionRefused     what is known does not prove that a policy may take charge; every reason is named
     ├── ChargeTaken          somebody else changed who is in charge meanwhile (retry can help)
     ├── NotUndone            a change that nothing takes back, or that was overtaken by a later one
+    ├── UnreadableTable      a table of full feedback that can't be simulated on; the message says why
+    ├── UnknownPolicy        no policy that can be simulated has this name
+    ├── SimulationBroken     a process of a simulation died
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
         ├── UnreadableLog    a log that can't be read as rounds, or of which too much is wrong
@@ -125,6 +128,20 @@ class ChargeTaken(LearningError):
 class NotUndone(LearningError):
     status = 409
     code = "not-undone"
+
+
+class UnreadableTable(LearningError):
+    status = 422
+    code = "unreadable-table"
+
+
+class UnknownPolicy(LearningError):
+    status = 422
+    code = "unknown-policy"
+
+
+class SimulationBroken(LearningError):
+    code = "simulation-broken"
 
 
 class EvaluationError(LearningError):

@@ -49,7 +49,7 @@ def log_of(columns: Columns, name: str) -> Log:
             check_distributions(columns, key, tables[key])
     actions = _actions(columns, tables, name)
     context_names = [one for one in columns.names if one.startswith(CONTEXT)]
-    context = _context(columns, context_names)
+    context = context_of(columns, context_names)
     _check_copies(columns, [rewards, propensities, actions.index.astype(np.float64)], context)
     guards = {one.removeprefix(GUARD): columns.numbers(one) for one in columns.names if one.startswith(GUARD)}
     users = columns.texts(USER) if USER in columns else None
@@ -128,7 +128,7 @@ def _actions(columns: Columns, tables: dict[str, FloatArray], name: str) -> _Act
     return _Actions(tuple(map(str, range(width))), np.where(outside, 0, whole).astype(np.intp))
 
 
-def _context(columns: Columns, names: list[str]) -> FloatArray | None:
+def context_of(columns: Columns, names: list[str]) -> FloatArray | None:
     """Return the context as numbers: those of each column, or a column for each of its few texts."""
     parts = []
     for name in names:
