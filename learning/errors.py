@@ -21,7 +21,7 @@ NextplayError
     ├── ChargeTaken          somebody else changed who is in charge meanwhile (retry can help)
     ├── NotUndone            a change that nothing takes back, or that was overtaken by a later one
     ├── UnreadableTable      a table of full feedback that can't be simulated on; the message says why
-    ├── UnknownPolicy        no policy that can be simulated has this name
+    ├── UnknownPlayer        no policy that can be simulated has this name
     ├── SimulationBroken     a process of a simulation died
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
@@ -135,9 +135,9 @@ class UnreadableTable(LearningError):
     code = "unreadable-table"
 
 
-class UnknownPolicy(LearningError):
+class UnknownPlayer(LearningError):
     status = 422
-    code = "unknown-policy"
+    code = "unknown-player"
 
 
 class SimulationBroken(LearningError):

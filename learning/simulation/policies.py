@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from audiences.rules.source import closest
-from learning.errors import UnknownPolicy
+from learning.errors import UnknownPlayer
 from learning.simulation.members import Alone, Average, ByArm, Logistic, Member
 from learning.simulation.player import FloatArray, Make, Player, Setting
 from learning.simulation.portfolio import Portfolio
@@ -61,12 +61,12 @@ def check_policies(names: Sequence[str]) -> list[str]:
     """Return the policies of these names, each once, in the registry's order; all when none is named.
 
     Raises:
-        UnknownPolicy: there is none of a name.
+        UnknownPlayer: there is none of a name.
     """
     for name in names:
         if name not in POLICIES:
             meant = closest(name, list(POLICIES))
-            raise UnknownPolicy(
+            raise UnknownPlayer(
                 f"there is no policy {name!r} to simulate{'; ' + meant if meant else ''}; there are "
                 f"{', '.join(POLICIES)}"
             )

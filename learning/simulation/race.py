@@ -82,7 +82,7 @@ def run(
         log: is told of each policy's way through each shuffle.
 
     Raises:
-        UnknownPolicy: there is none of a name.
+        UnknownPlayer: there is none of a name.
         SimulationBroken: a process died, as one does that runs out of memory.
     """
     names = check_policies(race.policies)
@@ -124,7 +124,7 @@ def _runs(table: Table, race: Race, tasks: Sequence[tuple[str, int]]) -> Iterato
     # Started anew and not forked: VW must not come to where there are threads.
     context = multiprocessing.get_context("spawn")
     try:
-        with _single_threaded(), ProcessPoolExecutor(processes, context, _begin, (table,)) as pool:
+        with single_threaded(), ProcessPoolExecutor(processes, context, _begin, (table,)) as pool:
             yield from pool.map(_task, [race] * len(tasks), *zip(*tasks, strict=True))
     except BrokenProcessPool as error:
         raise SimulationBroken(
@@ -134,7 +134,7 @@ def _runs(table: Table, race: Race, tasks: Sequence[tuple[str, int]]) -> Iterato
 
 
 @contextmanager
-def _single_threaded() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """Let processes that are started meanwhile compute with one thread each."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from learning.errors import LearningError, UnknownPolicy, UnreadableLog, UnreadableTable
+from learning.errors import LearningError, UnknownPlayer, UnreadableLog, UnreadableTable
 from learning.evaluation import read_log
 from learning.evidence import Evidence, needed
 from learning.models import DisjointGaussian
@@ -83,7 +83,7 @@ def test_too_many_arms_are_refused() -> None:
 def test_policies_are_named_with_what_was_meant() -> None:
     assert check_policies([]) == list(POLICIES)
     assert check_policies(["uniform", "portfolio"]) == ["portfolio", "uniform"]
-    with pytest.raises(UnknownPolicy, match='did you mean "portfolio"'):
+    with pytest.raises(UnknownPlayer, match='did you mean "portfolio"'):
         check_policies(["portfolo"])
 
 
