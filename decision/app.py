@@ -15,6 +15,7 @@ from audiences.identity import api as identity_api
 from audiences.importing import api as import_api
 from audiences.scores import api as scores_api
 from audiences.selection import api as selection_api
+from audiences.selection.lists import Lists
 from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
 from audiences.triggers import api as triggers_api
@@ -125,7 +126,15 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )
-    undoing = Undoing(service.database, service.library, controls, service.promoting)
+    undoing = Undoing(
+        service.database,
+        service.clock,
+        library=service.library,
+        controls=controls,
+        promoting=service.promoting,
+        audiences=service.audiences.catalogs,
+        lists=Lists(service.database, service.audiences.catalogs, service.audiences.canonical),
+    )
     app.include_router(changes_api.router(service.database, undoing, guard.name_of, service.follow))
     app.include_router(
         decision_api.router(

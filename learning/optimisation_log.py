@@ -99,9 +99,11 @@ def _policy(body: Body) -> _Read:
         thing=str(body["policy"]),
         before=body.get("previous"),
         after=body["version"],
-        by="learning",
-        cause=f"learned from {body['trained']} decisions" if body.get("trained") else "a new specification",
+        by=str(body.get("by") or "learning"),
+        cause=str(body.get("why") or "")
+        or (f"learned from {body['trained']} decisions" if body.get("trained") else "a new specification"),
         evidence=body.get("metrics") or None,
+        undo="restore" if body.get("previous") and body.get("trained") else "",
     )
 
 
@@ -125,11 +127,17 @@ def _control(body: Body) -> _Read:
 
 
 def _audience(body: Body) -> _Read:
-    version = body.get("version")
+    name, version = str(body.get("id") or body.get("audience") or ""), body.get("version")
+    earlier = version - 1 if isinstance(version, int) and version > 1 else None
+    if body.get("what") == "audience list":
+        # Before the first upload nobody was in it, and what is empty can't be uploaded.
+        return _Read(f"{name} list", earlier, version, undo="restore" if earlier else "")
+    before, after = body.get("before"), body.get("definition")
     return _Read(
-        thing=str(body.get("id") or body.get("audience") or ""),
-        before=version - 1 if isinstance(version, int) and version > 1 else None,
-        after="retired" if body.get("retired") else version,
+        thing=name if version is None else f"{name} version {version}",
+        before=earlier if before is None else before,
+        after="retired" if body.get("retired") else version if after is None else after,
+        undo="restore" if "definition" in body else "",
     )
 
 

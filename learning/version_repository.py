@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from learning import keeping
-from learning.errors import BrokenWeights, UnknownVersion, VersionGone, VersionTaken
+from learning.errors import BrokenWeights, NotUndone, UnknownVersion, VersionGone, VersionTaken
 from learning.tables import policies
 from learning.versions import PolicyVersion
 from storage import ledger
@@ -26,7 +26,10 @@ _LOOKED_AT = 100
 
 
 class PolicyChange(msgspec.Struct, frozen=True):
-    """Body of the change fact that a published policy version leaves."""
+    """Body of the change fact that a published policy version leaves.
+
+    `by` and `why` say who took weights back; what was learned was published by nobody.
+    """
 
     policy: str
     version: str
@@ -37,6 +40,8 @@ class PolicyChange(msgspec.Struct, frozen=True):
     metrics: dict[str, float]
     corrected: int = 0
     anew: bool = False
+    by: str = ""
+    why: str = ""
 
 
 def latest_version(connection: Connection, policy: str) -> PolicyVersion | None:
@@ -94,8 +99,42 @@ def unweighted(connection: Connection, name: str) -> PolicyVersion:
     return PolicyVersion.from_bytes(keeping.opened(_row(connection, name).body)).unweighted()
 
 
-def insert_version(connection: Connection, new: PolicyVersion, now: datetime) -> None:
-    """Keep a version and the change fact that tells of it.
+def take_back(connection: Connection, name: str, now: datetime, by: str, why: str) -> PolicyVersion:
+    """Publish the weights from before a version again, as the policy's next version.
+
+    It goes on from the same reward: what the version had learned from is not learned from again.
+
+    Raises:
+        NotUndone: another version came after it, or what was before is kept no more or of another
+            specification.
+    """
+    current = version(connection, name)
+    newest = newest_names(connection, current.policy, 1)
+    if newest != [name]:
+        raise NotUndone(f"{', '.join(newest)} was published after {name}: take that back first")
+    try:
+        before = None if current.parent is None else version(connection, current.parent)
+    except (UnknownVersion, VersionGone, BrokenWeights) as error:
+        raise NotUndone(f"what was before {name} can't serve any more: {error}") from error
+    if before is None or before.spec_hash != current.spec_hash:
+        raise NotUndone(f"nothing of the same specification was before {name}")
+    restored = msgspec.structs.replace(
+        before.numbered(next_number(connection, current.policy)),
+        parent=name,
+        created_at=now,
+        through=current.through,
+        corrected=current.corrected,
+        anew=False,
+        metrics={},
+    )
+    insert_version(connection, restored, now, by=by, why=why)
+    return restored
+
+
+def insert_version(
+    connection: Connection, new: PolicyVersion, now: datetime, *, by: str = "", why: str = ""
+) -> None:
+    """Keep a version and the change fact that tells of it, and of who published it if it was not learned.
 
     Raises:
         BrokenWeights: it could not be served; the version before it stays in charge.
@@ -132,6 +171,8 @@ def insert_version(connection: Connection, new: PolicyVersion, now: datetime) ->
         dict(new.metrics),
         new.corrected,
         new.anew,
+        by,
+        why,
     )
     ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), "policy_published", None, now, change)], now)
 

@@ -72,7 +72,7 @@ class Catalogs:
         """A rule over the audiences there are. Raises RuleError."""
         return parse(text, self.schema.with_audiences(self.read().specs))
 
-    def create(self, spec: AudienceSpec, by: str, now: datetime) -> str:
+    def create(self, spec: AudienceSpec, by: str, now: datetime, why: str = "") -> str:
         """Make an audience; return its ETag.
 
         Raises:
@@ -85,9 +85,9 @@ class Catalogs:
                 f"there is an audience {spec.id!r} already; change it with PUT, or take another id"
             )
         self._refuse_wrong(catalog, spec)
-        return self._keep(spec.id, spec, self._last_version(spec.id), by, now)
+        return self._keep(spec.id, spec, self._last_version(spec.id), by, now, why)
 
-    def change(self, spec: AudienceSpec, etag: str, by: str, now: datetime) -> str:
+    def change(self, spec: AudienceSpec, etag: str, by: str, now: datetime, why: str = "") -> str:
         """Make a new version of an audience; return its ETag.
 
         Raises:
@@ -99,9 +99,9 @@ class Catalogs:
         if catalog.specs[spec.id].kind != spec.kind and "list" in {catalog.specs[spec.id].kind, spec.kind}:
             raise AudienceError(f"{spec.id}: a list stays a list; make another audience for a rule or sets")
         self._refuse_wrong(catalog, spec)
-        return self._keep(spec.id, spec, catalog.versions[spec.id], by, now)
+        return self._keep(spec.id, spec, catalog.versions[spec.id], by, now, why)
 
-    def retire(self, audience: str, etag: str, by: str, now: datetime) -> None:
+    def retire(self, audience: str, etag: str, by: str, now: datetime, why: str = "") -> None:
         """Let an audience end; its versions are kept. Raises as `change`, and if another is made of it."""
         catalog = self._editable(audience, etag)
         users = [
@@ -109,7 +109,30 @@ class Catalogs:
         ]
         if users:
             raise AudienceError(f"{audience}: {', '.join(users)} is made of it; change that first")
-        self._keep(audience, None, catalog.versions[audience], by, now)
+        self._keep(audience, None, catalog.versions[audience], by, now, why)
+
+    def take_back(self, audience: str, version: int, by: str, now: datetime, why: str = "") -> None:
+        """Let the definition before a version hold again, as a new version; before the first there was none.
+
+        Raises:
+            AudienceChanged: another version came after it.
+            UnknownAudience, AudienceOfFile, AudienceTaken, AudienceError: as the edit that does it.
+        """
+        found = self.history(audience)
+        if not found or found[0].version != version:
+            raise AudienceChanged(
+                f"the audience {audience!r} was changed after version {version}: take the later change back "
+                "first"
+            )
+        before = found[1].body if len(found) > 1 else None
+        if before is None:
+            self.retire(audience, self.read().etags.get(audience, ""), by, now, why)
+            return
+        spec = AudienceSpec.model_validate_json(before)
+        if found[0].body is None:
+            self.create(spec, by, now, why)
+        else:
+            self.change(spec, self.read().etags.get(audience, ""), by, now, why)
 
     def history(self, audience: str) -> list[Version]:
         """All versions of an audience made over the API, newest first; none of one of the file."""
@@ -144,10 +167,22 @@ class Catalogs:
         with self._database.read() as connection:
             return max((one.version for one in repository.history(connection, audience)), default=0)
 
-    def _keep(self, audience: str, spec: AudienceSpec | None, after: int, by: str, now: datetime) -> str:
+    def _keep(
+        self, audience: str, spec: AudienceSpec | None, after: int, by: str, now: datetime, why: str
+    ) -> str:
         body = None if spec is None else _body(spec)
         version = Version(audience, after + 1, body, now, by)
-        change = {"what": "audience", "id": audience, "version": after + 1, "by": by, "retired": spec is None}
+        before = self.read().specs.get(audience)
+        change = {
+            "what": "audience",
+            "id": audience,
+            "version": after + 1,
+            "by": by,
+            "why": why,
+            "retired": spec is None,
+            "before": None if before is None else before.document(),
+            "definition": None if spec is None else spec.document(),
+        }
 
         def work(connection: Connection) -> None:
             repository.add_version(connection, version)

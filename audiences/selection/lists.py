@@ -115,14 +115,39 @@ class Lists:
         self._keep(audience, upload)
         return Taken(upload.version, len(members), len(ids) - len(named), len(unknown), unknown[:_SHOWN])
 
+    def take_back(self, audience: str, version: int, by: str, now: datetime, why: str = "") -> None:
+        """Let the members before an upload be in the list again, as a new version.
+
+        Raises:
+            AudienceChanged: another upload came after it.
+            ListRefused: it was the first, so that there were no members before.
+        """
+        with self._database.read() as connection:
+            latest = repository.latest_list(connection, audience)
+            before = repository.list_of(connection, audience, version - 1)
+        if latest is None or latest.version != version:
+            raise AudienceChanged(
+                f"the list {audience!r} was uploaded again after version {version}: take that back first"
+            )
+        if before is None:
+            raise ListRefused(f"version {version} of {audience!r} was the first; nobody was in it before")
+        self._keep(audience, Upload(version + 1, before.members, before.unknown, now, by), why)
+
     def _numbers(self, users: list[str]) -> dict[str, int]:
         """The numbers of those users who exist; who has none yet gets one."""
         Numberer(self._database).number_all()
         with self._database.read() as connection:
             return repository.numbers_of(connection, users)
 
-    def _keep(self, audience: str, upload: Upload) -> None:
-        change = {"what": "audience list", "id": audience, "version": upload.version, "by": upload.made_by}
+    def _keep(self, audience: str, upload: Upload, why: str = "") -> None:
+        change = {
+            "what": "audience list",
+            "id": audience,
+            "version": upload.version,
+            "by": upload.made_by,
+            "why": why,
+            "members": len(upload.members),
+        }
         fact = NewFact(Kind.CHANGE, new_id(upload.made_at), "audience", None, upload.made_at, change)
 
         def work(connection: Connection) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from learning import change_repository
+from audiences.errors import AudiencesError
+from audiences.selection.catalog import Catalogs
+from audiences.selection.lists import Lists
+from learning import change_repository, version_repository
 from learning.challengers.promoting import Promoting
 from learning.errors import NotUndone
 from learning.optimisation_log import Entry, entry_of
@@ -12,20 +15,31 @@ from playbooks.controls.models import Scope
 from playbooks.controls.service import ControlService
 from playbooks.library.lifecycle import State
 from playbooks.library.service import LibraryService
+from storage.clock import Clock
 from storage.engine import Database
 from storage.ledger import Fact
+from storage.writer import Lane
 
 _PAGE = 500
 
 
 class Undoing:
-    """Takes back changes of playbooks, of who is in charge, and of what was stopped."""
+    """Takes back changes of playbooks, policies and who is in charge, audiences, and of what was stopped."""
 
     def __init__(
-        self, database: Database, library: LibraryService, controls: ControlService, promoting: Promoting
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        library: LibraryService,
+        controls: ControlService,
+        promoting: Promoting,
+        audiences: Catalogs,
+        lists: Lists,
     ) -> None:
-        self._database, self._library, self._controls = database, library, controls
-        self._promoting = promoting
+        self._database, self._clock = database, clock
+        self._library, self._controls, self._promoting = library, controls, promoting
+        self._audiences, self._lists = audiences, lists
 
     def undo(self, change_id: str, by: str, why: str = "") -> Entry:
         """Take a change back and return the newest entry of the log, which did it.
@@ -41,14 +55,37 @@ class Undoing:
         if not entry.undo:
             raise NotUndone(f"a change of {entry.what} is not taken back here: {_instead(entry)}")
         body: dict[str, Any] = fact.decode(dict[str, Any])
-        if fact.label == "playbook":
-            self._playbook(fact, body, entry.undo, by, reason)
-        elif fact.label == "policy_in_charge":
-            self._promoting.take_back(change_id, by, reason)
-        else:
-            self._controls.resume(Scope(body["scope"]), body["target"], by=by, why=reason)
+        match fact.label:
+            case "playbook":
+                self._playbook(fact, body, entry.undo, by, reason)
+            case "policy_in_charge":
+                self._promoting.take_back(change_id, by, reason)
+            case "policy_published":
+                self._weights(str(body["version"]), by, reason)
+            case "audience":
+                self._audience(body, by, reason)
+            case _:
+                self._controls.resume(Scope(body["scope"]), body["target"], by=by, why=reason)
         with self._database.read() as connection:
             return entry_of(change_repository.changes_before(connection, [fact.label], None, 1)[0])
+
+    def _weights(self, version: str, by: str, why: str) -> None:
+        now = self._clock.now()
+        self._database.write(
+            lambda connection: version_repository.take_back(connection, version, now, by, why),
+            rows=2,
+            lane=Lane.REQUEST,
+        )
+
+    def _audience(self, body: dict[str, Any], by: str, why: str) -> None:
+        name, version, now = str(body["id"]), int(body["version"]), self._clock.now()
+        try:
+            if body["what"] == "audience list":
+                self._lists.take_back(name, version, by, now, why)
+            else:
+                self._audiences.take_back(name, version, by, now, why)
+        except AudiencesError as error:
+            raise NotUndone(str(error)) from error
 
     def _playbook(self, fact: Fact, body: dict[str, Any], move: str, by: str, why: str) -> None:
         playbook, version = str(body["playbook"]), int(body["version"])
@@ -89,11 +126,11 @@ class Undoing:
 
 def _instead(entry: Entry) -> str:
     said = {
-        "policy_published": "weights are what was learned; the next training publishes the next version",
+        "policy_published": "nothing was learned in it; change the specification where it is written",
         "policy_in_charge": (
             "whoever takes charge needs proof; promote a policy with POST /v1/policies/{id}/promote"
         ),
-        "audience": f"send the earlier definition with PUT /v1/audiences/{entry.thing}",
+        "audience": "what was before it is not kept; send it again",
         "control": "resume or stop it with /v1/controls",
         "playbook": "make a draft of it",
     }

@@ -194,7 +194,7 @@ class Gathering:
             places = [known[arm] for arm in decision.arms]
             dist[row, places] = np.frombuffer(one.vector, dtype="<f8")
             logged[row, places] = decision.probabilities
-        values = np.array([one.value for one in rewards])
+        values = np.array([one.earned for one in rewards])
         bounds = self._specs[policy].reward
         log = Log(
             actions=tuple(known),

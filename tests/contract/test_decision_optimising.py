@@ -8,20 +8,30 @@ import shlex
 from pathlib import Path
 
 import pytest
+from pyroaring import BitMap
 from typer.testing import CliRunner
 
+from audiences.definitions import AudienceSpec, Definitions
 from audiences.identity.people import EveryoneAlone
+from audiences.rules import Schema, Type
+from audiences.selection import repository as audiences_repository
+from audiences.selection.catalog import Catalogs
+from audiences.selection.lists import Lists
+from audiences.selection.repository import Upload
 from decision.cli import app
 from decision.optimising.undoing import Undoing
 from decision.stopping import open_controls
-from learning import change_repository, optimisation_log
+from learning import change_repository, optimisation_log, version_repository
 from learning.challengers.gathering import Gathering
 from learning.challengers.promoting import Promoting
 from learning.challengers.rules import PromotionRules
 from learning.errors import NotUndone, UnknownChange
+from learning.learner import Learnt
+from learning.models import model_from_bytes
 from learning.optimisation_log import Entry, entry_of
 from learning.spec import PolicySpec
 from learning.version_repository import PolicyChange
+from learning.versions import child, cold_start
 from playbooks.controls import Mode, Scope
 from playbooks.library.service import LibraryService
 from playbooks.protection import Protection
@@ -32,6 +42,18 @@ from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 from tests.contract.test_playbooks_library import Nobody, Sizes, playbook, served, states
 
+LEARNT = PolicySpec.model_validate(
+    {
+        "id": "q",
+        "placements": ["outbound"],
+        "features": [{"scalar": "orders"}],
+        "learner": {"kind": "linear_gaussian"},
+        "exploration": {
+            "kind": "epsilon_greedy",
+            "epsilon": {"start": 0.1, "floor": 0.1, "half_life": 1},
+        },
+    }
+)
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "changes.md"
 
 
@@ -53,7 +75,16 @@ def undoing(database: Database, clock: SimulatedClock, library: LibraryService) 
     gathering = Gathering(database, specs, rules, Protection(), EveryoneAlone())
     promoting = Promoting(database, clock, "p", specs, rules, gathering)
     controls = open_controls(database, clock, lambda user: user, channels=["mailbox"])
-    return Undoing(database, library, controls, promoting)
+    catalogs = Catalogs(database, Definitions((), (), {}, ()), Schema({}))
+    return Undoing(
+        database,
+        clock,
+        library=library,
+        controls=controls,
+        promoting=promoting,
+        audiences=catalogs,
+        lists=Lists(database, catalogs, lambda user: user),
+    )
 
 
 def entries(database: Database, *what: str) -> list[Entry]:
@@ -126,16 +157,74 @@ def test_a_published_policy_is_told_with_its_evidence_and_not_taken_back(
     database: Database, clock: SimulatedClock, undoing: Undoing
 ) -> None:
     now = clock.now()
-    change = PolicyChange("p", "p@2", "p@1", "hash", 40, 9, {"loss": 0.2})
+    change = PolicyChange("p", "p@2", "p@1", "hash", 0, 9, {"loss": 0.2})
     fact = NewFact(Kind.CHANGE, new_id(now), "policy_published", None, now, change)
     database.write(lambda connection: ledger.append(connection, [fact], now))
     (one,) = entries(database, "policy_published")
     assert (one.thing, one.before, one.after, one.actor) == ("p", "p@1", "p@2", "machine")
-    assert (one.cause, one.evidence) == ("learned from 40 decisions", {"loss": 0.2})
-    with pytest.raises(NotUndone, match="the next training publishes the next version"):
+    assert (one.cause, one.evidence) == ("a new specification", {"loss": 0.2})
+    with pytest.raises(NotUndone, match="nothing was learned in it"):
         undoing.undo(one.id, "bob")
     with pytest.raises(UnknownChange):
         undoing.undo("nothing", "bob")
+
+
+def test_what_was_learned_is_taken_back(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
+    first = cold_start(LEARNT, {}, clock.now(), after=None)
+    model = model_from_bytes(first.model)
+    second = child(first, Learnt(model, b"more"), trained=7, through=12, metrics={"loss": 0.2}, now=clock.now())
+    for one in (first, second):
+        database.write(lambda c, one=one: version_repository.insert_version(c, one, clock.now()), rows=2)  # type: ignore[misc]
+    (newest, oldest) = entries(database, "policy_published")
+    assert (newest.undo, oldest.undo) == ("restore", "")
+    done = undoing.undo(newest.id, "bob", "it sells nothing")
+    assert (done.before, done.after, done.by, done.actor) == ("q@2", "q@3", "bob", "person")
+    assert done.cause == f"takes back {newest.id}: it sells nothing"
+    with database.read() as connection:
+        third = version_repository.latest_version(connection, "q")
+    assert third is not None
+    # The weights of the first, and nothing is learned again that the second had learned from.
+    assert (third.model, third.state, third.through, third.trained) == (first.model, None, 12, 0)
+    with pytest.raises(NotUndone, match="q@3 was published after q@2"):
+        undoing.undo(newest.id, "bob")
+
+
+def test_an_audience_is_what_it_was(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
+    catalogs = Catalogs(database, Definitions((), (), {}, ()), Schema({"orders": Type.NUMBER}))
+    undoing._audiences = catalogs
+    few = AudienceSpec(id="buyers", name="Buyers", rule="orders > 1")
+    catalogs.create(few, "ann", clock.now())
+    many = AudienceSpec(id="buyers", name="Buyers", rule="orders > 9")
+    catalogs.change(many, catalogs.read().etags["buyers"], "ann", clock.now())
+    newest, oldest = entries(database, "audience")
+    assert newest.thing == "buyers version 2"
+    assert (newest.before["rule"], newest.after["rule"]) == ("orders > 1", "orders > 9")
+    assert (newest.by, oldest.before) == ("ann", None)
+    done = undoing.undo(newest.id, "bob", "too few")
+    assert done.after["rule"] == "orders > 1"
+    assert (done.by, done.cause) == ("bob", f"takes back {newest.id}: too few")
+    assert catalogs.read().specs["buyers"] == few
+    with pytest.raises(NotUndone, match="take the later change back first"):
+        undoing.undo(newest.id, "bob")
+    # Back and forth, and away with it, and here again.
+    assert undoing.undo(done.id, "bob").after["rule"] == "orders > 9"
+    catalogs.retire("buyers", catalogs.read().etags["buyers"], "ann", clock.now())
+    (retired, *_) = entries(database, "audience")
+    assert retired.after == "retired"
+    assert undoing.undo(retired.id, "bob").after["rule"] == "orders > 9"
+
+
+def test_a_list_has_the_members_it_had(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
+    for version, members in ((1, [1, 2]), (2, [3])):
+        upload = Upload(version, BitMap(members), 0, clock.now(), "ann")
+        undoing._lists._keep("friends", upload)
+    newest, oldest = entries(database, "audience")
+    assert (newest.thing, newest.undo, oldest.undo) == ("friends list", "restore", "")
+    undoing.undo(newest.id, "bob")
+    with database.read() as connection:
+        latest = audiences_repository.latest_list(connection, "friends")
+    assert latest is not None
+    assert (latest.version, set(latest.members), latest.made_by) == (3, {1, 2}, "bob")
 
 
 def test_pages_go_on_where_they_ended(database: Database, clock: SimulatedClock) -> None:

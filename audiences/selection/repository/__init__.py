@@ -27,6 +27,7 @@ from audiences.selection.repository.definitions import (
     latest_list,
     latest_lists,
     latest_versions,
+    list_of,
 )
 from audiences.selection.repository.moved import end_of_ledger, touched
 from audiences.selection.repository.numbers import (
@@ -62,6 +63,7 @@ __all__ = [
     "latest_list",
     "latest_lists",
     "latest_versions",
+    "list_of",
     "live",
     "make_live",
     "members",

@@ -75,6 +75,13 @@ def latest_list(connection: Connection, audience: str) -> Upload | None:
     return None if row is None else _upload(row)
 
 
+def list_of(connection: Connection, audience: str, version: int) -> Upload | None:
+    """A version of a list, if there is one."""
+    this = lists.c.audience == audience, lists.c.version == version
+    row = connection.execute(select(lists).where(*this)).first()
+    return None if row is None else _upload(row)
+
+
 def add_list(connection: Connection, audience: str, upload: Upload) -> None:
     """Keep an upload; fails with IntegrityError where somebody else made that version."""
     connection.execute(
