@@ -31,6 +31,7 @@ from decision.incoming import Incoming
 from decision.inline import InlineMessages
 from decision.jobs import JobRunner, JobSchedule, Scheduler
 from decision.opening import open_database, open_library
+from decision.optimising.settings import tell_settings
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name, within
 from decision.selecting import Selecting
 from decision.settings import Settings
@@ -348,6 +349,7 @@ class Service:
     def _policy_in_charge(self, files: LibraryFiles) -> PolicyVersion:
         """Return the version that decides; every policy of the library has one from now on."""
         self.promoting.leave_gone()
+        tell_settings(self.database, self.clock, files)
         versions = {
             name: self._version_of(Training(self.database, spec, files.vocabularies))
             for name, spec in files.policies.items()

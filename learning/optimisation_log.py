@@ -137,7 +137,17 @@ def _audience(body: Body) -> _Read:
         thing=name if version is None else f"{name} version {version}",
         before=earlier if before is None else before,
         after="retired" if body.get("retired") else version if after is None else after,
-        undo="restore" if "definition" in body else "",
+        undo="restore" if "definition" in body and version is not None else "",
+    )
+
+
+def _setting(body: Body) -> _Read:
+    """What a file of the library says of thresholds and prices."""
+    return _Read(
+        thing=f"{body['what']} {body['id']}",
+        before=body["before"],
+        after=body["definition"],
+        cause="changed in the library's files",
     )
 
 
@@ -152,4 +162,5 @@ _READERS: Mapping[str, Callable[[Body], _Read]] = {
     "policy_in_charge": _charge,
     "control": _control,
     "audience": _audience,
+    "setting": _setting,
 }

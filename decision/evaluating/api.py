@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from decision.evaluating.experiments import own_experiment
-from decision.evaluating.own import look
+from decision.evaluating.own import beside_record, look
 from learning.errors import UnknownCandidate
 from learning.evaluation import How, candidate, evaluate
 from learning.evaluation.evaluate import CONFIDENCE, RESAMPLES
@@ -64,7 +64,7 @@ def router(database: Database) -> APIRouter:
         )
         if asked.rounds is None:
             own = look(database, asked.policy, asked.baseline, after=asked.after, until=asked.until)
-            found = evaluate(*own, how)
+            found = beside_record(database, evaluate(*own, how))
         else:
             log = log_of_rows(asked.rounds)
             if asked.rewards is not None:

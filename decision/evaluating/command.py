@@ -92,11 +92,11 @@ def evaluate(
             answer: Any = service.ask("POST", "/v1/evaluations", body)
         found = msgspec.convert(answer, Evaluation)
     else:
-        from decision.evaluating.own import changes, look  # noqa: PLC0415
+        from decision.evaluating.own import beside_record, changes, look  # noqa: PLC0415
 
         with at_hand(data if log == OWN else Path(log), "evaluate") as (_, database, _clock):
             seen = look(database, policy, baseline, after=after, until=until)
-            found = _drawn(seen, how, report, plots, changes(database))
+            found = beside_record(database, _drawn(seen, how, report, plots, changes(database)))
     if as_json:
         print_json(found)
         return

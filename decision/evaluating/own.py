@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import msgspec
+
 from learning import version_repository
+from learning.challengers import repository
+from learning.challengers.record import record_of
 from learning.errors import UnknownCandidate
-from learning.evaluation import Candidate, Log
+from learning.evaluation import Candidate, Evaluation, Log
 from learning.evaluation.candidates import LOGGED
 from learning.rounds import see_both
 from storage import ledger
@@ -57,6 +61,13 @@ def look(
         other = None if baseline in (None, LOGGED) else version_repository.version(connection, str(baseline))
     seen, seen_baseline = see_both(database, candidate, other, after=after, until=until)
     return Own(seen.log, seen.candidate, seen_baseline)
+
+
+def beside_record(database: Database, found: Evaluation) -> Evaluation:
+    """Return an evaluation with what became of the claims that were made before it."""
+    with database.read() as connection:
+        claims = repository.claims(connection)
+    return msgspec.structs.replace(found, record=record_of(claims).says)
 
 
 def changes(database: Database) -> Sequence[tuple[datetime, str]]:

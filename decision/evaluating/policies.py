@@ -64,7 +64,7 @@ def described(database: Database, promoting: Promoting, policy: str) -> dict[str
     return answer | {
         "versions": versions,
         "claims": msgspec.to_builtins([one for one in claims if one.policy == policy]),
-        "record": msgspec.to_builtins(record_of(claims, promoting.rules.confidence)),
+        "record": msgspec.to_builtins(record_of(claims)),
         "rules": promoting.rules.model_dump(mode="json"),
     }
 

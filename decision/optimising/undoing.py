@@ -130,7 +130,8 @@ def _instead(entry: Entry) -> str:
         "policy_in_charge": (
             "whoever takes charge needs proof; promote a policy with POST /v1/policies/{id}/promote"
         ),
-        "audience": "what was before it is not kept; send it again",
+        "audience": "what was before it is not kept, or is written in audiences.yaml: change it there",
+        "setting": f"change it back in the library's {entry.thing.partition(' ')[0]} and start again",
         "control": "resume or stop it with /v1/controls",
         "playbook": "make a draft of it",
     }

@@ -30,10 +30,10 @@ def worse(former: Evidence) -> str:
     return ""
 
 
-def record_of(claims: Sequence[Claim], confidence: float) -> Record:
+def record_of(claims: Sequence[Claim]) -> Record:
     """Return how past claims did, with a sentence to show beside new ones.
 
-    >>> record_of([], 0.95).says
+    >>> record_of([]).says
     'no claim has been made yet'
     """
     done = [(one.promised, one.live) for one in claims if one.live is not None]
@@ -45,7 +45,9 @@ def record_of(claims: Sequence[Claim], confidence: float) -> Record:
     elif not done:
         says = f"{len(claims)} claims were made; of none is it known yet what came of it"
     else:
-        says = f"of {len(done)} claims with {confidence:.0%} intervals {held} held"
+        # Of several, the least that was promised of their intervals.
+        sure = 100 * min(one.confidence for one, _ in done)
+        says = f"of {len(done)} claims with {sure:.4g}% intervals {held} held"
         if promised is not None and came is not None:
             says += f"; promised {promised:+.0%} on average, {came:+.0%} live"
     return Record(len(claims), len(done), held, promised, came, says)

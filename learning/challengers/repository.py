@@ -150,9 +150,11 @@ def score_claim(connection: Connection, change_id: str, live: Live) -> None:
     connection.execute(update(policy_claims).where(policy_claims.c.change_id == change_id).values(live=body))
 
 
-def claims(connection: Connection, slot: str) -> list[Claim]:
-    """Return all claims, the first one first."""
-    query = select(policy_claims).where(policy_claims.c.slot == slot).order_by(policy_claims.c.at)
+def claims(connection: Connection, slot: str | None = None) -> list[Claim]:
+    """Return all claims, or those of a slot, the first one first."""
+    query = select(policy_claims).order_by(policy_claims.c.at)
+    if slot is not None:
+        query = query.where(policy_claims.c.slot == slot)
     return [
         Claim(
             row.change_id,

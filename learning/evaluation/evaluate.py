@@ -83,7 +83,8 @@ class Difference(msgspec.Struct, frozen=True):
 class Evaluation(msgspec.Struct, frozen=True):
     """What an evaluation says. `headline` names the estimator that verdict and difference rest on.
 
-    `promotion` says whether the candidate may be promoted, if that was asked.
+    `promotion` says whether the candidate may be promoted, if that was asked; `record`, on a service's own
+    decisions, what became of the claims that were made before.
     `refused` are rows of the log that were left out, at most the first hundred, and `refused_rows` how many.
     """
 
@@ -99,6 +100,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     refused_rows: int
     refused: list[str]
     promotion: Promotion | None = None
+    record: str | None = None
 
 
 def evaluate(

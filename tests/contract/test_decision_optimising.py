@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ from audiences.selection.catalog import Catalogs
 from audiences.selection.lists import Lists
 from audiences.selection.repository import Upload
 from decision.cli import app
+from decision.demo.run import LIBRARY
+from decision.files import read_files
+from decision.optimising.settings import tell_settings
 from decision.optimising.undoing import Undoing
 from decision.stopping import open_controls
 from learning import change_repository, optimisation_log, version_repository
@@ -172,7 +176,9 @@ def test_a_published_policy_is_told_with_its_evidence_and_not_taken_back(
 def test_what_was_learned_is_taken_back(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
     first = cold_start(LEARNT, {}, clock.now(), after=None)
     model = model_from_bytes(first.model)
-    second = child(first, Learnt(model, b"more"), trained=7, through=12, metrics={"loss": 0.2}, now=clock.now())
+    second = child(
+        first, Learnt(model, b"more"), trained=7, through=12, metrics={"loss": 0.2}, now=clock.now()
+    )
     for one in (first, second):
         database.write(lambda c, one=one: version_repository.insert_version(c, one, clock.now()), rows=2)  # type: ignore[misc]
     (newest, oldest) = entries(database, "policy_published")
@@ -212,6 +218,26 @@ def test_an_audience_is_what_it_was(database: Database, clock: SimulatedClock, u
     (retired, *_) = entries(database, "audience")
     assert retired.after == "retired"
     assert undoing.undo(retired.id, "bob").after["rule"] == "orders > 9"
+
+
+def test_what_files_say_differently_is_a_change(
+    database: Database, clock: SimulatedClock, undoing: Undoing
+) -> None:
+    files = read_files(LIBRARY)
+    assert tell_settings(database, clock, files) == 0
+    assert tell_settings(database, clock, files) == 0
+    few = replace(files.definitions, audiences=files.definitions.audiences[1:])
+    bold = files.promotion.model_copy(update={"confidence": 0.9})
+    assert tell_settings(database, clock, replace(files, promotion=bold, definitions=few)) == 2
+    (setting,) = entries(database, "setting")
+    assert (setting.thing, setting.before, setting.after) == ("promotion.yaml confidence", 0.95, 0.9)
+    assert (setting.by, setting.actor, setting.undo) == ("folder", "machine", "")
+    (audience,) = entries(database, "audience")
+    assert (audience.thing, audience.after, audience.undo) == ("new_shopper", "retired", "")
+    assert audience.before["rule"] == "days_since_first_order < 56"
+    with pytest.raises(NotUndone, match=r"change it back in the library's promotion\.yaml"):
+        undoing.undo(setting.id, "bob")
+    assert tell_settings(database, clock, files) == 2
 
 
 def test_a_list_has_the_members_it_had(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:

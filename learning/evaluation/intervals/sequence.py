@@ -21,7 +21,7 @@ _BEGINS = 1 / (_PLACES + 1) ** 2
 LOG_SHARES: FloatArray = np.log(_BEGINS / _BEGINS.sum())
 # The share of the error that the lower bound may have; the rest is the upper's. What is looked for is rare
 # (clicks, orders), so that little weight with no reward bounds the value from above and hardly from below.
-ERROR_BELOW = 0.25
+ERROR_BELOW = 0.2
 # Cells of a table of logarithms made at a time.
 _CELLS = 1_000_000
 
