@@ -42,6 +42,8 @@ from delivery.coupons import api as coupons_api
 from delivery.coupons.checkout import Checkout
 from delivery.coupons.desk import Desk
 from delivery.coupons.sharing import Sharing
+from delivery.inbox import api as inbox_api
+from delivery.inbox.service import Inbox
 from delivery.people import api as people_api
 from delivery.recalling import Recalls
 from learning.pilots import RewardedDecisions
@@ -93,6 +95,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(delivery_api.router(service.delivery.hands, service.delivery.inside, guard.name_of))
     returning.add_routes(app, service)
     app.include_router(people_api.router(service.delivery.desk, service.delivery.histories, caller_of))
+    app.include_router(inbox_api.router(Inbox(service.database, service.clock, people)))
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
     app.include_router(simulate_api.router(service))

@@ -18,6 +18,7 @@ from decision.recording import Recorder
 from decision.returning import ReceiptsJob
 from decision.stopping import open_controls
 from decision.triggered import Triggered
+from delivery.inbox.service import let_go_of_expired
 from delivery.protecting import Protecting
 from learning import version_repository
 from learning.challengers.job import Watch
@@ -105,8 +106,9 @@ def trainings_of(files: LibraryFiles, database: Database, opened: ExitStack) -> 
 def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:
     """Count new facts, take away those past their retention, and return how many went.
 
-    Policy versions that no decision needs go too.
+    Policy versions that no decision needs go too, and what expired in the inbox.
     """
     projection.catch_up(database)
     database.write(lambda connection: version_repository.let_go(connection, now), rows=2)
+    let_go_of_expired(database, now)
     return sum(one.purged for one in purge(database, retention, now))

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, select, tuple_
 
 from delivery.channels.channel import Channel, KeepsCopies
 from delivery.coupons.tables import coupon_calls, coupon_uses, coupons
+from delivery.inbox.tables import inbox
 from delivery.people.tables import tasks
 from delivery.repository import lock_of_user
 from delivery.tables import enrolments, outbox, parked
@@ -26,6 +27,8 @@ def places(channels: Mapping[str, Channel]) -> Sequence[Place]:
         *deleted_from(coupon_calls, coupon_uses, coupons, tasks),
         Rows("parked", [parked], _stopped),
         Rows("enrolments", [enrolments, outbox], partial(_stop, channels)),
+        # After the messages on their way, which could come into it.
+        *deleted_from(inbox),
     ]
 
 

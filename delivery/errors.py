@@ -15,6 +15,7 @@ NextplayError
     ├── NotYours         somebody has nothing to do with a task, or is not of the staff any more
     ├── PersonUnknown    there is no such person or team, or the person left
     ├── SnoozeRefused    a task can't be put off until then
+    ├── NoticeUnknown    a user has no message of a key in the inbox
     ├── BadCursor        what is to follow is no place in a list
     ├── RecallRefused    a recall makes no sense: its times, or its correction
     ├── OfferOver        an offer ended before a coupon of it was issued
@@ -97,6 +98,11 @@ class PersonUnknown(DeliveryError):
 class SnoozeRefused(DeliveryError):
     status = 422
     code = "snooze-refused"
+
+
+class NoticeUnknown(DeliveryError):
+    status = 404
+    code = "unknown-message"
 
 
 class BadCursor(DeliveryError):

@@ -127,8 +127,9 @@ class MessageState(StrEnum):
     """What became of a message; each state reached is a fact.
 
     Those after `delivered` are what receipts tell (`delivery.receipts.states` says which goes before which).
-    `unknown`: the process died between hand-over and record, and the message must not be repeated, because of
-    its channel or because the gate does not let it through any more.
+    `unknown`: the process died between hand-over and record, or the provider's answer left it open whether it
+    took the message; and it must not be repeated, because of its channel or because the gate does not let it
+    through any more.
     """
 
     QUEUED = "queued"

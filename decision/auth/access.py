@@ -31,6 +31,8 @@ _OPERATE = _having(Scope.OPERATE)
 _WORK = _having(Scope.WORK, Scope.OPERATE)
 # What users told a backend: a preference page, a mail provider's complaint.
 _SAYS = _having(Scope.EVENTS, Scope.OPERATE)
+# What a backend shows its user, as it shows what was decided.
+_SHOWS = _having(Scope.DECIDE, Scope.OPERATE)
 _ADMIN = _having(Scope.ADMIN)
 _APPROVE = _having(Scope.APPROVE)
 _CHECKOUT = _having(Scope.CHECKOUT)
@@ -120,6 +122,9 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/forms/{form_id}"): PUBLIC,
     ("OPTIONS", "/v1/forms/{form_id}"): PUBLIC,
     ("GET", "/v1/users/{user_id}/traits"): _OPERATE,
+    ("GET", "/v1/users/{user_id}/inbox"): _SHOWS,
+    ("POST", "/v1/users/{user_id}/inbox/{key}/read"): _SHOWS,
+    ("POST", "/v1/users/{user_id}/inbox/{key}/dismiss"): _SHOWS,
     ("GET", "/v1/users/{user_id}/consents"): _OPERATE,
     ("PUT", "/v1/users/{user_id}/consents"): _SAYS,
     ("POST", "/v1/suppressions"): _SAYS,

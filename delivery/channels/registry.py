@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from delivery.channels import gateway, mailbox, smtp, twilio
 from delivery.channels.kinds import Kind
+from delivery.inbox import channel as inbox
 
 GROUP: Final = "nextplay.channels"
 
 KINDS: Mapping[str, Kind[Any]] = {
+    "inbox": inbox.KIND,
     "mailbox": mailbox.KIND,
     "push_gateway": gateway.PUSH,
     "smtp": smtp.KIND,

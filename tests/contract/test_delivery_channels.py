@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import pytest
 
+from audiences.identity.people import EveryoneAlone
 from delivery.channels.channel import Address, AfterCrash, Channel, close_channels
 from delivery.channels.kinds import Opening
 from delivery.channels.registry import KINDS
 from delivery.errors import NotHandedOver
+from delivery.inbox.service import Inbox
 from delivery.models import Message
 from delivery.sandbox.running import TOKEN, Sandbox, running
 from delivery.sandbox.taking import Behaviour, Taken
@@ -36,7 +38,8 @@ PROVIDERS = (*OVER_HTTP, "smtp")
 
 def settings_of(kind: str, sandbox: Sandbox) -> Mapping[str, Any]:
     gateway = {"request": REQUEST, "answer": ANSWER, "auth": {"bearer": "token"}, "seconds": 0.5}
-    return {
+    all_: dict[str, Mapping[str, Any]] = {
+        "inbox": {"expires_after": "P1D"},
         "mailbox": {},
         "push_gateway": {**gateway, "url": f"{sandbox.url}/push/messages"},
         "sms_gateway": {**gateway, "url": f"{sandbox.url}/sms/messages"},
@@ -55,7 +58,8 @@ def settings_of(kind: str, sandbox: Sandbox) -> Mapping[str, Any]:
             "status_callback": "https://shop.example.com/receipts",
             "seconds": 0.5,
         },
-    }[kind]
+    }
+    return all_[kind]
 
 
 @dataclass
@@ -103,6 +107,9 @@ def open_(sandbox: Sandbox, database: Database, clock: SimulatedClock, tmp_path:
             if kind == "mailbox":
                 files = sorted((tmp_path / kind).rglob("*.eml"))
                 return [file.read_text().partition("\n\n")[2] for file in files]
+            if kind == "inbox":
+                page, _ = Inbox(database, clock, EveryoneAlone()).of("ann", unread=True, after=None, limit=9)
+                return [one.body for one in page]
             return [one.text for one in sandbox.taking.all()]
 
         opened[kind] = channel

@@ -421,3 +421,20 @@ def test_without_anybody_who_knows_addresses_none_is_written_to(
 ) -> None:
     queue(database, clock)
     assert relay(database, clock, MemoryChannel(address=Address.EMAIL)).run() == Report(failed=1)
+
+
+@pytest.mark.parametrize("after_crash", AfterCrash)
+def test_what_may_have_been_taken_is_repeated_only_where_keys_are_known(
+    database: Database, clock: SimulatedClock, after_crash: AfterCrash
+) -> None:
+    queue(database, clock)
+    silent = once(NotHandedOver("it did not answer", perhaps=True))
+    channel = MemoryChannel(after_crash=after_crash, after=silent)
+    honours = after_crash is AfterCrash.REPEAT
+    first = relay(database, clock, channel).run()
+    assert first == (Report(retried=1) if honours else Report(unknown=1))
+    clock.move_to(clock.now() + timedelta(hours=1))
+    assert relay(database, clock, channel).run() == (Report(sent=1) if honours else Report())
+    assert len(channel.handed_over) == (2 if honours else 1)
+    if not honours:
+        assert fact(database, "unknown").decode(MessageFact).reason == "it did not answer"

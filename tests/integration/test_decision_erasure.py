@@ -34,6 +34,8 @@ from decision.demo.run import LIBRARY
 from decision.settings import Settings
 from decision.wiring import Service
 from delivery.coupons.tables import coupon_calls, coupon_uses
+from delivery.inbox import repository as inbox_repository
+from delivery.inbox.repository import Notice
 from delivery.people.tables import tasks
 from delivery.tables import enrolments, outbox, parked
 from learning.tables import reward_windows
@@ -179,6 +181,8 @@ class Shop:
             connection.execute(insert(coupon_uses), {**redeemed, "user_id": user, "at": now, "revision": 1})
             called = {"key": f"{user}:k", "user_id": user, "fingerprint": "f", "answer": f'"{user}"'}
             connection.execute(insert(coupon_calls), {**called, "called_at": now})
+            inboxed = Notice(f"{user}:1", user, "app", "s", "b", now, now + timedelta(days=30))
+            inbox_repository.put(connection, inboxed)
 
     def where(self, user: str) -> set[str]:
         """Return the places in which anything of a user is found: tables, files, keys."""
@@ -221,7 +225,7 @@ def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
     tables = {
         "users", "audience_numbers", "tags", "consents", "score_grants", "score_holding", "score_standings",
         "stage_standings", "identities", "uses", "answers", "facts", "reward_windows", "coupons",
-        "enrolments", "trigger_firings", "trigger_waits", "traits", "crm_objects", "account_members",
+        "enrolments", "trigger_firings", "trigger_waits", "traits", "crm_objects", "account_members", "inbox",
     }  # fmt: skip
     assert tables <= everywhere
     assert {"features", "mailbox", "history", "snapshots"} <= everywhere
