@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from delivery.errors import BadCursor
+from delivery.paging import cursor, next_after
 from delivery.people.desk import Desk
 from delivery.people.models import Caller, Task, TaskState
 from delivery.people.telling import Histories
@@ -92,7 +91,7 @@ def router(desk: Desk, histories: Histories, who: Who) -> APIRouter:
         last = found[-1] if len(found) == limit else None
         return {
             "tasks": [one.shown(wanted.now) for one in found],
-            "next": f"{last.due_at.isoformat()}~{last.id}" if last else None,
+            "next": next_after(last.due_at, last.id) if last else None,
         }
 
     @routes.get("/tasks/{task_id}")
@@ -159,17 +158,3 @@ def _add_changes(routes: APIRouter, desk: Desk, who: Who) -> None:
         """Record what a task came to; its run goes on at once."""
         caller = desk.admit(who(request))
         return told(response, desk.finish(task_id, body.result, caller, body.note, if_match))
-
-
-def cursor(text: str) -> tuple[datetime, str] | None:
-    """Return the place in a list of tasks that a page's `next` names. Raises BadCursor."""
-    if not text:
-        return None
-    at, _, last = text.partition("~")
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None or not last:
-        raise BadCursor(f"{text!r} is no `next` of a page of tasks; begin without `after`")
-    return moment, last
