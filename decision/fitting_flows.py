@@ -36,9 +36,8 @@ def unfit(
                 yield from _rule(f"{place}.rule", state.rule, schema)
             case states.Score() if state.score not in scores:
                 yield f"{place}.score", f"there is no score {state.score!r}{closest(state.score, scores)}"
-            case states.Send() if state.channel is not None and state.channel not in channels:
-                hint = closest(state.channel, channels)
-                yield f"{place}.channel", f"there is no channel {state.channel!r}{hint}"
+            case states.Send():
+                yield from _channels(place, state, channels)
             case states.Task():
                 yield from _task(place, state, known.staff)
             case states.Wait() if state.until_date is not None:
@@ -72,6 +71,15 @@ def _task(place: str, state: states.Task, staff: Staff) -> Iterator[tuple[str, s
                 f"{place}.escalate.{index}.to",
                 f"{FILE} has no person or team {step.to!r}{closest(step.to, names)}",
             )
+
+
+def _channels(place: str, state: states.Send, channels: Collection[str]) -> Iterator[tuple[str, str]]:
+    named = [(f"{place}.among.{index}", one) for index, one in enumerate(state.among)]
+    if state.channel is not None and not state.among:
+        named.append((f"{place}.channel", state.channel))
+    for where, channel in named:
+        if channel not in channels:
+            yield where, f"there is no channel {channel!r}{closest(channel, channels)}"
 
 
 def _rule(field: str, text: str, schema: Schema) -> Iterator[tuple[str, str]]:

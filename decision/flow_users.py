@@ -16,6 +16,7 @@ from audiences.selection.standing import Standing
 from audiences.service import read_values
 from decision.whereabouts import Whereabouts
 from delivery.best_hour import best_hour
+from delivery.preference import Tally, answering, tallied
 from delivery.view import View
 from feature_repo.errors import SnapshotMissing
 from feature_repo.store import FeatureRepository
@@ -26,6 +27,12 @@ from storage.ledger import Kind
 # How far back, and over how many events at most, one looks for the hours at which a user is active.
 _LOOK_BACK = timedelta(days=90)
 _EVENTS = 200
+# The same of messages, which are fewer; and of how many of everybody's the population's shares are, and for
+# how long they are taken to hold.
+_ANSWERS_BACK = timedelta(days=180)
+_MESSAGES = 400
+_POPULATION = 5_000
+_FRESH = timedelta(minutes=10)
 
 
 class FlowUsers:
@@ -45,6 +52,7 @@ class FlowUsers:
         self._database, self._features = database, features
         self._memberships, self._standing = memberships, standing
         self._people, self._accounts, self._whereabouts = people, accounts, whereabouts
+        self._everybody: tuple[datetime, Mapping[str, Tally]] | None = None
 
     def read(self, users: Sequence[str], now: datetime) -> Mapping[str, View]:
         persons = sorted({self._people.canonical(user) for user in users})
@@ -64,7 +72,16 @@ class FlowUsers:
             repository.tags_of(connection, profiles, now).keys(),
             self._memberships.of(person),
             best_hour((one.occurred_at for one in facts if one.occurred_at > now - _LOOK_BACK), zone),
+            self._answers(connection, profiles, now),
         )
+
+    def _answers(self, connection: Connection, profiles: Sequence[str], now: datetime) -> Mapping[str, float]:
+        """Return which share of messages a person is expected to answer, by channel."""
+        facts = ledger.of_users(connection, profiles, kinds=[Kind.MESSAGE], limit=_MESSAGES)
+        mine = tallied(one for one in facts if one.occurred_at > now - _ANSWERS_BACK)
+        if self._everybody is None or not timedelta(0) <= now - self._everybody[0] < _FRESH:
+            self._everybody = now, tallied(ledger.latest(connection, Kind.MESSAGE, _POPULATION))
+        return answering(mine, self._everybody[1])
 
     def _values(self, persons: Sequence[str], now: datetime) -> Mapping[str, Mapping[str, Any]]:
         """Return what rules may name of each person; before there are features only stages and grades."""

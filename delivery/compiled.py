@@ -111,6 +111,8 @@ def holds(rule: OneUser, view: View, now: datetime) -> bool:
 def _asks(state: states.State) -> bool:
     if isinstance(state, states.Wait):
         return state.duration is None
+    if isinstance(state, states.Send):
+        return bool(state.among)
     return isinstance(state, states.Branch)
 
 

@@ -261,7 +261,7 @@ class _Run:
                 name = state.way(share_of(parts, _SPLIT))
             else:
                 key = f"{self._prefix}{len(self._effects)}"
-                self._effects.append(wish(state, name, key, moment, self.arm))
+                self._effects.append(wish(state, name, key, moment, self.arm, self._view.answers))
                 name = state.next
         raise FlowBroken(f"the states around {name!r} follow each other without end; put a wait between them")
 

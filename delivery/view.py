@@ -17,6 +17,7 @@ class View(msgspec.Struct, frozen=True):
 
     `values` are features by the names that rules use, of `tags` those carried, of `audiences` those the user
     is in. `best_hour` is when the user is most active, on the user's own clock; None: too little is known.
+    `answers` is by channel which share of messages the user is expected to answer (`delivery.preference`).
     """
 
     zone: ZoneInfo = UTC
@@ -24,6 +25,7 @@ class View(msgspec.Struct, frozen=True):
     tags: Set[str] = frozenset()
     audiences: Set[str] = frozenset()
     best_hour: time | None = None
+    answers: Mapping[str, float] = {}
 
 
 class Views(Protocol):

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from delivery.models import CallWebhook, Effect, GivePoints, IssueCoupon, MarkUsed, SendMessage, SetTag
+from delivery.preference import preferred
 from delivery.waiting import later
 from playbooks import flow as states
 from playbooks.models import Arm
 
 
-def wish(state: states.Doing, name: str, key: str, moment: datetime, arm: Arm) -> Effect:
+def wish(
+    state: states.Doing, name: str, key: str, moment: datetime, arm: Arm, answers: Mapping[str, float]
+) -> Effect:
     """Return what a state wants done, under the key of the wish.
 
     Args:
         name: of the state.
         arm: with whose channel and content is sent, unless the state names others.
+        answers: by channel, the share of messages that the user is expected to answer.
 
     Raises:
         FlowBroken: something is to last beyond the calendar.
     """
     if isinstance(state, states.Send):
-        return SendMessage(key, moment, state.channel or arm.channel, state.content or arm.content, name)
+        channel = preferred(state.among, answers) if state.among else state.channel or arm.channel
+        return SendMessage(key, moment, channel, state.content or arm.content, name)
     if isinstance(state, states.Issue):
         return IssueCoupon(key, moment)
     if isinstance(state, states.GoalReached):

@@ -195,6 +195,12 @@ def of_users(
     return [fact_of(row) for row in connection.execute(query.limit(limit))]
 
 
+def latest(connection: Connection, kind: Kind, limit: int) -> list[Fact]:
+    """Return the facts of a kind that were recorded last, newest first."""
+    query = columns().where(facts.c.kind == kind.value).order_by(facts.c.seq.desc()).limit(limit)
+    return [fact_of(row) for row in connection.execute(query)]
+
+
 def latest_events(
     connection: Connection, user_ids: Collection[str], names: Sequence[str]
 ) -> dict[str, datetime]:

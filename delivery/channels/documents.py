@@ -19,6 +19,7 @@ from delivery.channels.management import LOCAL, Management
 from delivery.channels.registry import KINDS, KindUnfit, kind_of, names
 from delivery.channels.webhook import WEBHOOK
 from playbooks.document import Document, Name
+from playbooks.flow.states import PREFERRED
 from playbooks.library.problems import Problem, found_in, placed, refuse
 from playbooks.library.reading import document_of, read_source
 from playbooks.suggesting import closest
@@ -114,6 +115,9 @@ def _taken_names(entries: Sequence[ChannelEntry], file: str, text: str) -> Itera
         at = ("channels", index, "id")
         if entry.id == WEBHOOK:
             message = f"{WEBHOOK!r} is how flows tell other systems; give the channel another name"
+            yield placed(file, message, at, text)
+        elif entry.id == PREFERRED:
+            message = f"{PREFERRED!r} is how flows choose a channel; give the channel another name"
             yield placed(file, message, at, text)
         elif times[entry.id] > 1:
             yield placed(file, f"the id {entry.id!r} is used {times[entry.id]} times", at, text)

@@ -23,7 +23,11 @@ def contents_of(playbook: Playbook) -> set[str]:
 
 def messages_of(playbook: Playbook, arm: Arm) -> list[Message]:
     """Return every message of an arm, that of the variant first, then as the flow's states are written."""
-    sent = [Message(one.channel or arm.channel, one.content or arm.content) for one in _sends(playbook)]
+    sent = [
+        Message(channel, one.content or arm.content)
+        for one in _sends(playbook)
+        for channel in one.channels(arm.channel)
+    ]
     return list(dict.fromkeys([Message(arm.channel, arm.content), *sent]))
 
 

@@ -71,7 +71,7 @@ def _words(state: states.State) -> Iterator[str]:
     yield state.kind.replace("_", " ")
     match state:
         case states.Send():
-            yield from filter(None, (state.content, f"by {state.channel}" if state.channel else None))
+            yield from filter(None, (state.content, _by(state)))
         case states.Tag():
             yield state.tag
             if state.expires_after is not None:
@@ -101,3 +101,9 @@ def _text(text: str) -> str:
     line = " ".join(text.split())
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
     return line.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;").replace(">", "#gt;")
+
+
+def _by(state: states.Send) -> str | None:
+    if state.among:
+        return f"by what is answered of {', '.join(state.among)}"
+    return f"by {state.channel}" if state.channel else None

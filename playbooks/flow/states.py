@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from playbooks.document import Document, Name
 from playbooks.flow.addresses import WebhookUrl
@@ -14,6 +14,8 @@ from playbooks.flow.tasks import Task
 from playbooks.flow.times import Lasting
 from playbooks.flow.waits import DecideAgain, Wait, WaitForEvent, Way
 
+# Instead of a channel's name: the one that a user answers.
+PREFERRED: Final = "preferred"
 _ROUNDING = 1e-9
 
 
@@ -36,6 +38,7 @@ class Issue(_Passed):
 class Send(_Passed):
     """Send a content on a channel: those of the variant, unless others are named.
 
+    The channel `preferred` is, for each user, the one `among` some that the user is most likely to answer.
     `window` names a send window that this message finds open, beside those that bind it anyway.
     """
 
@@ -43,6 +46,19 @@ class Send(_Passed):
     channel: Name | None = None
     content: Name | None = None
     window: Name | None = None
+    among: Annotated[list[Name], Field(max_length=10)] = []
+
+    @model_validator(mode="after")
+    def _chosen_among(self) -> Send:
+        if (self.channel == PREFERRED) != bool(self.among):
+            raise ValueError(f"`among` names the channels for `channel: {PREFERRED}`: write both, or neither")
+        if len(set(self.among)) != len(self.among) or len(self.among) == 1:
+            raise ValueError("`among` names two channels or more, each once")
+        return self
+
+    def channels(self, own: str) -> list[str]:
+        """Return the channels on which it may be sent; `own` is that of the variant."""
+        return self.among or [self.channel or own]
 
 
 class Tag(_Passed):
