@@ -126,7 +126,7 @@ def queue_of(connection: Connection, channel: str, now: datetime, most: int) -> 
     )
     some = open_.limit(most).subquery()
     number, oldest = connection.execute(
-        select(func.count(), func.min(case((some.c.available_at <= to_micros(now), some.c.queued_at))))
+        select(func.count(), func.min(case((some.c.available_at <= now, some.c.queued_at))))
     ).one()
     return number, oldest
 

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from delivery.channels.management import Breaker, Management, Quota, Rate, repository
+from delivery.channels.management.api import listing
 from delivery.channels.management.standing import Phase
 from delivery.errors import NotHandedOver
 from delivery.gate import OpenGate
@@ -295,3 +296,35 @@ def fact(database: Database, key: str, state: str) -> MessageFact:
     assert found is not None, (key, state)
     told: MessageFact = found.decode(MessageFact)
     return told
+
+
+def test_how_a_channel_is_doing_is_told(database: Database, clock: SimulatedClock) -> None:
+    managed = {
+        "memory": Management(
+            rate=Rate(messages=2),
+            quota=Quota(day=5, zone="Europe/Berlin"),
+            then=["sms"],
+            cost=Money(7, "EUR"),
+        )
+    }
+    kinds = {"memory": "memory"}
+    (empty,) = listing(database, clock, kinds, managed)
+    assert (empty["state"], empty["waiting"], empty["oldest_at"]) == ("open", 0, None)
+    assert empty["minutes"] == {"of": 15, "taken": 0, "refused": 0, "failed": 0, "busy": 0, "success": None}
+    queued_at = clock.now()
+    queue(database, clock, *USERS[:6])
+    clock.move_to(queued_at + MINUTE)
+    assert relay(database, clock, MemoryChannel(), managed["memory"]).run().sent == 2
+    (one,) = listing(database, clock, kinds, managed)
+    assert (one["name"], one["kind"], one["state"], one["waiting"]) == ("memory", "memory", "open", 4)
+    assert one["oldest_at"] == queued_at.isoformat().replace("+00:00", "Z")
+    assert one["rate"] == {"messages": 2, "per": "second", "tokens": 0}
+    assert one["breaker"]["phase"] == "closed"
+    assert one["minutes"]["taken"] == 2
+    assert one["minutes"]["success"] == 1.0
+    assert (one["quota"]["day"]["used"], one["quota"]["day"]["left"]) == (2, 3)
+    assert (one["then"], one["cost"]) == (["sms"], "0.07 EUR")
+    for _ in range(3):
+        clock.move_to(clock.now() + SECOND)
+        relay(database, clock, MemoryChannel(), managed["memory"]).run()
+    assert listing(database, clock, kinds, managed)[0]["state"] == "exhausted"
