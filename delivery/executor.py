@@ -27,7 +27,8 @@ from delivery.routing import ROUTED, causes_of
 from delivery.seeing import Sight
 from delivery.stepping import Stepper
 from delivery.view import Strangers, Views
-from playbooks.controls import repository as controls_repository
+from playbooks.controls import Controls
+from playbooks.controls.repository import in_force
 from playbooks.decision import Decision
 from playbooks.models import Arm
 from storage import ledger
@@ -248,14 +249,17 @@ class Executor:
         return len(found), self._apply(connection, woken, sight)
 
     def _going(
-        self, connection: Connection, found: Sequence[Enrolment], position: int | None = None
+        self,
+        connection: Connection,
+        controls: Controls,
+        found: Sequence[Enrolment],
+        position: int | None = None,
     ) -> list[Enrolment]:
         """Put aside the runs that a control stops, of those that were claimed; return the others.
 
         Args:
             position: up to where the ledger was routed to them; None: as far as it was routed.
         """
-        controls = controls_repository.in_force(connection)
         if not controls:
             return list(found)
         stopped = [
@@ -272,7 +276,8 @@ class Executor:
         return self._routing.turn(connection, partial(self._route_some, connection, sight, head))
 
     def _route_some(self, connection: Connection, sight: Sight, head: int, limit: int) -> tuple[int, Report]:
-        if controls_repository.in_force(connection).everything() is not None:
+        controls = in_force(connection)
+        if controls.everything() is not None:
             return 0, Report()
         position = repository.hold_reader(connection, READER)
         if position is None:
@@ -289,7 +294,7 @@ class Executor:
         claimed = repository.claim_of_users(connection, list(by_user))
         woken = [
             (enrolment, causes)
-            for enrolment in self._going(connection, claimed, position)
+            for enrolment in self._going(connection, controls, claimed, position)
             if (causes := self._causes(connection, enrolment, by_user[enrolment.user_id]))
         ]
         if sight.unseen(connection, [enrolment for enrolment, _ in woken]):
@@ -309,10 +314,11 @@ class Executor:
     def _advance_some(
         self, connection: Connection, sight: Sight, now: datetime, limit: int
     ) -> tuple[int, Report]:
-        if controls_repository.in_force(connection).everything() is not None:
+        controls = in_force(connection)
+        if controls.everything() is not None:
             return 0, Report()
         due = repository.claim_due(connection, now, limit)
-        going = self._going(connection, due)
+        going = self._going(connection, controls, due)
         later = sight.unseen(connection, going)
         ready = [(enrolment, _DUE) for enrolment in going if enrolment.id not in later]
         return len(due), self._apply(connection, ready, sight)

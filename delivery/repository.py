@@ -21,7 +21,7 @@ from delivery.tables import enrolments
 from playbooks.models import Arm
 from storage import ledger
 from storage.statements import Statement, defer
-from storage.times import to_micros
+from storage.times import from_micros, to_micros
 
 
 def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
@@ -42,14 +42,8 @@ def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
 
 def claim_due(connection: Connection, now: datetime, limit: int) -> list[Enrolment]:
     """Return and lock the active enrolments whose time is up, longest overdue first."""
-    query = (
-        select(enrolments)
-        .where(enrolments.c.due_at <= now)
-        .order_by(enrolments.c.due_at, enrolments.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return [_enrolment(row) for row in connection.execute(query)]
+    found = _CLAIM_DUE.run(connection, {"now": to_micros(now), "most": limit})
+    return [_stored(row) for row in found]
 
 
 def claim_of_users(connection: Connection, user_ids: Sequence[str]) -> list[Enrolment]:
@@ -184,9 +178,17 @@ def hold_reader(connection: Connection, reader: str) -> int | None:
     return ledger.position_of(connection, reader)
 
 
+_STATUS = {one.value: one for one in Status}
 _STATE = ("state", "entered_at", "due_at", "waiting_for", "revision", "status", "result")
 _DECISION = ("decision_id", "arm", "playbook_version")
 _ADD_ENROLMENT = Statement(insert(enrolments).values({one.name: bindparam(one.name) for one in enrolments.c}))
+_CLAIM_DUE = Statement(
+    select(enrolments)
+    .where(enrolments.c.due_at <= bindparam("now"))
+    .order_by(enrolments.c.due_at, enrolments.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
 _SAVE_ENROLMENT = Statement(
     update(enrolments)
     .where(enrolments.c.id == bindparam("this"))
@@ -254,7 +256,18 @@ def _enrolment(row: Sequence[Any]) -> Enrolment:
         due_at,
         waiting_for,
         revision,
-        Status(status),
+        _STATUS[status],
         result,
         started_at,
     )
+
+
+def _stored(row: Sequence[Any]) -> Enrolment:
+    """Return an enrolment from a row as it is stored, with moments as microseconds."""
+    *named, entered_at, due_at, waiting_for, revision, status, result, started_at = row
+    moments = from_micros(entered_at), _moment(due_at)
+    return _enrolment((*named, *moments, waiting_for, revision, status, result, _moment(started_at)))
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
