@@ -30,6 +30,7 @@ from benchmarks.rehearse_million import REHEARSE_MILLION
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
 from benchmarks.rules_one_user import RULES_ONE_USER
+from benchmarks.simulate_tables import SIMULATE_DIGITS, SIMULATE_DIGITS_MARGIN, SIMULATE_SMALL_SETS
 from benchmarks.small_request import SMALL_REQUEST
 
 _ALL = (
@@ -70,6 +71,9 @@ _ALL = (
     OPE_FALSE_ALARMS,
     PROMOTION_SAFE,
     PROMOTION_NOT_TIMID,
+    SIMULATE_DIGITS,
+    SIMULATE_DIGITS_MARGIN,
+    SIMULATE_SMALL_SETS,
 )
 BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
 

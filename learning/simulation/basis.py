@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,25 +46,42 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Basis:
-    """Features of contexts; with `frequencies` (d, m) random Fourier features, without them linear ones.
+class Part:
+    """One block of features: with `frequencies` (d, m) random Fourier features, without them linear ones.
 
     Random Fourier features approximate a Gaussian kernel: Rahimi and Recht, "Random Features for Large-Scale
-    Kernel Machines" (NeurIPS 2007).
+    Kernel Machines" (NeurIPS 2007). `amplitude` is the deviation of what is expected beforehand.
     """
 
-    scaling: Scaling
+    units: Units
     frequencies: FloatArray | None
     amplitude: float
-    intercept: float
+
+    def features(self, contexts: FloatArray, scaling: Scaling) -> FloatArray:
+        """Return the features of contexts, shape (n, d) → (n, p)."""
+        # Over the root of their number, so that a usual row has length 1.
+        scaled = scaling.apply(contexts) / np.sqrt(scaling.varying)
+        if self.frequencies is None:
+            linear: FloatArray = self.amplitude * scaled
+            return linear
+        angles = scaled @ self.frequencies
+        size = self.amplitude / np.sqrt(self.frequencies.shape[1])
+        return np.hstack([size * np.cos(angles), size * np.sin(angles)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Basis:
+    """Blocks of features side by side, so that kernels add, and a constant; each scaled as its units say."""
+
+    parts: Sequence[tuple[Part, Scaling]]
+    constant: float
+
+    @classmethod
+    def of(cls, contexts: FloatArray, parts: Sequence[Part], constant: float) -> Basis:
+        """Scale by contexts, shape (n, d), n >= 1."""
+        return cls([(part, Scaling.of(contexts, part.units)) for part in parts], constant)
 
     def features(self, contexts: FloatArray) -> FloatArray:
         """Return the features of contexts, shape (n, d) → (n, p)."""
-        # Over the root of their number, so that a usual row has length 1.
-        scaled = self.scaling.apply(contexts) / np.sqrt(self.scaling.varying)
-        ones = np.full((len(contexts), 1), self.intercept)
-        if self.frequencies is None:
-            return np.hstack([ones, self.amplitude * scaled])
-        angles = scaled @ self.frequencies
-        size = self.amplitude / np.sqrt(self.frequencies.shape[1])
-        return np.hstack([ones, size * np.cos(angles), size * np.sin(angles)])
+        blocks = [part.features(contexts, scaling) for part, scaling in self.parts]
+        return np.hstack([np.full((len(contexts), 1), self.constant), *blocks])

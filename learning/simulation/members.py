@@ -5,24 +5,26 @@ All learn from the same rounds, whoever drew them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from learning.models import LogisticGaussian
-from learning.simulation.basis import Basis, Scaling, Units
+from learning.simulation.basis import Basis, Part, Scaling
 from learning.simulation.player import FloatArray, Setting, best
 from learning.simulation.posteriors import Posteriors
 from learning.simulation.rows import Rows
 
 # The deviation of a reward in [0, 1] about its expectation that models reckon with.
 _NOISE = 0.3
-# Random Fourier frequencies; with cosine and sine twice as many features, and p² numbers an arm.
-_FREQUENCIES = 128
-# Of the Gaussian kernel, where a usual row has length 1.
+# Random Fourier frequencies of each kernel; with cosine and sine twice as many features.
+_FREQUENCIES = 64
+# Of the Gaussian kernels, where a usual row has length 1.
 _WIDTH = 0.7
-# Deviations of functions and of an arm's average before anything is known.
-_AMPLITUDE, _AVERAGE = 0.9, 0.3
+# Deviations of what is expected beforehand: of each kernel, of what is linear beside them, of the constant;
+# and of the linear model, where both are one.
+_KERNEL, _BESIDE, _CONSTANT = 0.64, 0.5, 0.3
 _LINEAR = 0.67
 _RIDGE = 1.0
 
@@ -44,19 +46,16 @@ class Member(Protocol):
 
 
 class ByArm:
-    """A Gaussian posterior of each arm over linear or Fourier features of the context.
+    """A Gaussian posterior of each arm over features of the context.
 
     Columns are scaled by the rows seen so far. Whenever these have grown by a fifth they are scaled anew, and
     all rows learnt again; in between each row is one step.
     """
 
-    def __init__(self, setting: Setting, *, fourier: bool, units: Units = "each") -> None:
+    def __init__(self, setting: Setting, parts: Sequence[Part], constant: float) -> None:
         self._arms = setting.arms
-        self._units: Units = units
-        self._frequencies: FloatArray | None = None
-        if fourier:
-            rng = np.random.default_rng([setting.seed, _FREQUENCIES])
-            self._frequencies = _WIDTH * rng.normal(size=(setting.columns, _FREQUENCIES))
+        self._parts = parts
+        self._constant = constant
         self._seen = Rows(setting.columns)
         self._basis: Basis | None = None
         self._posteriors: Posteriors | None = None
@@ -72,7 +71,7 @@ class ByArm:
 
     def unsure(self, context: FloatArray) -> FloatArray:
         if self._posteriors is None:
-            return np.full(self._arms, _AMPLITUDE)
+            return np.ones(self._arms)
         return self._posteriors.deviations(self._row)
 
     def learn(self, context: FloatArray, action: int, reward: float) -> None:
@@ -82,12 +81,23 @@ class ByArm:
 
     def _scale(self) -> None:
         contexts = self._seen.contexts
-        linear = self._frequencies is None
-        amplitude, average = (_LINEAR, _LINEAR) if linear else (_AMPLITUDE, _AVERAGE)
-        self._basis = Basis(Scaling.of(contexts, self._units), self._frequencies, amplitude, average)
+        self._basis = Basis.of(contexts, self._parts, self._constant)
         features = self._basis.features(contexts)
         self._posteriors = Posteriors(self._arms, features.shape[1], _NOISE)
         self._posteriors.learn_all(features, self._seen.actions, self._seen.rewards)
+
+
+def linear(setting: Setting) -> Member:
+    """Bayesian ridge regression of each arm on the context, every column in its own unit."""
+    return ByArm(setting, [Part("each", None, _LINEAR)], _LINEAR)
+
+
+def kernel(setting: Setting) -> Member:
+    """The sum of two Gaussian kernels, on columns in own units and in a common one, and of a linear part."""
+    rng = np.random.default_rng([setting.seed, _FREQUENCIES])
+    own, common = (_WIDTH * rng.normal(size=(setting.columns, _FREQUENCIES)) for _ in range(2))
+    parts = [Part("each", own, _KERNEL), Part("common", common, _KERNEL), Part("each", None, _BESIDE)]
+    return ByArm(setting, parts, _CONSTANT)
 
 
 class Logistic:

@@ -9,16 +9,15 @@ import numpy as np
 
 from audiences.rules.source import closest
 from learning.errors import UnknownPlayer
-from learning.simulation.members import Alone, Average, ByArm, Logistic, Member
+from learning.simulation.members import Alone, Average, Logistic, Member, kernel, linear
 from learning.simulation.player import FloatArray, Make, Player, Setting
 from learning.simulation.portfolio import Portfolio
 from learning.simulation.vw_explorers import EXPLORERS, VwExplorer
 
 # The first is in charge of a portfolio at the beginning.
 MEMBERS: Mapping[str, Callable[[Setting], Member]] = {
-    "kernel": partial(ByArm, fourier=True),
-    "kernel_common": partial(ByArm, fourier=True, units="common"),
-    "linear": partial(ByArm, fourier=False),
+    "kernel": kernel,
+    "linear": linear,
     "logistic": Logistic,
     "average": Average,
 }
