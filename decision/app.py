@@ -25,6 +25,7 @@ from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.callers import caller_of
 from decision.auth.opening import open_keys
+from decision.coupons import add_coupon_routes
 from decision.evaluating import api as evaluating_api
 from decision.evaluating import policies_api
 from decision.foresight import api as foresight_api
@@ -38,10 +39,6 @@ from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
 from delivery import controls_api, recall_api
-from delivery.coupons import api as coupons_api
-from delivery.coupons.checkout import Checkout
-from delivery.coupons.desk import Desk
-from delivery.coupons.sharing import Sharing
 from delivery.inbox import api as inbox_api
 from delivery.inbox.service import Inbox
 from delivery.people import api as people_api
@@ -50,7 +47,6 @@ from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
 from playbooks import api as playbooks_api
 from playbooks.library.pilots import Pilots
-from playbooks.library.shelf import offers_of
 
 
 def create_app(service: Service) -> FastAPI:
@@ -122,10 +118,7 @@ def create_app(service: Service) -> FastAPI:
     wallet = service.delivery.wallet
     recalls = Recalls(service.database, service.clock, service.library, service.delivery.executor, wallet)
     app.include_router(recall_api.router(recalls, guard.name_of))
-    checkout = Checkout(service.database, service.clock, wallet, service.counters, service.intake, people)
-    desk = Desk(service.database, service.clock, wallet, people)
-    sharing = Sharing(service.database, service.clock, offers_of)
-    app.include_router(coupons_api.router(checkout, desk, sharing))
+    add_coupon_routes(app, service)
     app.include_router(
         controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )

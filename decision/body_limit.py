@@ -17,6 +17,7 @@ from audiences.selection.lists import MAX_BYTES as MAX_LIST_BYTES
 from audiences.tracking.limits import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from decision import problems
 from decision.api import MAX_DECIDE_BYTES
+from delivery.coupons.api import MAX_STOCK_BYTES
 from delivery.receipts.api import MAX_RECEIPTS_BYTES
 from playbooks.api import MAX_LIBRARY_BYTES
 
@@ -26,6 +27,7 @@ LIMITS: Mapping[str, int] = {
     "/v1/batch": MAX_BATCH_BYTES,
     "/v1/library/validate": MAX_LIBRARY_BYTES,
     "/v1/library/import": MAX_LIBRARY_BYTES,
+    "/v1/coupon-stock": MAX_STOCK_BYTES,
 }
 # Of paths that begin so; what follows is a name.
 PREFIXES: Mapping[str, int] = {

@@ -26,6 +26,7 @@ from decision import (
     audience_commands,
     channel_commands,
     control_commands,
+    coupon_commands,
     crm_commands,
     decision_commands,
     feature_commands,
@@ -91,6 +92,7 @@ app.add_typer(rewards_command.app, name="rewards")
 app.add_typer(policies_command.app, name="policies")
 app.add_typer(control_commands.app, name="controls")
 app.command("channels")(channel_commands.channels)
+app.add_typer(coupon_commands.app, name="coupons")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

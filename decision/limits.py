@@ -53,6 +53,10 @@ class Limits:
             self.commit(connection, enrolment)
         return refused
 
+    def counts(self, connection: Connection, enrolment: Enrolment) -> bool:
+        decision = _decision(connection, enrolment)
+        return decision is None or not decision.test
+
     def ended(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         if decision_ids:
             self._counters.settle(connection, decision_ids, OWED)
@@ -86,8 +90,7 @@ class Limits:
     def _wanted(
         self, connection: Connection, enrolment: Enrolment, terms: Terms, now: datetime
     ) -> Wanted | None:
-        fact = ledger.get(connection, Kind.DECISION, enrolment.decision_id)
-        decision: Decision | None = None if fact is None else fact.decode(Decision)
+        decision = _decision(connection, enrolment)
         return wanted_by(
             terms,
             enrolment.arm,
@@ -103,6 +106,11 @@ class Limits:
         """Return the terms of a run's version, None if they count nothing."""
         terms = self.terms(connection, enrolment)
         return terms if terms is not None and (terms.counted or terms.spends) else None
+
+
+def _decision(connection: Connection, enrolment: Enrolment) -> Decision | None:
+    fact = ledger.get(connection, Kind.DECISION, enrolment.decision_id)
+    return None if fact is None else fact.decode(Decision)
 
 
 def _circumstances(decision: Decision | None) -> Circumstances:

@@ -32,10 +32,12 @@ from delivery.models import (
     SendMessage,
     SetTag,
     Status,
+    SuppressionFact,
 )
 from delivery.outbox_repository import OTHER, TRANSACTIONAL, Queued
 from delivery.people.opening import TaskGiver
 from delivery.step import Step, stuck
+from playbooks.constraints.spending import stock_of
 from playbooks.models import GivenTag
 from playbooks.money import Money
 from storage import ledger
@@ -70,6 +72,13 @@ class PointGiver(Protocol):
         key: str,
         at: datetime,
     ) -> None: ...
+
+
+def _refusal(enrolment: Enrolment, key: str, rule: str, now: datetime) -> NewFact:
+    """Return the fact that a rule did not let a run's coupon be issued."""
+    arm = enrolment.arm
+    body = SuppressionFact(enrolment.decision_id, enrolment.id, enrolment.playbook, arm.id, arm.channel, key)
+    return NewFact(Kind.SUPPRESSION, f"{key}:coupon", rule, enrolment.user_id, now, body)
 
 
 def _stopped(enrolment: Enrolment, rule: str) -> Enrolment:
@@ -142,17 +151,23 @@ class Effects:
     def _issue(self, connection: Connection, steps: Sequence[Step], now: datetime) -> tuple[list[Step], int]:
         kept: list[Step] = []
         new: list[Coupon] = []
+        stopped: list[NewFact] = []
         for step in steps:
             for place, one in enumerate(step.effects):
                 if not isinstance(one, IssueCoupon) or step.plan is None:
                     continue
+                offer = step.plan.offers[step.enrolment.arm.offer]
                 refused = self._wallet.limits.issue(connection, step.enrolment, now)
+                code = None
+                if refused is None:
+                    code = self._wallet.code(connection, offer, step.enrolment, one.key, now)
+                    refused = None if code else stock_of(offer.id).rule
                 if refused is not None:
+                    stopped.append(_refusal(step.enrolment, one.key, refused, now))
                     kept.append(Step(_stopped(step.enrolment, refused), step.plan, step.effects[:place]))
                     break
                 try:
-                    offer = step.plan.offers[step.enrolment.arm.offer]
-                    new.append(coupon(one.key, step.enrolment, offer, one.at, step.zone))
+                    new.append(coupon(one.key, step.enrolment, offer, one.at, step.zone, code))
                 except OfferOver as error:
                     # Nothing after it is done either: a message would promise what was not given.
                     aside = stuck(step.enrolment, str(error))
@@ -160,6 +175,7 @@ class Effects:
                     break
             else:
                 kept.append(step)
+        ledger.append(connection, stopped, now)
         return kept, self._wallet.issue(connection, new, now)
 
     def _each(

@@ -49,6 +49,10 @@ class CouponLimits(Protocol):
         """Count the use that issues a coupon, in its transaction; return the rule that refuses, or None."""
         ...
 
+    def counts(self, connection: Connection, enrolment: Enrolment) -> bool:
+        """Say whether a run takes from what all users share; those of test users do not."""
+        ...
+
     def ended(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         """Nothing is owed any more for the coupons of these decisions: they are used, or over."""
         ...
@@ -67,6 +71,9 @@ class NoLimits:
 
     def issue(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
         return None
+
+    def counts(self, connection: Connection, enrolment: Enrolment) -> bool:
+        return True
 
     def ended(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         return None

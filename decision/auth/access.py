@@ -177,6 +177,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/library/validate"): _OPERATE,
     ("POST", "/v1/library/import"): _OPERATE,
     ("GET", "/v1/library/export"): _OPERATE,
+    ("GET", "/v1/coupon-stock"): _OPERATE,
+    ("POST", "/v1/coupon-stock"): _OPERATE,
     ("POST", "/v1/coupons"): _OPERATE,
     ("POST", "/v1/coupons/{code}/validate"): _WALLET,
     ("POST", "/v1/coupons/{code}/reserve"): _CHECKOUT,

@@ -74,7 +74,11 @@ def _budget(one: BudgetUse) -> Iterator[str]:
         # A quota that has only a minimum.
         yield _row(one.rule, f"{amount(one.taken)} taken, about {amount(one.expected.expected)} more")
         return
-    said = f"{amount(one.taken)} of {amount(one.limit)} taken, about {amount(one.expected.expected)} more"
+    expected = amount(one.expected.expected)
+    said = f"{amount(one.taken)} of {amount(one.limit)} taken, about {expected} more"
+    if one.limit == 0:
+        # A stock of codes, in which each one that was added makes room.
+        said = f"{amount(-one.taken)} left, about {expected} of them taken"
     late = f"; runs out: about {one.lost:,.0f} users come too late" if one.lost else ""
     yield _row(f"{one.rule} ({one.period})", said + late)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from delivery.coupons.asking import LONGEST, RESERVED_FOR, Asked
@@ -15,11 +16,15 @@ from delivery.coupons.desk import Desk
 from delivery.coupons.discount import Basket, Item
 from delivery.coupons.errors import BasketUnsound
 from delivery.coupons.sharing import Shared, Sharing
+from delivery.coupons.stock import Line, Stock
 from playbooks.money import MixedCurrencies, Money, one_currency
 
 Code = Annotated[str, Path(min_length=1, max_length=32, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]*$")]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+# A stock comes as one body, so that it is added whole; as many bytes as a library.
+MAX_STOCK_BYTES = 64 * 1024 * 1024
+
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 
 
@@ -107,6 +112,42 @@ class ShareBody(BaseModel):
     uses: Annotated[int, Field(ge=1, le=10**9)] | None = None
     good_from: AwareDatetime | None = None
     until: AwareDatetime | None = None
+
+
+class LineBody(BaseModel):
+    """A code, and the line that it stands in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    line: Annotated[int, Field(ge=1)]
+    code: str
+
+
+class StockBody(BaseModel):
+    """Codes for the stock of an offer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    offer: Annotated[str, Field(max_length=64)]
+    codes: list[LineBody]
+
+
+def stock_router(stock: Stock, who: Callable[[Request], str]) -> APIRouter:
+    """Return the routes of stocks; `who` does what a request asks for."""
+    routes = APIRouter(prefix="/v1", tags=["coupons"])
+
+    @routes.get("/coupon-stock")
+    def levels() -> dict[str, Any]:
+        """Every stock of codes: how many were added, how many are left, and whether that is low."""
+        return {"stocks": msgspec.to_builtins(stock.levels())}
+
+    @routes.post("/coupon-stock", status_code=201)
+    def add(request: Request, body: StockBody) -> dict[str, Any]:
+        """Add codes to an offer's stock, all of them or none."""
+        lines = [Line(one.line, one.code) for one in body.codes]
+        return _told(stock.add(body.offer, lines, by=who(request)))
+
+    return routes
 
 
 def router(checkout: Checkout, desk: Desk, sharing: Sharing) -> APIRouter:

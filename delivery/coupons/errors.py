@@ -9,7 +9,8 @@ DeliveryError
 ├── BasketUnsound   an order's amounts do not go together
 ├── NotVoidable     a coupon is used or over already
 ├── CodeTaken       a code is another coupon's
-└── ShareRefused    a code can't be shared: its offer, its times or its cost
+├── ShareRefused    a code can't be shared: its offer, its times or its cost
+└── StockRefused    codes can't be added: their offer, or rows that are named
 """
 
 from __future__ import annotations
@@ -76,3 +77,8 @@ class CodeTaken(DeliveryError):
 class ShareRefused(DeliveryError):
     status = 422
     code = "share-refused"
+
+
+class StockRefused(DeliveryError):
+    status = 422
+    code = "stock-refused"

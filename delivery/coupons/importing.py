@@ -14,12 +14,14 @@ from audiences.errors import RowRefused
 from audiences.importing.port import choice, moment, text
 from delivery.coupons import import_repository as repository
 from delivery.coupons.models import Coupon
+from delivery.coupons.stock_repository import are_known
 from delivery.coupons.wallet import coupon_fact
 from playbooks.offers import Offer, terms_of, worth_of
 from storage import ledger
 from storage.ids import new_id
 
 IMPORTED = "imported"
+_IN_STOCK = "`code`: this code is in a stock of codes; it was left there"
 _MAX_CODE = 32
 
 
@@ -68,7 +70,9 @@ class CouponImporter:
         self, connection: Connection, rows: Sequence[ImportedCoupon], now: datetime
     ) -> Sequence[bool | str]:
         first = {one.coupon.code: one for one in reversed(rows)}
-        added = repository.add(connection, [(one.coupon, one.state) for one in first.values()])
+        stock = are_known(connection, list(first))
+        fresh = [(one.coupon, one.state) for code, one in first.items() if code not in stock]
+        added = repository.add(connection, fresh)
         kept = repository.of_codes(connection, list(first))
         facts = [
             coupon_fact(one.coupon, IMPORTED, one.coupon.issued_at)
@@ -84,7 +88,12 @@ class CouponImporter:
                 if one.coupon.code in added
             ],
         )
-        return [self._outcome(one, one is first[one.coupon.code], added, kept) for one in rows]
+        return [
+            _IN_STOCK
+            if one.coupon.code in stock
+            else self._outcome(one, one is first[one.coupon.code], added, kept)
+            for one in rows
+        ]
 
     def recorded(self, rows: Sequence[ImportedCoupon]) -> None:
         pass

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 from sqlalchemy import Connection
 
-from delivery.coupons import repository
+from delivery.coupons import repository, stock_repository
 from delivery.coupons.errors import CodeTaken, ShareRefused
 from delivery.coupons.models import Coupon
 from delivery.coupons.wallet import coupon_fact
@@ -79,22 +79,22 @@ class Sharing:
             worth_of(offer).liability,
             wish.uses or 0,
         )
-        taken = self._database.write(lambda c: self._add(c, new, wish, now), lane=Lane.REQUEST)
-        if taken:
+        if not self._database.write(lambda c: self._add(c, new, wish, now), lane=Lane.REQUEST):
             raise CodeTaken(
-                f"the code {new.code!r} is a coupon of the offer {taken!r} already, under other terms: "
-                "take another code"
+                f"the code {new.code!r} is another coupon's already, or in a stock: take another code"
             )
         return new.code
 
     @staticmethod
-    def _add(connection: Connection, new: Coupon, wish: Shared, now: datetime) -> str | None:
+    def _add(connection: Connection, new: Coupon, wish: Shared, now: datetime) -> bool:
         found = repository.find(connection, new.code, lock=True)
-        if found is None:
-            repository.add_coupons(connection, [new])
-            ledger.append(connection, [coupon_fact(new, "issued", now)], now)
-            return None
-        return None if _same(found[0], new, wish) else found[0].offer
+        if found is not None:
+            return _same(found[0], new, wish)
+        if stock_repository.are_known(connection, [new.code]):
+            return False
+        repository.add_coupons(connection, [new])
+        ledger.append(connection, [coupon_fact(new, "issued", now)], now)
+        return True
 
 
 def _same(one: Coupon, new: Coupon, wish: Shared) -> bool:

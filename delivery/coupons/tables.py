@@ -79,3 +79,32 @@ coupon_calls = Table(
     Index("ix_coupon_calls_user_id", "user_id"),
     Index("ix_coupon_calls_called_at", "called_at"),
 )
+
+# Imports of codes that were made elsewhere; one is `whole_at` the moment from which its codes are given.
+coupon_batches = Table(
+    "coupon_batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("offer", String(64), nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("whole_at", Instant),
+    Index("ix_coupon_batches_offer", "offer"),
+)
+
+# Their codes, each given to one coupon.
+coupon_codes = Table(
+    "coupon_codes",
+    metadata,
+    Column("code", String(32), primary_key=True),
+    Column("batch", Text, nullable=False),
+    Column("coupon_id", Text),
+    Column("given_at", Instant),
+    Index("ix_coupon_codes_batch", "batch"),
+    Index(
+        "ix_coupon_codes_batch_code",
+        "batch",
+        "code",
+        sqlite_where=text("coupon_id IS NULL"),
+        postgresql_where=text("coupon_id IS NULL"),
+    ),
+)

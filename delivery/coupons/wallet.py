@@ -10,7 +10,7 @@ from functools import partial
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from delivery.coupons import call_repository, repository, use_repository
+from delivery.coupons import call_repository, repository, stock_repository, use_repository
 from delivery.coupons.models import Coupon, CouponFact, Standing, State, Use, UseFact
 from delivery.errors import OfferOver
 from delivery.gate import CouponLimits, NoLimits
@@ -36,11 +36,14 @@ def new_code() -> str:
     return "".join(_ALPHABET[bits >> 5 * place & 31] for place in range(_LENGTH))
 
 
-def coupon(effect_key: str, enrolment: Enrolment, offer: Offer, at: datetime, zone: tzinfo) -> Coupon:
+def coupon(
+    effect_key: str, enrolment: Enrolment, offer: Offer, at: datetime, zone: tzinfo, code: str | None = None
+) -> Coupon:
     """Return a fresh coupon of an enrolment's offer, good from `at` until the offer's validity ends.
 
     Args:
         zone: the user's own, in which a day ends.
+        code: of a stock; without it one is made.
 
     Raises:
         OfferOver: the offer ended at a fixed moment that is past.
@@ -49,7 +52,7 @@ def coupon(effect_key: str, enrolment: Enrolment, offer: Offer, at: datetime, zo
         raise OfferOver(f"the offer {offer.id!r} ended at {offer.validity.until}; no coupon of it was issued")
     return Coupon(
         id=effect_key,
-        code=new_code(),
+        code=code or new_code(),
         user_id=enrolment.user_id,
         enrolment_id=enrolment.id,
         decision_id=enrolment.decision_id,
@@ -83,6 +86,17 @@ class Wallet:
         repository.add_coupons(connection, new)
         ledger.append(connection, [coupon_fact(one, "issued", one.issued_at) for one in new], now)
         return len(new)
+
+    def code(
+        self, connection: Connection, offer: Offer, enrolment: Enrolment, coupon_id: str, now: datetime
+    ) -> str | None:
+        """Return the code for a new coupon: a new one, or one of the offer's stock, None when that is empty.
+
+        Test users take nothing from a stock.
+        """
+        if offer.codes == "generated" or not self.limits.counts(connection, enrolment):
+            return new_code()
+        return stock_repository.draw(connection, offer.id, coupon_id, now)
 
     def mark_used(self, connection: Connection, uses: dict[str, datetime], now: datetime) -> int:
         """Count the open coupons of enrolments as used at the moments given by enrolment id.

@@ -79,11 +79,19 @@ def of_offers(offers: Sequence[Offer], offered: Offered) -> Iterator[Spending]:
         arms = offered.where(lambda arm, name=offer.id: arm.offer == name)  # type: ignore[misc]
         if arms == frozenset():
             continue
+        if offer.codes == "stock":
+            budget = stock_of(offer.id)
+            yield Spending(budget.rule, budget.limit, "all", "UTC", _once, arms)
         if offer.stock is not None:
             yield Spending(f"{_STOCK}{offer.id}", offer.stock, "all", "UTC", _once, arms)
         if (most := offer.maximum_liability) is not None:
             currency = currency_of(offer) or most.currency
             yield Spending(f"{_OWED}{offer.id}", most.amount, "all", "UTC", _liability, arms, currency)
+
+
+def stock_of(offer: str) -> Budget:
+    """Return the budget of an offer with imported codes: of none; every code that is added makes room."""
+    return Budget(f"{_STOCK}{offer}", "all", 0)
 
 
 def _once(arm: Arm) -> int:

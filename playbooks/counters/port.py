@@ -133,6 +133,14 @@ class Counters(Protocol):
         """
         ...
 
+    def make_room(self, connection: Connection, budget: Budget, by: str, amount: int, now: datetime) -> None:
+        """Let a budget have so much more, for good, in the caller's transaction.
+
+        Args:
+            by: the id of what makes the room, nobody else's.
+        """
+        ...
+
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
         """Count uses that were made elsewhere, in the caller's transaction, whatever the limits."""
         ...

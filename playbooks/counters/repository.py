@@ -169,6 +169,14 @@ def insert_grants(connection: Connection, wanted: Wanted, now: datetime, expires
     _INSERT_GRANT.run_many(connection, rows)
 
 
+def insert_room(connection: Connection, budget: str, by: str, amount: int, now: datetime) -> None:
+    """Write that a budget has so much more: a grant of less than nothing, for good."""
+    upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    connection.execute(upsert(budget_totals).values(budget=budget, taken=0).on_conflict_do_nothing())
+    row = {"decision_id": by, "granted_at": to_micros(now), "expires_at": None}
+    _INSERT_GRANT.run_many(connection, [{**row, "budget": budget, "amount": -amount}])
+
+
 def holds(connection: Connection, decision_id: str, until: datetime) -> bool:
     """Say whether a decision's rows are committed or count until after `until`."""
     row = {"decision_id": decision_id, "until": to_micros(until)}

@@ -70,6 +70,10 @@ class SqlCounters:
             repository.give_back(connection, budget, amount)
         repository.settle_uses(connection, decision_ids, prefixes)
 
+    def make_room(self, connection: Connection, budget: Budget, by: str, amount: int, now: datetime) -> None:
+        repository.insert_room(connection, budget.key, by, amount, now)
+        repository.give_back(connection, budget.key, amount)
+
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
         repository.insert_past(connection, uses)
 

@@ -134,6 +134,14 @@ class ValkeyCounters:
             with suppress(CountersUnreachable):
                 self._epochs.void(shards)
 
+    def make_room(self, connection: Connection, budget: Budget, by: str, amount: int, now: datetime) -> None:
+        repository.insert_room(connection, budget.key, by, amount, now)
+        # Read from the journal anew, as in `settle`.
+        shards = [shard_of(budget.key)]
+        epoch_repository.end_epochs_of(connection, shards)
+        with suppress(CountersUnreachable):
+            self._epochs.void(shards)
+
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
         repository.insert_past(connection, uses)
         # Whoever forgets to forget is found out at the next reservation, which is refused once.

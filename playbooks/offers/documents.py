@@ -77,7 +77,8 @@ class Offer(Document):
     """What is given. `attributes` describe it to the value model and to rules (`arm.<attribute>`).
 
     `ceiling` is the most that one coupon may take off. `maximum_liability` is the most that all its open
-    coupons together may cost at worst, `stock` how many there are.
+    coupons together may cost at worst, `stock` how many there are. With `codes: stock` its codes are
+    imported, and there are as many as were added.
     """
 
     id: Name
@@ -95,6 +96,7 @@ class Offer(Document):
     validity: Validity = Validity(for_=timedelta(days=14))
     stacking: Stacking | Literal["alone"] = "alone"
     redemptions: Redemptions = Redemptions()
+    codes: Literal["generated", "stock"] = "generated"
     cost_model: CostModel = CostModel()
     maximum_liability: Money | None = None
     stock: Annotated[int | None, Field(ge=0, le=10**9)] = None
@@ -143,6 +145,8 @@ class Offer(Document):
 
     @model_validator(mode="after")
     def _sound(self) -> Offer:
+        if self.codes == "stock" and self.stock is not None:
+            raise ValueError("with codes: stock there are as many as were added; leave `stock` out")
         one_currency("the offer", self.amounts)
         if self.kind == "content_only" and any(self.amounts.values()):
             given = ", ".join(name for name, money in self.amounts.items() if money)

@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from typer.testing import CliRunner
 
+from decision.coupon_commands import app as commands
 from tests.acceptance.driver import Running
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -121,6 +124,61 @@ def test_a_coupon_from_the_decision_to_its_redemption(shop: Running) -> None:
     shop.run("reward")
     rewards = [one["body"] for one in shop.history(user) if one["kind"] == "reward"]
     assert [one["value"] for one in rewards if one["decision_id"] == decision["decision_id"]] == [1.0]
+
+
+def test_a_stock_of_codes_stops_its_arm_when_it_is_empty(shop: Running, tmp_path: Path) -> None:
+    offer = {"id": "ticket", "name": "A ticket", "codes": "stock"}
+    flow = {
+        "start": "give",
+        "states": {"give": {"kind": "issue", "next": "over"}, "over": {"kind": "end", "result": "given"}},
+    }
+    playbook = {
+        "id": "tickets",
+        "name": "Tickets",
+        "placement": "outbound",
+        "priority": 100,
+        "goal": {"event": "order_completed", "window": "P7D"},
+        "variants": [{"offer": "ticket", "channel": "mailbox", "content": "thanks"}],
+        "flow": flow,
+    }
+    content = {"id": "thanks", "subject": "Thanks", "body": "Take {{ offer.name }}."}
+    document = {"offers": [offer], "contents": [content], "playbooks": [playbook], "publish": True}
+    done = shop.http.post("/v1/library/import", json=document)
+    assert done.status_code == 200, done.text
+    users = [f"fan-{uuid4().hex[:10]}" for _ in range(2)]
+    for user in users:
+        shop.order(user, "COFFEE", days_ago=3)
+    shop.run("push", "features", "audiences")
+
+    def suppressed(user: str) -> bool:
+        decided = shop.decide(user).json()["decision_id"]
+        record = shop.http.get(f"/v1/decisions/{decided}").json()
+        return "tickets" in json.dumps(record["suppressed"].get("stock.ticket", []))
+
+    assert suppressed(users[0])
+    codes = tmp_path / "codes.csv"
+    nextplay = partial(_command, shop)
+    codes.write_text("code\nSEAT-A1\nSEAT-A1\n")
+    assert "line 3: the code is that of line 2" in nextplay("import-stock", str(codes), "--offer", "ticket")
+    codes.write_text("code\nSEAT-A1\n")
+    assert nextplay("import-stock", str(codes), "--offer", "ticket") == "1 codes added to the stock of ticket"
+    assert nextplay("stock") == "ticket\t1 of 1 left, 0 given in 7 days"
+    for _ in range(20):
+        if shop.decide(users[0]).json()["playbook"] == "tickets":
+            break
+    shop.run("deliver")
+    # One code, and one user who has it: from here on the arm is stopped before it is drawn.
+    assert suppressed(users[1])
+    assert nextplay("show", "SEAT-A1").startswith(f"SEAT-A1\tissued\tticket of {users[0]}")
+    assert nextplay("void", "SEAT-A1").startswith("SEAT-A1\tvoid")
+    assert nextplay("stock").endswith("LOW")
+    assert shop.http.post("/v1/playbooks/tickets/retire").status_code == 200
+
+
+def _command(shop: Running, *arguments: str) -> str:
+    options = ["--url", str(shop.http.base_url), "--key", shop.http.headers["authorization"].split()[1]]
+    done = CliRunner().invoke(commands, [*arguments, *options])
+    return (done.output or str(done.exception)).strip()
 
 
 def test_the_page_for_shops_says_what_is_answered(shop: Running) -> None:

@@ -93,6 +93,9 @@ class Owed:
     def issue(self, connection: Any, enrolment: Enrolment, now: datetime) -> None:
         return None
 
+    def counts(self, connection: Any, enrolment: Enrolment) -> bool:
+        return True
+
     def ended(self, connection: Any, decision_ids: Any) -> None:
         self.runs += [f"-{one}" for one in decision_ids]
 

@@ -369,3 +369,39 @@ def test_what_is_shown_at_once_counts_for_good(
     assert reserve(counters, opened, capped("more"), later) == RULE
     assert reserve(counters, opened, spending("much", 2), later) == SPRING.rule
     assert counters.recount(later) == []
+
+
+def test_room_is_made_in_a_budget(counters: Counters, opened: Database, clock: SimulatedClock) -> None:
+    """A budget of none is one that has as much as was added."""
+    now, stock = clock.now(), Budget("stock.ticket", "all", 0)
+
+    def take(decision: str) -> str | None:
+        return reserve(counters, opened, spending(decision, 1, stock), now)
+
+    assert take("early") == "stock.ticket"
+    for by, amount in (("first", 2), ("second", 1)):
+        opened.write(partial(counters.make_room, budget=stock, by=by, amount=amount, now=now))
+    assert [take(f"d{number}") for number in range(5)] == [None] * 3 + ["stock.ticket"] * 2
+    commit(counters, opened, "d0")
+    release(counters, opened, "d1")
+    assert [take(name) for name in ("e0", "e1")] == [None, "stock.ticket"]
+    assert counters.recount(now) == []
+
+
+def test_what_is_settled_is_given_back_also_to_users(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now, until = clock.now(), clock.now() + timedelta(minutes=5)
+    budget = Budget("budget.spring", "2026-03", 1)
+
+    def want(decision: str, *, until: datetime | None = None) -> Wanted:
+        limits = [UseLimit(RULE, 1, WEEK)]
+        return Wanted(decision, "ann", limits, [Spend(budget, 1)], for_good=until is None, until=until)
+
+    assert reserve(counters, opened, want("a", until=until), now) is None
+    assert reserve(counters, opened, want("b"), now) == RULE
+    # It is held for as long as was asked for, and no longer.
+    assert reserve(counters, opened, want("b"), until) is None
+    assert reserve(counters, opened, want("c"), until) == RULE
+    opened.write(lambda connection: counters.settle(connection, ["b"], ("cap.", "budget.")))
+    assert reserve(counters, opened, want("c"), until) is None

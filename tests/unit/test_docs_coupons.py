@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import yaml
+from typer.testing import CliRunner
 
 import feature_repo.specs
 from audiences.definitions import read_definitions
 from audiences.service import rule_schema
 from decision.auth.access import ROUTES
+from decision.coupon_commands import app
 from delivery.coupons.discount import Reason
 from delivery.coupons.models import Standing, State
 from feature_repo.specs import specs_in
@@ -31,10 +33,22 @@ def test_every_state_reason_and_route_is_told() -> None:
     assert set(re.findall(r"^\| `(\w+ /v1/[^`]*)` \|", PAGE, re.M)) == routes
 
 
+def test_the_commands_are_there() -> None:
+    found = re.findall(r"^nextplay coupons (\S+) (.*)$", PAGE, re.M)
+    assert {name for name, _ in found} == {
+        one.name or one.callback.__name__ for one in app.registered_commands
+    }  # type: ignore[union-attr]
+    for name, rest in found:
+        # Without a key each of them is understood, and refused before it asks.
+        done = CliRunner().invoke(app, [name, *rest.split()], env={"NEXTPLAY_KEY": ""})
+        assert "key" in str(done.exception) or "no file" in str(done.exception), (name, done.output)
+
+
 def test_the_examples_are_an_offer_and_a_tag_over_redemptions(tmp_path: Path) -> None:
-    offers, event, view, tags = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+    offers, stock, event, view, tags = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
     terms = terms_of(Offer.model_validate(yaml.safe_load(offers)[0]))
     assert (terms.per_user, terms.in_all) == (2, 1000)
+    assert Offer.model_validate(yaml.safe_load(stock)[0]).codes == "stock"
     for name, block, under in (("events", event, "events"), ("aggregates", view, "views")):
         document = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())
         document[under] |= yaml.safe_load(block)
