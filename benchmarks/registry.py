@@ -8,6 +8,7 @@ from benchmarks.append_latency import APPEND_LATENCY
 from benchmarks.audience_changes import AUDIENCE_BITMAPS, AUDIENCE_CHANGES
 from benchmarks.benchmark import Benchmark
 from benchmarks.budget_exact import BUDGET_EXACT_POSTGRES, BUDGET_EXACT_SQLITE, BUDGET_EXACT_VALKEY
+from benchmarks.coupon_redemption import COUPON_REDEMPTION_POSTGRES, COUPON_REDEMPTION_SQLITE
 from benchmarks.decide_batch import DECIDE_BATCH
 from benchmarks.decide_capacity import DECIDE_CAPACITY, DECIDE_LATENCY
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
@@ -47,6 +48,8 @@ _ALL = (
     BUDGET_EXACT_SQLITE,
     BUDGET_EXACT_POSTGRES,
     BUDGET_EXACT_VALKEY,
+    COUPON_REDEMPTION_SQLITE,
+    COUPON_REDEMPTION_POSTGRES,
     DECIDE_BATCH,
     DECIDE_SCORES,
     EXECUTOR_SQLITE,
