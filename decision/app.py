@@ -20,10 +20,9 @@ from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
 from audiences.triggers import api as triggers_api
 from decision import api as decision_api
-from decision import body_limit, budgets, erasure, health, problems, returning
+from decision import body_limit, budgets, erasure, health, problems, returning, staff
 from decision.auth import api as keys_api
 from decision.auth import guard
-from decision.auth.callers import caller_of
 from decision.auth.opening import open_keys
 from decision.coupons import add_coupon_routes
 from decision.evaluating import api as evaluating_api
@@ -41,7 +40,6 @@ from delivery import api as delivery_api
 from delivery import controls_api, recall_api
 from delivery.inbox import api as inbox_api
 from delivery.inbox.service import Inbox
-from delivery.people import api as people_api
 from delivery.recalling import Recalls
 from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
@@ -90,8 +88,8 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(triggers_api.router(service.database, service.selecting.triggers))
     app.include_router(delivery_api.router(service.delivery.hands, service.delivery.inside, guard.name_of))
     returning.add_routes(app, service)
-    app.include_router(people_api.router(service.delivery.desk, service.delivery.histories, caller_of))
     app.include_router(inbox_api.router(Inbox(service.database, service.clock, people)))
+    staff.add_routes(app, service)
     app.include_router(erasure.router(service.erasure))
     app.include_router(foresight_api.router(service))
     app.include_router(simulate_api.router(service))

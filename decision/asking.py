@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,12 +42,27 @@ class Remote:
         Raises:
             ServiceRefused: it did not do it; `busy` says whether it may later.
         """
+        return self._ask(method, path, lambda response: response.json(), body, content)
+
+    def ask_text(self, method: str, path: str, body: Any = None) -> str:
+        """Return an answer that is text, otherwise like `ask`."""
+        text: str = self._ask(method, path, lambda response: response.text, body)
+        return text
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[httpx2.Response], Any],
+        body: Any = None,
+        content: Any = None,
+    ) -> Any:
         import httpx2  # noqa: PLC0415 - as in `remote`
 
         try:
             response = self._http.request(method, path, json=body, content=content)
             if response.is_success:
-                return response.json()
+                return read(response)
             detail = _detail(response)
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
             raise ServiceRefused(f"no service answers at {self._http.base_url}: {error}") from error

@@ -33,6 +33,7 @@ from decision import (
     import_commands,
     key_commands,
     ledger_commands,
+    people_commands,
     plan_commands,
     playbook_commands,
     quarantine_commands,
@@ -86,6 +87,7 @@ app.add_typer(quarantine_commands.app, name="quarantine")
 app.add_typer(user_commands.app, name="users")
 app.add_typer(feature_commands.app, name="features")
 app.add_typer(crm_commands.app, name="crm")
+app.add_typer(people_commands.app, name="people")
 app.add_typer(playbook_commands.app, name="playbooks")
 app.add_typer(changes_command.app, name="changes")
 app.add_typer(rewards_command.app, name="rewards")

@@ -16,6 +16,10 @@ NextplayError
     ├── PersonUnknown    there is no such person or team, or the person left
     ├── SnoozeRefused    a task can't be put off until then
     ├── NoticeUnknown    a user has no message of a key in the inbox
+    ├── AnswerUnreadable a callback with a task's result is not of its form
+    ├── LeftBefore       somebody left before, and everything went to another one
+    ├── ReportRefused    a report makes no sense: its times
+    ├── TooMuchTaken     more is asked for as a file than somebody may take away on a day
     ├── BadCursor        what is to follow is no place in a list
     ├── RecallRefused    a recall makes no sense: its times, or its correction
     ├── OfferOver        an offer ended before a coupon of it was issued
@@ -103,6 +107,26 @@ class SnoozeRefused(DeliveryError):
 class NoticeUnknown(DeliveryError):
     status = 404
     code = "unknown-message"
+
+
+class AnswerUnreadable(DeliveryError):
+    status = 422
+    code = "answer-unreadable"
+
+
+class LeftBefore(DeliveryError):
+    status = 409
+    code = "left-before"
+
+
+class ReportRefused(DeliveryError):
+    status = 422
+    code = "report-refused"
+
+
+class TooMuchTaken(DeliveryError):
+    status = 429
+    code = "too-much-taken"
 
 
 class BadCursor(DeliveryError):

@@ -23,8 +23,11 @@ from delivery.inside import Inside
 from delivery.models import Report
 from delivery.outbox import LEASE, Relay
 from delivery.parking import put_back_messages
+from delivery.people.answering import Answers
 from delivery.people.desk import Desk
 from delivery.people.escalating import Escalating
+from delivery.people.exporting import Exporting
+from delivery.people.leaving import Leaving
 from delivery.people.opening import TaskGiver
 from delivery.people.telling import Histories, NoHistories, Teller
 from delivery.plans import Plans
@@ -100,6 +103,8 @@ class Delivery:
         self.hands = Hands(database, clock, self.executor)
         self.desk = Desk(database, clock, self.executor, giver.staff)
         self.histories = histories or NoHistories()
+        self.answers = Answers(self.desk)
+        self.leaving, self.exporting = Leaving(self.desk, giver), Exporting(self.desk, giver)
         self._escalating = Escalating(database, clock, plans, giver, batch)
         self.inside = Inside(database, clock, plans, self.executor)
         self.gate = gate or OpenGate()

@@ -27,6 +27,8 @@ _OF_ANSWER = ("playbook_version", "refused_by", "fallback", "test")
 _KEPT: Mapping[Kind, frozenset[str]] = {
     Kind.DECISION: frozenset({*_OF_ARM, *_OF_DRAW, *_OF_ANSWER}),
     Kind.REWARD: frozenset({*_OF_ARM, "arm", "acts", "value", "cost", "delay", "version", "goal"}),
+    # Who of the staff did what in which time; nothing of the user.
+    Kind.TASK: frozenset({"playbook", "state", "person", "team", "due_at", "late", "result", "level"}),
 }
 # Names whose value must go but that readers expect.
 _NULLED: Mapping[Kind, frozenset[str]] = {Kind.REWARD: frozenset({"outcome"})}

@@ -38,6 +38,14 @@ def keep(connection: Connection, told: Sequence[Trait]) -> None:
     )
 
 
+def named(connection: Connection, name: str) -> list[Trait]:
+    """Return what every source says of a trait, of all users."""
+    return [
+        Trait(row.user_id, row.name, msgspec.json.decode(row.value), row.source, row.at)
+        for row in connection.execute(select(traits).where(traits.c.name == name).order_by(traits.c.user_id))
+    ]
+
+
 def of_users(
     connection: Connection, user_ids: Sequence[str], names: Sequence[str] | None = None
 ) -> list[Trait]:

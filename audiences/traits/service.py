@@ -79,6 +79,13 @@ class Traits:
         told = repository.of_users(connection, self._profiles.of(connection, user_id))
         return {name: effective(words, self.owners.get(name)) for name, words in _by_name(told).items()}
 
+    def everyone(self, connection: Connection, name: str) -> dict[str, Any]:
+        """Return the value that counts of one trait, by profile."""
+        words: dict[str, list[Trait]] = {}
+        for one in repository.named(connection, name):
+            words.setdefault(one.user_id, []).append(one)
+        return {user: effective(said, self.owners.get(name)).value for user, said in words.items()}
+
     def _settled(
         self, connection: Connection, event: Event, profile: str, source: str, owned: Sequence[str]
     ) -> Event:

@@ -106,12 +106,6 @@ def router(desk: Desk, histories: Histories, who: Who) -> APIRouter:
 
     _add_changes(routes, desk, who)
 
-    @routes.get("/people")
-    def list_people(request: Request) -> dict[str, Any]:
-        """Who is on the staff, who is away or left, how many undone tasks each has; the teams."""
-        desk.admit(who(request))
-        return desk.roll()
-
     return routes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -37,23 +36,20 @@ class Roster:
     """The staff at one moment. `turns` and `loads` go on with each task that is given.
 
     `gone` says who left and to whom everything went, `turns` who got a team's last task that was dealt in
-    turn, `loads` how many undone tasks people have.
+    turn, `loads` how many undone tasks people have. `dealt` are the teams whose turn has gone on.
     """
 
     staff: Staff
     now: datetime
-    gone: Mapping[str, str] = field(default_factory=dict)
+    gone: dict[str, str] = field(default_factory=dict)
     turns: dict[str, str] = field(default_factory=dict)
     loads: dict[str, int] = field(default_factory=dict)
+    dealt: set[str] = field(default_factory=set)
 
     def at_work(self, person: str) -> bool:
         """Whether tasks may come to a person now."""
         known = person in self.staff.people and person not in self.gone
         return known and not self.staff.is_away(person, self.now)
-
-    def ready(self, team: str) -> list[str]:
-        """Return who of a team is at work, in the order of the file."""
-        return [one for one in self.staff.members(team) if self.at_work(one)]
 
     def successor(self, name: str) -> str:
         """Return the person or team to whom everything of somebody went; who did not leave, is it."""
@@ -71,7 +67,7 @@ class Roster:
         is asked for by `assign`, it lies in the team's queue; what is for a person who is away, in the queue
         of the person's team.
         """
-        if assign == "owner" and (owner := self._owner(owned)) is not None:
+        if assign == "owner" and owned is not None and (owner := self.owner(owned)) is not None:
             return self._to(owner)
         named = self.successor(assignee)
         if named in self.staff.people:
@@ -85,36 +81,46 @@ class Roster:
         person = self._least_loaded(named) if assign == "load" else self._next(named)
         return Given(None, named) if person is None else self._to(person, named)
 
-    def _owner(self, owned: Owned | None) -> str | None:
-        called = None if owned is None else self.staff.called(owned.name)
-        if owned is None or called is None:
+    def belongs_to(self, owned: Owned) -> str | None:
+        """Return the owner, whether at work or not; None if nobody of the staff is."""
+        called = self.staff.called(owned.name)
+        if called is None:
             return None
         found = self.successor(called)
-        if found in self.staff.teams:
-            # A leaver's users were shared out among a team: each stays with the same person.
-            ready = self.ready(found)
-            return max(ready, key=lambda one: share_of((owned.key, one), _SHARED_OUT)) if ready else None
-        return found if self.at_work(found) else None
+        if found not in self.staff.teams:
+            return found if found in self.staff.people and found not in self.gone else None
+        # A leaver's users were shared out among a team: each stays with the same person.
+        there = [one for one in self.staff.members(found) if one not in self.gone]
+        return max(there, key=lambda one: share_of((owned.key, one), _SHARED_OUT), default=None)
+
+    def owner(self, owned: Owned) -> str | None:
+        """Return the owner if at work."""
+        found = self.belongs_to(owned)
+        return found if found is not None and self.at_work(found) else None
 
     def _next(self, team: str) -> str | None:
         members, last = self.staff.members(team), self.turns.get(team)
         start = members.index(last) + 1 if last in members else 0
         person = next((one for one in members[start:] + members[:start] if self.at_work(one)), None)
         if person is not None:
-            self.turns[team] = person
+            self._dealt(team, person)
         return person
 
     def _least_loaded(self, team: str) -> str | None:
-        ready = self.ready(team)
+        members, last = self.staff.members(team), self.turns.get(team)
+        ready = [one for one in members if self.at_work(one)]
         least = min((self.loads.get(one, 0) for one in ready), default=0)
         # Of those with equally little to do the one after whoever got the last.
-        members, last = self.staff.members(team), self.turns.get(team)
         start = members.index(last) + 1 if last in members else 0
         for one in members[start:] + members[:start]:
             if one in ready and self.loads.get(one, 0) == least:
-                self.turns[team] = one
+                self._dealt(team, one)
                 return one
         return None
+
+    def _dealt(self, team: str, person: str) -> None:
+        self.turns[team] = person
+        self.dealt.add(team)
 
     def _to(self, person: str, team: str | None = None) -> Given:
         self.loads[person] = self.loads.get(person, 0) + 1

@@ -14,6 +14,7 @@ from delivery.people.assignment import Roster
 from delivery.people.facts import fact
 from delivery.people.models import Task
 from delivery.people.owners import NoOwners, Owners
+from delivery.people.repository import Wanted
 from delivery.people.staff import Staff
 from delivery.people.telling import OPENED, queued
 from delivery.step import Step
@@ -32,6 +33,28 @@ class TaskGiver:
         repository.lock_staff(connection)
         loads = repository.loads(connection, sorted(self.staff.people))
         return Roster(self.staff, now, repository.gone(connection), repository.turns(connection), loads)
+
+    def owned_by(self, connection: Connection, person: str) -> int:
+        """Return of how many accounts and users traits name a person as the owner."""
+        return sum(self.staff.called(one.name) == person for one in self._owners.said(connection))
+
+    def owned(
+        self, connection: Connection, now: datetime, wanted: Wanted, limit: int
+    ) -> list[tuple[str, str, str]]:
+        """Return (user, account or "", owner) of users who are owned, at most so many.
+
+        Whose owner left has the successor, whose owner is away still has them.
+        """
+        roster = Roster(self.staff, now, repository.gone(connection))
+        found: list[tuple[str, str, str]] = []
+        for user, account, said in self._owners.users(connection):
+            owner = roster.belongs_to(said)
+            if owner is None or not _is_wanted(wanted, owner, self.staff.team_of(owner)):
+                continue
+            if len(found) == limit:
+                break
+            found.append((user, account, owner))
+        return found
 
     def keep(self, connection: Connection, steps: Sequence[Step], now: datetime) -> list[Queued]:
         """Open and leave the tasks of steps; return what other systems are told of those opened."""
@@ -55,7 +78,6 @@ class TaskGiver:
         self, connection: Connection, wishes: Sequence[tuple[Step, OpenTask, states.Task]], now: datetime
     ) -> list[Task]:
         roster = self.roster(connection, now)
-        before = dict(roster.turns)
         opened: list[Task] = []
         for step, wish, state in wishes:
             run = step.enrolment
@@ -82,9 +104,7 @@ class TaskGiver:
                 )
             )
         repository.add(connection, opened)
-        for team, person in roster.turns.items():
-            if before.get(team) != person:
-                repository.keep_turn(connection, team, person)
+        keep_turns(connection, roster)
         facts = [fact(one, "opened", f"{one.id}:opened", one.opened_at, due_at=one.due_at) for one in opened]
         ledger.append(connection, facts, now)
         return opened
@@ -103,6 +123,18 @@ class TaskGiver:
             fact(one, "left", f"{one.id}:left", one.left_at or now, late=one.is_overdue(now)) for one in left
         ]
         ledger.append(connection, facts, now)
+
+
+def keep_turns(connection: Connection, roster: Roster) -> None:
+    """Keep whose turn it was last."""
+    for team in sorted(roster.dealt):
+        repository.keep_turn(connection, team, roster.turns[team])
+
+
+def _is_wanted(wanted: Wanted, owner: str, team: str | None) -> bool:
+    if wanted.person not in (None, owner) or wanted.team not in (None, team):
+        return False
+    return wanted.people is None or owner in wanted.people or team in wanted.teams
 
 
 def escalates_at(state: states.Task, opened_at: datetime, due_at: datetime, level: int) -> datetime | None:

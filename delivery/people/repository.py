@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
 from delivery.people.models import Task, TaskState
-from delivery.people.tables import leavers, tasks, team_turns
+from delivery.people.tables import exported_rows, leavers, tasks, team_turns
 from delivery.tables import enrolments
 from storage.upserts import insert_into
 
@@ -150,6 +150,31 @@ def gone(connection: Connection) -> dict[str, str]:
     """Return to whom everything of those who left went, by who left."""
     rows: Any = connection.execute(select(leavers.c.person, leavers.c.successor))
     return dict(rows.all())
+
+
+def left(connection: Connection, person: str) -> tuple[str, datetime] | None:
+    """Return to whom everything of a person went who left, and when; None: the person is there."""
+    query = select(leavers.c.successor, leavers.c.left_at).where(leavers.c.person == person)
+    row = connection.execute(query).first()
+    return None if row is None else (row.successor, row.left_at)
+
+
+def leave(connection: Connection, person: str, successor: str, now: datetime) -> None:
+    """Record that a person left, and to whom everything went."""
+    connection.execute(insert(leavers).values(person=person, successor=successor, left_at=now))
+
+
+def exported(connection: Connection, by: str, day: date) -> int:
+    """Return how many rows somebody took away on a day."""
+    query = select(exported_rows.c.number).where(exported_rows.c.by == by, exported_rows.c.day == day)
+    return connection.execute(query).scalar() or 0
+
+
+def count_export(connection: Connection, by: str, day: date, rows: int) -> None:
+    """Count rows that somebody took away on a day."""
+    statement = insert_into(connection, exported_rows).values(by=by, day=day, number=rows)
+    number = exported_rows.c.number + statement.excluded.number
+    connection.execute(statement.on_conflict_do_update(index_elements=["by", "day"], set_={"number": number}))
 
 
 def _chosen(query: Select[Any], wanted: Wanted) -> Select[Any]:

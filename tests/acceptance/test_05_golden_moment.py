@@ -1,4 +1,4 @@
-"""Stories 5 and 1: three visits within ten minutes fire at once; browsed, not bought, after three days."""
+"""Stories 5 and 1: three visits in ten minutes are a task at once; browsed, not bought, after three days."""
 
 from __future__ import annotations
 
@@ -40,11 +40,51 @@ AUDIENCE = """
 """
 
 
+PEOPLE = """
+owners: {account_trait: salesperson}
+teams: [{id: sales, name: Sales}]
+people: [{id: ann, name: Ann, team: sales}, {id: bob, name: Bob, team: sales}]
+"""
+CALL = """
+id: call_now
+name: Call at the golden moment
+trigger: golden_moment
+placement: outbound
+goal: {event: order_completed, window: P7D}
+variants: [{offers: [bacon], channel: mailbox, content: offer_notice}]
+flow:
+  start: call
+  states:
+    call:
+      kind: task
+      title: Call them now
+      assignee: sales
+      assign: owner
+      due_in: PT30M
+      results: {reached: over}
+      on_overdue: over
+    over: {kind: end, result: over}
+"""
+# Whoever has the moment is called.
+POLICY = """
+id: moments
+placements: [outbound]
+reward: {low: 0, high: 1}
+exploration: {kind: single, variant: call_now/bacon}
+"""
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     data: Path = tmp_path_factory.mktemp("triggers")
     shutil.copytree(LIBRARY, data / "library")
-    (data / "library" / "triggers.yaml").write_text(TRIGGERS)
+    for name, document in (
+        ("triggers", TRIGGERS),
+        ("people", PEOPLE),
+        ("policy", POLICY),
+        ("playbooks/call_now", CALL),
+    ):
+        (data / "library" / f"{name}.yaml").write_text(document)
     audiences = data / "library" / "audiences.yaml"
     text = audiences.read_text()
     audiences.write_text(text.replace("audiences:", "audiences:" + AUDIENCE.rstrip(), 1))
@@ -62,7 +102,11 @@ def fired(shop: Running, user: str) -> list[str]:
     return [fact["label"] for fact in shop.history(user) if fact["kind"] == "trigger"]
 
 
-def test_three_visits_within_ten_minutes_fire_at_once(shop: Running, user: str) -> None:
+def test_three_visits_within_ten_minutes_are_a_task_of_the_accounts_salesperson_at_once(
+    shop: Running, user: str
+) -> None:
+    group = {"userId": user, "groupId": "acme", "traits": {"salesperson": "bob"}}
+    assert shop.http.post("/v1/group", json=group).json()["accepted"] == 1
     for _ in range(2):
         track(shop, user, "page_viewed", path="/pricing")
         track(shop, user, "page_viewed", path="/about")
@@ -71,6 +115,14 @@ def test_three_visits_within_ten_minutes_fire_at_once(shop: Running, user: str) 
     track(shop, user, "page_viewed", path="/pricing")
     assert fired(shop, user) == ["golden_moment"]
     assert fired(shop, user) == ["golden_moment"]
+    shop.run("deliver")
+    (task,) = shop.http.get("/v1/tasks", params={"person": "bob", "standing": "open"}).json()["tasks"]
+    assert (task["user_id"], task["title"], task["team"]) == (user, "Call them now", "sales")
+    assert task["opened_at"] == shop.now.isoformat().replace("+00:00", "Z")
+    # The person reads what led here before the call.
+    history = shop.http.get(f"/v1/tasks/{task['id']}").json()["history"]
+    visits = [one for one in history["events"] if one["properties"].get("path") == "/pricing"]
+    assert (len(visits), history["triggers"][0]["trigger"]) == (3, "golden_moment")
 
 
 def test_who_was_there_when_the_audience_began_starts_nothing(shop: Running, user: str) -> None:
