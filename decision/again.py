@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 from sqlalchemy import Connection
@@ -21,8 +22,10 @@ from learning.errors import BrokenWeights
 from learning.policy import LearnedPolicy
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.rulebook import Rulebook
+from playbooks.controls.repository import in_force
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
+from playbooks.guards import LoyalGuard
 from playbooks.library import Library
 from playbooks.library.house_rules import constraints_of, constraints_version
 from playbooks.library.repository import version_body
@@ -54,6 +57,8 @@ class DeciderAgain:
         seed: str,
         holdout: float,
         insiders: Set[str] = frozenset(),
+        guards: Sequence[LoyalGuard] = (),
+        costs: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Wire it.
 
@@ -64,8 +69,11 @@ class DeciderAgain:
             seed: of all draws.
             holdout: the share of users whom no promotional playbook serves.
             insiders: users of whose decisions nothing is learned or reported.
+            guards: shape what is offered to whom, before arms are scored.
+            costs: what a minor unit of a currency costs, in units of reward.
         """
         self._insiders = insiders
+        self._guards, self._costs = guards, costs
         self._features, self._memberships, self._people = features, memberships, people
         self._surroundings = surroundings
         self._policy_id, self._inputs = policy, inputs
@@ -103,7 +111,15 @@ class DeciderAgain:
             needs = msgspec.structs.replace(needs, account=False)
         circumstances = self._surroundings.of(user, needs, features, at)
         decision = decide(
-            Snapshot(library, policy, self._seed, self._holdout),
+            Snapshot(
+                library,
+                policy,
+                self._seed,
+                self._holdout,
+                in_force(connection),
+                self._guards,
+                self._costs,
+            ),
             Request(new_id(at), user, placement, key, test),
             features=features,
             audiences=audiences,

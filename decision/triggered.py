@@ -13,9 +13,7 @@ from decision.deadline import Deadline
 from decision.recording import Made, Recorder
 from decision.reserving import reserve
 from delivery.repository import hold_reader
-from playbooks.constraints.circumstances import Circumstances
 from playbooks.counters import Counters, Reservation
-from playbooks.decision import Decision
 from playbooks.library import Library
 from playbooks.library.loading import Loader
 from playbooks.library.serving import PublishedPlaybook
@@ -94,21 +92,19 @@ class Triggered:
         self, connection: Connection, fact: Fact, user_id: str, placement: str, library: Library
     ) -> bool:
         now = self._clock.now()
+        reservation: Reservation | None = None
         try:
             # A savepoint: what fails for one user must not spoil the transaction for the others.
             with connection.begin_nested():
                 decision, circumstances = self._decider.draw(
                     connection, library, placement, user_id, f"trigger:{fact.id}:{placement}", now
                 )
-                reservation = self._reserve(connection, library, decision, circumstances)
+                reservation = reserve(self._counters, library, decision, circumstances, connection)
                 made = Made(decision, library, Deadline.after(None), None, reservation)
                 self._recorder.record(connection, made)
         except NextplayError as error:
+            if reservation is not None:
+                reservation.drop()
             _log.error("a trigger began nothing", trigger=fact.label, firing=fact.id, error=str(error))
             return False
         return True
-
-    def _reserve(
-        self, connection: Connection, library: Library, decision: Decision, circumstances: Circumstances
-    ) -> Reservation | None:
-        return reserve(self._counters, library, decision, circumstances, connection)

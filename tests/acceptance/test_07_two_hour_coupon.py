@@ -15,6 +15,9 @@ from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
 from tests.launching import running_service
 
+# What a cent takes from a variant's value.
+A_CENT = 0.00001
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
@@ -27,6 +30,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         path.write_text(text)
     triggers = library / "triggers.yaml"
     triggers.write_text("zones: {fallback: America/New_York}\n" + triggers.read_text())
+    policy = library / "policy.yaml"
+    policy.write_text(policy.read_text() + f"costs: {{EUR: {A_CENT}}}\n")
     with running_service(data, clock=START, seed="test", log=data / "service.log") as client:
         running = Running(client.http, data, START)
         for user in ("viewer", "reader", "buyer", "quick"):
@@ -64,6 +69,9 @@ def test_the_coupon_of_the_day(shop: Running) -> None:
     shop.move(timedelta(hours=1, minutes=1))
     report = shop.run("triggers")
     assert (report["fired"], report["decided"]) == (3, 3)
+    # What begins by a trigger is weighed like what is asked for; of five coupons one is expected to be used.
+    (decided,) = [fact["body"] for fact in shop.history("viewer") if fact["kind"] == "decision"]
+    assert decided["costs"] == [pytest.approx(100 * A_CENT)]
     shop.run("deliver")
 
     first = "Coupon for today: a coupon waits in your wallet"
