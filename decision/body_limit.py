@@ -18,6 +18,7 @@ from audiences.tracking.limits import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from decision import problems
 from decision.api import MAX_DECIDE_BYTES
 from delivery.coupons.api import MAX_STOCK_BYTES
+from delivery.preferences.api import MAX_PREFERENCES_BYTES
 from delivery.receipts.api import MAX_RECEIPTS_BYTES
 from playbooks.api import MAX_LIBRARY_BYTES
 
@@ -34,6 +35,9 @@ PREFIXES: Mapping[str, int] = {
     "/v1/forms/": MAX_FORM_BYTES,
     "/v1/webhooks/": MAX_WEBHOOK_BYTES,
     "/v1/receipts/": MAX_RECEIPTS_BYTES,
+    "/t/": MAX_PREFERENCES_BYTES,
+    "/p/": MAX_PREFERENCES_BYTES,
+    "/u/": MAX_PREFERENCES_BYTES,
     "/v1/crm/": MAX_EXPORT_BYTES,
 }
 # Files of users, whose route has the audience's name in it.

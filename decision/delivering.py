@@ -29,8 +29,11 @@ from decision.whereabouts import Whereabouts
 from delivery.channels.channel import Channel
 from delivery.channels.documents import ChannelSpec
 from delivery.channels.kinds import Opening
+from delivery.channels.links import Links, NoLinks
 from delivery.channels.management import Management
 from delivery.channels.webhook import WEBHOOK, Webhooks
+from delivery.links.links import SignedLinks
+from delivery.links.signing import Signer
 from delivery.people.history import UserHistories
 from delivery.people.opening import TaskGiver
 from delivery.people.owners import TraitOwners
@@ -49,16 +52,34 @@ _PATIENCE = 0.25
 _OTHER_SYSTEMS = Management(concurrency=8, breaker=None)
 
 
+def links_of(settings: Settings, consents: Consents) -> SignedLinks:
+    """Return what makes the links by which users come back; there are none without a public address."""
+    return SignedLinks(settings.public_url, signer_of(consents))
+
+
+def signer_of(consents: Consents) -> Signer:
+    """Return what signs links, under a key of its own made of that of addresses."""
+    return Signer(consents.addresses.derive("links"))
+
+
 def channels_of(
-    settings: Settings, specs: Mapping[str, ChannelSpec], database: Database, clock: Clock
+    settings: Settings,
+    specs: Mapping[str, ChannelSpec],
+    database: Database,
+    clock: Clock,
+    consents: Consents | None = None,
 ) -> dict[str, Channel]:
     """Open every channel that variants may name, and the way by which flows tell other systems.
+
+    Args:
+        consents: whose links users end messages by; None: nothing is to be sent.
 
     Raises:
         ConfigurationError: a channel needs a secret that nobody set.
     """
     secrets = {name: one.get_secret_value() for name, one in settings.channel_secrets.items()}
-    opening = Opening(settings.data, database, clock, secrets)
+    links: Links = NoLinks() if consents is None else links_of(settings, consents)
+    opening = Opening(settings.data, database, clock, secrets, links)
     opened = {name: spec.open(opening) for name, spec in specs.items()}
     signing = settings.signing_secret
     return {
@@ -103,7 +124,8 @@ def open_delivery(
     days_off.prepare(files.draft.windows.codes if files.draft.windows else ())
     reader = FeastFeatureReader(features, DECIDE, clock)
     whereabouts = Whereabouts(features, clock, files.triggers.zones)
-    recipients = KnownUsers(database, clock, reader, features, traits, accounts, people)
+    links = links_of(settings, consents)
+    recipients = KnownUsers(database, clock, reader, features, traits, accounts, people, links)
     playbooks = Playbooks()
     limits = Limits(playbooks, counters, files.asked.schema)
     again = DeciderAgain(
@@ -138,6 +160,7 @@ def open_delivery(
         management=management_of(files.channels),
         # A clock that stands still waits: whoever moves it wants to see what came of a moment.
         patience=None if settings.clock else _PATIENCE,
+        links=links,
         giver=TaskGiver(files.staff, TraitOwners(files.staff.owners, traits, people)),
         histories=UserHistories(people, scores),
     )

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from audiences.addresses import AddressKind
 from audiences.consent import repository as consent_repository
-from audiences.consent.models import Channel, Consent, ConsentState, Reason
+from audiences.consent.models import Channel, Consent, ConsentState, Reason, about
 from audiences.consent.service import Consents
 from audiences.consent.standing import allowed, standing
 from audiences.errors import AddressUnfit
@@ -30,6 +30,8 @@ from storage import ledger
 
 # The user denied this purpose, or any, on this channel, or any.
 OPTED_OUT = "opted_out"
+# The user wants no more of this playbook's messages.
+LESS = "less_of_this"
 
 
 class PermissionCheck:
@@ -69,6 +71,7 @@ class PermissionCheck:
                 continue
             said = [word for profile in persons[user] for word in words.get(profile, ())]
             rule = _denied(said, purpose, self._way(send.channel)) or listed.get((user, send.channel))
+            rule = rule or _had_enough(said, send.enrolment.playbook, self._way(send.channel))
             rule = rule or self._constrained(connection, send, said, persons[user], now)
             stopped.append(None if rule is None else Skip(rule))
         return stopped
@@ -153,6 +156,11 @@ def _by_profile(words: Sequence[Consent]) -> dict[str, list[Consent]]:
 def _denied(said: Sequence[Consent], purpose: str, way: Channel) -> str | None:
     deciding = standing(said, purpose, way)
     return OPTED_OUT if deciding is not None and deciding.state is ConsentState.DENIED else None
+
+
+def _had_enough(said: Sequence[Consent], playbook: str, way: Channel) -> str | None:
+    own = [word for word in said if word.purpose == about(playbook)]
+    return LESS if own and _denied(own, about(playbook), way) else None
 
 
 def _suppressed(mine: Collection[str], reasons: Mapping[str, Sequence[Reason]]) -> str | None:

@@ -15,10 +15,11 @@ from audiences.traits.models import LANGUAGE_TRAITS
 from audiences.traits.service import Traits
 from audiences.triggers.firing import Firing
 from delivery.coupons.repository import coupon_of_run
+from delivery.links.links import SignedLinks
 from delivery.recipients import Occasion
 from feature_repo.store import FeatureRepository
 from playbooks.content.languages import language_of
-from playbooks.content.names import Recipient
+from playbooks.content.names import LINKS, Recipient
 from playbooks.decision import Decision
 from storage import ledger
 from storage.clock import Clock
@@ -41,8 +42,10 @@ class KnownUsers:
         traits: Traits,
         accounts: PrimaryAccounts,
         people: People,
+        links: SignedLinks | None = None,
     ) -> None:
-        """`reader` reads the features of one user, `features` those of accounts."""
+        """`reader` reads the features of one user, `features` those of accounts; `links` lead back to us."""
+        self._links = links
         self._database, self._clock = database, clock
         self._reader, self._features = reader, features
         self._traits, self._accounts, self._people = traits, accounts, people
@@ -61,7 +64,12 @@ class KnownUsers:
             account=self._account(user) if "account" in roots else {},
             trigger=self._trigger(user, occasion) if "trigger" in roots else {},
             coupon=self._coupon(occasion) if "coupon" in roots else {},
+            links=self._leading_back(user_id) if LINKS in roots else {},
         )
+
+    def _leading_back(self, user_id: str) -> Mapping[str, Any]:
+        page = None if self._links is None else self._links.preferences(user_id, self._clock.now())
+        return {} if page is None else {"preferences": page}
 
     def _coupon(self, occasion: Occasion) -> Mapping[str, Any]:
         with self._database.read() as connection:

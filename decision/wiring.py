@@ -157,7 +157,9 @@ class Service:
             self.imports = open_imports(
                 self.database, self.clock, self.intake, self.incoming.consents, counters, files.draft
             )
-            self.channels = channels_of(settings, files.channels, self.database, self.clock)
+            self.channels = channels_of(
+                settings, files.channels, self.database, self.clock, self.incoming.consents
+            )
             opened.callback(close_channels, self.channels)
             self.erasure = Erasure(
                 self.database,

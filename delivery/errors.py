@@ -20,6 +20,10 @@ NextplayError
     ├── LeftBefore       somebody left before, and everything went to another one
     ├── ReportRefused    a report makes no sense: its times
     ├── TooMuchTaken     more is asked for as a file than somebody may take away on a day
+    ├── LinkBroken       a link is none of ours
+    ├── LinkExpired      a link was good for a time that is over
+    ├── TooManyChanges   somebody changes what they want too often (retry can help)
+    ├── PreferencesUnfit what was sent from a preference page makes no sense
     ├── BadCursor        what is to follow is no place in a list
     ├── RecallRefused    a recall makes no sense: its times, or its correction
     ├── OfferOver        an offer ended before a coupon of it was issued
@@ -127,6 +131,27 @@ class ReportRefused(DeliveryError):
 class TooMuchTaken(DeliveryError):
     status = 429
     code = "too-much-taken"
+
+
+class LinkBroken(DeliveryError):
+    status = 404
+    code = "link-broken"
+
+
+class LinkExpired(DeliveryError):
+    status = 410
+    code = "link-expired"
+
+
+class TooManyChanges(DeliveryError):
+    status = 429
+    code = "too-many-changes"
+    retry = True
+
+
+class PreferencesUnfit(DeliveryError):
+    status = 422
+    code = "preferences-unfit"
 
 
 class BadCursor(DeliveryError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
+from audiences.consent.models import Channel as Consent
 from delivery.addresses import Addresses, NobodysAddresses
 from delivery.attempts import Attempt, Outcome
 from delivery.channels.channel import Address, AfterCrash, Channel
@@ -17,8 +19,17 @@ from delivery.people.telling import Teller
 from delivery.plans import Plan
 from delivery.recipients import Recipients
 from delivery.render import Renderer, webhook_message
+from playbooks.content.filling import Text
 from storage.clock import Clock
 from storage.errors import NextplayError
+
+
+class Dresses(Protocol):
+    """Puts tracked links into texts. Thread-safe."""
+
+    def dressed(self, key: str, consent: Consent, text: Text) -> Text:
+        """Return the text of a message, the same at every attempt; `consent` is its channel's way."""
+        ...
 
 
 class HandOver:
@@ -34,11 +45,18 @@ class HandOver:
         managed: Managed,
         stopping: Callable[[], bool],
         tasks: Teller,
+        links: Dresses | None = None,
     ) -> None:
-        """`stopping` says whether no more is to be begun, `tasks` makes the requests that tell of tasks."""
+        """Wire it.
+
+        Args:
+            stopping: says whether no more is to be begun.
+            tasks: makes the requests that tell of tasks.
+            links: puts tracked ones into texts.
+        """
         self._clock, self._channels, self._stops = clock, channels, stops
         self._renderer, self._addresses = Renderer(recipients), addresses or NobodysAddresses()
-        self._managed, self._stopping, self._tasks = managed, stopping, tasks
+        self._managed, self._stopping, self._tasks, self._links = managed, stopping, tasks, links
 
     def __call__(self, attempt: Attempt) -> Outcome:
         """Hand a message over, unless that must not begin any more: what was claimed may wait for a while."""
@@ -54,7 +72,7 @@ class HandOver:
             reason = f"there is no channel {one.channel!r}, only {sorted(self._channels)}"
             return Outcome(attempt, now, reason=reason)
         try:
-            message = self._message(attempt.plan, enrolment, one, channel.address)
+            message = self._message(attempt.plan, enrolment, one, channel)
         except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
             again = isinstance(error, NextplayError) and error.retry
             delay = channel.retry.delay(one.key, one.attempts) if again else None
@@ -88,11 +106,15 @@ class HandOver:
             delay = max(delay, error.after)
         return Outcome(attempt, now, reason=reason, retry_after=delay, fault=True)
 
-    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, needs: Address) -> Message:
+    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, channel: Channel) -> Message:
         if one.channel == WEBHOOK and one.content:
             return self._tasks.message(plan, enrolment, one)
         if one.channel == WEBHOOK:
             return webhook_message(plan, enrolment, one)
-        address = "" if needs is Address.NONE else self._addresses.of(enrolment.user_id, needs)
+        needs, user = channel.address, enrolment.user_id
+        address = "" if needs is Address.NONE else self._addresses.of(user, needs)
         text = self._renderer.render(plan, enrolment, one.channel, one.content)
-        return Message(one.key, enrolment.user_id, text.subject, text.body, one.queued_at, address)
+        if self._links is not None:
+            text = self._links.dressed(one.key, channel.consent, text)
+        said = (text.subject, text.body, one.queued_at)
+        return Message(one.key, user, *said, address, plan.transactional)

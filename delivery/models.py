@@ -149,7 +149,8 @@ class MessageState(StrEnum):
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message, ready for a channel, the same at every attempt. `key` is the idempotency key.
 
-    `address` is where it goes: of the kind that its channel says, empty where it needs none.
+    `address` is where it goes: of the kind that its channel says, empty where it needs none. Transactional
+    ones nobody can unsubscribe from.
     """
 
     key: str
@@ -158,6 +159,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     body: str
     queued_at: datetime
     address: str = ""
+    transactional: bool = False
 
 
 class EnrolmentFact(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -31,7 +31,7 @@ from delivery.channels.management.managed import Managed
 from delivery.claiming import Claim, Claims, Stops
 from delivery.failing_over import Bounces, FailOver
 from delivery.gate import SendGate
-from delivery.handing_over import HandOver
+from delivery.handing_over import Dresses, HandOver
 from delivery.lanes import Lane
 from delivery.models import Report
 from delivery.people.telling import NoHistories, Teller
@@ -71,6 +71,7 @@ class Relay:
         management: Mapping[str, Management] | None = None,
         patience: float | None = None,
         tasks: Teller | None = None,
+        links: Dresses | None = None,
     ) -> None:
         """Wire the relay.
 
@@ -81,6 +82,7 @@ class Relay:
             management: how channels are used, by name; one that is not named is `LOCAL`.
             patience: seconds that `run` waits for a channel; None: until all is handed over.
             tasks: makes the requests that tell of tasks.
+            links: puts tracked ones into texts.
         """
         self._database = database
         self._clock = clock
@@ -97,7 +99,7 @@ class Relay:
         self._bounces = Bounces(database, clock, managed, failover)
         tasks = tasks or Teller(database, clock, NoHistories())
         self._hand_over = HandOver(
-            clock, channels, stops, recipients, addresses, managed, self._stopping.is_set, tasks
+            clock, channels, stops, recipients, addresses, managed, self._stopping.is_set, tasks, links
         )
         self._claiming, self._recording = Pace(batch), Pace(batch)
         # Gates and paces are asked by one lane at a time.

@@ -18,6 +18,7 @@ from delivery.deciding import DecideAgain
 from delivery.effects import Effects, PointGiver, TagWriter
 from delivery.executor import Executor
 from delivery.gate import CouponLimits, OpenGate, SendGate
+from delivery.handing_over import Dresses
 from delivery.hands import Hands
 from delivery.inside import Inside
 from delivery.models import Report
@@ -67,6 +68,7 @@ class Delivery:
         patience: float | None = None,
         giver: TaskGiver | None = None,
         histories: Histories | None = None,
+        links: Dresses | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -85,6 +87,7 @@ class Delivery:
             patience: seconds that a round waits for a channel (see `Relay`).
             giver: gives tasks to the staff; without it there is nobody, and they lie where flows put them.
             histories: tells what led to a task.
+            links: puts tracked ones into texts.
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch, limits=limits)
@@ -123,6 +126,7 @@ class Delivery:
             management=management,
             patience=patience,
             tasks=Teller(database, clock, self.histories),
+            links=links,
         )
         self._database = database
         self._putting_back = Pace(batch)

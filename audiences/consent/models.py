@@ -20,6 +20,17 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
+def about(playbook: str) -> str:
+    """Return the purpose of words on the messages of one playbook, which no other purpose is called.
+
+    >>> about("win_back")
+    'about.win_back'
+    """
+    name_ = f"about.{playbook}"
+    # As long as the column of purposes takes.
+    return name_ if len(name_) <= 64 else f"about.{_digest(playbook)[:58]}"
+
+
 class Channel(StrEnum):
     """By which way a user is reached."""
 

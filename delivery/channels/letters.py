@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from hashlib import blake2b
 from urllib.parse import quote
 
+from delivery.links.rewriting import is_html
 from delivery.models import Message
 
 # RFC 5322, section 2.1.1: a line has at most 998 characters without its end.
@@ -27,7 +28,7 @@ def letter(message: Message, headers: Sequence[tuple[str, str]]) -> bytes:
         ("Date", format_datetime(message.queued_at.astimezone(UTC))),
         *headers,
         ("MIME-Version", "1.0"),
-        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Type", f"text/{'html' if is_html(message.body) else 'plain'}; charset=utf-8"),
         ("Content-Transfer-Encoding", encoding),
     ]
     head = "".join(f"{name}: {value}\r\n" for name, value in all_)

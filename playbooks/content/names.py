@@ -6,6 +6,7 @@
     account.<name>     features of the user's account
     trigger.<property> the event that the playbook's trigger is on
     coupon.<name>      code and expires_at of the coupon that was issued in this run
+    links.preferences  where the user says what may be sent, where the service has a public address
     offer.<name>       id, name, attributes, and what the offer gives: value, percent, minimum_spend, …
     arm.<name>         id, playbook, and the attributes that rules know as `arm.<name>`
 
@@ -27,13 +28,14 @@ from playbooks.offers import Offer, terms_of
 from playbooks.offers.terms import Terms
 
 USER_ID = "user_id"
-OFFER, ARM, TRIGGER, COUPON = "offer", "arm", "trigger", "coupon"
+OFFER, ARM, TRIGGER, COUPON, LINKS = "offer", "arm", "trigger", "coupon", "links"
 # The roots that are about the user, each with fields of `Recipient` and `Vocabulary`.
-OF_USER = ("user", "trait", "account", TRIGGER, COUPON)
+OF_USER = ("user", "trait", "account", TRIGGER, COUPON, LINKS)
 ROOTS = (USER_ID, *OF_USER, OFFER, ARM)
 
 _OF_OFFER = ("id", "name")
 _OF_ARM = ("id", "playbook", "channel")
+_LINKS = {"preferences": "https://nextplay.invalid/p/sample"}
 _COUPON = {"code": "SAMPLE-CODE", "expires_at": datetime(2026, 1, 31, 12, tzinfo=UTC)}
 
 
@@ -47,6 +49,7 @@ class Recipient(msgspec.Struct, frozen=True):
     account: Mapping[str, Any] = {}
     trigger: Mapping[str, Any] = {}
     coupon: Mapping[str, Any] = {}
+    links: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Vocabulary:
     account: Mapping[str, Any] = field(default_factory=dict)
     trigger: Mapping[str, Any] = field(default_factory=dict)
     coupon: Mapping[str, Any] = field(default_factory=_COUPON.copy)
+    links: Mapping[str, Any] = field(default_factory=_LINKS.copy)
 
 
 def sample(vocabulary: Vocabulary, language: str | None = None, user_id: str = "sample") -> Recipient:

@@ -124,6 +124,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 OPEN = {
     "/v1/forms/{form_id}": (404, "unknown-form"),
     "/v1/webhooks/{source}": (401, "webhook-refused"),
+    "/t/{token}": (404, "link-broken"),
+    "/p/{token}": (404, "link-broken"),
+    "/u/{token}": (404, "link-broken"),
     "/v1/receipts/{channel}": (401, "webhook-refused"),
 }
 UNDECLARED = ("/undeclared", "/v1/undeclared/{what}", "/mounted/anything")

@@ -242,7 +242,7 @@ def test_previews_have_every_message_of_a_run_in_every_language() -> None:
     assert "trait.name is not known" in shown[2].problem
     known, assumed = completed(Recipient("ann"), sample(VOCABULARY))
     assert assumed[:3] == ["user.orders_12w", "trait.name", "trigger.sku"]
-    assert assumed[3:] == ["coupon.code", "coupon.expires_at"]
+    assert assumed[3:] == ["coupon.code", "coupon.expires_at", "links.preferences"]
     assert not any(one.problem for one in previews(version, known))
     assert roots_of(version) == {"offer", "user_id", "trait", "language"}
 

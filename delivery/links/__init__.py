@@ -1,0 +1,1 @@
+"""Links in messages that lead back to us: tracked ones, pixels, and those by which users end messages."""
