@@ -18,6 +18,7 @@ from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
 from benchmarks.executor_transitions import EXECUTOR_POSTGRES, EXECUTOR_SQLITE
+from benchmarks.handover_gateway import HANDOVER_GATEWAY
 from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
 from benchmarks.library_import import LIBRARY_IMPORT
@@ -61,6 +62,7 @@ _ALL = (
     RULES_MEMORY,
     AUDIENCE_BITMAPS,
     AUDIENCE_CHANGES,
+    HANDOVER_GATEWAY,
     LIBRARY_IMPORT,
     REHEARSE_MILLION,
     FEATURE_READ_SQLITE,

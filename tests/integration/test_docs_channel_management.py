@@ -48,4 +48,4 @@ def test_the_file_is_read_and_the_commands_run(tmp_path: Path, monkeypatch: pyte
     assert shown["rate"] == {"messages": 600, "per": "minute", "tokens": 10}
     wrong = CliRunner().invoke(app, ["channels", "smss", "--data", str(data)])
     assert wrong.exit_code != 0
-    assert "did you mean 'sms'?" in wrong.output
+    assert "did you mean 'sms'?" in str(wrong.exception)
