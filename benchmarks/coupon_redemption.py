@@ -48,7 +48,7 @@ def measure(kind: str, folder: Path, say: Say) -> Sequence[Pair]:
         pairs, started = [], time.perf_counter()
         with ThreadPoolExecutor(CALLS) as pool:
             for run in range(RUNS):
-                code = sharing.share(Shared(f"RUN-{run}", _OFFER.id, LIMIT))
+                code = sharing.share(Shared(f"RUN-{run}", _OFFER.id, LIMIT), by="bench")
                 redeemed = _run(checkout, code, pool)
                 if redeemed != LIMIT:
                     raise BenchmarkError(f"run {run}: {redeemed} orders redeemed a code limited to {LIMIT}")

@@ -20,6 +20,6 @@ def add_coupon_routes(app: FastAPI, service: Service) -> None:
     people = service.identity.people
     checkout = Checkout(database, clock, wallet, service.counters, service.intake, people)
     desk = Desk(database, clock, wallet, people)
-    app.include_router(api.router(checkout, desk, Sharing(database, clock, offers_of)))
+    app.include_router(api.router(checkout, desk, Sharing(database, clock, offers_of), guard.name_of))
     stock = Stock(database, clock, service.counters, offers_of)
     app.include_router(api.stock_router(stock, guard.name_of))

@@ -30,6 +30,10 @@ class _Rewarded(msgspec.Struct):
     version: int = 1
 
 
+# What became of coupons. `used` counts coupons, `redeemed` and `rolled_back` what shops told.
+_OFFERS = ("issued", "used", "redeemed", "rolled_back", "expired", "voided")
+
+
 def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[str, Any]:
     """Count what happened. Every number is a count or a mean over facts, so they add up.
 
@@ -58,7 +62,10 @@ def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[s
         "fallbacks": dict(sorted(fallbacks.items())),
         "enrolments": counts.get(Kind.ENROLMENT, {}).get("started", 0),
         "messages": counts.get(Kind.MESSAGE, {}),
-        "offers": {state: coupons.get(state, 0) for state in ("issued", "used", "expired")},
+        "offers": {
+            state: coupons.get(state, 0)
+            for state in ("issued", "used", "redeemed", "rolled_back", "expired", "voided")
+        },
         "rewards": {
             "matured": len(rewards),
             "corrected": sum(one.version > 1 for one in rewards),

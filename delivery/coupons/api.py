@@ -150,8 +150,8 @@ def stock_router(stock: Stock, who: Callable[[Request], str]) -> APIRouter:
     return routes
 
 
-def router(checkout: Checkout, desk: Desk, sharing: Sharing) -> APIRouter:
-    """Return the routes of the checkout, and of the desk beside it."""
+def router(checkout: Checkout, desk: Desk, sharing: Sharing, who: Callable[[Request], str]) -> APIRouter:
+    """Return the routes of the checkout, and of the desk beside it; `who` does what a request asks for."""
     routes = APIRouter(prefix="/v1", tags=["coupons"])
 
     @routes.post("/coupons/{code}/validate")
@@ -182,14 +182,14 @@ def router(checkout: Checkout, desk: Desk, sharing: Sharing) -> APIRouter:
         return _told(checkout.roll_back(Asked(code, body.order_id), key))
 
     @routes.post("/coupons", status_code=201)
-    def share(body: ShareBody) -> dict[str, Any]:
+    def share(request: Request, body: ShareBody) -> dict[str, Any]:
         """Make a code that many may use."""
-        return _told(desk.show(sharing.share(Shared(**dict(body)))))
+        return _told(desk.show(sharing.share(Shared(**dict(body)), by=who(request))))
 
     @routes.post("/coupons/{code}/void")
-    def void(code: Code) -> dict[str, Any]:
+    def void(request: Request, code: Code) -> dict[str, Any]:
         """Let an open coupon be good for nothing any more."""
-        return _told(desk.void(code))
+        return _told(desk.void(code, by=who(request)))
 
     @routes.get("/coupons/{code}")
     def show(code: Code) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Checkout:
             return CouponRefused(reasons)
         user_id = self._whose(coupon, asked)
         new = taken(asked, coupon, use, user_id, now, until)
-        full = self._limits.take(connection, coupon, new.id, user_id, now, until)
+        full = self._limits.take(connection, coupon, new, now)
         if full is not None:
             return CouponRefused([full])
         self._keep(connection, coupon, new, now)
@@ -247,6 +247,7 @@ def _others(connection: Connection, asked: Asked, coupon: Coupon, now: datetime)
             found[other[0].id] = other[0].terms
     if asked.order_id:
         ids = [one.coupon_id for one in use_repository.of_order(connection, asked.order_id) if one.holds(now)]
-        found |= {one.id: one.terms for one in repository.coupons_of_ids(connection, ids)}
+        if ids:
+            found |= {one.id: one.terms for one in repository.coupons_of_ids(connection, ids)}
     found.pop(coupon.id, None)
     return list(found.values())

@@ -9,7 +9,8 @@ from delivery.coupons import repository, use_repository
 from delivery.coupons.answers import CouponShown, shown
 from delivery.coupons.errors import NO_COUPON, NotVoidable, UnknownCoupon
 from delivery.coupons.models import State
-from delivery.coupons.wallet import Wallet
+from delivery.coupons.wallet import Wallet, change_fact
+from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.writer import Lane
@@ -27,7 +28,7 @@ class Desk:
         self._database, self._clock, self._wallet = database, clock, wallet
         self._people = people or EveryoneAlone()
 
-    def void(self, code: str) -> CouponShown:
+    def void(self, code: str, *, by: str) -> CouponShown:
         """Let an open coupon be good for nothing any more; what was reserved of it is given back.
 
         Raises:
@@ -42,7 +43,9 @@ class Desk:
             coupon, state = found
             if state is not State.ISSUED:
                 return f"the coupon is {state.value} already; only an open one can be made void"
-            self._wallet.void(connection, [coupon], self._clock.now())
+            now = self._clock.now()
+            self._wallet.void(connection, [coupon], now)
+            ledger.append(connection, [change_fact(coupon, "voided", by, now)], now)
             return None
 
         if (why := self._database.write(work, lane=Lane.REQUEST)) is not None:

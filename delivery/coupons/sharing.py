@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from delivery.coupons import repository, stock_repository
 from delivery.coupons.errors import CodeTaken, ShareRefused
 from delivery.coupons.models import Coupon
-from delivery.coupons.wallet import coupon_fact
+from delivery.coupons.wallet import change_fact, coupon_fact
 from playbooks.money import Money
 from playbooks.offers import Offer, ends, terms_of, worth_of
 from playbooks.suggesting import closest
@@ -44,7 +44,7 @@ class Sharing:
         """`offers`: those of the library by id."""
         self._database, self._clock, self._offers = database, clock, offers
 
-    def share(self, wish: Shared) -> str:
+    def share(self, wish: Shared, *, by: str) -> str:
         """Make a code; the same again changes nothing. Returns the code, which is kept in capitals.
 
         Raises:
@@ -79,21 +79,22 @@ class Sharing:
             worth_of(offer).liability,
             wish.uses or 0,
         )
-        if not self._database.write(lambda c: self._add(c, new, wish, now), lane=Lane.REQUEST):
+        if not self._database.write(lambda c: self._add(c, new, wish, by, now), lane=Lane.REQUEST):
             raise CodeTaken(
                 f"the code {new.code!r} is another coupon's already, or in a stock: take another code"
             )
         return new.code
 
     @staticmethod
-    def _add(connection: Connection, new: Coupon, wish: Shared, now: datetime) -> bool:
+    def _add(connection: Connection, new: Coupon, wish: Shared, by: str, now: datetime) -> bool:
         found = repository.find(connection, new.code, lock=True)
         if found is not None:
             return _same(found[0], new, wish)
         if stock_repository.are_known(connection, [new.code]):
             return False
         repository.add_coupons(connection, [new])
-        ledger.append(connection, [coupon_fact(new, "issued", now)], now)
+        facts = [coupon_fact(new, "issued", now), change_fact(new, "shared", by, now)]
+        ledger.append(connection, facts, now)
         return True
 
 

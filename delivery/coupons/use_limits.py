@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from delivery.coupons.discount import Reason, Refusal
-from delivery.coupons.models import Coupon
+from delivery.coupons.models import Coupon, Use
 from playbooks.constraints.counting import UseLimit
 from playbooks.counters import COUNTERS_LOST, COUNTERS_UNREACHABLE, Budget, Counters, Spend, Wanted
 from playbooks.errors import CountersUnreachable
@@ -33,20 +33,19 @@ class UseLimits:
         self,
         connection: Connection,
         coupon: Coupon,
-        use_id: str,
-        user_id: str,
+        use: Use,
         now: datetime,
-        until: datetime | None,
     ) -> Refusal | None:
-        """Take one use until a moment, or for good without one; what the use held before is replaced by it.
+        """Take one use of a coupon, as it is to stand; what the use held before is replaced.
 
         Raises:
             CountersUnreachable: nothing can be said now.
         """
-        limits, spends = _user_limits(coupon, user_id), _spends(coupon)
+        limits, spends = _user_limits(coupon, use.user_id), _spends(coupon)
         if not limits and not spends:
             return None
-        wanted = Wanted(use_id, user_id, limits, spends, again=True, for_good=until is None, until=until)
+        again, for_good = use.revision > 1, use.until is None
+        wanted = Wanted(use.id, use.user_id, limits, spends, again=again, for_good=for_good, until=use.until)
         full = self._counters.reserve(wanted, now, connection).keep(connection)
         if full in (COUNTERS_LOST, COUNTERS_UNREACHABLE):
             raise CountersUnreachable("the counters do not answer, so nobody can say whether a use is left")

@@ -19,6 +19,7 @@ from playbooks.offers import Offer, ends, terms_of, worth_of
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
+from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 from storage.pace import Pace
 from storage.writer import TURN_ROWS
@@ -26,6 +27,8 @@ from storage.writer import TURN_ROWS
 # Digits and letters that nobody mistakes for one another (Crockford's base 32), 16 of them: 80 random bits.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 16
+# Of changes of coupons by hand.
+CHANGED = "coupon"
 # For so long a repeated call under its key is answered as it was.
 _CALLS_KEPT = timedelta(days=7)
 
@@ -195,6 +198,12 @@ def coupon_fact(one: Coupon, label: str, at: datetime) -> NewFact:
     # What a roll-back made good again can be used again.
     again = f".{one.reopened}" if one.reopened else ""
     return NewFact(Kind.COUPON, f"{one.id}:{label}{again}", label, one.user_id or None, at, body)
+
+
+def change_fact(one: Coupon, did: str, by: str, now: datetime) -> NewFact:
+    """Return the entry of the optimisation log that somebody did something to a coupon."""
+    body = {"coupon": one.id, "offer": one.offer, "did": did, "by": by}
+    return NewFact(Kind.CHANGE, new_id(now), CHANGED, None, now, body)
 
 
 def use_fact(coupon: Coupon, use: Use) -> NewFact:

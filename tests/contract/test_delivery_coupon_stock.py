@@ -14,13 +14,18 @@ from delivery.coupons.errors import CodeTaken, StockRefused
 from delivery.coupons.sharing import Shared, Sharing
 from delivery.coupons.stock import Line, Stock, StockLevel
 from delivery.coupons.wallet import Wallet, coupon
-from delivery.models import Enrolment
+from delivery.effects import Effects
+from delivery.models import Enrolment, EnrolmentFact, IssueCoupon, SendMessage, SuppressionFact
+from delivery.plans import Plan
+from delivery.step import Step
 from delivery.testing import arms_of, version_body
 from playbooks.constraints.spending import stock_of
 from playbooks.counters import Spend, SqlCounters, Wanted
 from playbooks.offers import Offer
+from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from storage.ledger import Kind
 
 ARM = arms_of(version_body())["milk"]
 OFFERS = {
@@ -97,6 +102,25 @@ def test_an_empty_stock_has_room_for_nobody(shelf: Shelf) -> None:
     assert shelf.stock.levels() == [StockLevel("ticket", 3, 0, 3, low=True)]
 
 
+def test_a_run_whose_code_is_gone_ends_and_says_why(shelf: Shelf) -> None:
+    at = shelf.clock.now()
+    plan = Plan.of(version_body(terms={"codes": "stock"}), 1)
+    run = Enrolment("e", "ann", "coupons", 1, "d", ARM, "issue", at, at)
+    send = SendMessage("e:1:1", at, "memory", "hello", "send")
+    step = Step(run, plan, [IssueCoupon("e:1:0", at), send])
+    effects = Effects(shelf.wallet, lambda *_: None)
+    report = shelf.database.write(lambda c: effects.keep(c, [step], at))
+    assert (report.issued, report.queued, report.ended) == (0, 0, 1)
+    with shelf.database.read() as connection:
+        (stopped,) = ledger.of_user(connection, "ann", kinds=[Kind.SUPPRESSION])
+        (ended,) = ledger.of_user(connection, "ann", kinds=[Kind.ENROLMENT])
+    assert stopped.label == "stock.milk"
+    assert stopped.decode(SuppressionFact) == SuppressionFact(
+        "d", "e", "coupons", "coupons/milk", "memory", "e:1:0"
+    )
+    assert ended.decode(EnrolmentFact).result == "suppressed: stock.milk"
+
+
 @pytest.mark.parametrize(
     ("codes", "told"),
     [
@@ -113,7 +137,7 @@ def test_an_empty_stock_has_room_for_nobody(shelf: Shelf) -> None:
 )
 def test_a_wrong_row_leaves_all_of_a_file_out(shelf: Shelf, codes: tuple[str, ...], told: str) -> None:
     shelf.stock.add("ticket", lines("OLD1", "OLD2"), by="ops")
-    Sharing(shelf.database, shelf.clock, lambda _: OFFERS).share(Shared("GIVEN", "other", 5))
+    Sharing(shelf.database, shelf.clock, lambda _: OFFERS).share(Shared("GIVEN", "other", 5), by="ops")
     with pytest.raises(StockRefused, match=f"nothing was added: {told}"):
         shelf.stock.add("ticket", lines(*codes), by="ops")
     assert shelf.stock.levels() == [StockLevel("ticket", 2, 2, 0, low=False)]
@@ -137,6 +161,6 @@ def test_stocks_are_those_of_offers_that_say_so(shelf: Shelf) -> None:
         shelf.stock.add("other", lines("A"), by="ops")
     shelf.stock.add("ticket", lines("SHARED"), by="ops")
     with pytest.raises(CodeTaken, match="in a stock"):
-        Sharing(shelf.database, shelf.clock, lambda _: OFFERS).share(Shared("shared", "other", 5))
+        Sharing(shelf.database, shelf.clock, lambda _: OFFERS).share(Shared("shared", "other", 5), by="ops")
     with pytest.raises(ValueError, match="leave `stock` out"):
         Offer(id="x", name="X", codes="stock", stock=5)
