@@ -62,7 +62,8 @@ class Gathering:
             found = self._gather(policy, charge.policy, since, None)
         except InvalidRounds as error:
             return _nothing(policy, charge.policy, since, at, confidence, str(error))
-        how = How(["snips"], confidence=confidence, promote=True, margins=self._rules.guards.margins)
+        margins = self._rules.guards.margins
+        how = How(["snips"], confidence=confidence, promote=True, learning=True, margins=margins)
         said = evaluate(found.log, found.candidate, how=how)
         proof, seen = said.promotion, said.diagnostics
         if proof is None:

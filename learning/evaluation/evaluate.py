@@ -36,7 +36,7 @@ class How:
     """How to evaluate: which estimators, which intervals beside the one that is picked, and how sure.
 
     `promote` asks whether the candidate may be promoted; `margins` are then by guard metric how much worse
-    per decision is not to be ruled out.
+    per decision is not to be ruled out, and `learning` says that policies changed while the log was drawn.
     """
 
     estimators: Sequence[str] = ("all",)
@@ -46,9 +46,10 @@ class How:
     seed: int = 0
     promote: bool = False
     margins: Mapping[str, float] = field(default_factory=dict)
+    learning: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.confidence < 1:
+        if not (0.5 if self.promote else 0) < self.confidence < 1:
             raise InvalidRounds(f"the confidence must lie between 0 and 1, not be {self.confidence:g}")
         if self.resamples < 2:
             raise InvalidRounds(f"a bootstrap needs at least 2 resamples, not {self.resamples}")
@@ -160,7 +161,9 @@ def evaluate(
         refused_rows=len({one.row for one in log.refused}),
         refused=[str(one) for one in log.refused[:100]],
         promotion=(
-            promotion(log, found, said, rounds, others, how.margins, how.confidence) if how.promote else None
+            promotion(log, found, said, rounds, others, how.margins, how.confidence, learning=how.learning)
+            if how.promote
+            else None
         ),
     )
 

@@ -48,6 +48,8 @@ def promotion(
     other: Weighed,
     margins: Mapping[str, float],
     confidence: float,
+    *,
+    learning: bool = False,
 ) -> Promotion:
     """Return whether the candidate `one` may replace `other`.
 
@@ -56,7 +58,11 @@ def promotion(
 
     Args:
         margins: by guard metric of the log, how much worse per decision is not to be ruled out.
+        confidence: of each bound by itself: a wrong promotion needs a wrong lower one.
+        learning: the policies learned while the log was drawn.
     """
+    # Of an interval both ends share the error.
+    confidence = 1 - 2 * (1 - confidence)
     reasons = []
     if verdict.startswith(Word.NOT_EVALUABLE.value):
         reasons.append(verdict)
@@ -65,7 +71,7 @@ def promotion(
     if not log.declared and (log.low, log.high) != (0.0, 1.0):
         reasons.append("nobody said how large a reward can be, so the bound proves nothing (--rewards)")
     reasons += [f"the log has no guard metric {name!r}" for name in margins if name not in log.guards]
-    bounds = paired(one, other, confidence)
+    bounds = paired(one, other, confidence, learning=learning)
     if bounds.low <= 0:
         reasons.append(
             f"the gain is not proven: the difference is {bounds.value:+.4f} and may be as low as "

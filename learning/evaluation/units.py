@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from learning.evaluation.rounds import FloatArray, Weighed
 
 
 def summed(rounds: Weighed, values: FloatArray) -> FloatArray:
     """Return the sums of `values` over each independent unit; the values where each round is one."""
-    if rounds.owners is None:
+    return sums(rounds.owners, values)
+
+
+def sums(owners: NDArray[np.intp] | None, values: FloatArray) -> FloatArray:
+    """Return the sums of `values` over each owner; the values where each round is one."""
+    if owners is None:
         return values
-    sums: FloatArray = np.bincount(rounds.owners, weights=values).astype(np.float64)
-    return sums
+    found: FloatArray = np.bincount(owners, weights=values).astype(np.float64)
+    return found
 
 
-def before(rounds: Weighed, values: FloatArray) -> FloatArray:
-    """Return for each round the sum of `values` over the earlier rounds of its unit, shape (n,).
+def earlier(owners: NDArray[np.intp] | None, values: FloatArray) -> FloatArray:
+    """Return for each round the sum of `values` over the earlier rounds of its owner, shape (n,).
 
-    >>> from learning.evaluation.rounds import Weighed
-    >>> rounds = Weighed(np.zeros(4), np.ones(4), owners=np.array([1, 0, 1, 1]))
-    >>> before(rounds, np.array([1.0, 2.0, 4.0, 8.0])).tolist()
+    >>> earlier(np.array([1, 0, 1, 1]), np.array([1.0, 2.0, 4.0, 8.0])).tolist()
     [0.0, 0.0, 1.0, 5.0]
     """
-    if rounds.owners is None:
-        return np.zeros(len(rounds))
-    order = np.argsort(rounds.owners, kind="stable")
+    if owners is None:
+        return np.zeros(len(values))
+    order = np.argsort(owners, kind="stable")
     running = np.cumsum(values[order]) - values[order]
-    starts = np.flatnonzero(np.diff(rounds.owners[order], prepend=-1))
-    lengths = np.diff(np.append(starts, len(rounds)))
-    earlier = np.empty(len(rounds))
-    earlier[order] = running - np.repeat(running[starts], lengths)
-    return earlier
+    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    lengths = np.diff(np.append(starts, len(values)))
+    found = np.empty(len(values))
+    found[order] = running - np.repeat(running[starts], lengths)
+    return found
 
 
 def number(rounds: Weighed) -> int:
@@ -52,5 +56,5 @@ def error(rounds: Weighed, influence: FloatArray) -> float:
     units = number(rounds)
     if units < 2:
         return float("inf")
-    sums = summed(rounds, influence)
-    return float(np.sqrt(units / (units - 1) * float(np.square(sums).sum()))) / len(rounds)
+    squares = float(np.square(summed(rounds, influence)).sum())
+    return float(np.sqrt(units / (units - 1) * squares)) / len(rounds)

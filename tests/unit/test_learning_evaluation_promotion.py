@@ -14,6 +14,7 @@ from learning.evaluation.difference import paired
 from learning.evaluation.evaluate import weighed
 from learning.evaluation.log import Refused
 from learning.evaluation.promotion import Promotion
+from learning.evaluation.rounds import Weighed
 
 
 def made(
@@ -101,3 +102,38 @@ def test_a_difference_is_found_where_there_is_one() -> None:
     mirrored = paired(logged, seen, 0.95)
     assert mirrored.low == pytest.approx(-found.high, abs=0.01)
     assert mirrored.high == pytest.approx(-found.low, abs=0.01)
+
+
+def halves(rng: np.random.Generator, gains: list[tuple[int, float]]) -> tuple[Weighed, Weighed]:
+    """Return two policies on rounds of a fair coin: one always takes what is better by each gain in turn."""
+    gain = np.concatenate([np.full(n, worth) for n, worth in gains])
+    coin = rng.integers(0, 2, len(gain))
+    rewards = (rng.random(len(gain)) < 0.3 + gain * coin).astype(float)
+    one, other = (Weighed(rewards, 2.0 * (coin == side), largest=2) for side in (1, 0))
+    return one, other
+
+
+def test_a_policy_that_learned_is_judged_by_what_it_became() -> None:
+    one, other = halves(np.random.default_rng(2), [(3_000, -0.1), (3_000, 0.12)])
+    assert paired(one, other, 0.95).low < 0
+    found = paired(one, other, 0.95, learning=True)
+    assert 0 < found.low < 0.12
+    assert found.low <= found.value <= found.high
+
+
+def test_one_that_was_better_and_got_worse_is_worse() -> None:
+    one, other = halves(np.random.default_rng(2), [(1_000, 0.25), (4_500, -0.25)])
+    assert paired(one, other, 0.95, learning=True).high < 0
+
+
+def test_gamblers_who_begin_late_are_right_as_often() -> None:
+    rng = np.random.default_rng(8)
+    wrong = 0
+    for _ in range(12):
+        one, other = halves(rng, [(2_500, 0.0)])
+        for n in (1_200, 2_500):
+            seen, beside = (Weighed(side.rewards[:n], side.weights[:n], largest=2) for side in (one, other))
+            if paired(seen, beside, 0.9, learning=True).low > 0:
+                wrong += 1
+                break
+    assert wrong <= 3
