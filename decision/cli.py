@@ -53,6 +53,7 @@ from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_rol
 from decision.quality_command import quality
 from decision.recall_command import recall
 from decision.rewarding import command as rewards_command
+from decision.sandbox_command import sandbox
 from decision.settings import Settings, load_settings
 from decision.simulate_command import simulate
 from feature_repo.errors import FeatureRepositoryError
@@ -77,6 +78,7 @@ app.command()(recall)
 app.command()(evaluate)
 app.command()(experiments)
 app.command()(simulate)
+app.command()(sandbox)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(decision_commands.app, name="decisions")
 app.add_typer(key_commands.app, name="keys")
