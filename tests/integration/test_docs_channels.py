@@ -29,7 +29,7 @@ ADDRESSES = {Address.NONE: "", Address.EMAIL: "ann@example.com", Address.PHONE: 
 
 
 def block(language: str, word: str) -> str:
-    (found,) = [text for kind, text in BLOCKS if kind == language and word in text]
+    (found,) = [str(text) for kind, text in BLOCKS if kind == language and word in text]
     return found
 
 
