@@ -24,6 +24,7 @@ from decision.known_addresses import KnownAddresses
 from decision.limits import Limits
 from decision.recipients import KnownUsers
 from decision.settings import Settings
+from decision.still_wanted import StillWanted
 from decision.surroundings import Surroundings
 from decision.whereabouts import Whereabouts
 from delivery.channels.channel import Channel
@@ -161,6 +162,7 @@ def open_delivery(
         # A clock that stands still waits: whoever moves it wants to see what came of a moment.
         patience=None if settings.clock else _PATIENCE,
         links=links,
+        wanted=StillWanted(database, people, {name: one.consent for name, one in channels.items()}),
         giver=TaskGiver(files.staff, TraitOwners(files.staff.owners, traits, people)),
         histories=UserHistories(people, scores),
     )

@@ -70,8 +70,8 @@ class PermissionCheck:
                 stopped.append(None)
                 continue
             said = [word for profile in persons[user] for word in words.get(profile, ())]
-            rule = _denied(said, purpose, self._way(send.channel)) or listed.get((user, send.channel))
-            rule = rule or _had_enough(said, send.enrolment.playbook, self._way(send.channel))
+            rule = said_no(said, purpose, send.enrolment.playbook, self._way(send.channel))
+            rule = rule or listed.get((user, send.channel))
             rule = rule or self._constrained(connection, send, said, persons[user], now)
             stopped.append(None if rule is None else Skip(rule))
         return stopped
@@ -153,14 +153,17 @@ def _by_profile(words: Sequence[Consent]) -> dict[str, list[Consent]]:
     return found
 
 
-def _denied(said: Sequence[Consent], purpose: str, way: Channel) -> str | None:
-    deciding = standing(said, purpose, way)
-    return OPTED_OUT if deciding is not None and deciding.state is ConsentState.DENIED else None
-
-
-def _had_enough(said: Sequence[Consent], playbook: str, way: Channel) -> str | None:
+def said_no(said: Sequence[Consent], purpose: str, playbook: str, way: Channel) -> str | None:
+    """Return the rule by which a user's words stop messages of a playbook on a way."""
+    if _denied(said, purpose, way):
+        return OPTED_OUT
     own = [word for word in said if word.purpose == about(playbook)]
     return LESS if own and _denied(own, about(playbook), way) else None
+
+
+def _denied(said: Sequence[Consent], purpose: str, way: Channel) -> bool:
+    deciding = standing(said, purpose, way)
+    return deciding is not None and deciding.state is ConsentState.DENIED
 
 
 def _suppressed(mine: Collection[str], reasons: Mapping[str, Sequence[Reason]]) -> str | None:

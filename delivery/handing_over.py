@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Protocol
+
+from sqlalchemy.exc import DBAPIError
 
 from audiences.consent.models import Channel as Consent
 from delivery.addresses import Addresses, NobodysAddresses
@@ -23,12 +26,23 @@ from playbooks.content.filling import Text
 from storage.clock import Clock
 from storage.errors import NextplayError
 
+# What was claimed longer ago may not be wanted any more.
+_FRESH = timedelta(seconds=1)
+
 
 class Dresses(Protocol):
     """Puts tracked links into texts. Thread-safe."""
 
     def dressed(self, key: str, consent: Consent, text: Text) -> Text:
         """Return the text of a message, the same at every attempt; `consent` is its channel's way."""
+        ...
+
+
+class Wanted(Protocol):
+    """Says whether users still want what was claimed for them a while ago. Thread-safe."""
+
+    def by(self, run: Enrolment, channel: str) -> bool:
+        """Whether the user of a run has not said no to its messages on a channel."""
         ...
 
 
@@ -46,6 +60,7 @@ class HandOver:
         stopping: Callable[[], bool],
         tasks: Teller,
         links: Dresses | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         """Wire it.
 
@@ -53,7 +68,9 @@ class HandOver:
             stopping: says whether no more is to be begun.
             tasks: makes the requests that tell of tasks.
             links: puts tracked ones into texts.
+            wanted: asked again of what was claimed more than a second ago; without it nobody is.
         """
+        self._wanted = wanted
         self._clock, self._channels, self._stops = clock, channels, stops
         self._renderer, self._addresses = Renderer(recipients), addresses or NobodysAddresses()
         self._managed, self._stopping, self._tasks, self._links = managed, stopping, tasks, links
@@ -62,7 +79,7 @@ class HandOver:
         """Hand a message over, unless that must not begin any more: what was claimed may wait for a while."""
         now = self._clock.now()
         over = now >= attempt.until or self._stopping() or self._managed.shut(attempt.queued.channel)
-        if over or self._stops.of(attempt.queued, attempt.enrolment) is not None:
+        if over or self._stops.of(attempt.queued, attempt.enrolment) is not None or self._ended(attempt, now):
             return Outcome(attempt, now, let_go=True)
         one, enrolment = attempt.queued, attempt.enrolment
         channel = self._channels.get(one.channel)
@@ -79,6 +96,17 @@ class HandOver:
             lost = isinstance(error, NoAddress)
             return Outcome(attempt, now, reason=str(error), retry_after=delay, elsewhere=lost)
         return self._sent(attempt, channel, message)
+
+    def _ended(self, attempt: Attempt, now: datetime) -> bool:
+        """Whether a user said no since the message was claimed; claimed again, the gate says so."""
+        one = attempt.queued
+        if self._wanted is None or one.channel == WEBHOOK or now < attempt.claimed_at + _FRESH:
+            return False
+        try:
+            return not self._wanted.by(attempt.enrolment, one.channel)
+        except DBAPIError:
+            # Rather later than against somebody's will.
+            return True
 
     def _sent(self, attempt: Attempt, channel: Channel, message: Message) -> Outcome:
         one, now = attempt.queued, self._clock.now()

@@ -31,7 +31,7 @@ from delivery.channels.management.managed import Managed
 from delivery.claiming import Claim, Claims, Stops
 from delivery.failing_over import Bounces, FailOver
 from delivery.gate import SendGate
-from delivery.handing_over import Dresses, HandOver
+from delivery.handing_over import Dresses, HandOver, Wanted
 from delivery.lanes import Lane
 from delivery.models import Report
 from delivery.people.telling import NoHistories, Teller
@@ -72,6 +72,7 @@ class Relay:
         patience: float | None = None,
         tasks: Teller | None = None,
         links: Dresses | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         """Wire the relay.
 
@@ -83,6 +84,7 @@ class Relay:
             patience: seconds that `run` waits for a channel; None: until all is handed over.
             tasks: makes the requests that tell of tasks.
             links: puts tracked ones into texts.
+            wanted: says whether users still want what was claimed (see `HandOver`).
         """
         self._database = database
         self._clock = clock
@@ -99,7 +101,16 @@ class Relay:
         self._bounces = Bounces(database, clock, managed, failover)
         tasks = tasks or Teller(database, clock, NoHistories())
         self._hand_over = HandOver(
-            clock, channels, stops, recipients, addresses, managed, self._stopping.is_set, tasks, links
+            clock,
+            channels,
+            stops,
+            recipients,
+            addresses,
+            managed,
+            self._stopping.is_set,
+            tasks,
+            links,
+            wanted,
         )
         self._claiming, self._recording = Pace(batch), Pace(batch)
         # Gates and paces are asked by one lane at a time.

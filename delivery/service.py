@@ -18,7 +18,7 @@ from delivery.deciding import DecideAgain
 from delivery.effects import Effects, PointGiver, TagWriter
 from delivery.executor import Executor
 from delivery.gate import CouponLimits, OpenGate, SendGate
-from delivery.handing_over import Dresses
+from delivery.handing_over import Dresses, Wanted
 from delivery.hands import Hands
 from delivery.inside import Inside
 from delivery.models import Report
@@ -69,6 +69,7 @@ class Delivery:
         giver: TaskGiver | None = None,
         histories: Histories | None = None,
         links: Dresses | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         """Wire the parts.
 
@@ -88,6 +89,7 @@ class Delivery:
             giver: gives tasks to the staff; without it there is nobody, and they lie where flows put them.
             histories: tells what led to a task.
             links: puts tracked ones into texts.
+            wanted: says whether users still want what was claimed (see `Relay`).
         """
         self._stopping = threading.Event()
         self.wallet = Wallet(database, clock, batch=batch, limits=limits)
@@ -127,6 +129,7 @@ class Delivery:
             patience=patience,
             tasks=Teller(database, clock, self.histories),
             links=links,
+            wanted=wanted,
         )
         self._database = database
         self._putting_back = Pace(batch)

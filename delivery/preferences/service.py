@@ -20,6 +20,7 @@ from audiences.consent.models import (
 )
 from audiences.consent.service import Consents
 from audiences.identity.people import People
+from audiences.identity.repository.names import first_seen_of
 from delivery import repository as runs
 from delivery.errors import LinkExpired, PreferencesUnfit
 from delivery.models import Enrolment, MessageFact, MessageState
@@ -91,10 +92,17 @@ class UserPreferences:
         self._receipts, self._playbooks, self._ways, self._channels = receipts, playbooks, ways, channels
 
     def of(self, user_id: str) -> Shown:
-        """Return what counts for a user now, and what was sent lately."""
+        """Return what counts for a user now, and what was sent lately.
+
+        Raises:
+            LinkExpired: nothing is known of the user any more.
+        """
         words, _ = self._consents.of(user_id)
         since = self._clock.now() - _LATELY
         with self._database.read() as connection:
+            if not first_seen_of(connection, self._people.members(user_id)):
+                # Erased since the link was made; what is said now would bring them back.
+                raise LinkExpired("nothing is known of you any more, and nothing will be sent")
             facts = ledger.of_users(
                 connection, self._people.members(user_id), kinds=[Kind.MESSAGE], limit=_LOOKED_AT
             )
@@ -112,10 +120,10 @@ class UserPreferences:
 
         Raises:
             PreferencesUnfit: there is no such purpose or way.
+            LinkExpired: nothing is known of the user any more.
         """
         now = self._clock.now()
-        words, _ = self._consents.of(user_id)
-        before = {(one.purpose, one.channel): one.wanted for one in choices(words, self._channels)}
+        before = {(one.purpose, one.channel): one.wanted for one in self.of(user_id).choices}
         for one in wanted:
             if one not in before:
                 told = f"{one[0]}:{one[1]}"

@@ -206,6 +206,16 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(service: Running, us
     assert states(service, user, "consent") == []
     service.move(timedelta(days=31))
     assert visit(service, page).status_code == 410
+    # Who is erased has no page any more, and is not brought back by it; a link of the shop leads on.
+    queue(service, user, "promotional")
+    (later,) = set(mails(service, user)) - {mail}
+    (page,) = links(later, "p")
+    assert visit(service, page).status_code == 200
+    assert service.http.delete(f"/v1/users/{user}").status_code == 200
+    assert visit(service, page).status_code == 410
+    assert post(service, page, {"do": "nothing"}).status_code == 410
+    assert service.http.get(f"/v1/users/{user}").status_code == 404
+    assert visit(service, links(later, "t")[0]).headers["location"] == SHOP
 
 
 def test_links_lead_only_where_they_were_made_for_and_a_scanners_click_is_nobodys(

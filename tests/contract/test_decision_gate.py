@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert
 
 from audiences.addresses import AddressKind
 from audiences.consent.address_hash import AddressHash
-from audiences.consent.models import Channel, Consent, ConsentState, Reason
+from audiences.consent.models import Channel, Consent, ConsentState, Reason, about
 from audiences.consent.service import Consents, Listed
 from audiences.events import EventBody
 from audiences.identity.people import EveryoneAlone
@@ -23,7 +23,8 @@ from decision.gate import WindowCheck
 from decision.gate_playbooks import Playbooks
 from decision.limits import Limits
 from decision.overtaken_check import OvertakenCheck
-from decision.permission_check import PermissionCheck
+from decision.permission_check import LESS, PermissionCheck
+from decision.still_wanted import StillWanted
 from decision.whereabouts import Whereabouts
 from delivery.coupons.wallet import Wallet, coupon
 from delivery.gate import Send
@@ -212,6 +213,25 @@ def says(
     channel: Channel = Channel.SMS,
 ) -> None:
     consents.say([Consent(user, purpose, channel, state, now, "preference_page")])
+
+
+def test_less_of_this_stops_one_playbook_alone_until_it_is_wanted_again(
+    database: Database, clock: SimulatedClock, consents: Consents
+) -> None:
+    now = clock.now()
+    check = permission(database, consents, now)
+    wanted = StillWanted(database, Ann(), {CHANNEL: Channel.SMS})
+    mine = send(now)
+    says(consents, "ann", ConsentState.DENIED, now, purpose=about("other"), channel=Channel.ANY)
+    assert (rules(check, database, [mine], now), wanted.by(mine.enrolment, CHANNEL)) == ([None], True)
+    says(consents, "ann_at_work", ConsentState.DENIED, now, purpose=about("coupons"), channel=Channel.ANY)
+    assert (rules(check, database, [mine], now), wanted.by(mine.enrolment, CHANNEL)) == ([LESS], False)
+    # What is said of everything is another word.
+    says(consents, "ann", ConsentState.GRANTED, now + HOUR, purpose="any", channel=Channel.ANY)
+    assert rules(check, database, [mine], now) == [LESS]
+    again = now + 2 * HOUR
+    says(consents, "ann", ConsentState.GRANTED, again, purpose=about("coupons"), channel=Channel.ANY)
+    assert (rules(check, database, [mine], now), wanted.by(mine.enrolment, CHANNEL)) == ([None], True)
 
 
 def test_an_opt_out_holds_at_once_for_its_purpose_and_channel(

@@ -14,6 +14,7 @@ from delivery.channels.channel import Address, AfterCrash, Channel, Receipt
 from delivery.channels.mailbox import Mailbox
 from delivery.errors import NoAddress, NotHandedOver
 from delivery.gate import OpenGate, Send, SendGate
+from delivery.handing_over import Wanted
 from delivery.models import Enrolment, Message, MessageFact, Report, SuppressionFact
 from delivery.outbox import Relay
 from delivery.retry import Retry
@@ -79,6 +80,7 @@ def relay(
     gate: SendGate | None = None,
     holder: str = "one",
     batch: int = 500,
+    wanted: Wanted | None = None,
 ) -> Relay:
     return Relay(
         database,
@@ -89,6 +91,7 @@ def relay(
         holder=holder,
         batch=batch,
         lease=LEASE,
+        wanted=wanted,
     )
 
 
@@ -438,3 +441,28 @@ def test_what_may_have_been_taken_is_repeated_only_where_keys_are_known(
     assert len(channel.handed_over) == (2 if honours else 1)
     if not honours:
         assert fact(database, "unknown").decode(MessageFact).reason == "it did not answer"
+
+
+def test_who_says_no_while_a_batch_is_in_hand_gets_no_message_of_it(
+    database: Database, clock: SimulatedClock
+) -> None:
+    said_no: set[str] = set()
+
+    class Words:
+        def by(self, run: Enrolment, channel: str) -> bool:
+            asked.append((run.user_id, channel))
+            return run.user_id not in said_no
+
+    def slowly(_message: Message) -> None:
+        clock.move_to(clock.now() + timedelta(seconds=2))
+        said_no.update(("bob", "eve"))
+        gate.stopped = {"bob", "eve"}
+
+    asked: list[tuple[str, str]] = []
+    queue(database, clock, ["ann", "bob", "eve"])
+    gate, slow = Gate(), MemoryChannel(after=slowly)
+    made = relay(database, clock, slow, gate=gate, wanted=Words())
+    assert made.run() == Report(sent=1, suppressed=2)
+    assert slow.handed_over == [ANN]
+    assert asked == [("bob", "memory"), ("eve", "memory")]
+    assert messages(database) == {"queued": 3, "sent": 1}

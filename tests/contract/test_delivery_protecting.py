@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from audiences.consent.models import Channel, ConsentBody
 from audiences.events import EventBody
@@ -98,3 +99,28 @@ def test_what_is_older_than_the_window_or_nobodys_does_not_count(
     ]
     record(database, complaint, now)
     assert watch.run(now + timedelta(hours=2, minutes=1)) == []
+
+
+def test_what_receipts_tell_counts_for_its_message_and_once(
+    database: Database, clock: SimulatedClock, controls: ControlService
+) -> None:
+    watch, now = protecting(database, controls, complaints=0.1, reach=None), clock.now()
+    record(database, messages("sent", "returned", "email", range(100), now), now)
+    record(database, messages("bounced", "returned", "email", range(30), now), now)
+    told = [
+        structs.replace(one, id=f"{one.id}:told", body=structs.replace(one.body, told=True))
+        for one in messages("failed", "returned", "email", range(30, 50), now)
+    ]
+    record(database, told, now)
+    # A complaint by receipt is a state and an event; one by a backend is an event alone.
+    record(database, messages("sent", "loud", "sms", range(100), now + MINUTE), now)
+    record(database, messages("complained", "loud", "sms", range(8), now + 2 * MINUTE), now)
+    body = EventBody({"message_id": "m"}, source="receipt.sms")
+    events = [
+        NewFact(Kind.EVENT, f"c{one}", "email_complained", f"u{one}", now + 2 * MINUTE, body)
+        for one in range(8)
+    ]
+    record(database, events, now)
+    paused = watch.run(now + 3 * MINUTE)
+    assert [one.target for one in paused] == ["returned", "email"]
+    assert "not taken by a provider, or returned: 50 of 100" in paused[0].why

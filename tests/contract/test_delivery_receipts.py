@@ -44,7 +44,7 @@ WAYS = {
     "memory": Way(Channel.EMAIL, AddressKind.EMAIL),
     "sms": Way(Channel.SMS, AddressKind.PHONE),
 }
-ORDERS = list(itertools.permutations(["delivered", "opened", "clicked", "replied"]))[::5]
+ORDERS = list(itertools.permutations(["delivered", "opened", "clicked", "replied"]))[::9]
 ANN, PHONE = "ann@example.com", "+4915112345678"
 
 
