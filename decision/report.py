@@ -62,10 +62,7 @@ def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[s
         "fallbacks": dict(sorted(fallbacks.items())),
         "enrolments": counts.get(Kind.ENROLMENT, {}).get("started", 0),
         "messages": counts.get(Kind.MESSAGE, {}),
-        "offers": {
-            state: coupons.get(state, 0)
-            for state in ("issued", "used", "redeemed", "rolled_back", "expired", "voided")
-        },
+        "offers": {state: coupons.get(state, 0) for state in _OFFERS},
         "rewards": {
             "matured": len(rewards),
             "corrected": sum(one.version > 1 for one in rewards),
