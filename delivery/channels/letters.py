@@ -11,6 +11,7 @@ from email.utils import format_datetime
 from hashlib import blake2b
 from urllib.parse import quote
 
+from delivery.channels.plain_text import text_of
 from delivery.links.rewriting import is_html
 from delivery.models import Message
 
@@ -22,17 +23,36 @@ _PLAIN_LOCAL_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def letter(message: Message, headers: Sequence[tuple[str, str]]) -> bytes:
-    """Return a message with these headers, whose values are fit to be written as they are."""
-    body, encoding = _body(message.body)
-    all_ = [
-        ("Date", format_datetime(message.queued_at.astimezone(UTC))),
-        *headers,
-        ("MIME-Version", "1.0"),
-        ("Content-Type", f"text/{'html' if is_html(message.body) else 'plain'}; charset=utf-8"),
-        ("Content-Transfer-Encoding", encoding),
-    ]
-    head = "".join(f"{name}: {value}\r\n" for name, value in all_)
-    return f"{head}\r\n".encode() + body
+    """Return a message with these headers, whose values are fit to be written as they are.
+
+    A page of HTML is sent with what it says as text beside it (RFC 2046, section 5.1.4).
+    """
+    about, content = _alternatives(message) if is_html(message.body) else _part(message.body, "plain")
+    date = ("Date", format_datetime(message.queued_at.astimezone(UTC)))
+    return _head([date, *headers, ("MIME-Version", "1.0"), *about]) + content
+
+
+def _alternatives(message: Message) -> tuple[Sequence[tuple[str, str]], bytes]:
+    digest = blake2b(f"{message.key}\0{message.body}".encode("utf-8", "surrogatepass"), digest_size=16)
+    boundary = f"=_{digest.hexdigest()}"
+    content = b""
+    # The one that says most comes last.
+    for text, kind in ((text_of(message.body), "plain"), (message.body, "html")):
+        about, part = _part(text, kind)
+        content += f"--{boundary}\r\n".encode() + _head(about) + part
+    content += f"--{boundary}--\r\n".encode()
+    return [("Content-Type", f'multipart/alternative; boundary="{boundary}"')], content
+
+
+def _part(text: str, kind: str) -> tuple[Sequence[tuple[str, str]], bytes]:
+    data, encoding = _body(text)
+    said = ("Content-Type", f"text/{kind}; charset=utf-8")
+    return [said, ("Content-Transfer-Encoding", encoding)], data
+
+
+def _head(headers: Sequence[tuple[str, str]]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"{lines}\r\n".encode()
 
 
 def message_id(key: str, domain: str) -> str:

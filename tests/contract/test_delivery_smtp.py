@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
 from delivery.channels.kinds import Opening
+from delivery.channels.letters import letter
 from delivery.channels.smtp import KIND, Smtp, SmtpSettings
 from delivery.errors import NotHandedOver
 from delivery.models import Message
@@ -114,6 +116,28 @@ def test_a_mail_arrives_with_what_it_needs(database: Database, tmp_path: Path, p
     assert "Bcc" not in head
     assert "List-Unsubscribe" not in service.headers
     assert service.headers["Message-ID"] != head["Message-ID"]
+
+
+def test_a_page_of_html_comes_with_its_text(database: Database, tmp_path: Path, plain: Sandbox) -> None:
+    plain.taking.forget()
+    page = (
+        "<!doctype html><html><head><style>p {color: red}</style></head><body><p>Grüße &amp; more:<br>a "
+        '<a href="https://a.example/b?c=d&amp;e">coupon</a>, <a href="https://a.example">https://a.example</a>'
+        "<ul><li>5 €<li>6 €</ul></body></html>"
+    )
+    with opened(database, tmp_path, plain.smtp_port) as channel:
+        channel.send(mail(body=page))
+    (taken,) = plain.taking.all()
+    assert taken.text.replace("\r\n", "\n") == (
+        "Grüße & more:\na coupon (https://a.example/b?c=d&e), https://a.example\n\n5 €\n6 €\n"
+    )
+    assert taken.headers["Content-Type"].startswith("multipart/alternative")
+    both = message_from_bytes(letter(mail(body=page), [("Subject", "x")]), policy=policy.default)
+    assert [one.get_content_type() for one in both.walk()][1:] == ["text/plain", "text/html"]
+    html = both.get_body(preferencelist=("html",))
+    assert html is not None
+    assert html.get_content().replace("\r\n", "\n").strip() == page
+    assert not any(one.defects for one in both.walk())
 
 
 def test_connections_are_kept_and_opened_anew_where_they_broke(
