@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
 from audiences.repository import are_known, count_users
+from delivery.models import MessageFact, MessageState
 from learning.repository import REFUSED
+from playbooks.money import shown
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Fact, Kind
@@ -49,6 +51,7 @@ def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[s
             users -= len(are_known(connection, sorted(apart)))
         suppressed, fallbacks = _suppressions(connection, apart)
         rewards = _rewards(connection, apart)
+        spent = _spent(connection, apart)
     for rule, number in counts.get(Kind.SUPPRESSION, {}).items():
         suppressed[rule] += number
     coupons = counts.get(Kind.COUPON, {})
@@ -62,6 +65,7 @@ def ledger_summary(database: Database, insiders: Collection[str] = ()) -> dict[s
         "fallbacks": dict(sorted(fallbacks.items())),
         "enrolments": counts.get(Kind.ENROLMENT, {}).get("started", 0),
         "messages": counts.get(Kind.MESSAGE, {}),
+        "message_costs": spent,
         "offers": {state: coupons.get(state, 0) for state in _OFFERS},
         "rewards": {
             "matured": len(rewards),
@@ -111,9 +115,23 @@ def _rewards(connection: Connection, apart: Set[str]) -> list[_Rewarded]:
     return list(latest.values())
 
 
-def _all(connection: Connection, kind: Kind) -> Iterator[Fact]:
+def _spent(connection: Connection, apart: Set[str]) -> dict[str, dict[str, list[str]]]:
+    """Return what providers ask for the messages they took, by playbook and channel, in each currency."""
+    spent: Counter[tuple[str, str, str]] = Counter()
+    for fact in _all(connection, Kind.MESSAGE, [MessageState.SENT.value]):
+        if fact.user_id not in apart:
+            sent: MessageFact = fact.decode(MessageFact)
+            if sent.cost:
+                spent[sent.playbook, sent.channel, sent.currency] += sent.cost
+    found: dict[str, dict[str, list[str]]] = {}
+    for (playbook, channel, currency), amount in sorted(spent.items()):
+        found.setdefault(playbook, {}).setdefault(channel, []).append(shown(amount, currency))
+    return found
+
+
+def _all(connection: Connection, kind: Kind, labels: Sequence[str] = ()) -> Iterator[Fact]:
     position = 0
-    while page := ledger.read_after(connection, position, kind=kind):
+    while page := ledger.read_after(connection, position, kind=kind, labels=labels):
         yield from page
         position = page[-1].seq
 

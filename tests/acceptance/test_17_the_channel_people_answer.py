@@ -144,3 +144,6 @@ def test_who_reads_sms_gets_sms_and_a_bounce_goes_on(service: Running, sandbox: 
     assert instead["body"]["cost"] == 7
     queued = messages(service, mailer, "queued")[-1]
     assert queued["body"]["reason"] == "instead of email: a receipt says that it bounced"
+    # Six texts and five mails.
+    costs = service.http.get("/v1/summary").json()["message_costs"]
+    assert costs == {"weekly": {"email": ["0.05 EUR"], "sms": ["0.42 EUR"]}}
