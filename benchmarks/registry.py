@@ -33,6 +33,7 @@ from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INC
 from benchmarks.rules_memory import RULES_MEMORY
 from benchmarks.rules_one_user import RULES_ONE_USER
 from benchmarks.simulate_tables import SIMULATE_DIGITS, SIMULATE_DIGITS_MARGIN, SIMULATE_SMALL_SETS
+from benchmarks.slow_provider import SLOW_PROVIDER_MEMORY, SLOW_PROVIDER_OTHERS
 from benchmarks.small_request import SMALL_REQUEST
 
 _ALL = (
@@ -63,6 +64,8 @@ _ALL = (
     AUDIENCE_BITMAPS,
     AUDIENCE_CHANGES,
     HANDOVER_GATEWAY,
+    SLOW_PROVIDER_MEMORY,
+    SLOW_PROVIDER_OTHERS,
     LIBRARY_IMPORT,
     REHEARSE_MILLION,
     FEATURE_READ_SQLITE,

@@ -15,9 +15,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -113,8 +114,9 @@ class Relay:
             wanted,
         )
         self._claiming, self._recording = Pace(batch), Pace(batch)
-        # Gates and paces are asked by one lane at a time.
-        self._turn = threading.Lock()
+        # Gates and paces are asked by one lane at a time. SQLite's one writer sees to that by itself, and
+        # commits the turns of several lanes together.
+        self._turn: AbstractContextManager[Any] = nullcontext() if database.is_sqlite else threading.Lock()
         self._lanes: dict[str, Lane] = {}
 
     def stop(self) -> None:
