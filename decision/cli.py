@@ -56,6 +56,7 @@ from decision.rewarding import command as rewards_command
 from decision.sandbox_command import sandbox
 from decision.settings import Settings, load_settings
 from decision.simulate_command import simulate
+from decision.training_commands import train, tune
 from feature_repo.errors import FeatureRepositoryError
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
 
@@ -79,6 +80,8 @@ app.command()(evaluate)
 app.command()(experiments)
 app.command()(simulate)
 app.command()(sandbox)
+app.command()(train)
+app.command()(tune)
 app.add_typer(ledger_commands.app, name="ledger")
 app.add_typer(decision_commands.app, name="decisions")
 app.add_typer(key_commands.app, name="keys")

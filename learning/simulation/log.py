@@ -48,7 +48,7 @@ def write_log(path: Path, table: Table, shuffles: Sequence[Rounds]) -> None:
         PSCORE: vectors[np.arange(len(actions)), actions],
         LOGGED_DIST: vectors.tolist(),
     }
-    columns |= {f"{CONTEXT}{place}": table.context[order, place] for place in range(table.context.shape[1])}
+    columns |= {f"{CONTEXT}x{place}": table.context[order, place] for place in range(table.context.shape[1])}
     frame = pd.DataFrame(columns)
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:

@@ -1,0 +1,19 @@
+"""Policies learnt from logs of rounds, offline: trained, judged on rounds held out, chosen from a grid."""
+
+from __future__ import annotations
+
+from learning.offline.rounds import LoggedRounds, read_rounds
+from learning.offline.train import Judged, Trained, train, trained_version
+from learning.offline.tune import Tuned, read_grid, tune
+
+__all__ = [
+    "Judged",
+    "LoggedRounds",
+    "Trained",
+    "Tuned",
+    "read_grid",
+    "read_rounds",
+    "train",
+    "trained_version",
+    "tune",
+]
