@@ -23,10 +23,12 @@ from msgspec import structs
 from standardwebhooks.webhooks import Webhook
 
 from audiences.consent.address_hash import AddressHash
+from audiences.consent.models import Channel
 from decision.demo.run import LIBRARY
 from delivery.links.links import SignedLinks
 from delivery.links.signing import Signer
 from delivery.models import Message
+from playbooks.content.filling import Text
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
 from tests.launching import running_service
@@ -295,6 +297,13 @@ def test_one_click_in_a_mail_program_ends_such_mails_and_looking_does_not(
     key = bytes.fromhex((service.data / "address.key").read_text())
     made = SignedLinks(PUBLIC, Signer(AddressHash(key).derive("links")))
     assert made.unsubscribe(structs.replace(message, transactional=True)) is None
+    # The picture by which a page of HTML tells that it was opened.
+    service.move(timedelta(minutes=1))
+    pixel = made.dressed(message.key, Channel.EMAIL, Text("", "<html>")).body.partition(PUBLIC)[2]
+    seen = visit(service, pixel.partition('"')[0])
+    assert (seen.headers["content-type"], seen.content[:6]) == ("image/gif", b"GIF89a")
+    service.run("receipts")
+    assert states(service, user)[0] == "opened"
     path = (made.unsubscribe(message) or "").removeprefix(PUBLIC)
     assert "Do you want no more offers and news by e-mail?" in visit(service, path).text
     assert post(service, path, {"List-Unsubscribe": "Maybe"}).status_code == 422
