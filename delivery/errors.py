@@ -19,6 +19,7 @@ NextplayError
     ├── AnswerUnreadable a callback with a task's result is not of its form
     ├── LeftBefore       somebody left before, and everything went to another one
     ├── ReportRefused    a report makes no sense: its times
+    ├── InboxRefused     a form of the inbox was not made for whoever sent it, or says nothing
     ├── TooMuchTaken     more is asked for as a file than somebody may take away on a day
     ├── LinkBroken       a link is none of ours
     ├── LinkExpired      a link was good for a time that is over
@@ -126,6 +127,11 @@ class LeftBefore(DeliveryError):
 class ReportRefused(DeliveryError):
     status = 422
     code = "report-refused"
+
+
+class InboxRefused(DeliveryError):
+    status = 403
+    code = "inbox-refused"
 
 
 class TooMuchTaken(DeliveryError):

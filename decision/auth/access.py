@@ -208,6 +208,12 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/tasks/{task_id}/comment"): _WORK,
     ("POST", "/v1/tasks/{task_id}/done"): _WORK,
     ("POST", "/v1/tasks/callback"): PUBLIC,
+    # Its pages take the key from a cookie.
+    ("GET", "/inbox"): PUBLIC,
+    ("POST", "/inbox/key"): PUBLIC,
+    ("POST", "/inbox/leave"): PUBLIC,
+    ("GET", "/inbox/{task_id}"): PUBLIC,
+    ("POST", "/inbox/{task_id}/{what}"): PUBLIC,
     ("GET", "/v1/people"): _WORK,
     ("GET", "/v1/people/report"): _OPERATE,
     ("POST", "/v1/people/{person}/leave"): _OPERATE,

@@ -15,7 +15,7 @@ from hmac import compare_digest
 import structlog
 
 from decision.auth.errors import KeyExpired, KeyRevoked, KeyUnknown
-from decision.auth.models import Key, hash_secret
+from decision.auth.models import Key, hash_secret, parse
 from decision.auth.service import Keys
 from storage.errors import DatabaseUnavailable, NextplayError
 
@@ -67,6 +67,12 @@ class Verifier:
             raise KeyExpired(f"the key {key.id} expired on {key.expires_at:%Y-%m-%d}: ask for a new one")
         self._note_use(key)
         return key
+
+    async def verify_text(self, text: str) -> Key:
+        """Return the key of this text (see `verify`)."""
+        if (parts := parse(text)) is None:
+            raise KeyUnknown("what was sent is not the text of a key: it begins with np_")
+        return await self.verify(parts.id.encode(), parts.secret.encode())
 
     def _age(self) -> float:
         """Return for how many seconds what is remembered may have been wrong."""

@@ -25,6 +25,7 @@ from delivery.people import repository
 from delivery.people.facts import done_event, fact
 from delivery.people.models import Caller, Task, TaskState
 from delivery.people.repository import Wanted
+from delivery.people.rights import may_see, teams_of
 from delivery.people.staff import Staff
 from playbooks.suggesting import closest
 from storage import ledger
@@ -322,21 +323,6 @@ class Desk:
         fact_id = f"{task.id}:{label}:{new_id(now)}"
         by = caller.person or caller.name
         ledger.append(connection, [fact(task, label, fact_id, now, by=by, **said)], now)
-
-
-def may_see(staff: Staff, task: Task, caller: Caller) -> bool:
-    """Say whether a task is the caller's own, the team's, or of somebody the caller supervises."""
-    if caller.everything or (caller.person is not None and task.person == caller.person):
-        return True
-    person, teams = caller.person, teams_of(staff, caller)
-    return person is not None and (task.team in teams or task.person in staff.below(person))
-
-
-def teams_of(staff: Staff, caller: Caller) -> frozenset[str]:
-    """Return the teams whose tasks are a caller's to see: their own, and those they supervise."""
-    over = {one.id for one in staff.teams.values() if one.supervisor == caller.person and caller.person}
-    own = staff.team_of(caller.person)
-    return frozenset(over | ({own} if own else set()))
 
 
 def _unchanged(task: Task, match: str | None) -> None:

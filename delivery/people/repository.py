@@ -30,8 +30,8 @@ _STANDING = {
 class Wanted(msgspec.Struct, frozen=True):
     """Which tasks are asked for; what is None does not choose.
 
-    `people` and `teams` together: of any of these people, or of any of these teams. `overdue` and `snoozed`
-    are as of `now`.
+    `people` and `teams` together: of any of these people, or of any of these teams. `nobodys`: those that
+    nobody has. `overdue` and `snoozed` are as of `now`.
     """
 
     now: datetime
@@ -44,6 +44,7 @@ class Wanted(msgspec.Struct, frozen=True):
     user_id: str | None = None
     overdue: bool | None = None
     snoozed: bool | None = None
+    nobodys: bool = False
 
 
 def lock_staff(connection: Connection) -> None:
@@ -191,6 +192,8 @@ def _chosen(query: Select[Any], wanted: Wanted) -> Select[Any]:
     if wanted.people is not None:
         theirs = or_(tasks.c.person.in_(sorted(wanted.people)), tasks.c.team.in_(sorted(wanted.teams)))
         query = query.where(theirs)
+    if wanted.nobodys:
+        query = query.where(tasks.c.person.is_(None))
     if wanted.overdue is not None:
         late = and_(_IS_UNDONE, tasks.c.due_at <= wanted.now)
         query = query.where(late if wanted.overdue else ~late)

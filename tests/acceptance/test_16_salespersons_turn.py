@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -176,6 +177,18 @@ def call_back(service: Running, secret: str = BACK, id_: str | None = None, **an
         return anybody.post("/v1/tasks/callback", content=body, headers=headers)
 
 
+def opened(service: Running, headers: dict[str, str], title: str) -> None:
+    """Open the inbox as a browser would: without a key there is nothing, with it one's tasks."""
+    with httpx2.Client(base_url=service.http.base_url) as browser:
+        assert escape(title) not in browser.get("/inbox").text
+        key = headers["Authorization"].removeprefix("Bearer ")
+        entered = browser.post("/inbox/key", data={"key": key})
+        assert (entered.status_code, "httponly" in entered.headers["set-cookie"].lower()) == (303, True)
+        page = browser.get("/inbox")
+        assert (page.status_code, escape(title) in page.text, title in page.text) == (200, True, False)
+        assert browser.post("/inbox/key", data={"key": key[:-1]}).status_code == 401
+
+
 @pytest.fixture(scope="module")
 def keys(service: Running) -> dict[str, dict[str, str]]:
     """The headers of each person's own key."""
@@ -227,6 +240,8 @@ def test_a_hot_lead_is_called_late_by_the_supervisor_and_earns_its_reward(
         service.http.post(f"{url}/comment", json={"note": "no answer"}, headers=keys["bob"]).status_code
         == 200
     )
+
+    opened(service, keys["bob"], task["title"])
 
     service.move(timedelta(hours=4))
     service.run("deliver")
