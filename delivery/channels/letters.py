@@ -12,8 +12,8 @@ from hashlib import blake2b
 from urllib.parse import quote
 
 from delivery.channels.plain_text import text_of
-from delivery.links.rewriting import is_html
 from delivery.models import Message
+from playbooks.content.pages import is_html
 
 # RFC 5322, section 2.1.1: a line has at most 998 characters without its end.
 _LINE = 998

@@ -6,6 +6,8 @@ import html
 import re
 from collections.abc import Callable
 
+from playbooks.content.pages import is_html
+
 # As far as people and templates write them; what ends a sentence is no part of one.
 _PLAIN = re.compile(r"https?://[^\s<>\"'`\x00-\x1f]+", re.IGNORECASE)
 _HREF = re.compile(r"""(<a\b[^>]*?\bhref\s*=\s*)(["'])(https?://.*?)\2""", re.IGNORECASE | re.DOTALL)
@@ -15,12 +17,6 @@ _CLOSING = {")": "(", "]": "[", "}": "{"}
 
 # Makes the tracked link of an address, the `number`th of `links`.
 Track = Callable[[str, int, int], str]
-
-
-def is_html(body: str) -> bool:
-    """Whether a text is a page of HTML."""
-    begins = body.lstrip()[:20].lower()
-    return begins.startswith(("<!doctype html", "<html"))
 
 
 def rewritten(body: str, track: Track, ours: str, pixel: str = "") -> str:

@@ -56,7 +56,7 @@ class _ForTag(ForTag):
 
 
 class Bounded(Environment):
-    """An environment for the templates of one library."""
+    """An environment for the templates of one library; in those of a `page` of HTML values are escaped."""
 
     loop_iteration_limit = MAX_ITERATIONS
     output_stream_limit = MAX_OUTPUT
@@ -64,8 +64,8 @@ class Bounded(Environment):
     context_depth_limit = MAX_DEPTH
     block_nesting_limit = MAX_DEPTH
 
-    def __init__(self, loader: BaseLoader | None = None) -> None:
-        super().__init__(tolerance=Mode.STRICT, undefined=Unknown, loader=loader)
+    def __init__(self, loader: BaseLoader | None = None, *, page: bool = False) -> None:
+        super().__init__(tolerance=Mode.STRICT, undefined=Unknown, loader=loader, autoescape=page)
         for tag in _NO_TAGS:
             del self.tags[tag]
         self.add_tag(_ForTag)

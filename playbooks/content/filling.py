@@ -14,6 +14,7 @@ from playbooks.content.blocks import with_blocks
 from playbooks.content.bounds import Bounded, said
 from playbooks.content.documents import Content
 from playbooks.content.languages import shortened, worded
+from playbooks.content.pages import is_html
 from playbooks.content.templates import place, read
 from playbooks.errors import ContentFailed
 
@@ -41,7 +42,7 @@ class Contents:
     def __init__(self, contents: Mapping[str, Content]) -> None:
         self._contents = contents
         self._languages = {tag.lower() for one in contents.values() for tag in one.languages}
-        self._environments: dict[tuple[str, str], Bounded] = {}
+        self._environments: dict[tuple[str, str, bool], Bounded] = {}
         self._templates: dict[tuple[str, str, str], _Filled] = {}
         self._roots: dict[str, frozenset[str]] = {}
 
@@ -90,17 +91,20 @@ class Contents:
         parsed = self._templates.get(key)
         if parsed is None:
             wording = worded(self._contents[content], channel, language)
-            parse = self._environment(channel, language).from_string
-            subject = parse(wording.subject) if wording.subject else None
-            parsed = self._templates[key] = _Filled(subject, parse(wording.body), wording.language)
+            subject, body = wording.subject, wording.body
+            plain = self._environment(channel, language)
+            filled = self._environment(channel, language, page=True) if is_html(body) else plain
+            parsed = self._templates[key] = _Filled(
+                plain.from_string(subject) if subject else None, filled.from_string(body), wording.language
+            )
         return parsed
 
-    def _environment(self, channel: str, language: str) -> Bounded:
-        key = (channel, language)
+    def _environment(self, channel: str, language: str, *, page: bool = False) -> Bounded:
+        key = (channel, language, page)
         environment = self._environments.get(key)
         if environment is None:
             loader = CachingDictLoader(self._blocks(channel, language), auto_reload=False)
-            environment = self._environments[key] = Bounded(loader)
+            environment = self._environments[key] = Bounded(loader, page=page)
         return environment
 
     def _blocks(self, channel: str, language: str) -> dict[str, str]:

@@ -253,3 +253,23 @@ def test_blocks_go_where_the_content_goes() -> None:
     )
     assert blocks.with_blocks(["hello"], contents) == {"hello", "a", "b"}
     assert Wording(body="x").key("en") == (None, "en")
+
+
+def test_in_a_page_of_html_nobody_writes_html_but_its_author() -> None:
+    evil = '<script>"a" & b</script>'
+    page = """<!DOCTYPE html><html><body>{% render 'head', said: name %}<b>{{ name | upcase }}</b>
+    {% capture twice %}{{ name }}{{ name | escape }}{% endcapture %}{{ twice }}</body></html>"""
+    contents = by_id(
+        content(page, subject="For {{ name }}"),
+        block("head", "<h1>{{ said }}</h1>"),
+        content("{{ name }}", "plain"),
+    )
+    filled = Contents(contents)
+    text = filled.text("hello", "mailbox", None, {"name": evil})
+    safe = "&lt;script&gt;&#34;a&#34; &amp; b&lt;/script&gt;"
+    assert text.body.startswith(f"<!DOCTYPE html><html><body><h1>{safe}</h1><b>")
+    assert "<script" not in text.body.lower()
+    assert text.body.count(safe) == 3
+    # What is no page is written as it is.
+    assert text.subject == f"For {evil}"
+    assert filled.text("plain", "mailbox", None, {"name": evil}).body == evil
