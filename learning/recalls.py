@@ -13,17 +13,16 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from learning.tables import reward_windows
 from playbooks.decision import Decision
 from storage.ledger import Kind
 from storage.schema import facts
+from storage.times import from_micros
 
 
 class Recalled(msgspec.Struct, frozen=True):
     """Decisions of a playbook were recalled: made from `first` to `last`, both included."""
 
     playbook: str
-    version: int
     first: datetime
     last: datetime
 
@@ -36,21 +35,20 @@ class Recalled(msgspec.Struct, frozen=True):
 
 
 def recalled_spans(connection: Connection) -> list[Recalled]:
-    """Return of which playbooks' versions decisions were recalled, and from when to when they were made."""
-    windows = reward_windows.c
+    """Return of which playbooks decisions were recalled, and from when to when they were made, by recall."""
+    marks, made = facts.alias("marks"), facts.alias("made")
     query = (
-        select(
-            windows.playbook,
-            windows.playbook_version,
-            func.min(windows.decided_at),
-            func.max(windows.decided_at),
-        )
-        .join(facts, facts.c.id == windows.decision_id)
-        .where(facts.c.kind == Kind.RECALL, windows.playbook.is_not(None))
-        .group_by(windows.playbook, windows.playbook_version)
-        .order_by(windows.playbook, windows.playbook_version)
+        select(marks.c.label, func.min(made.c.occurred_at), func.max(made.c.occurred_at))
+        .join(made, (made.c.id == marks.c.id) & (made.c.kind == Kind.DECISION))
+        .where(marks.c.kind == Kind.RECALL)
+        # All marks of one recall say the same: version and why.
+        .group_by(marks.c.label, marks.c.body)
+        .order_by(marks.c.label)
     )
-    return [Recalled(*row) for row in connection.execute(query)]
+    return [
+        Recalled(playbook, from_micros(first), from_micros(last))
+        for playbook, first, last in connection.execute(query)
+    ]
 
 
 def concerned(spans: Sequence[Recalled], decision: Decision) -> bool:

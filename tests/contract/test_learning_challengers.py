@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audiences.events import EventBody
 from audiences.identity.people import EveryoneAlone
 from audiences.liveness.repository import SILENCE
 from audiences.liveness.tables import open_alerts
@@ -91,12 +92,14 @@ class Shop:
         worth: Mapping[str, float],
         policy: str = "calm",
         drawn: float | None = None,
+        brings: Mapping[str, float] | None = None,
         **changed: Any,
     ) -> None:
         """Let users come, one decision each, and earn what arms are worth on average.
 
         Args:
             drawn: how often apples are really drawn, if not as the propensities say.
+            brings: the margin that the outcome of each arm names, if it does.
         """
         self.clock.move_to(self.clock.now() + timedelta(hours=1))
         now = self.clock.now()
@@ -129,6 +132,11 @@ class Shop:
                 playbook_version=1,
                 **changed,
             )
+            outcome = None
+            if brings is not None:
+                outcome = new_id(now)
+                body = EventBody({"margin": brings[decision.arm]})
+                facts.append(NewFact(Kind.EVENT, outcome, "order_completed", decision.user_id, now, body))
             reward = Reward(
                 decision_id=decision.decision_id,
                 placement="home",
@@ -138,7 +146,7 @@ class Shop:
                 acts=True,
                 decided_at=now,
                 value=float(self.rng.random() < worth[decision.arm]),
-                outcome=None,
+                outcome=outcome,
             )
             facts += [
                 NewFact(Kind.DECISION, decision.decision_id, "home", decision.user_id, now, decision),
@@ -211,6 +219,37 @@ def test_a_dearer_policy_is_refused_by_its_guard(database: Database, clock: Simu
     gathering = Gathering(database, shop.specs, rules, Protection(), EveryoneAlone())
     promoting = Promoting(database, clock, "calm", shop.specs, rules, gathering)
     assert "arms that were drawn cost EUR" in " ".join(promoting.evidence("bold").reasons)
+
+
+def test_less_margin_is_refused_by_its_guard(database: Database, clock: SimulatedClock) -> None:
+    margin = {"property": "margin", "largest": "5.00 EUR", "most": "0.20 EUR"}
+    shop = Shop(database, clock, guards={"complaints": None, "opt_outs": None, "margin": margin})
+    # Bread brings 2 euros less than apples, of which more than 5 count as 5; and it costs 30 cents more.
+    shop.live(150, GOOD_BREAD, brings={"show/apples": 50.0, "show/bread": 3.0})
+    shop.watch.run(asked=True)
+    with pytest.raises(PromotionRefused, match="the guard margin is not kept"):
+        shop.promoting.promote("bold", "ann")
+    (guard,) = shop.promoting.evidence("bold").guards
+    assert guard.low < 0.5 * 230 < guard.high
+    assert guard.low > 20
+
+
+def test_around_a_recall_all_arms_are_left_out_alike(database: Database, clock: SimulatedClock) -> None:
+    shop = Shop(database, clock)
+    shop.live(40, GOOD_BREAD)
+    shop.live(30, GOOD_BREAD)
+    shop.watch.run(asked=True)
+    with database.read() as connection:
+        drawn = repository.rounds(connection, "bold", "calm", None, None)
+    last = drawn[-1]
+    assert shop.promoting.evidence("bold").rounds == 70
+    mark = NewFact(Kind.RECALL, last.decision_id, "show", last.user_id, clock.now(), {"why": "wrong price"})
+
+    database.write(lambda c: ledger.append(c, [mark], clock.now()))
+    found = shop.promoting.evidence("bold")
+    # All who could have drawn it at that moment, whatever they drew.
+    assert found.rounds == 40
+    assert "30 decisions that could have drawn what was recalled were left out" in " ".join(found.doubts)
 
 
 def test_what_speaks_against_the_decisions_is_named(database: Database, clock: SimulatedClock) -> None:
