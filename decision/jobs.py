@@ -29,8 +29,7 @@ from decision.selecting import Selecting
 from delivery.protecting import Protecting
 from delivery.service import Delivery
 from feature_repo.store import FeatureRepository
-from learning.challengers.job import Watch
-from learning.errors import LearningError
+from learning.challengers.job import Watch, learn_all
 from learning.reward_service import RewardService
 from learning.training import Training
 from playbooks.library.pilots import Pilots
@@ -303,18 +302,9 @@ class Jobs:
         return {"settled": settled}
 
     def _learn(self) -> Report:
-        training, *others = self._trainings
-        version = training.learn(self._clock.now())
-        learnt = {}
-        for one in others:
-            try:
-                learnt[one.policy] = one.learn(self._clock.now()).version
-            except LearningError as error:
-                # A challenger that can't learn must not keep the others from it.
-                _log.error("policy did not learn", policy=one.policy, error=str(error))
+        report = learn_all(self._trainings, self._clock.now())
         self._published()
-        report: Report = {"policy": version.version, "trained": version.trained}
-        return report | {"metrics": dict(version.metrics), "challengers": learnt}
+        return report
 
     def _shadow(self, *, asked: bool) -> Report:
         report = self._watch.run(asked=asked)

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+
+import structlog
 
 from learning.challengers import repository
 from learning.challengers.promoting import Promoting, scored, tidy
 from learning.challengers.shadowing import Shadowing
+from learning.errors import LearningError
+from learning.training import Training
 from storage.clock import Clock
 from storage.engine import Database
+
+_log = structlog.get_logger(__name__)
+
+
+def learn_all(trainings: Sequence[Training], now: datetime) -> dict[str, Any]:
+    """Let every policy learn; return what came of the first, and the versions of the others by policy.
+
+    A challenger that can't learn does not keep the others from it: the log says so.
+
+    Raises:
+        LearningError: the first one can't (see `Training.learn`).
+    """
+    first, *others = trainings
+    version, learnt = first.learn(now), {}
+    for one in others:
+        try:
+            learnt[one.policy] = one.learn(now).version
+        except LearningError as error:
+            _log.error("policy did not learn", policy=one.policy, error=str(error))
+    return {
+        "policy": version.version,
+        "trained": version.trained,
+        "metrics": dict(version.metrics),
+        "challengers": learnt,
+    }
 
 
 class Watch:

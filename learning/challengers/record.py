@@ -45,8 +45,8 @@ def record_of(claims: Sequence[Claim]) -> Record:
     elif not done:
         says = f"{len(claims)} claims were made; of none is it known yet what came of it"
     else:
-        # Of several, the least that was promised of their intervals.
-        sure = 100 * min(one.confidence for one, _ in done)
+        # Of several, the least that was promised; each end of an interval has the confidence by itself.
+        sure = 100 * (1 - 2 * (1 - min(one.confidence for one, _ in done)))
         says = f"of {len(done)} claims with {sure:.4g}% intervals {held} held"
         if promised is not None and came is not None:
             says += f"; promised {promised:+.0%} on average, {came:+.0%} live"
