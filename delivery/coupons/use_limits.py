@@ -57,9 +57,11 @@ class UseLimits:
         Raises:
             CountersUnreachable: nothing can be said now.
         """
-        for spend in _spends(coupon):
-            if self._counters.taken(spend.budget, now) + spend.amount > spend.budget.limit:
-                return _used_up(coupon, spend.budget.rule)
+        spends = _spends(coupon)
+        levels = self._counters.levels([one.budget for one in spends], now)
+        for one in spends:
+            if levels[one.budget.key] + one.amount > one.budget.limit:
+                return _used_up(coupon, one.budget.rule)
         for limit in _user_limits(coupon, user_id):
             uses = self._counters.read(user_id, now, since=now - limit.window)
             if len(uses.get(limit.counter, ())) >= limit.limit:
