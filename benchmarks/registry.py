@@ -23,6 +23,7 @@ from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
 from benchmarks.library_import import LIBRARY_IMPORT
 from benchmarks.load_generator import LOAD_GENERATOR
+from benchmarks.market_face_values import MARKET_FACE_VALUES
 from benchmarks.online_store import FEATURE_READ_SQLITE, FEATURE_READ_VALKEY, MATERIALISE_VALKEY
 from benchmarks.ope_coverage import OPE_COVERAGE, OPE_WIDTH
 from benchmarks.ope_sequence import OPE_FALSE_ALARMS, OPE_SEQUENCE
@@ -82,6 +83,7 @@ _ALL = (
     SIMULATE_DIGITS,
     SIMULATE_DIGITS_MARGIN,
     SIMULATE_SMALL_SETS,
+    MARKET_FACE_VALUES,
 )
 BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
 
