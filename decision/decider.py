@@ -35,6 +35,7 @@ from decision.answers import (
 )
 from decision.context import check_context
 from decision.deadline import Deadline
+from decision.in_flight import InFlight, minded
 from decision.inline import OUTBOUND, InlineMessages, MessageShown
 from decision.observe import traces
 from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
@@ -106,6 +107,7 @@ class Decider:
         self._context = frozenset(context)
         # What was asked under a key and is not answered yet: the same request waits for the same answer.
         self._under_way: dict[str, UnderWay] = {}
+        self._in_flight = InFlight()
         self._people = people or EveryoneAlone()
         self._whom = Whom(self._people, lookup or Lookup(database, self._people))
         self._database = database
@@ -161,6 +163,7 @@ class Decider:
         traces.note(decision_id=made.decision.decision_id, placement=request.placement)
         traces.note(policy=made.decision.policy)
         if request.dry_run:
+            self._in_flight.let_go(made.decision)
             return _told(msgspec.structs.replace(made.answer(made.decision), dry_run=True))
         try:
             future = self._database.writer.submit(
@@ -170,11 +173,13 @@ class Decider:
             )
         except NextplayError:
             made.drop()
+            self._in_flight.let_go(made.decision)
             raise
         if asked is not None:
             self._under_way[asked.name] = UnderWay(asked, future)
             future.add_done_callback(lambda _: self._under_way.pop(asked.name, None))
         future.add_done_callback(made.settle)
+        future.add_done_callback(lambda _: self._in_flight.let_go(made.decision))
         future.add_done_callback(partial(self._recorder.recorded, made))
         traces.span_until_done("commit", future)
         return future
@@ -213,11 +218,14 @@ class Decider:
         except NextplayError:
             for made in all_made:
                 made.drop()
+                self._in_flight.let_go(made.decision)
             raise
         future.add_done_callback(partial(self._settle, all_made))
         return future
 
     def _settle(self, all_made: Sequence[Made], done: Future[list[DecideAnswer]]) -> None:
+        for made in all_made:
+            self._in_flight.let_go(made.decision)
         if done.exception() is None:
             for made, answer in zip(all_made, done.result(), strict=True):
                 made.settle_with(answer)
@@ -289,9 +297,10 @@ class Decider:
         if asked.test:
             # What colleagues share is not theirs to use up.
             needs = msgspec.structs.replace(needs, account=False)
-        circumstances = self._surroundings.of(user, needs, features.values, now)
         try:
-            with traces.span("matching"):
+            with self._in_flight.turn(needs) as under_way, traces.span("matching"):
+                circumstances = self._surroundings.of(user, needs, features.values, now)
+                circumstances = minded(circumstances, under_way)
                 decision = decide(
                     snapshot,
                     asked,
@@ -300,6 +309,7 @@ class Decider:
                     circumstances=circumstances,
                     now=now,
                 )
+                self._in_flight.hold(snapshot.library, decision)
         except UnknownPlacement:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a policy does, there is an answer

@@ -42,13 +42,14 @@ def reserve(
     """Reserve what a decision uses, None where it uses nothing that is counted."""
     wanted = wanted_of(library, decision, circumstances)
     arm = None if wanted is None else counters.reserve(wanted, decision.decided_at, connection)
-    lost = _lost(library, decision)
+    lost = loss_of(library, decision)
     if lost is None:
         return arm
     return _Both(arm, counters.reserve(lost, decision.decided_at, connection))
 
 
-def _lost(library: Library, decision: Decision) -> Wanted | None:
+def loss_of(library: Library, decision: Decision) -> Wanted | None:
+    """Return what exploring takes from the day's budgets, None where nothing; it never wants for room."""
     if decision.test:
         return None
     spends = []

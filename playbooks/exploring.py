@@ -29,6 +29,7 @@ FloatArray = NDArray[np.float64]
 PARTS = 1_000
 # In minor units: its thousandths stay far below what counters count exactly.
 _MOST = 10**12
+_RULE = "exploration."
 
 
 class ExplorationBudget(Document):
@@ -48,12 +49,17 @@ class ExplorationBudget(Document):
     def counted(self, playbook: str, now: datetime) -> Budget:
         """Return what is counted of a playbook now; it never refuses: what is full is asked before."""
         day = name_of("day", ZoneInfo(self.zone), now)
-        return Budget(f"exploration.{playbook}", day, MOST_COUNTED - 1)
+        return Budget(f"{_RULE}{playbook}", day, MOST_COUNTED - 1)
 
     @property
     def limit(self) -> int:
         """The amount in thousandths of a minor unit."""
         return self.amount.amount * PARTS
+
+
+def is_exploration(budget: Budget) -> bool:
+    """Whether it counts what exploring costs."""
+    return budget.rule.startswith(_RULE)
 
 
 class Exploring(NamedTuple):

@@ -316,8 +316,10 @@ def _told(contest: Contest, fatigue: Mapping[str, float]) -> dict[str, float]:
 def _narrowed(stakes: Stakes, playbooks: Sequence[str]) -> Stakes:
     if not playbooks:
         return stakes
-    places = [place for place, arm in enumerate(stakes.arms) if arm.partition("/")[0] in playbooks]
-    return stakes._replace(narrowed=places)
+    owners = [arm.partition("/")[0] for arm in stakes.arms]
+    # Doing nothing explores at the expense of whose arm is best.
+    owners[-1] = owners[int(stakes.values[:-1].argmax())]
+    return stakes._replace(narrowed=[place for place, owner in enumerate(owners) if owner in playbooks])
 
 
 def _worth(scores: FloatArray, weights: FloatArray, costs: FloatArray | None) -> FloatArray:
