@@ -82,6 +82,7 @@ def test_which_face_value(library: Path) -> None:
         floor = 0.01 * 12 * 1.5 * float(truth.max()) * 100
         assert max(spent) <= LIMIT + floor
         assert max(spent) > 0
+        service.run("reward")
         earned = service.get("/v1/playbooks/coupons/earnings")
         assert earned["decisions"] == visiting.tally.decisions - visiting.tally.idle
         by_value = {one["promised"]: one for one in earned["arms"]}
