@@ -116,6 +116,8 @@ def _all(
     first: LoggedRounds, choosing: LoggedRounds, specs: Sequence[PolicySpec], now: datetime, processes: int
 ) -> list[Judged | str]:
     workers = min(processes or os.cpu_count() or 1, len(specs))
+    if workers == 1:
+        return [_judged(first, choosing, spec, now) for spec in specs]
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers, context, _begin, (first, choosing, now)) as pool:
@@ -137,8 +139,12 @@ def _begin(first: LoggedRounds, choosing: LoggedRounds, now: datetime) -> None:
 def _one(spec: str) -> Judged | str:
     assert _given is not None  # noqa: S101 - `_begin` came first
     first, choosing, now = _given
+    return _judged(first, choosing, PolicySpec.model_validate_json(spec), now)
+
+
+def _judged(first: LoggedRounds, choosing: LoggedRounds, spec: PolicySpec, now: datetime) -> Judged | str:
     try:
-        return judge(trained_version(first, PolicySpec.model_validate_json(spec), now), choosing, first)
+        return judge(trained_version(first, spec, now), choosing, first)
     except LearningError as error:
         return str(error)
 

@@ -20,6 +20,7 @@ from learning.exploration import with_floor
 from learning.simulation.player import FloatArray, Make, Setting
 from learning.simulation.policies import POLICIES, check_policies
 from learning.simulation.table import Table
+from learning.simulation.vw_explorers import EXPLORERS
 
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # How a process of a pool comes to its table without one copy a task.
@@ -121,6 +122,9 @@ def play(table: Table, name: str, make: Make, race: Race, shuffle: int) -> Round
 
 def _runs(table: Table, race: Race, tasks: Sequence[tuple[str, int]]) -> Iterator[Rounds]:
     processes = min(race.processes or os.cpu_count() or 1, len(tasks))
+    if processes == 1 and not any(name in EXPLORERS for name, _ in tasks):
+        yield from (play(table, name, POLICIES[name], race, shuffle) for name, shuffle in tasks)
+        return
     # Started anew and not forked: VW must not come to where there are threads.
     context = multiprocessing.get_context("spawn")
     try:

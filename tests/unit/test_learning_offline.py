@@ -113,12 +113,13 @@ def test_rounds_are_read_without_those_that_are_wrong(tmp_path: Path) -> None:
         read_rounds(path)
 
 
-def test_a_grid_is_tried_and_the_choice_is_proved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_grid_is_tried_and_the_choice_is_proved(tmp_path: Path, processes: int) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text("exploration.epsilon.floor: [0.0, 1.0]\nreward.low: [0.0, -1.0, 0.4]\n")
     points = read_grid(path, spec())
     assert [sets["exploration.epsilon.floor"] for sets, _ in points] == [0.0] * 3 + [1.0] * 3
-    tuned, trained = tune(logged(1_200), points, NOW, processes=1)
+    tuned, trained = tune(logged(1_200), points, NOW, processes=processes)
     assert tuned.trained_on == 840
     assert tuned.best["exploration.epsilon.floor"] == 0.0
     assert tuned.settings[0].sets == tuned.best
