@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from audiences.rules import Schema
+from decision.fitting_flows import InFlows, unfit
 from delivery.errors import FlowBroken
 from delivery.people.hours import Hours, after, hours_of
 from delivery.people.staff import Person, Staff, read_staff
 from playbooks.errors import LibraryError
-from playbooks.flow import Task
+from playbooks.flow import Flow, Task
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "reference" / "people.md").read_text(encoding="utf-8")
@@ -128,3 +130,24 @@ def test_working_time_adds_up(since: timedelta, one: timedelta, other: timedelta
     day = week.on(first.astimezone(BERLIN).date())
     assert day is not None
     assert day[0] < first <= day[1]
+
+
+def test_flows_name_people_that_there_are(tmp_path: Path) -> None:
+    staff = staff_of(tmp_path, "teams: [{id: sales, name: S}]\npeople: [{id: ann, name: Ann, team: sales}]")
+    task = {"kind": "task", "title": "Call", "due_in": "PT4H", "results": {"won": "end"}, "on_overdue": "end"}
+
+    def wrong(known: Staff, **fields: object) -> list[tuple[str, str]]:
+        states = {"call": {**task, **fields}, "end": {"kind": "end", "result": "done"}}
+        flow = Flow.model_validate({"start": "call", "states": states})
+        return list(unfit(flow, InFlows(Schema({}), (), known), (), ()))
+
+    assert wrong(staff, assignee="sales", assign="load") == wrong(Staff(), assignee="anybody") == []
+    for known, fields, place, said in (
+        (staff, {"assignee": "sale"}, "assignee", "did you mean 'sales'"),
+        (Staff(), {"assignee": "sales", "assign": "load"}, "assign", "name a person or team"),
+        (staff, {"assignee": "ann", "assign": "owner"}, "assign", "says nothing of owners"),
+        (staff, {"assignee": "ann", "working_hours": True}, "working_hours", "write `hours`"),
+        (staff, {"escalate": [{"share": 0.5, "to": "an"}]}, "escalate.0.to", "did you mean 'ann'"),
+    ):
+        ((field, message),) = wrong(known, **fields)
+        assert (field, said in message) == (f"flow.states.call.{place}", True), message
