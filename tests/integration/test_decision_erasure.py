@@ -38,7 +38,7 @@ from delivery.inbox import repository as inbox_repository
 from delivery.inbox.repository import Notice
 from delivery.people.tables import tasks
 from delivery.tables import enrolments, outbox, parked
-from learning.tables import reward_windows
+from learning.tables import reward_windows, shadow_rounds
 from playbooks.controls.tables import controls
 from playbooks.tables import answers, uses
 from storage import ledger, projection
@@ -181,6 +181,9 @@ class Shop:
             connection.execute(insert(coupon_uses), {**redeemed, "user_id": user, "at": now, "revision": 1})
             called = {"key": f"{user}:k", "user_id": user, "fingerprint": "f", "answer": f'"{user}"'}
             connection.execute(insert(coupon_calls), {**called, "called_at": now})
+            drawn = {"policy": "shadow", "decision_id": f"{user}:d", "user_id": user, "decided_at": now}
+            told_by = {"drawer": "drawer", "version": "v1", "vector": b""}
+            connection.execute(insert(shadow_rounds), {**drawn, **told_by})
             inboxed = Notice(f"{user}:1", user, "app", "s", "b", now, now + timedelta(days=30))
             inbox_repository.put(connection, inboxed)
 
@@ -225,7 +228,8 @@ def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
     tables = {
         "users", "audience_numbers", "tags", "consents", "score_grants", "score_holding", "score_standings",
         "stage_standings", "identities", "uses", "answers", "facts", "reward_windows", "coupons",
-        "enrolments", "trigger_firings", "trigger_waits", "traits", "crm_objects", "account_members", "inbox",
+        "enrolments", "trigger_firings", "trigger_waits", "traits", "crm_objects", "account_members",
+        "inbox", "shadow_rounds",
     }  # fmt: skip
     assert tables <= everywhere
     assert {"features", "mailbox", "history", "snapshots"} <= everywhere
