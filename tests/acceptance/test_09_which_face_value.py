@@ -15,7 +15,7 @@ from benchmarks.market.parameters import Group, Hidden, Reference, read_paramete
 from decision.cli import app
 from tests.launching import running_service
 
-WEEKS = 6
+WEEKS = 4
 LIMIT = 1500
 # Everybody answers alike, so that a few hundred decisions tell the face values apart: 5.00 EUR earns most.
 POLICY = """
