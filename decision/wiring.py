@@ -23,16 +23,17 @@ from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.delivering import channels_of, open_delivery
 from decision.erasure import Erasure
-from decision.evaluating.competing import open_promoting
+from decision.evaluating.competing import first_in_charge, open_promoting
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.following import Follower
 from decision.importing import open_imports
 from decision.incoming import Incoming
 from decision.inline import InlineMessages
-from decision.jobs import JobRunner, JobSchedule, Scheduler
+from decision.jobs import JobRunner
 from decision.opening import open_database, open_library
 from decision.optimising.settings import tell_settings
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name, within
+from decision.scheduling import JobSchedule, Scheduler
 from decision.selecting import Selecting
 from decision.settings import Settings
 from decision.surroundings import Surroundings
@@ -41,9 +42,7 @@ from delivery.outbox_repository import give_back
 from feature_repo.store import FeatureRepository
 from learning import version_repository
 from learning.challengers.repository import in_charge
-from learning.errors import VersionTaken
 from learning.training import Training
-from learning.versions import PolicyVersion
 from playbooks.controls.repository import in_force
 from playbooks.counters import open_counters
 from playbooks.library import Library
@@ -328,10 +327,11 @@ class Service:
         )
         with self.database.read() as connection:
             library, controls = self._loader.newer(connection) or Library(()), in_force(connection)
-        policy = self._policy_in_charge(files).serve(files.policy_inputs)
+        tell_settings(self.database, self.clock, files)
+        policy = first_in_charge(self.database, self.clock, files, self.promoting)
         return Snapshot(
             library,
-            policy,
+            policy.serve(files.policy_inputs),
             self.settings.seed,
             self.settings.holdout,
             controls,
@@ -347,21 +347,3 @@ class Service:
             files.policy.placements,
             files.asked.schema,
         )
-
-    def _policy_in_charge(self, files: LibraryFiles) -> PolicyVersion:
-        """Return the version that decides; every policy of the library has one from now on."""
-        self.promoting.leave_gone()
-        tell_settings(self.database, self.clock, files)
-        versions = {
-            name: self._version_of(Training(self.database, spec, files.vocabularies))
-            for name, spec in files.policies.items()
-        }
-        return versions[self.promoting.charge().policy]
-
-    def _version_of(self, training: Training) -> PolicyVersion:
-        while True:
-            try:
-                return training.in_charge(self.clock.now())
-            except VersionTaken:
-                # Another process that starts now was faster; its version is there to be read.
-                continue

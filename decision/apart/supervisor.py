@@ -39,7 +39,8 @@ from decision.apart.messages import (
 )
 from decision.apart.nursery import Nursery
 from decision.errors import JobsLost
-from decision.jobs import Ended, Report
+from decision.jobs import Report
+from decision.scheduling import Ended
 from storage.clock import Clock, SimulatedClock
 from storage.sqlite_writer import SqliteWriter
 from storage.turns import Guest

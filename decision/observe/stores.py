@@ -15,10 +15,10 @@ from audiences.feeds import HISTORY_READER, KINDS, PUSH_READER
 from audiences.liveness.repository import alerts as open_alerts
 from audiences.selection.runs import FAILED, LOST, latest
 from decision.files import read_specs
-from decision.jobs import INTERVALS
 from decision.observe.findings import Finding, Subject, fail, ok, warn
 from decision.observe.looking import holder_of, looking, open_sqlite, sqlite_file
 from decision.observe.standing import COUNT_LIMIT, file_sizes, latest_snapshot
+from decision.scheduling import INTERVALS
 from delivery.protecting import PROTECTION
 from delivery.tables import enrolments, outbox
 from feature_repo.definitions import PROJECT

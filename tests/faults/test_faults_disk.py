@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from decision.demo.run import LIBRARY
-from decision.jobs import INTERVALS
+from decision.scheduling import INTERVALS
 from tests import launching
 from tests.faults.harness import Harness, Launcher
 from tests.faults.stores import PostgresServer, Store
