@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from decision.foresight.inquiries import Inquiries
 from decision.foresight.occasions import Occasions, Sampled, Span
 from decision.foresight.sendings import Sendings
 from decision.reach import AudienceReach
+from delivery.channels.documents import ChannelSpec
 from playbooks.draws import digest_of
 from playbooks.library.approval import above
 from playbooks.library.importing import approval_of
@@ -26,6 +28,7 @@ from playbooks.rehearsal.simulation import Simulation
 from storage.clock import Clock
 from storage.engine import Database
 
+_HOUR = 3600
 # What is known of users beside the features that decisions read: dates, zones.
 Known = Callable[[Sequence[str]], Sequence[Mapping[str, Any]]]
 
@@ -52,10 +55,11 @@ class Calendars:
         known: Known,
         triggers: Triggers,
         sendings: Sendings,
+        channels: Mapping[str, ChannelSpec],
     ) -> None:
         self._database, self._clock, self._library, self._served = database, clock, library, served
         self._crowds, self._inquiries, self._known, self._triggers = crowds, inquiries, known, triggers
-        self._sendings = sendings
+        self._sendings, self._channels = sendings, channels
 
     def ahead(self, wanted: Ahead) -> Calendar:
         """Return what is to be expected of all live playbooks together.
@@ -96,10 +100,22 @@ class Calendars:
             breaches=[
                 *calendar.breaches(played, weight),
                 *calendar.skipped(going.skipped, weight),
+                *calendar.crowded(cells, *self._taken()),
                 *self._approvals(snapshot),
             ],
             starving=list(calendar.starving(library, played, weight)),
         )
+
+    def _taken(self) -> tuple[dict[str, float], dict[str, tuple[int, ZoneInfo]]]:
+        """Return how many messages channels take in an hour, and in a day of which zone."""
+        used = {name: one.entry.management for name, one in self._channels.items()}
+        hourly = {name: one.rate.per_second * _HOUR for name, one in used.items() if one.rate}
+        daily = {
+            name: (one.quota.day, ZoneInfo(one.quota.zone))
+            for name, one in used.items()
+            if one.quota is not None and one.quota.day is not None
+        }
+        return hourly, daily
 
     def _approvals(self, snapshot: Snapshot) -> Iterator[Breach]:
         """Yield what is live and would by now need a second person."""

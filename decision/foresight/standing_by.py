@@ -33,6 +33,7 @@ from decision.recipients import KnownUsers
 from decision.settings import Settings
 from decision.surroundings import Surroundings
 from decision.whereabouts import Whereabouts
+from delivery.channels.documents import ChannelSpec
 from delivery.recipients import Recipients
 from delivery.view import Views
 from feature_repo.errors import SnapshotMissing
@@ -78,6 +79,7 @@ class _Standing(NamedTuple):
     triggers: Triggers
     views: Views
     schema: Schema
+    channels: Mapping[str, ChannelSpec]
 
 
 def foresight_of(service: Service) -> Foresight:
@@ -97,6 +99,7 @@ def foresight_of(service: Service) -> Foresight:
             service.files.triggers,
             service.delivery.views,
             service.files.schema,
+            service.files.channels,
         )
     )
 
@@ -151,6 +154,7 @@ def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> I
                 files.triggers,
                 FlowUsers(database, features, memberships, standing, people, accounts, whereabouts),
                 files.schema,
+                files.channels,
             )
         )
 
@@ -188,6 +192,7 @@ def _foresight(on: _Standing) -> Foresight:
                 on.views,
                 Whereabouts(on.features, on.clock, zones).places,
             ),
+            on.channels,
         ),
     )
 

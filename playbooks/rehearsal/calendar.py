@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, tzinfo
 
 import msgspec
 import numpy as np
@@ -52,10 +52,10 @@ class DaySpend(msgspec.Struct, frozen=True):
 
 
 class Breach(msgspec.Struct, frozen=True):
-    """What does not hold: a `budget`, stock or quota used up, a `cap` that stops, an `approval` needed,
-    a `window` outside of which messages never go out.
+    """What does not hold, and for how many decisions or messages of all users, the first at `first`.
 
-    `stopped` decisions (messages) of all users are expected to be stopped by it, the first at `first`.
+    `kind`: a `budget`, stock or quota used up, a `cap` that stops, an `approval` needed; of messages a
+    `window` outside of which they never go out, a channel's `rate` or `daily` quota, above which they wait.
     """
 
     kind: str
@@ -159,6 +159,33 @@ def skipped(skips: Mapping[str, Sequence[datetime]], weight: float) -> Iterator[
     for rule, moments in sorted(skips.items(), key=lambda one: -len(one[1])):
         said = "messages fall outside of it and never go out"
         yield Breach("window", rule, round(len(moments) * weight, 2), min(moments), said)
+
+
+def crowded(
+    cells: Sequence[Cell], hourly: Mapping[str, float], daily: Mapping[str, tuple[int, tzinfo]]
+) -> Iterator[Breach]:
+    """Yield the channels that more messages are due on than they take.
+
+    Args:
+        hourly: how many messages a channel takes in an hour.
+        daily: how many it takes in a day, and where its day begins.
+    """
+    for channel, most in hourly.items():
+        due = [(one.hour, one.expected - most) for one in cells if one.channel == channel]
+        over = [(hour, number) for hour, number in due if number > 0]
+        if over:
+            said = f"{channel} takes {most:,.0f} messages an hour; those above wait"
+            yield Breach("rate", f"rate.{channel}", round(sum(n for _, n in over), 2), over[0][0], said)
+    for channel, (limit, zone) in daily.items():
+        days: dict[date, list[Cell]] = {}
+        for one in cells:
+            if one.channel == channel:
+                days.setdefault(one.hour.astimezone(zone).date(), []).append(one)
+        sums = [(day[0].hour, sum(one.expected for one in day)) for day in days.values()]
+        full = [(hour, number - limit) for hour, number in sums if number > limit]
+        if full:
+            said = f"{channel} may send {limit:,} messages a day; those above wait"
+            yield Breach("daily", f"quota.{channel}", round(sum(n for _, n in full), 2), full[0][0], said)
 
 
 def starving(library: Library, played: Played, weight: float) -> Iterator[Starving]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from playbooks.money import Money
 from playbooks.policy import FloatArray, Stakes
 from playbooks.rehearsal import calendar
 from playbooks.rehearsal.asking import Member
-from playbooks.rehearsal.calendar import Calendar
+from playbooks.rehearsal.calendar import Calendar, Cell
 from playbooks.rehearsal.simulation import Occasion, Played, Sending, Simulation
 from storage import ledger
 from storage.engine import Database
@@ -90,6 +91,20 @@ def test_a_budget_runs_out_for_all_whom_a_user_stands_for() -> None:
     ]
     breach = next(one for one in calendar.breaches(found, WEIGHT) if one.kind == "budget")
     assert (breach.rule, breach.first) == ("budget.plan.month", NOW + 2 * DAY + timedelta(hours=3))
+
+
+def test_a_channel_that_takes_less_than_is_due() -> None:
+    """Ninety an hour from eleven at night until one in the morning, by the clock of Berlin."""
+    late = NOW.replace(hour=22)
+    cells = [Cell("sms", late + timedelta(hours=n), 90.0) for n in range(2)] + [Cell("mail", late, 900.0)]
+    daily = {"sms": (100, ZoneInfo("UTC"))}
+    rate, quota = calendar.crowded(cells, {"sms": 60.0, "push": 1.0}, daily)
+    assert (rate.kind, rate.rule, rate.stopped, rate.first) == ("rate", "rate.sms", 60.0, late)
+    assert (quota.kind, quota.rule, quota.stopped, quota.first) == ("daily", "quota.sms", 80.0, late)
+    assert "takes 60 messages an hour" in rate.said
+    # By the clock of Berlin these are two days.
+    in_berlin = {"sms": (100, ZoneInfo("Europe/Berlin"))}
+    assert list(calendar.crowded(cells, {"sms": 90.0}, in_berlin)) == []
 
 
 def test_a_plan_that_never_wins_starves() -> None:
