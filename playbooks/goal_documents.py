@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from playbooks.document import Document
 from playbooks.money import Money
@@ -95,6 +95,15 @@ class Counting(NamedTuple):
     window: timedelta
 
 
+def _said(value: object) -> str:
+    return "property" if isinstance(value, dict | FromProperty) else "number"
+
+
+# Only the one that is meant says what is wrong with it.
+_Number = Annotated[float, Tag("number")]
+_Worth = Annotated[_Number | Annotated[FromProperty, Tag("property")], Discriminator(_said)]
+
+
 class Goal(Document):
     """The event that counts as success within `window` of the decision, and what a decision earns.
 
@@ -107,7 +116,7 @@ class Goal(Document):
     event: str
     where: str | None = None
     window: Window
-    value: float | FromProperty = 1.0
+    value: _Worth = 1.0
     cost: FromProperty | None = None
     default: float = 0.0
     aggregation: Literal["first", "sum", "last", "max"] = "first"

@@ -23,8 +23,9 @@ _DENIED = {"source": "market", "consents": [{"purpose": "any", "channel": "any",
 class Visiting:
     """Customers of a market as a running service meets them. Its clock starts where the market does."""
 
-    def __init__(self, market: Market, service: ServiceClient) -> None:
-        self._market, self._service = market, service
+    def __init__(self, market: Market, service: ServiceClient, *, at_once: bool = True) -> None:
+        """Those of a day come `at_once`, or one after the other: then runs that are equal end equal."""
+        self._market, self._service, self._at_once = market, service, at_once
         self._coming: list[tuple[datetime, str, Message]] = []
         self.tally = Tally()
         # How many of the answers were fallbacks.
@@ -69,7 +70,8 @@ class Visiting:
         ]
         names = [market.name(customer) for customer in asked]
         requests = [(name, PLACEMENT, f"{day}:{name}") for name in names]
-        answers = self._service.decide_all(requests, lambda _: None)
+        together = [requests] if self._at_once else [[one] for one in requests]
+        answers = [one for some in together for one in self._service.decide_all(some, lambda _: None)]
         for customer, answer in zip(asked, answers, strict=True):
             self._answer(customer, day, now, answer)
 

@@ -53,7 +53,9 @@ def running(
     """
     taking = Taking()
     listening = socket.create_server(("127.0.0.1", http_port))
-    config = uvicorn.Config(application(taking, token), log_level="warning", lifespan="off", access_log=False)
+    # Without a configuration of logs, which would change those of the process it is a part of.
+    app = application(taking, token)
+    config = uvicorn.Config(app, log_config=None, log_level="warning", lifespan="off", access_log=False)
     server = _Quiet(config)
     loop = asyncio.new_event_loop()
     begun: list[int] = []

@@ -60,8 +60,8 @@ def test_which_face_value(library: Path) -> None:
     truth = market.worth(0, 1.0)[1:]
     best = int(truth.argmax())
     assert market.values[best] == 5.0
-    with running_service(library, clock=market.start, seed="test", log=library / "service.log") as service:
-        visiting = Visiting(market, service)
+    with running_service(library, clock=market.start, seed="market", log=library / "service.log") as service:
+        visiting = Visiting(market, service, at_once=False)
         visiting.introduce()
         spent, shares, before = [], [], visiting.tally.drawn
         for day in visiting.live(range(7 * WEEKS)):

@@ -133,6 +133,9 @@ def test_two_people_edit_one_draft(people: dict[str, httpx2.Client]) -> None:
     problem(ann.get(path), 404, "unknown-playbook")
 
 
+ENDLESS = {"event": "order_completed", "window": "P7D", "value": "inf"}
+
+
 @pytest.mark.parametrize(
     ("edit", "field", "what"),
     [
@@ -140,7 +143,11 @@ def test_two_people_edit_one_draft(people: dict[str, httpx2.Client]) -> None:
         ({"goal": {"event": "order_completed", "window": "P7D", "vlaue": 1}}, "goal.vlaue", "'value'"),
         ({"variants": []}, "variants", "at least 1 item"),
         ({"priority": 10**9}, "priority", "less than or equal to 1000"),
-        ({"goal": {"event": "order_completed", "window": "P7D", "value": "inf"}}, "goal.value", "finite"),
+        (
+            {"goal": {"event": "order_completed", "window": "P7D", "value": "inf"}},
+            "goal.value.number",
+            "finite",
+        ),
         ({"variants": [worth("-5.00 EUR")]}, "variants.0.value", "must not be negative"),
         ({"variants": [worth("5.001 EUR")]}, "variants.0.value", "3 decimals"),
         ({"pilot": {"share": 0.9, "floor": 0, "ceiling": 1}}, "pilot.share", "less than or equal to 0.5"),

@@ -20,8 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from decision.demo.client import running_service
 from decision.demo.run import LIBRARY
+from tests.launching import running_service
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 USER = "Zzmark-user"
