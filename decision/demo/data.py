@@ -60,8 +60,8 @@ class Baselines:
 class CompleteJourney:
     """Households in the order of their numbers, categories in the order of their ranks."""
 
-    def __init__(self, households: int | None = None) -> None:
-        """Load the data, or only that of the first so many households.
+    def __init__(self, households: int | Sequence[int] | None = None) -> None:
+        """Load the data, or only that of the first so many households, or of those with these numbers.
 
         Raises:
             ConfigurationError: the package with the data is not installed.
@@ -78,7 +78,11 @@ class CompleteJourney:
             data["products"][["product_id", "product_category"]], on="product_id", how="left"
         )
         self._all_lines: pd.DataFrame = lines
-        self.households: list[int] = sorted(lines["household_id"].unique().tolist())[:households]
+        numbers: list[int] = sorted(lines["household_id"].unique().tolist())
+        if households is None or isinstance(households, int):
+            self.households = numbers[:households]
+        else:
+            self.households = [one for one in numbers if one in households]
         self._lines: pd.DataFrame = lines[lines["household_id"].isin(self.households)]
 
     @property

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from decision.demo.client import running_service
+from decision.demo import run as demo_run
 from decision.demo.data import CompleteJourney, start_of_week
 from decision.demo.run import finish, prepare, progress_bars, replay_year
+from tests.launching import running_service
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,12 +37,13 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The service over the data of a small demo, as `make serve` would run it."""
-    journey = CompleteJourney(households=900)
-    journey.households = [int(USER)]
+    journey = CompleteJourney([int(USER)])
     folder = tmp_path_factory.mktemp("readme")
     demo = folder / "var" / "demo"
     unfinished = prepare(demo, fresh=False)
-    with progress_bars() as progress:
+    with progress_bars() as progress, pytest.MonkeyPatch.context() as patch:
+        # It forks with all imported, as in other tests.
+        patch.setattr(demo_run, "running_service", running_service)
         replay_year(journey, unfinished, "demo", progress, weeks=(14,))
     end = start_of_week(16)
     finish(unfinished, demo, clock=end, seed="demo")

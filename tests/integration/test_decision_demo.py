@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from decision.demo import run as demo_run
 from decision.demo.client import EVENTS_PER_BATCH, batches
 from decision.demo.data import DECISION_WEEKS, LAST_QUARTER, CompleteJourney, start_of_week
 from decision.demo.measure import read_truth
@@ -15,6 +17,7 @@ from decision.settings import Settings
 from feature_repo.specs import load_specs
 from playbooks.library import read_library
 from storage.engine import Database
+from tests.launching import running_service
 
 WEEKS = (14, 16, 18)
 HOUSEHOLDS = 80
@@ -28,6 +31,14 @@ def journey() -> CompleteJourney:
 @pytest.fixture(scope="module")
 def some() -> CompleteJourney:
     return CompleteJourney(households=HOUSEHOLDS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forking() -> Iterator[None]:
+    """Services fork with all imported, as in other tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_run, "running_service", running_service)
+        yield
 
 
 def run(some: CompleteJourney, folder: Path) -> tuple[Year, dict[str, Any]]:

@@ -301,7 +301,7 @@ def assert_equal(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(
     drawn=histories,
@@ -313,7 +313,7 @@ def test_both_ways_give_the_same_answers(specs: Specs, drawn: Any, batch: int, l
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 @given(drawn=old_histories, batch=st.sampled_from([1, 2]))
 def test_what_has_left_every_window_goes_on_counting(specs: Specs, drawn: Any, batch: int) -> None:
