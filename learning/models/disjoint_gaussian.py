@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -112,10 +113,15 @@ class DisjointGaussian:
         return replace(self, parts=tuple(first.merged(rest, start) for start, first, *rest in columns))
 
     def predict(self, matrix: FloatArray) -> FloatArray:
-        return self._each(matrix, lambda part, rows: part.predict(rows))
+        means = self._means[self._parts_of(matrix)]
+        raw: FloatArray = np.einsum("ij,ij->i", self._extended(matrix), means)
+        return np.clip(raw, self.low, self.high)
 
     def deviation(self, matrix: FloatArray) -> FloatArray:
-        return self._each(matrix, lambda part, rows: part.deviation(rows))
+        parts = self._parts_of(matrix)
+        spread = np.einsum("nij,nj->ni", self._roots[parts], self._extended(matrix))
+        deviations: FloatArray = np.sqrt(self._noises[parts] * np.einsum("ij,ij->i", spread, spread))
+        return deviations
 
     def explain(self, row: FloatArray) -> dict[str, float]:
         """As of any model; what an arm's own intercept adds to the rest's goes by the name of its mark."""
@@ -136,7 +142,21 @@ class DisjointGaussian:
         wire: Any = decode(data, _Wire)
         return cls(wire.names, wire.marks, tuple(LinearGaussian.from_bytes(part) for part in wire.parts))
 
-    @property
+    @cached_property
+    def _means(self) -> FloatArray:
+        """Weights and intercept of each part, shape (parts, len(_own) + 1)."""
+        return np.stack([np.append(part.weights, part.intercept) for part in self.parts])
+
+    @cached_property
+    def _roots(self) -> FloatArray:
+        """Roots of the inverse precisions, shape (parts, len(_own) + 1, len(_own) + 1)."""
+        return np.stack([part.root for part in self.parts])
+
+    @cached_property
+    def _noises(self) -> FloatArray:
+        return np.array([part.noise for part in self.parts])
+
+    @cached_property
     def _own(self) -> NDArray[np.intp]:
         return np.setdiff1d(np.arange(len(self.names), dtype=np.intp), self.marks)
 
@@ -150,8 +170,8 @@ class DisjointGaussian:
         for place in np.unique(parts).tolist():
             yield place, np.flatnonzero(parts == place)
 
-    def _each(self, matrix: FloatArray, of: Any) -> FloatArray:
-        result = np.empty(len(matrix))
-        for place, rows in self._shares(matrix):
-            result[rows] = of(self.parts[place], matrix[np.ix_(rows, self._own)])
-        return result
+    def _extended(self, matrix: FloatArray) -> FloatArray:
+        """Return the columns that are no marks, and one of ones for the intercept."""
+        rows = np.ones((len(matrix), len(self._own) + 1))
+        rows[:, :-1] = matrix[:, self._own]
+        return rows

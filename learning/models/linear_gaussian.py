@@ -155,12 +155,12 @@ class LinearGaussian:
         return ((self.high - self.low) ** 2 / 4 + unexplained) / (1 + self.count)
 
     def deviation(self, matrix: FloatArray) -> FloatArray:
-        spread = matrix @ self._root[:, :-1].T + self._root[:, -1]
+        spread = matrix @ self.root[:, :-1].T + self.root[:, -1]
         deviations: FloatArray = np.sqrt(self.noise * np.einsum("ij,ij->i", spread, spread))
         return deviations
 
     @cached_property
-    def _root(self) -> FloatArray:
+    def root(self) -> FloatArray:
         """R with RᵀR the inverse of the precision, so that |R x|² is the variance of x · w over the noise."""
         size = len(self.moment)
         root: FloatArray = solve_triangular(np.tril(self._factor[0]), np.eye(size), lower=True)
