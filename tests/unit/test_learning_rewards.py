@@ -213,7 +213,7 @@ def test_each_kind_that_speaks_against_a_decision_counts_once_in_its_own_window(
         ({"aggregation": "sum"}, "a sum needs a bound"),
         ({"most": 3.0}, "most bounds a sum"),
         ({"aggregation": "sum", "most": 0.0}, "most must be above 0"),
-        ({"value": {"property": "value"}}, "value.FromProperty.most\n  Field required"),
+        ({"value": {"property": "value"}}, "value.property.most\n  Field required"),
         ({"value": {"property": "value", "most": 1, "currency": "EURO"}}, "there is no currency 'EURO'"),
         ({"value": float("inf")}, "finite"),
         ({"negatives": [{"event": "x", "value": 1.0}]}, "less than 0"),
