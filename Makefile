@@ -20,12 +20,9 @@ serve: .venv/.use ## serve the demo's database on http://127.0.0.1:8321
 # processes from nothing: each would compile all it imports if none may keep what it compiled.
 TESTS_IN ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "/dev/shm" }')
 
-# Some tests wait for a service, a lease or a lock: one worker more than there are cores does something meanwhile.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-
 test: .venv/.dev ## set up, then run every test
 	folder=$$(TMPDIR=$(or $(TESTS_IN),$${TMPDIR:-/tmp}) mktemp -d) && TMPDIR=$$folder \
-		env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --basetemp $$folder/tests $(ARGS) && \
+		env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --basetemp $$folder/tests $(ARGS) && \
 		rm -rf $$folder
 
 bench: .venv/.use ## measure against floors and peers
