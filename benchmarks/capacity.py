@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.schedule import Latencies, Schedule
+from benchmarks.schedule import MAX_REQUESTS, Latencies, Schedule
 
 # What "holds" means: for so long, with a 99th percentile of so many milliseconds at most.
 HELD_SECONDS, HELD_P99 = 30.0, 25.0
@@ -42,5 +42,6 @@ def capacity(load: Load, guess: float) -> float:
 
 
 def _holds(load: Load, rate: float, seconds: float) -> bool:
-    found = load(Schedule(rate, max(1, int(rate * seconds))))
+    # A bare server is held for less, or the generator would send more than it keeps.
+    found = load(Schedule(rate, min(max(1, int(rate * seconds)), MAX_REQUESTS)))
     return not found.errors and found.p99 <= HELD_P99 and found.rate >= _KEPT * rate

@@ -38,6 +38,8 @@ SEED = "bench"
 STEP = timedelta(minutes=1)
 ROUND = 10
 _ORDERS = 8
+# Fewer than may wait for the writer.
+_EVENTS_AT_ONCE = 10_000
 _WEEKS = 12
 _COPIES_PER_WRITE = TURN_ROWS
 # A flow that comes back to where it is: its enrolments wait, fall due, and wait again.
@@ -89,7 +91,9 @@ def opened_shop(
         stock(data / "library")
     service = Service(Settings(data=data, clock=NOW, seed=SEED, schedule=False, online_url=online_url))
     try:
-        service.intake.take(history(number, _categories(data / "library")))
+        events = history(number, _categories(data / "library"))
+        for start in range(0, len(events), _EVENTS_AT_ONCE):
+            service.intake.take(events[start : start + _EVENTS_AT_ONCE])
         for job in ("features", "audiences", "deliver"):
             service.jobs.run(job)
         yield service
