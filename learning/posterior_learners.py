@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class _Posterior(ValueModel, Protocol):
 Model = TypeVar("Model", bound=_Posterior)
 
 
-class _PosteriorLearner(Generic[Model]):
+class _PosteriorLearner(ABC, Generic[Model]):
     """What they share: the model that is served is the state to go on from."""
 
     def __init__(self, task: Task, prior: Model, half_life: float | None) -> None:
@@ -73,8 +74,9 @@ class _PosteriorLearner(Generic[Model]):
             )
         return model
 
+    @abstractmethod
     def _learn(self, before: Model, rows: Rows) -> Model:
-        raise NotImplementedError
+        """Return the model after these rows, which were checked."""
 
 
 class _Summed(_PosteriorLearner[Model]):
@@ -126,36 +128,24 @@ class LogisticLearner(_PosteriorLearner[LogisticGaussian]):
 
 def gaussian_prior(task: Task, ridge: float) -> LinearGaussian:
     """Return the model of a task before anything was learnt, drawn to its prior weights by `ridge` > 0."""
-    return LinearGaussian.prior(
-        task.names,
-        low=task.low,
-        high=task.high,
-        ridge=ridge,
-        weights=task.weights,
-        intercept=task.intercept,
-    )
+    return LinearGaussian.prior(task.names, **_start(task, ridge))
 
 
 def disjoint_prior(task: Task, ridge: float) -> DisjointGaussian:
     """Return the models of a task's arms before anything was learnt, all drawn to its prior weights."""
-    return DisjointGaussian.prior(
-        task.names,
-        task.marks,
-        low=task.low,
-        high=task.high,
-        ridge=ridge,
-        weights=task.weights,
-        intercept=task.intercept,
-    )
+    return DisjointGaussian.prior(task.names, task.marks, **_start(task, ridge))
 
 
 def logistic_prior(task: Task, ridge: float) -> LogisticGaussian:
     """Return the model of a task before anything was learnt; its prior weights are in log-odds."""
-    return LogisticGaussian.prior(
-        task.names,
-        low=task.low,
-        high=task.high,
-        ridge=ridge,
-        weights=task.weights,
-        intercept=task.intercept,
-    )
+    return LogisticGaussian.prior(task.names, **_start(task, ridge))
+
+
+def _start(task: Task, ridge: float) -> dict[str, Any]:
+    return {
+        "low": task.low,
+        "high": task.high,
+        "ridge": ridge,
+        "weights": task.weights,
+        "intercept": task.intercept,
+    }

@@ -12,9 +12,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +27,7 @@ from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
 from tests.launching import running_service
+from tests.receiving import Receiver, receiving
 
 OUT, BACK = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_dGhlIHJlc3VsdCBjb21lcyBiYWNrIGFnYWlu"
 PEOPLE = """
@@ -58,48 +57,15 @@ exploration: {kind: single, variant: hot_lead/bacon}
 TRIGGERS = "triggers: [{id: trial, name: Asked for a trial, when: {event: trial_requested}}]\n"
 
 
-class Crm:
-    """The company's CRM: takes signed webhooks, is busy at first, and signs what it tells."""
-
-    def __init__(self) -> None:
-        self.taken: list[dict[str, Any]] = []
-        busy = [True]
-
-        def take(headers: dict[str, str], body: bytes) -> int:
-            told = Webhook(OUT).verify(body, headers)
-            if busy:
-                busy.clear()
-                return 503
-            self.taken.append(told)
-            return 204
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                self.send_response(take(dict(self.headers.items()), body))
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/tasks"
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+@pytest.fixture(scope="module")
+def crm() -> Iterator[Receiver]:
+    """The company's CRM."""
+    with receiving(OUT) as crm:
+        yield crm
 
 
 @pytest.fixture(scope="module")
-def crm() -> Iterator[Crm]:
-    crm = Crm()
-    yield crm
-    crm.close()
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, crm: Crm) -> Iterator[Running]:
+def service(tmp_path_factory: pytest.TempPathFactory, crm: Receiver) -> Iterator[Running]:
     data: Path = tmp_path_factory.mktemp("sales")
     library = data / "library"
     shutil.copytree(LIBRARY, library)
@@ -202,7 +168,7 @@ def keys(service: Running) -> dict[str, dict[str, str]]:
 
 
 def test_a_hot_lead_is_called_late_by_the_supervisor_and_earns_its_reward(
-    service: Running, crm: Crm, keys: dict[str, dict[str, str]], user: str
+    service: Running, crm: Receiver, keys: dict[str, dict[str, str]], user: str
 ) -> None:
     task = hot(service, user, "0055B")
     assert (task["person"], task["team"], task["standing"]) == ("bob", "sales", "open")
@@ -210,7 +176,7 @@ def test_a_hot_lead_is_called_late_by_the_supervisor_and_earns_its_reward(
     # The CRM was busy at first.
     service.move(timedelta(minutes=1))
     service.run("deliver")
-    (told,) = crm.taken
+    ((_, told),) = crm.taken
     data = told["data"]
     assert (told["type"], data["id"], data["person"], data["results"]) == (
         "task.opened",
@@ -249,7 +215,7 @@ def test_a_hot_lead_is_called_late_by_the_supervisor_and_earns_its_reward(
     late = service.http.get(url, headers=keys["sam"]).json()
     assert (late["person"], late["standing"], late["overdue"]) == ("sam", "escalated", True)
     assert [one["what"] for one in late["steps"]] == ["opened", "claimed", "commented", "escalated"]
-    assert [one["type"] for one in crm.taken] == ["task.opened", "task.escalated"]
+    assert [one["type"] for _, one in crm.taken] == ["task.opened", "task.escalated"]
     assert "task_escalated" in [one["label"] for one in service.history(user)]
 
     forged = call_back(service, OUT, task_id=task["id"], result="won")

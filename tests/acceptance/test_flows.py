@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
-from standardwebhooks import Webhook
 
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
 from tests.launching import running_service
+from tests.receiving import Receiver, receiving
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SCORES = """
@@ -27,45 +24,11 @@ scores:
 """
 
 
-class Crm:
-    """Another system that takes signed webhooks; its first answer is that it is busy."""
-
-    def __init__(self) -> None:
-        taken: list[tuple[str, dict[str, Any]]] = []
-        self.taken = taken
-
-        class Handler(BaseHTTPRequestHandler):
-            busy = True
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                verified = Webhook(SECRET).verify(body, dict(self.headers.items()))
-                assert verified == json.loads(body)
-                if Handler.busy:
-                    Handler.busy = False
-                    self.send_response(503)
-                else:
-                    taken.append((self.headers["webhook-id"], json.loads(body)))
-                    self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
 @pytest.fixture(scope="module")
-def crm() -> Iterator[Crm]:
-    crm = Crm()
-    yield crm
-    crm.close()
+def crm() -> Iterator[Receiver]:
+    """The company's CRM."""
+    with receiving(SECRET) as crm:
+        yield crm
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +77,7 @@ def end(result: str) -> dict[str, str]:
     return {"kind": "end", "result": result}
 
 
-def test_a_hot_lead_becomes_a_task_whose_result_leads_on(service: Running, crm: Crm) -> None:
+def test_a_hot_lead_becomes_a_task_whose_result_leads_on(service: Running, crm: Receiver) -> None:
     flow = {
         "start": "ask",
         "states": {
