@@ -7,14 +7,20 @@ from typing import Protocol
 
 from learning.models import ValueModel
 from learning.rows import FloatArray, Rows
+from learning.succession import Succeeded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learnt:
-    """What comes out of a fold: the model to serve, and the state to go on from."""
+    """What comes out of a fold: the model to serve, and the state to go on from.
+
+    Of a portfolio, `member` is the one in charge whose model it is, and `changes` are those of this fold.
+    """
 
     model: ValueModel
     state: bytes
+    member: str = ""
+    changes: tuple[Succeeded, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from learning.features import ArmAttribute
 from learning.learner import Learner, Task
-from learning.models import DisjointGaussian, Linear, LinearGaussian, LogisticGaussian
+from learning.models import DisjointGaussian, Linear, LinearGaussian, LogisticGaussian, ValueModel
 from learning.models.linear import Link
+from learning.portfolio_learner import PortfolioLearner
 from learning.posterior_learners import (
     DisjointLearner,
     GaussianLearner,
@@ -22,11 +24,37 @@ from learning.vw_learner import Loss, VwLearner
 
 
 class _Kind(BaseModel):
-    """`posterior`: its models know how uncertain their scores are."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    posterior: ClassVar[bool] = False
+    @property
+    def posterior(self) -> bool:
+        """Whether its models know how uncertain their scores are."""
+        return False
+
+    @property
+    def link(self) -> Link:
+        """What its weights add up to: the reward, or its log-odds."""
+        return "identity"
+
+    @property
+    def marks(self) -> ArmAttribute | None:
+        """The attribute of which each name has a model of its own."""
+        return None
+
+    def cells(self, columns: int, marks: int) -> int:
+        """Return how many covariances it keeps of `columns`, among them `marks` that tell arms apart."""
+        return 0
+
+
+class _Posterior(_Kind):
+    @property
+    def posterior(self) -> bool:
+        return True
+
+    def cells(self, columns: int, marks: int) -> int:
+        if self.marks is None:
+            return (columns + 1) ** 2
+        return (columns - marks + 1) ** 2 * (marks + 1)
 
 
 class Vw(_Kind):
@@ -38,9 +66,12 @@ class Vw(_Kind):
     passes: int = Field(default=1, ge=1, le=20)
     loss: Loss = "squared"
 
+    @property
+    def link(self) -> Link:
+        return "logistic" if self.loss == "logistic" else "identity"
+
     def prior(self, task: Task) -> Linear:
-        link: Link = "logistic" if self.loss == "logistic" else "identity"
-        return Linear(task.names, task.weights, task.intercept, task.low, task.high, link)
+        return Linear(task.names, task.weights, task.intercept, task.low, task.high, self.link)
 
     def start(self, task: Task) -> Learner:
         return VwLearner(
@@ -52,18 +83,20 @@ class Vw(_Kind):
         )
 
 
-class Gaussian(_Kind):
+class Gaussian(_Posterior):
     """Bayesian ridge regression that keeps its sums; a row counts half after `half_life` later ones.
 
     With `per`, an attribute of which `features` have a one-hot, each of its names has a model of its own.
     """
 
-    posterior: ClassVar[bool] = True
-
     kind: Literal["linear_gaussian"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     per: ArmAttribute | None = None
+
+    @property
+    def marks(self) -> ArmAttribute | None:
+        return self.per
 
     def prior(self, task: Task) -> LinearGaussian | DisjointGaussian:
         return gaussian_prior(task, self.ridge) if self.per is None else disjoint_prior(task, self.ridge)
@@ -74,14 +107,16 @@ class Gaussian(_Kind):
         return GaussianLearner(task, ridge=self.ridge, half_life=self.half_life)
 
 
-class Logistic(_Kind):
+class Logistic(_Posterior):
     """Bayesian logistic regression for rewards that are shares of their bounds, mostly one or the other."""
-
-    posterior: ClassVar[bool] = True
 
     kind: Literal["logistic"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @property
+    def link(self) -> Link:
+        return "logistic"
 
     def prior(self, task: Task) -> LogisticGaussian:
         return logistic_prior(task, self.ridge)
@@ -90,4 +125,50 @@ class Logistic(_Kind):
         return LogisticLearner(task, ridge=self.ridge, half_life=self.half_life)
 
 
-LearnerKind = Annotated[Vw | Gaussian | Logistic, Field(discriminator="kind")]
+MemberKind = Annotated[Vw | Gaussian | Logistic, Field(discriminator="kind")]
+MemberName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+class Portfolio(_Kind):
+    """Several learners on the same rows, the first in charge until another has shown to predict better.
+
+    `error` is the chance that a change of who is in charge rests on luck alone.
+    """
+
+    kind: Literal["portfolio"]
+    members: dict[MemberName, MemberKind] = Field(min_length=2, max_length=8)
+    error: float = Field(default=0.1, gt=0, lt=1)
+
+    @field_validator("members")
+    @classmethod
+    def _tell_arms_apart_alike(cls, value: dict[str, MemberKind]) -> dict[str, MemberKind]:
+        if len(told := {one.marks for one in value.values()} - {None}) > 1:
+            raise ValueError(f"members tell arms apart by {' and '.join(sorted(map(str, told)))}; take one")
+        return value
+
+    @property
+    def posterior(self) -> bool:
+        return all(one.posterior for one in self.members.values())
+
+    @property
+    def marks(self) -> ArmAttribute | None:
+        return next((one.marks for one in self.members.values() if one.marks is not None), None)
+
+    def cells(self, columns: int, marks: int) -> int:
+        return sum(one.cells(columns, marks) for one in self.members.values())
+
+    @property
+    def first(self) -> str:
+        """The member in charge at the beginning."""
+        return next(iter(self.members))
+
+    def prior(self, task: Task) -> ValueModel:
+        return self.members[self.first].prior(task)
+
+    def start(self, task: Task) -> Learner:
+        members: Mapping[str, Learner] = {name: one.start(task) for name, one in self.members.items()}
+        priors = {name: one.prior(task) for name, one in self.members.items()}
+        return PortfolioLearner(task, members, priors, self.error)
+
+
+LearnerKind = Annotated[Vw | Gaussian | Logistic | Portfolio, Field(discriminator="kind")]

@@ -107,6 +107,16 @@ def _policy(body: Body) -> _Read:
     )
 
 
+def _member(body: Body) -> _Read:
+    """Another member of a portfolio came to be in charge; its weights are taken back as a version."""
+    return _Read(
+        thing=str(body["policy"]),
+        before=body["former"],
+        after=body["member"],
+        by=str(body.get("by") or "learning"),
+    )
+
+
 def _charge(body: Body) -> _Read:
     return _Read(
         thing=str(body["slot"]),
@@ -160,6 +170,7 @@ _READERS: Mapping[str, Callable[[Body], _Read]] = {
     "playbook": _playbook,
     "policy_published": _policy,
     "policy_in_charge": _charge,
+    "member_in_charge": _member,
     "control": _control,
     "audience": _audience,
     "setting": _setting,

@@ -32,6 +32,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def part(self, piece: slice) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.matrix[piece], self.targets[piece], self.propensities[piece], self.importance[piece])
+
     def check(self, columns: int, low: float, high: float) -> None:
         """Make sure that a learner can take the rows; one infinite value leaves NaN weights for ever.
 

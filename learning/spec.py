@@ -26,7 +26,7 @@ from learning.exploration_kinds import ExplorationKind
 from learning.features import Feature, FromScalar, OneHot, Product
 from learning.features import Name as FeatureName
 from learning.learner import Task
-from learning.learner_kinds import Gaussian, LearnerKind
+from learning.learner_kinds import Gaussian, LearnerKind, Portfolio
 from learning.models import Linear, ValueModel
 from playbooks.document import Name
 from playbooks.guards import LoyalGuard
@@ -115,8 +115,8 @@ class PolicySpec(_Document):
             raise ValueError(f"features: exploration.kind {kind} needs at least one feature to score arms by")
         if self.learner is None:
             raise ValueError(
-                f"learner: exploration.kind {kind} needs one: {{kind: vw}}, {{kind: linear_gaussian}} or "
-                "{kind: logistic}"
+                f"learner: exploration.kind {kind} needs one: {{kind: vw}}, {{kind: linear_gaussian}}, "
+                "{kind: logistic} or {kind: portfolio}"
             )
         if self.exploration.uncertain and not self.learner.posterior:
             raise ValueError(
@@ -126,8 +126,20 @@ class PolicySpec(_Document):
         return self
 
     @model_validator(mode="after")
+    def _prior_fits_all_members(self) -> PolicySpec:
+        if self.prior == Prior() or not isinstance(self.learner, Portfolio):
+            return self
+        links = {one.link: name for name, one in self.learner.members.items()}
+        if len(links) > 1:
+            raise ValueError(
+                f"prior: {links['identity']} would take it for rewards and {links['logistic']} for log-odds; "
+                "leave the prior out, or take members of one sort"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _arms_are_told_apart(self) -> PolicySpec:
-        per = self._per
+        per = None if self.learner is None else self.learner.marks
         known = [feature.one_hot for feature in self.features if isinstance(feature, OneHot)]
         if per is not None and per not in known:
             raise ValueError(
@@ -135,10 +147,6 @@ class PolicySpec(_Document):
                 + (f", or write {known[0]}" if known else "")
             )
         return self
-
-    @property
-    def _per(self) -> str | None:
-        return self.learner.per if isinstance(self.learner, Gaussian) else None
 
     @property
     def fingerprint(self) -> str:
@@ -177,27 +185,26 @@ class PolicySpec(_Document):
             )
         weights = np.array([self.prior.weights.get(name, 0.0) for name in names])
         marks = self._marks(names)
-        if self.learner is not None and self.learner.posterior:
-            _check_room(self.id, len(names) - len(marks), len(marks) + 1)
+        if self.learner is not None:
+            _check_room(self.id, self.learner.cells(len(names), len(marks)), len(names))
         return Task(names, self.reward.low, self.reward.high, weights, self.prior.intercept, marks)
 
     def _marks(self, names: tuple[str, ...]) -> tuple[int, ...]:
-        """Return the places of the columns that tell the arms of `learner.per` apart."""
-        if self._per is None:
+        """Return the places of the columns that tell the arms apart which have a model of their own."""
+        if self.learner is None or self.learner.marks is None:
             return ()
-        prefix = self._per.removeprefix("arm.") + "="
+        prefix = self.learner.marks.removeprefix("arm.") + "="
         products = {"*".join(one.product) for one in self.features if isinstance(one, Product)}
         return tuple(
             place for place, name in enumerate(names) if name.startswith(prefix) and name not in products
         )
 
 
-def _check_room(policy: str, columns: int, models: int) -> None:
-    cells = (columns + 1) ** 2 * models
+def _check_room(policy: str, cells: int, columns: int) -> None:
     if cells > _MOST_CELLS:
         raise PolicySpecError(
-            f"{policy}: learner: {models} model{'s' * (models > 1)} of {columns} columns keep {cells:,} "
-            f"numbers of how sure they are, and {_MOST_CELLS:,} fit; use fewer features, or {{kind: vw}}"
+            f"{policy}: learner: models of {columns} columns keep {cells:,} numbers of how sure they "
+            f"are, and {_MOST_CELLS:,} fit; use fewer features, or {{kind: vw}}"
         )
 
 

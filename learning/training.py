@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Connection
 
 from learning import outcome_repository, repository, version_repository
 from learning.features import FeatureSet
@@ -19,6 +20,7 @@ from learning.plans import Plans
 from learning.rewards import Reward
 from learning.rows import Rows
 from learning.spec import PolicySpec
+from learning.succession import Succeeded
 from learning.versions import PolicyVersion, child, cold_start
 from playbooks.decision import Decision
 from storage.engine import Database
@@ -144,8 +146,10 @@ class Training:
         anew = _is_due(waiting, version, now)
         start = Start(0, None, waiting.last) if anew else Start(version.through, version.state)
         tally, trained, learnt, position = _Tally(), 0 if anew else version.trained, None, start.position
-        for last, rows, learnt in self.folds(start):  # noqa: B007 - the last one is published
+        changes: list[Succeeded] = []
+        for last, rows, learnt in self.folds(start):
             trained += len(rows)
+            changes += learnt.changes
             if last > version.through:
                 # The rows are new to the model in charge, so its error on them is an honest one.
                 tally.add(rows, before.predict(rows.matrix))
@@ -163,9 +167,23 @@ class Training:
             anew=anew,
         ).numbered(number)
         reached("learn.folded")
-        self._database.write(lambda c: version_repository.insert_version(c, following, now), rows=2)
+        self._publish(following, version, changes, now)
         reached("learn.published")
         return following
+
+    def _publish(
+        self, new: PolicyVersion, before: PolicyVersion, changes: Sequence[Succeeded], now: datetime
+    ) -> None:
+        def write(connection: Connection) -> None:
+            version_repository.insert_version(connection, new, now)
+            if new.member != before.member:
+                evidence = changes[-1] if changes else None
+                why = _why(evidence)
+                version_repository.tell_of_member(
+                    connection, new, before.member, now, by="learning", why=why, evidence=evidence
+                )
+
+        self._database.write(write, rows=3)
 
     def folds(self, start: Start, until: int | None = None) -> Iterator[tuple[int, Rows, Learnt]]:
         """Fold rewards in their order; yields of each piece the last `seq`, its rows, what was learnt so far.
@@ -237,6 +255,15 @@ def _is_due(waiting: Waiting, version: PolicyVersion, now: datetime) -> bool:
     if waiting.since is None:
         return False
     return waiting.number >= _MANY * version.trained or now - waiting.since >= _LONG
+
+
+def _why(evidence: Succeeded | None) -> str:
+    if evidence is None:
+        return "with the corrected rewards no other member has shown to predict better"
+    return (
+        f"predicts better than {evidence.former}: odds of {evidence.odds:.3g} to 1 after {evidence.rounds:,} "
+        f"rewards, and {evidence.needed:.3g} were needed"
+    )
 
 
 def _teaches(decision: Decision) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from learning import keeping
 from learning.errors import BrokenWeights, NotUndone, UnknownVersion, VersionGone, VersionTaken
+from learning.succession import Succeeded
 from learning.tables import policies
 from learning.versions import PolicyVersion
 from storage import ledger
@@ -42,6 +43,25 @@ class PolicyChange(msgspec.Struct, frozen=True):
     anew: bool = False
     by: str = ""
     why: str = ""
+
+
+MEMBER_LABEL = "member_in_charge"
+
+
+class MemberChange(msgspec.Struct, frozen=True):
+    """Body of the change fact that a version leaves whose portfolio has another member in charge.
+
+    `evidence` is the last change among what it learnt (`learning.succession.Succeeded`), None where all was
+    learnt anew and the first member stayed, or where somebody took weights back.
+    """
+
+    policy: str
+    version: str
+    member: str
+    former: str
+    by: str
+    why: str
+    evidence: Succeeded | None
 
 
 def latest_version(connection: Connection, policy: str) -> PolicyVersion | None:
@@ -89,6 +109,15 @@ def version(connection: Connection, name: str) -> PolicyVersion:
     return msgspec.structs.replace(record, model=_model(connection, row), state=state)
 
 
+def member(connection: Connection, name: str) -> str:
+    """Return which member of a portfolio is in charge of a version, "" of any other policy.
+
+    Raises:
+        UnknownVersion, BrokenWeights: as `unweighted`.
+    """
+    return PolicyVersion.from_bytes(keeping.opened(_row(connection, name).body)).member
+
+
 def unweighted(connection: Connection, name: str) -> PolicyVersion:
     """Return a version as it was before it learnt: all that a replay needs, whatever became of its weights.
 
@@ -128,7 +157,24 @@ def take_back(connection: Connection, name: str, now: datetime, by: str, why: st
         metrics={},
     )
     insert_version(connection, restored, now, by=by, why=why)
+    if restored.member != current.member:
+        tell_of_member(connection, restored, current.member, now, by=by, why=why)
     return restored
+
+
+def tell_of_member(
+    connection: Connection,
+    new: PolicyVersion,
+    former: str,
+    now: datetime,
+    *,
+    by: str,
+    why: str,
+    evidence: Succeeded | None = None,
+) -> None:
+    """Leave the change fact of a portfolio that has another member in charge."""
+    body = MemberChange(new.policy, new.version, new.member, former, by, why, evidence)
+    ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), MEMBER_LABEL, None, now, body)], now)
 
 
 def insert_version(

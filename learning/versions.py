@@ -10,6 +10,7 @@ import msgspec
 from learning.errors import BrokenWeights
 from learning.features import FeatureSet
 from learning.learner import Learnt, Task
+from learning.learner_kinds import Portfolio
 from learning.models import model_from_bytes
 from learning.policy import LearnedPolicy
 from learning.probe import probe
@@ -22,8 +23,8 @@ class PolicyVersion(msgspec.Struct, frozen=True):
     `trained` decisions were learnt from, over all versions; `through` is the `seq` of the last reward fact
     among them, `corrected` that of the last fact which corrected one; `anew`: it was learnt from the first
     reward on, so that corrections count as if they had come in time. `metrics` tell of the rows that are new
-    in this version. `state` is what the learner goes on
-    from, None before the first training.
+    in this version. `state` is what the learner goes on from, None before the first training. Of a portfolio,
+    `member` is the one in charge, whose model it is.
     """
 
     version: str
@@ -41,6 +42,7 @@ class PolicyVersion(msgspec.Struct, frozen=True):
     state: bytes | None
     corrected: int = 0
     anew: bool = False
+    member: str = ""
 
     def specification(self) -> PolicySpec:
         """Return the specification it was made from."""
@@ -123,6 +125,7 @@ def cold_start(
         metrics={},
         model=model.to_bytes(),
         state=None,
+        member=spec.learner.first if isinstance(spec.learner, Portfolio) else "",
     )
 
 
@@ -152,6 +155,7 @@ def child(
         state=learnt.state,
         corrected=corrected,
         anew=anew,
+        member=learnt.member,
     )
 
 

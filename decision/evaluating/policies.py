@@ -7,12 +7,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from learning import version_repository
 from learning.challengers import repository
 from learning.challengers.models import Charge, Evidence
 from learning.challengers.promoting import Promoting
 from learning.challengers.record import record_of
+from learning.errors import BrokenWeights
 from storage.engine import Database
 
 CHAMPION = "champion"
@@ -23,7 +25,7 @@ CHALLENGER = "challenger"
 class PolicyStanding(msgspec.Struct, frozen=True):
     """One policy: who it is, and what is known of it. `version` is its newest, None before the first.
 
-    `evidence` is against the one in charge; that one has none.
+    `evidence` is against the one in charge; that one has none. Of a portfolio `member` is in charge.
     """
 
     id: str
@@ -33,6 +35,7 @@ class PolicyStanding(msgspec.Struct, frozen=True):
     placements: list[str]
     exploration: str
     learner: str | None
+    member: str | None
     evidence: Evidence | None
 
 
@@ -45,7 +48,8 @@ def standings(database: Database, promoting: Promoting) -> list[PolicyStanding]:
             name: next(iter(version_repository.newest_names(connection, name, 1)), None)
             for name in promoting.specs
         }
-    found = [_standing(promoting, charge, name, newest, known) for name in promoting.specs]
+        members = {name: None if at is None else _member(connection, at) for name, at in newest.items()}
+    found = [_standing(promoting, charge, name, newest, known, members[name]) for name in promoting.specs]
     return sorted(found, key=lambda one: one.role != CHAMPION)
 
 
@@ -75,6 +79,7 @@ def _standing(
     name: str,
     newest: Mapping[str, str | None],
     known: Mapping[str, Evidence],
+    member: str | None,
 ) -> PolicyStanding:
     spec = promoting.specs[name]
     role = CHALLENGER
@@ -93,5 +98,14 @@ def _standing(
         placements=list(spec.placements),
         exploration=spec.exploration.kind,
         learner=None if spec.learner is None else spec.learner.kind,
+        member=member,
         evidence=evidence,
     )
+
+
+def _member(connection: Connection, version: str) -> str | None:
+    try:
+        return version_repository.member(connection, version) or None
+    except BrokenWeights:
+        # A damaged version is passed over, and the doctor says so.
+        return None

@@ -27,7 +27,7 @@ def list_(url: Url = _HERE, key: Key = None, as_json: Json = False) -> None:
         print_json(answer)
         return
     for one in answer["policies"]:
-        typer.echo(f"{one['id']:<24}{one['role']:<12}{one['version'] or 'no version yet'}")
+        typer.echo(f"{one['id']:<24}{one['role']:<12}{one['version'] or 'no version yet'}{_led(one)}")
         if one["evidence"] is not None:
             _tell(one["evidence"])
 
@@ -40,7 +40,7 @@ def show(policy: Policy, url: Url = _HERE, key: Key = None, as_json: Json = Fals
     if as_json:
         print_json(answer)
         return
-    typer.echo(f"{answer['id']}: {answer['role']}, {answer['version'] or 'no version yet'}")
+    typer.echo(f"{answer['id']}: {answer['role']}, {answer['version'] or 'no version yet'}{_led(answer)}")
     if answer["evidence"] is not None:
         _tell(answer["evidence"])
     typer.echo(answer["record"]["says"])
@@ -58,6 +58,10 @@ def promote(
         answer: Any = service.ask("POST", f"/v1/policies/{quote(policy, safe='')}/promote", {"why": why})
     typer.echo(f"{policy} is in charge:")
     _tell(answer)
+
+
+def _led(standing: Any) -> str:
+    return f", led by {standing['member']}" if standing["member"] else ""
 
 
 def _tell(evidence: Any) -> None:

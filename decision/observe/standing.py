@@ -25,6 +25,7 @@ from decision.delivering import kinds_of, management_of
 from decision.processes import API
 from delivery.channels.management.health import MINUTES, health
 from delivery.tables import enrolments, outbox
+from learning.portfolio_learner import PortfolioLearner
 from learning.tables import policies
 from learning.vw_learner import VwLearner
 from storage.engine import Database
@@ -145,11 +146,14 @@ def policy(service: Service) -> tuple[Values, Values]:
 
 
 def learner(service: Service) -> tuple[Values, Values]:
-    """Whether the learner's process runs, and how many were lost. It starts with the first rewards."""
-    process = service.training.learner if service.training is not None else None
-    if not isinstance(process, VwLearner):
+    """Whether the learner's processes run, and how many were lost. They start with the first rewards."""
+    learner = service.training.learner if service.training is not None else None
+    members = learner.members.values() if isinstance(learner, PortfolioLearner) else [learner]
+    processes = [one for one in members if isinstance(one, VwLearner)]
+    if not processes:
         return {}, {}
-    return {(): float(process.pid is not None)}, {(): float(max(0, process.starts - 1))}
+    up = all(one.pid is not None for one in processes)
+    return {(): float(up)}, {(): float(sum(max(0, one.starts - 1) for one in processes))}
 
 
 def features(service: Service) -> tuple[Values]:

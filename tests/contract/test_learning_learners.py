@@ -16,6 +16,7 @@ import pytest
 
 from learning.errors import BrokenWeights, InvalidRows, LearnerLost, LearnerRefused
 from learning.learner import Learner, Task
+from learning.learner_kinds import Gaussian, Portfolio, Vw
 from learning.models import Linear, LinearGaussian
 from learning.posterior_learners import DisjointLearner, GaussianLearner, LogisticLearner
 from learning.rows import Rows
@@ -42,10 +43,6 @@ def rows(n: int, seed: int = 0) -> Rows:
     return Rows(matrix, targets, rng.uniform(0.01, 1, n), np.ones(n))
 
 
-def part(whole: Rows, piece: slice) -> Rows:
-    return Rows(whole.matrix[piece], whole.targets[piece], whole.propensities[piece], whole.importance[piece])
-
-
 def make(kind: str, what: Task) -> Learner:
     match kind:
         case "vw":
@@ -60,6 +57,13 @@ def make(kind: str, what: Task) -> Learner:
             return LogisticLearner(what, ridge=1.0)
         case "fading_logistic":
             return LogisticLearner(what, ridge=1.0, half_life=2_000)
+        case "portfolio":
+            members = {
+                "regressor": Vw(kind="vw"),
+                "ridge": Gaussian(kind="linear_gaussian"),
+                "by_arm": Gaussian(kind="linear_gaussian", per="arm.category"),
+            }
+            return Portfolio(kind="portfolio", members=members).start(what)
         case _:
             return GaussianLearner(what, ridge=1.0)
 
@@ -73,6 +77,7 @@ def make(kind: str, what: Task) -> Learner:
         "disjoint",
         "logistic",
         "fading_logistic",
+        "portfolio",
     ]
 )
 def kind(request: pytest.FixtureRequest) -> str:
@@ -112,8 +117,8 @@ def test_equal_rows_give_equal_weights(kind: str, learner: Learner) -> None:
 def test_going_on_from_a_state_equals_learning_at_once(learner: Learner) -> None:
     whole = rows(1300)
     at_once = learner.fold(None, whole).model
-    first = learner.fold(None, part(whole, slice(0, 800)))
-    then = learner.fold(first.state, part(whole, slice(800, None))).model
+    first = learner.fold(None, whole.part(slice(0, 800)))
+    then = learner.fold(first.state, whole.part(slice(800, None))).model
     matrix = rows(100, seed=2).matrix
     np.testing.assert_allclose(then.predict(matrix), at_once.predict(matrix), rtol=0, atol=1e-9)
 
@@ -121,7 +126,7 @@ def test_going_on_from_a_state_equals_learning_at_once(learner: Learner) -> None
 def test_no_rows_leave_the_prior(kind: str) -> None:
     learner = make(kind, task(intercept=0.125, weight=0.25))
     try:
-        model = learner.fold(None, part(rows(1), slice(0, 0))).model
+        model = learner.fold(None, rows(1).part(slice(0, 0))).model
     finally:
         learner.close()
     explained = model.explain(np.ones(COLUMNS))
@@ -184,7 +189,7 @@ def test_logistic_learning_fades_too() -> None:
 def test_shards_are_merged_unless_rows_fade() -> None:
     whole = rows(600)
     learner = DisjointLearner(task(), ridge=1.0)
-    shards = [learner.fold(None, part(whole, slice(i, None, 2))).state for i in range(2)]
+    shards = [learner.fold(None, whole.part(slice(i, None, 2))).state for i in range(2)]
     merged, at_once = learner.merge(shards).model, learner.fold(None, whole).model
     np.testing.assert_allclose(merged.predict(whole.matrix), at_once.predict(whole.matrix), rtol=0, atol=1e-9)
     with pytest.raises(LearnerRefused, match="half-life"):

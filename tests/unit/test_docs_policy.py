@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from learning.exploration_kinds import ExplorationKind
-from learning.learner_kinds import Gaussian, Logistic, Vw
+from learning.learner_kinds import Gaussian, Logistic, Portfolio, Vw
 from learning.spec import PolicySpec
 from learning.versions import cold_start
 
@@ -36,7 +36,7 @@ def test_every_kind_is_described_and_its_example_is_read() -> None:
     assert {exploration for _, exploration in told} == kinds
     assert {learner for learner, _ in told} - {None} == {
         kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
-        for kind in (Vw, Gaussian, Logistic)
+        for kind in (Vw, Gaussian, Logistic, Portfolio)
     }
 
 
