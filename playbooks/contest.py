@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
 
-from playbooks.constraints.scoping import ALL, Arms
-from playbooks.library import PublishedPlaybook
+from playbooks.constraints.scoping import ALL
+from playbooks.lineup import Side
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.policy import FloatArray
 
 _FREE: Mapping[str, float] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A playbook in a contest, and those of its arms that nothing stops; known by its version and these."""
-
-    key: str
-    arms: Arms
-    playbook: PublishedPlaybook = field(compare=False)
 
 
 class Contest:

@@ -38,6 +38,8 @@ def draw_of(seed: str, user_id: str, placement: str, request_key: str) -> float:
 
 def pick(probabilities: FloatArray, draw: float) -> int:
     """Return the index whose share of [0, 1) contains `draw`; one of probability 0 is never picked."""
-    index = int(np.searchsorted(np.cumsum(probabilities), draw, side="right"))
+    index = int(probabilities.cumsum().searchsorted(draw, side="right"))
+    if index < len(probabilities) and probabilities[index]:
+        return index
     # The sum may end a rounding error below 1, and then a draw above it belongs to the last possible arm.
     return min(index, int(np.flatnonzero(probabilities)[-1]))

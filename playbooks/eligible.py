@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from playbooks.constraints.allowing import Moment, allowed, counted_uses, lifted_by
-from playbooks.constraints.binding import Terms
 from playbooks.constraints.circumstances import Circumstances, Needs, Recorded
 from playbooks.constraints.fatigue import fatigue_of
 from playbooks.constraints.scoping import ALL, Arms
-from playbooks.contest import Side
 from playbooks.controls.models import NONE, Controls, rule_of
 from playbooks.draws import share_of
 from playbooks.guards import Stops
 from playbooks.holdouts import competing
 from playbooks.library import Library, PublishedPlaybook
 from playbooks.library.trials import pilot_rule
+from playbooks.lineup import Lineup, Side
 from playbooks.models import Playbook
 
 # Nothing is said of what money costs.
@@ -56,10 +55,7 @@ class Eligible:
 
 def needs_at(library: Library, placement: str, audiences: Set[str], now: datetime) -> Needs:
     """Return what has to be known of a user in these audiences before a decision at a placement."""
-    needs = Needs()
-    for playbook in library.at(placement, audiences):
-        needs |= library.rules.terms(playbook).needs_at(now)
-    return needs
+    return library.lineup_at(placement, audiences).needs_at(now)
 
 
 def eligible(
@@ -86,30 +82,33 @@ def eligible(
         held_out: by which rule the user is held out from a playbook, None where they are not.
     """
     found = Eligible()
-    candidates = list(_taking_part(library.at(placement, audiences), user_id, audiences, found, controls))
-    terms = [library.rules.terms(one) for one in candidates]
-    names = sorted({name for one in terms for name in one.names})
-    found.features = {name: recorded(features.get(name)) for name in names}
+    lineup = library.lineup_at(placement, audiences)
+    if controls or not lineup.plain:
+        lineup = library.lineup_of(list(_taking_part(lineup.playbooks, user_id, audiences, found, controls)))
+    found.features = {name: recorded(features.get(name)) for name in lineup.names}
     moment = Moment(now, placement, found.features, audiences, circumstances)
-    for playbook, under in zip(candidates, terms, strict=True):
+    for side, under in zip(lineup.sides, lineup.terms, strict=True):
         left = allowed(under, moment)
         for rule, arms in left.stopped.items():
-            found.stop(rule, playbook, arms)
-        arms = left.arms if stops is None else _guarded(found, playbook, left.arms, stops)
-        if arms is ALL or arms:
-            found.sides.append(Side(playbook.key, arms, playbook))
-    for side in found.sides:
+            found.stop(rule, side.playbook, arms)
+        arms = left.arms if stops is None else _guarded(found, side.playbook, left.arms, stops)
+        if arms is ALL:
+            found.sides.append(side)
+        elif arms:
+            found.sides.append(Side(side.key, arms, side.playbook))
+    for side in found.sides if lineup.tiring else ():
         tiring = library.rules.terms(side.playbook).tiring
         found.fatigue |= fatigue_of(tiring, side.playbook.arms, circumstances.uses, rates, now)
-    found.uses = counted_uses(terms, circumstances, now)
-    found.recorded = _recorded(terms, circumstances)
+    found.uses = counted_uses(lineup.terms, circumstances, now)
+    found.recorded = _recorded(lineup, circumstances)
     lifted: dict[str, str] = {}
-    for playbook, under in zip(candidates, terms, strict=True):
+    for playbook, under in lineup.promised:
         lifts = lifted_by(under, circumstances, now)
         # Who is held out from it is decided for as though it were not there.
         if lifts is not None and held_out(playbook.document) is None:
             lifted[playbook.key] = lifts
-    _one_of_each_group(found, library, lifted, seed, user_id)
+    if lineup.grouped:
+        _one_of_each_group(found, library, lifted, seed, user_id)
     _lifted_first(found, lifted)
     _of_highest_priority(found, held_out)
     return found
@@ -216,17 +215,17 @@ def _of_highest_priority(found: Eligible, held_out: Callable[[Playbook], str | N
         found.suppressed.setdefault(rule, []).extend(playbooks)
 
 
-def _recorded(terms: Sequence[Terms], circumstances: Circumstances) -> Recorded:
-    asked = {(need.purpose, need.channel) for one in terms for need in one.agreements}
-    named = frozenset[str]().union(*(one.needs.events for one in terms))
+def _recorded(lineup: Lineup, circumstances: Circumstances) -> Recorded:
     return Recorded(
         zone=circumstances.zone,
         account=circumstances.account,
         tags=sorted(circumstances.tags),
         consents={
             f"{purpose}.{channel.value}": circumstances.agreed(purpose, channel)
-            for purpose, channel in sorted(asked)
+            for purpose, channel in lineup.agreements
         },
         levels={name: circumstances.levels[name] for name in sorted(circumstances.levels)},
-        events={name: circumstances.events[name] for name in sorted(named & circumstances.events.keys())},
+        events={
+            name: circumstances.events[name] for name in sorted(lineup.events & circumstances.events.keys())
+        },
     )

@@ -99,7 +99,7 @@ def losses(
     >>> losses(np.array([1.0, 0.5, 0.0]), np.array([0.8, 0.1, 0.1]), ["p", "p"], known)
     {'p': 15000}
     """
-    if not owners:
+    if not owners or not budgets:
         return {}
     best = float(values.max())
     each = probabilities * (best - values)

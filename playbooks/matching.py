@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from playbooks.constraints.circumstances import Circumstances
-from playbooks.contest import Contest, Side
+from playbooks.contest import Contest
 from playbooks.controls.models import NONE, Controls
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
@@ -25,6 +25,7 @@ from playbooks.exploring import budgets_of, losses, spent
 from playbooks.guards import Limits, LoyalGuard, Stops, limits_of, stops_for
 from playbooks.holdouts import holdout_of
 from playbooks.library import Library
+from playbooks.lineup import Side
 from playbooks.models import DO_NOTHING
 from playbooks.pacing import prices_for
 from playbooks.policy import FloatArray, Policy, Stakes
@@ -154,15 +155,16 @@ def decide(
         prices = prices_for(contest.arms, contest.owners, rules, snapshot.costs, circumstances, now)
         if prices is not None:
             costs = prices.costs if costs is None else costs + prices.costs
-    places = preselected(contest, _worth(scores, contest.weights, costs), snapshot.seed, request.user_id)
+    values = _worth(scores, contest.weights, costs)
+    places = preselected(contest, values, snapshot.seed, request.user_id)
     if places is not None:
         left = contest.only(places.tolist())
         found.suppressed[PRESELECTION_RULE] = sorted({*contest.ids} - {*left.ids})
         contest, scores = left, scores[places]
         deviations = None if deviations is None else deviations[places]
         costs = None if costs is None else costs[places]
+        values = _worth(scores, contest.weights, costs)
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
-    values = _worth(scores, contest.weights, costs)
     stakes = _stakes(contest.ids, values, _spread(deviations, contest.weights), asked)
     probabilities = snapshot.policy.explore(stakes)
     check_vector(snapshot.policy, probabilities, len(contest.ids))
@@ -338,5 +340,11 @@ def _stakes(
     request: tuple[str, str, str, str],
 ) -> Stakes:
     """Return what exploration starts from, "do nothing" (surely 0) last."""
-    spread = None if deviations is None else np.append(deviations, 0.0)
-    return Stakes(arms, np.append(values, 0.0), spread, request)
+    spread = None if deviations is None else _and_nothing(deviations)
+    return Stakes(arms, _and_nothing(values), spread, request)
+
+
+def _and_nothing(values: FloatArray) -> FloatArray:
+    found = np.zeros(len(values) + 1)
+    found[:-1] = values
+    return found

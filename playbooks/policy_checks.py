@@ -29,7 +29,7 @@ def check_vector(policy: Policy, probabilities: FloatArray, arms: int) -> None:
     Raises:
         PolicyBroken: it did not.
     """
-    total = math.fsum(probabilities)
+    total = math.fsum(probabilities.tolist())
     if probabilities.shape != (arms,) or not (probabilities >= 0).all() or abs(total - 1) > _SUM_TOLERANCE:
         raise PolicyBroken(
             f"policy {policy.version} gave no distribution over {arms} arms (the vector's sum is {total})"

@@ -21,7 +21,8 @@ def new_id(now: datetime) -> str:
     """
     random = int.from_bytes(os.urandom(10))
     millis = to_micros(now) // 1000
-    return str(uuid.UUID(int=millis << 80 | _VERSION | _VARIANT | random & (_RANDOM_A | _RANDOM_B)))
+    digits = f"{millis << 80 | _VERSION | _VARIANT | random & (_RANDOM_A | _RANDOM_B):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def time_of(id_: str) -> datetime | None:

@@ -77,27 +77,35 @@ def limits_of(terms: Terms, arm: Arm, circumstances: Circumstances, now: datetim
     return tuple(
         _limit(one, arm, circumstances, zone, now)
         for one in terms.counted
-        if one.is_about(arm) and not (one.of_account and circumstances.account is None)
+        if _concerns(one, arm, circumstances)
     )
+
+
+def _concerns(one: Counted, arm: Arm, circumstances: Circumstances) -> bool:
+    return one.is_about(arm) and not (one.of_account and circumstances.account is None)
 
 
 def counted_uses(terms: Sequence[Terms], circumstances: Circumstances, now: datetime) -> dict[str, int]:
     """Return how many uses counted within its window under each counter that was looked at and not empty."""
     if not circumstances.uses:
         return {}
-    counts = {
-        limit.counter: used(limit, circumstances.uses, now)
-        for under in terms
-        for arm in (under.arms if any(one.part for one in under.counted) else under.arms[:1])
-        for limit in limits_of(under, arm, circumstances, now)
-    }
+    zone, counts = ZoneInfo(circumstances.zone), dict[str, int]()
+    for under in terms:
+        for arm in under.arms if any(one.part for one in under.counted) else under.arms[:1]:
+            for one in under.counted:
+                if one.key(arm) in circumstances.uses and _concerns(one, arm, circumstances):
+                    limit = _limit(one, arm, circumstances, zone, now)
+                    counts[limit.counter] = used(limit, circumstances.uses, now)
     return {name: count for name, count in sorted(counts.items()) if count}
 
 
 def _stops(terms: Terms, moment: Moment) -> Iterator[tuple[str, Arms]]:
     circumstances, now = moment.circumstances, moment.now
-    yield from ((end.rule, end.arms) for end in terms.ends if now >= end.at)
-    yield from _untrue(terms, moment)
+    for end in terms.ends:
+        if now >= end.at:
+            yield end.rule, end.arms
+    if terms.conditions:
+        yield from _untrue(terms, moment)
     for hold in terms.holds:
         opened = circumstances.events.get(hold.opened_by)
         closed = circumstances.events.get(hold.closed_by)
@@ -110,14 +118,15 @@ def _stops(terms: Terms, moment: Moment) -> Iterator[tuple[str, Arms]]:
         happened = circumstances.events.get(rest.event)
         if happened is not None and happened > now - rest.lasts:
             yield rest.rule, rest.arms
-    yield from _full(terms, circumstances, now)
-    yield from _spent(terms, circumstances, now)
+    # Where nothing was used nothing is full.
+    if terms.counted and (circumstances.uses or circumstances.uses is UNREADABLE):
+        yield from _full(terms, circumstances, now)
+    if terms.spends:
+        yield from _spent(terms, circumstances, now)
 
 
 def _untrue(terms: Terms, moment: Moment) -> Iterator[tuple[str, Arms]]:
     conditions = terms.conditions
-    if not conditions:
-        return
     answers: Sequence[bool]
     try:
         answers = terms.answers(
@@ -141,6 +150,8 @@ def _full(terms: Terms, circumstances: Circumstances, now: datetime) -> Iterator
             yield COUNTERS_UNREACHABLE, one.stops
             continue
         if one.part is None:
+            if one.rule not in uses:
+                continue
             limit = _limit(one, terms.arms[0], circumstances, zone, now)
             if used(limit, uses, now) >= one.limit:
                 yield one.rule, one.stops

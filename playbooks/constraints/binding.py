@@ -105,7 +105,8 @@ class Counted(NamedTuple):
 
     def is_about(self, arm: Arm) -> bool:
         """Whether an arm is stopped by it or counts."""
-        return any(arms is ALL or arm.id in arms for arms in (self.stops, self.counts))
+        stops, counts = self.stops, self.counts
+        return stops is ALL or counts is ALL or arm.id in stops or arm.id in counts
 
     def takes(self, arm: Arm) -> bool:
         """Whether a use of an arm counts."""
@@ -200,10 +201,15 @@ class Terms:
             ),
         )
 
+    @property
+    def counts_by_period(self) -> bool:
+        """Whether something is taken from budgets, which are counted by the period that it is."""
+        return bool(self.spends) or self.playbook.exploration_budget is not None
+
     def needs_at(self, now: datetime) -> Needs:
         """What has to be known of a user, and of the budgets of the periods that it is now."""
         exploring = self.playbook.exploration_budget
-        if not self.spends and exploring is None:
+        if not self.counts_by_period:
             return self.needs
         budgets = {one.budget(now) for one in self.spends}
         if exploring is not None:

@@ -13,9 +13,13 @@ from hashlib import blake2b
 from playbooks.constraints.rulebook import Rulebook
 from playbooks.content.documents import Content
 from playbooks.library.trials import Trial
+from playbooks.lineup import Lineup
 from playbooks.models import Arm, Playbook
 from playbooks.offers import Offer, terms_of
 from playbooks.offers import Terms as OfferTerms
+
+# Combinations of playbooks that are kept; there are as many as audiences overlap.
+_KEPT = 1_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class PublishedPlaybook:
     def id(self) -> str:
         return self.document.id
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The version by its name, `playbook@version`."""
         return f"{self.document.id}@{self.version}"
@@ -92,6 +96,10 @@ class Library:
         return digest.hexdigest()
 
     @cached_property
+    def _lineups(self) -> dict[tuple[int, ...], Lineup]:
+        return {}
+
+    @cached_property
     def _by_placement(self) -> Mapping[str, Mapping[str | None, Sequence[int]]]:
         """Places of playbooks by placement and audience: deciding looks at those of the user's audiences."""
         result: dict[str, dict[str | None, list[int]]] = {}
@@ -107,9 +115,31 @@ class Library:
 
     def at(self, placement: str, audiences: Set[str]) -> Sequence[PublishedPlaybook]:
         """Return what serves a placement for a member of these audiences, in the order of the ids."""
+        return self.lineup_at(placement, audiences).playbooks
+
+    def lineup_at(self, placement: str, audiences: Set[str]) -> Lineup:
+        """Return what serves a placement for a member of these audiences, as it is asked about."""
         of = self._by_placement.get(placement, {})
         places = [place for audience in (None, *audiences) for place in of.get(audience, ())]
-        return [self.playbooks[place] for place in sorted(places)]
+        places.sort()
+        return self._lineup(tuple(places))
+
+    def lineup_of(self, playbooks: Sequence[PublishedPlaybook]) -> Lineup:
+        """Return some of the library's playbooks as they are asked about."""
+        return self._lineup(tuple([self._places[one.key] for one in playbooks]))
+
+    def _lineup(self, places: tuple[int, ...]) -> Lineup:
+        found = self._lineups.get(places)
+        if found is None:
+            if len(self._lineups) >= _KEPT:
+                self._lineups.clear()
+            found = Lineup([self.playbooks[place] for place in places], self.rules)
+            self._lineups[places] = found
+        return found
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {playbook.key: place for place, playbook in enumerate(self.playbooks)}
 
     def get(self, playbook: str, version: int) -> PublishedPlaybook:
         """Return a version of a playbook; KeyError when it is not served."""
