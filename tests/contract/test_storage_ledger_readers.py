@@ -260,3 +260,31 @@ def test_several_kinds_are_read_in_one_order(database: Database, clock: Simulate
         past = ledger.of_user(connection, "ann", kinds=(Kind.PAST_EVENT,))
     assert [one.id for one in page] == ["f0", "f2", "f3", "f4"]
     assert [one.id for one in past] == ["f4", "f2"]
+
+
+@pytest.mark.parametrize("kind", [Kind.EVENT, (Kind.EVENT, Kind.CONSENT)])
+def test_a_page_costs_the_same_however_long_the_ledger_is(
+    sqlite_url: str, clock: SimulatedClock, kind: Kind | tuple[Kind, ...]
+) -> None:
+    with closing(Database(sqlite_url)) as database:
+        costs = [_steps(_grown(database, clock, start), kind) for start in (0, 500)]
+    assert costs[1] < 2 * costs[0], costs
+
+
+def _grown(database: Database, clock: SimulatedClock, start: int) -> Database:
+    for first in range(start, max(500, 9 * start), 500):
+        new = [fact(clock, f"f{number}") for number in range(first, first + 500)]
+        database.write(partial(ledger.append, new=new, now=clock.now()), rows=500)
+    return database
+
+
+def _steps(database: Database, kind: Kind | tuple[Kind, ...]) -> int:
+    """Count the steps, in hundreds, that SQLite takes for a page."""
+    steps: list[None] = []
+    with database.read() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.set_progress_handler(lambda: steps.append(None), 100)
+        assert len(ledger.read_after(connection, 100, kind=kind, limit=50)) == 50
+        driver.set_progress_handler(None, 0)
+    return len(steps)
