@@ -21,13 +21,12 @@ from learning import version_repository
 from learning.errors import BrokenWeights
 from learning.policy import LearnedPolicy
 from playbooks.constraints.circumstances import Circumstances
-from playbooks.constraints.rulebook import Rulebook
 from playbooks.controls.repository import in_force
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
 from playbooks.guards import LoyalGuard
 from playbooks.library import Library
-from playbooks.library.house_rules import constraints_of, constraints_version
+from playbooks.library.house_rules import CurrentRules
 from playbooks.library.repository import version_body
 from playbooks.library.serving import PublishedPlaybook
 from playbooks.matching import Request, Snapshot, decide
@@ -79,12 +78,12 @@ class DeciderAgain:
         self._policy_id, self._inputs = policy, inputs
         self._seed, self._holdout = seed, holdout
         self._policy: LearnedPolicy | None = None
-        self._rules = Rulebook(schema=schema)
+        self._rules = CurrentRules(schema)
         self._playbooks: dict[tuple[str, int], PublishedPlaybook] = {}
 
     def __call__(self, connection: Connection, enrolment: Enrolment, key: str, at: datetime) -> Drawn:
         playbook = self._playbook(connection, enrolment)
-        library = Library((playbook,), rules=self._rulebook(connection))
+        library = Library((playbook,), rules=self._rules.of(connection))
         decision, _ = self.draw(connection, library, playbook.document.placement, enrolment.user_id, key, at)
         fact = NewFact(
             Kind.DECISION, decision.decision_id, decision.placement, decision.user_id, at, decision
@@ -136,12 +135,6 @@ class DeciderAgain:
                 raise UnknownVersion(f"the library has no version {version[1]} of {version[0]!r}")
             self._playbooks[version] = body.published(version[1])
         return self._playbooks[version]
-
-    def _rulebook(self, connection: Connection) -> Rulebook:
-        if constraints_version(connection) != self._rules.version:
-            version, constraints = constraints_of(connection)
-            self._rules = Rulebook(constraints, version, self._rules.schema)
-        return self._rules
 
     def _in_charge(self, connection: Connection) -> LearnedPolicy:
         """Return the newest version that is whole, as whoever answers requests serves it."""

@@ -14,12 +14,11 @@ from delivery.models import Enrolment
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.counting import MOST_COUNTED
-from playbooks.constraints.rulebook import Rulebook
 from playbooks.constraints.spending import OWED
 from playbooks.counters import Counters, Spend, Wanted
 from playbooks.counters.wanting import wanted_by
 from playbooks.decision import Decision
-from playbooks.library.house_rules import constraints_of, constraints_version
+from playbooks.library.house_rules import CurrentRules
 from storage import ledger
 from storage.ledger import Kind
 
@@ -30,7 +29,7 @@ class Limits:
     def __init__(self, playbooks: Playbooks, counters: Counters, schema: Schema) -> None:
         """`schema` is what the rules of constraints may speak of."""
         self._playbooks, self._counters = playbooks, counters
-        self._rules = Rulebook(schema=schema)
+        self._rules = CurrentRules(schema)
 
     def hold(
         self, connection: Connection, enrolment: Enrolment, now: datetime, until: datetime
@@ -81,11 +80,8 @@ class Limits:
 
     def terms(self, connection: Connection, enrolment: Enrolment) -> Terms | None:
         """Return the terms of a run's version under the constraints of now; None: no library ever had it."""
-        if constraints_version(connection) != self._rules.version:
-            version, constraints = constraints_of(connection)
-            self._rules = Rulebook(constraints, version, self._rules.schema)
         playbook = self._playbooks.of(connection, enrolment)
-        return None if playbook is None else self._rules.terms(playbook)
+        return None if playbook is None else self._rules.of(connection).terms(playbook)
 
     def _wanted(
         self, connection: Connection, enrolment: Enrolment, terms: Terms, now: datetime

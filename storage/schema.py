@@ -32,7 +32,7 @@ facts = Table(
     Column("recorded_at", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
     Index("uq_facts_kind_id", "kind", "id", unique=True),
-    # For readers, who take the next facts of their kinds: without it, SQLite would sort all there are for each page.
+    # For readers, who take the next facts of their kinds: SQLite would sort all there are for each page.
     Index("ix_facts_kind_seq", "kind", "seq"),
     Index("ix_facts_kind_label_occurred_at", "kind", "label", "occurred_at"),
     Index("ix_facts_user_id_occurred_at", "user_id", "occurred_at"),

@@ -29,6 +29,8 @@ CONNECTIONS = 16
 _START_SECONDS = 90
 _STOP_SECONDS = 30
 _REQUEST_SECONDS = 120
+# A job does what there is to do, on a slow machine for many minutes; one that died closes the connection.
+_JOB_SECONDS = 3_600
 # In the data folder: the admin key of the service, for those who may read the folder.
 KEY_FILE = "key"
 
@@ -87,7 +89,7 @@ class ServiceClient:
 
     def run(self, job: str) -> dict[str, Any]:
         """Run a job of the loop and return its report."""
-        report: dict[str, Any] = self._ask("POST", f"/v1/jobs/{job}")
+        report: dict[str, Any] = self._ask("POST", f"/v1/jobs/{job}", timeout=_JOB_SECONDS)
         return report
 
     def ingest(self, messages: Iterable[Message], progress: Callable[[int], None]) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 from pydantic import TypeAdapter
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Transaction
 
+from audiences.rules import Schema
 from playbooks.constraints.documents import Constraint, rule_of
+from playbooks.constraints.rulebook import Rulebook
 from playbooks.errors import UnknownConstraints
 from playbooks.library import repository
 from storage import ledger
@@ -71,8 +73,26 @@ def constraints_of(connection: Connection) -> tuple[int, tuple[Constraint, ...]]
 
 def constraints_version(connection: Connection) -> int:
     """Return the number of the version that holds."""
-    latest = repository.latest_document(connection, KIND)
-    return 0 if latest is None else int(latest[0])
+    return int(repository.latest_document_id(connection, KIND) or 0)
+
+
+class CurrentRules:
+    """The rulebook of the version that holds, looked at once in each transaction."""
+
+    def __init__(self, schema: Schema) -> None:
+        """`schema` is what the rules of constraints may speak of."""
+        self._rules = Rulebook(schema=schema)
+        self._seen_in: Transaction | None = None
+
+    def of(self, connection: Connection) -> Rulebook:
+        """Return the rulebook that holds in the caller's transaction."""
+        transaction = connection.get_transaction()
+        if transaction is None or transaction is not self._seen_in:
+            if constraints_version(connection) != self._rules.version:
+                version, constraints = constraints_of(connection)
+                self._rules = Rulebook(constraints, version, self._rules.schema)
+            self._seen_in = transaction
+        return self._rules
 
 
 def keep_constraints(connection: Connection, new: Sequence[Constraint], by: str, now: datetime) -> None:

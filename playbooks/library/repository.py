@@ -7,16 +7,33 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Subquery, Table, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Subquery,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from playbooks.library.documents import VersionBody
 from playbooks.library.lifecycle import SERVED, State
 from playbooks.tables import library_documents, playbook_drafts, playbook_states, playbook_versions
+from storage.statements import Statement
 
 # Any number that nobody else uses for an advisory lock.
 _LIBRARY = 0x6E706C79
 # Names in one question to the database.
 _PIECE = 500
+
+_LATEST_ID = Statement(
+    select(func.max(library_documents.c.id)).where(library_documents.c.kind == bindparam("of_kind"))
+)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -182,6 +199,12 @@ def documents(connection: Connection, kind: str) -> dict[str, str]:
     """Return the shared documents of a kind as JSON, by id, in the order of their ids."""
     query = select(library_documents.c.id, library_documents.c.body).where(library_documents.c.kind == kind)
     return {row.id: row.body for row in connection.execute(query.order_by(library_documents.c.id))}
+
+
+def latest_document_id(connection: Connection, kind: str) -> str | None:
+    """Return the id of the document of a kind whose id comes last, None where there is none."""
+    found: str | None = _LATEST_ID.run(connection, {"of_kind": kind}).scalar()
+    return found
 
 
 def latest_document(connection: Connection, kind: str) -> tuple[str, str] | None:
