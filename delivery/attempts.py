@@ -33,10 +33,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     With a `receipt` the channel took it; else `reason` says why not, and `retry_after` when it is to be tried
     again, if ever.
 
-    `let_go`: it was not tried at all, and is to be as it was. `perhaps`: the provider may have taken it and
-    knows no keys, so it is not tried again. `refused`: the provider will never take it. `fault`: it failed
-    by the provider's own fault. `busy`: the provider takes nothing for so long, which is no attempt.
-    `elsewhere`: it surely did not reach its user, who may be reached on another channel.
+    `let_go`: it was not tried at all, and is to be as it was. `perhaps`: the provider may have taken it.
+    `once`: and it knows no keys, so it is not tried again. `refused`: the provider will never take it.
+    `fault`: it failed by the provider's own fault. `busy`: the provider takes nothing for so long, which is
+    no attempt. `elsewhere`: it surely did not reach its user, who may be reached on another channel.
     """
 
     attempt: Attempt
@@ -46,7 +46,13 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     retry_after: timedelta | None = None
     let_go: bool = False
     perhaps: bool = False
+    once: bool = False
     refused: bool = False
     fault: bool = False
     busy: timedelta | None = None
     elsewhere: bool = False
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether the user may have the message, by this attempt or by one that was never recorded."""
+        return self.perhaps or self.attempt.before.holder is not None

@@ -117,7 +117,7 @@ class Claims:
         held = outbox.lease(connection, free, self._holder, until)
         self._managed.took(connection, channel, allowed, held, free, now)
         attempts = [
-            self._attempt(connection, before, one, enrolments[one.enrolment_id], now, until)
+            self._attempt(connection, _left(before), one, enrolments[one.enrolment_id], now, until)
             for before, one in zip(free, held, strict=True)
         ]
         report = msgspec.structs.replace(counts(settled), retried=0, held=waiting + len(aside))
@@ -201,6 +201,11 @@ class Claims:
         except NextplayError as error:
             problem = str(error)
         return Attempt(before, one, enrolment, plan, problem, now, until)
+
+
+def _left(one: Queued) -> Queued:
+    """Return a message as the one is to leave it who takes it from a holder of whom nothing was heard."""
+    return one if one.holder is None else msgspec.structs.replace(one, holder=outbox.NOBODY)
 
 
 def _send(one: Queued, enrolment: Enrolment) -> Send:

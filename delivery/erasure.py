@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, select, tuple_
 from delivery.channels.channel import Channel, KeepsCopies
 from delivery.coupons.tables import coupon_calls, coupon_uses, coupons
 from delivery.inbox.tables import inbox
+from delivery.outbox_repository import NOBODY
 from delivery.people.tables import tasks
 from delivery.repository import lock_of_user
 from delivery.tables import enrolments, outbox, parked
@@ -58,7 +59,7 @@ def _stop(channels: Mapping[str, Channel], connection: Connection, whom: Erasing
     in_hand = {
         one.enrolment_id
         for one in messages
-        if one.holder is not None and one.available_at is not None and one.available_at > whom.now
+        if one.holder not in (None, NOBODY) and one.available_at is not None and one.available_at > whom.now
     }
     free = [one for one in messages if one.enrolment_id not in in_hand]
     for one in free:

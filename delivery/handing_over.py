@@ -123,7 +123,7 @@ class HandOver:
     def _not_sent(self, attempt: Attempt, channel: Channel, error: NotHandedOver) -> Outcome:
         one, now, reason = attempt.queued, self._clock.now(), str(error)
         if error.perhaps and channel.after_crash is AfterCrash.UNKNOWN:
-            return Outcome(attempt, now, reason=reason, perhaps=True, fault=True)
+            return Outcome(attempt, now, reason=reason, perhaps=True, once=True, fault=True)
         if error.permanent:
             return Outcome(attempt, now, reason=reason, refused=True, elsewhere=not error.perhaps)
         if error.busy and self._managed.of(one.channel).remembers:
@@ -132,7 +132,7 @@ class HandOver:
         delay = channel.retry.delay(one.key, one.attempts)
         if delay is not None and error.after is not None:
             delay = max(delay, error.after)
-        return Outcome(attempt, now, reason=reason, retry_after=delay, fault=True)
+        return Outcome(attempt, now, reason=reason, retry_after=delay, perhaps=error.perhaps, fault=True)
 
     def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, channel: Channel) -> Message:
         if one.channel == WEBHOOK and one.content:

@@ -16,12 +16,15 @@ from storage.times import to_micros
 
 # What goes first, and all else.
 TRANSACTIONAL, OTHER = 0, 1
+# Holds what nobody hands over, but an attempt at it may have reached the user and was never recorded.
+NOBODY = ""
 
 
 class Queued(msgspec.Struct, frozen=True, gc=False):
     """A message in the outbox. `holder` is set while a relay hands it over, until `available_at`.
 
-    `step` is the state of the flow that wished for it; `lane` says what goes before what.
+    It stays, or becomes `NOBODY`, when what came of that is not known. `step` is the state of the flow that
+    wished for it; `lane` says what goes before what.
     """
 
     key: str
@@ -38,8 +41,7 @@ class Queued(msgspec.Struct, frozen=True, gc=False):
 class Settled(msgspec.Struct, frozen=True, gc=False):
     """What an outbox row becomes; it is tried again at `available_at` unless that is None.
 
-    `holder` is whose attempt at it was never recorded, where that is still to be seen; `reference` what the
-    provider calls it.
+    `holder` is `NOBODY` where the user may have it already; `reference` what the provider calls it.
     """
 
     key: str

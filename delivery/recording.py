@@ -15,7 +15,7 @@ from delivery.effects import message_fact
 from delivery.failing_over import FailOver, Moved
 from delivery.gate import SendGate
 from delivery.models import MessageState, Report
-from delivery.outbox_repository import Settled
+from delivery.outbox_repository import NOBODY, Settled
 from delivery.settling import counts
 from playbooks.money import Money
 from storage import ledger
@@ -55,7 +55,11 @@ class Records:
                 sent += 1
                 if channel != WEBHOOK:
                     self._gate.committed(connection, enrolment, now)
-            elif outcome.elsewhere and self._failover.leads_on(connection, one, enrolment):
+            elif (
+                outcome.elsewhere
+                and not outcome.may_have_arrived
+                and self._failover.leads_on(connection, one, enrolment)
+            ):
                 moved.append((one, enrolment, outcome.reason))
         outbox.settle(connection, settled)
         ledger.append(connection, facts, now)
@@ -71,10 +75,12 @@ def _settled(outcome: Outcome, now: datetime) -> Settled:
         # A webhook's receiver knows the message by its key and gives it no other name.
         named = None if outcome.attempt.queued.channel == WEBHOOK else outcome.receipt.reference
         return Settled(key, state, reference=named)
-    if outcome.perhaps:
+    if outcome.once:
         return Settled(key, MessageState.UNKNOWN, reason=outcome.reason)
     if outcome.retry_after is not None:
-        return Settled(key, MessageState.QUEUED, now + outcome.retry_after, outcome.reason)
+        # What stops the next attempt must not say of a message that arrived that it was suppressed.
+        holder = NOBODY if outcome.may_have_arrived else None
+        return Settled(key, MessageState.QUEUED, now + outcome.retry_after, outcome.reason, holder)
     return Settled(key, MessageState.FAILED, reason=outcome.reason)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from delivery.effects import message_fact
 from delivery.models import Enrolment, MessageState, Report, SuppressionFact
-from delivery.outbox_repository import Queued, Settled
+from delivery.outbox_repository import NOBODY, Queued, Settled
 from playbooks.windows import Hold, Skip
 from storage.ledger import Kind, NewFact
 
@@ -16,13 +16,14 @@ def ruled(
 ) -> tuple[Settled, list[NewFact]]:
     """Return what becomes of a message that the gate did not let through, and the fact of it, if any."""
     if isinstance(ruling, Hold):
-        return Settled(one.key, MessageState.QUEUED, ruling.until, ruling.rule, one.holder), []
+        lost = None if one.holder is None else NOBODY
+        return Settled(one.key, MessageState.QUEUED, ruling.until, ruling.rule, lost), []
     if one.holder is None:
         stopped = Settled(one.key, MessageState.SUPPRESSED, reason=ruling.rule)
         return stopped, [suppression(one, enrolment, ruling.rule, now)]
     # The user may have it already: only a message that surely never went out was suppressed.
-    lost = unknown(one, f", and {ruling.rule} stops a repeat")
-    return lost, [settled_fact(lost, one, enrolment, now)]
+    gone = unknown(one, f", and {ruling.rule} stops a repeat")
+    return gone, [settled_fact(gone, one, enrolment, now)]
 
 
 def unknown(one: Queued, why_not_again: str = "") -> Settled:

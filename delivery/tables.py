@@ -45,9 +45,10 @@ enrolments = Table(
 )
 
 # Messages on their way out. `available_at` is when the next attempt may begin, or when the lease of the
-# present one ends (then `holder` says whose it is); it is null once the message is settled. Those of lane 0,
-# transactional ones, go before the others. `step` is the flow's state that wished for it, `reference` what
-# its provider calls it.
+# present one ends (then `holder` says whose it is); it is null once the message is settled. With an empty
+# `holder` nobody has it, but what came of an earlier attempt is not known. Those of lane 0, transactional
+# ones, go before the others. `step` is the flow's state that wished for it, `reference` what its provider
+# calls it.
 outbox = Table(
     "outbox",
     metadata,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pytest
 from sqlalchemy import Connection
 
 from delivery.channels.management import Breaker, Management, Quota, Rate, repository
@@ -15,10 +16,10 @@ from delivery.channels.management.standing import Phase
 from delivery.errors import NotHandedOver
 from delivery.gate import OpenGate
 from delivery.models import Message, MessageFact, MessageState, Report
-from delivery.outbox import Relay
+from delivery.outbox import LEASE, Relay
 from delivery.service import Delivery
 from delivery.tables import outbox
-from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, version_body
+from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, once, version_body
 from playbooks.money import Money
 from storage import ledger
 from storage.clock import SimulatedClock
@@ -232,6 +233,21 @@ def test_the_way_is_that_of_the_first_channel_and_has_an_end(
         "ann:1:0~sms:failed",
         "ann:1:0~sms~push:failed",
     }
+
+
+def test_what_an_attempt_that_was_never_recorded_may_have_brought_goes_no_other_way(
+    database: Database, clock: SimulatedClock
+) -> None:
+    queue(database, clock, "ann")
+    mail, text = MemoryChannel(after=once(SystemExit())), MemoryChannel()
+    channels = {"memory": mail, "sms": text}
+    one = relay(database, clock, channels, Management(then=["sms"]))
+    with pytest.raises(SystemExit):
+        one.run()
+    clock.move_to(clock.now() + LEASE)
+    mail.before = once(NotHandedOver("no such mailbox", permanent=True))
+    assert one.run() + one.run() == Report(failed=1)
+    assert (mail.handed_over, text.handed_over) == (["ann:1:0"], [])
 
 
 def test_a_bounce_that_is_told_later_goes_its_next_way_once(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -398,6 +398,34 @@ def test_a_message_that_may_have_gone_out_and_then_waits_is_not_called_suppresse
     clock.move_to(clock.now() + timedelta(hours=9))
     gate.stopped = {"ann"}
     assert relay(database, clock, channel, gate=gate).run() == Report(unknown=1)
+
+
+@pytest.mark.parametrize("again", [NotHandedOver("no room"), NotHandedOver("no answer", perhaps=True)])
+def test_an_attempt_of_which_nothing_was_heard_is_not_forgotten_for_one_that_failed(
+    database: Database, clock: SimulatedClock, again: NotHandedOver
+) -> None:
+    queue(database, clock, ["ann", "bob"])
+    with pytest.raises(Dies):
+        relay(database, clock, MemoryChannel(after=once(Dies())), batch=1).run()
+    clock.move_to(clock.now() + LEASE)
+    # Ann's second attempt fails and Bob's first one.
+    failing = MemoryChannel(before=fails(again))
+    assert relay(database, clock, failing).run() == Report(retried=2)
+    clock.move_to(clock.now() + timedelta(hours=1))
+    gate = Gate(stopped=["ann", "bob"])
+    unknown = 2 if again.perhaps else 1
+    stopped = Report(unknown=unknown, suppressed=2 - unknown)
+    assert relay(database, clock, MemoryChannel(), gate=gate).run() == stopped
+    assert fact(database, "unknown").decode(MessageFact).attempt == 2
+
+
+def fails(error: Exception) -> Callable[[Message], None]:
+    """Return a `before` that always raises."""
+
+    def fail(_message: Message) -> None:
+        raise error
+
+    return fail
 
 
 class Phones:

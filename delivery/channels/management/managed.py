@@ -150,7 +150,7 @@ def _unused(quota: Quota, outcomes: Iterable[Outcome]) -> dict[str, int]:
     unused: Counter[str] = Counter()
     for one in outcomes:
         # What was lost once may have been taken: it stays counted.
-        if one.receipt is None and not one.perhaps and one.attempt.before.holder is None:
+        if one.receipt is None and not one.may_have_arrived:
             unused.update(dict.fromkeys(_periods(quota, one.attempt.claimed_at), -1))
     return dict(unused)
 
