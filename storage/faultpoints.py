@@ -21,6 +21,7 @@ POINTS: Final = {
     "executor.applied": "flows advanced and effects kept, not committed",
     "relay.claimed": "messages leased, not handed over",
     "relay.handed_over": "messages handed over, not recorded",
+    "checkout.taken": "a use of a coupon counted and kept, not committed",
     "feed.before_cursor": "events taken over by the history or the states of features, cursor not moved",
     "audiences.staged": "who is in each audience kept, none of it live",
     "audiences.live": "all audiences live, nobody told who entered and left",

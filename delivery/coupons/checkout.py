@@ -31,6 +31,7 @@ from playbooks.offers import Terms
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
+from storage.faultpoints import reached
 
 
 class Checkout:
@@ -165,6 +166,7 @@ class Checkout:
         if full is not None:
             return CouponRefused([full])
         self._keep(connection, coupon, new, now)
+        reached("checkout.taken")
         if until is not None:
             repository.keep_open(connection, coupon.id, until)
             return used(coupon, new)

@@ -23,6 +23,7 @@ from storage.faultpoints import POINTS
 from tests.faults.harness import Harness, Launcher
 from tests.faults.invariants import Finding
 from tests.faults.load import JOBS
+from tests.faults.shopping import FULL, OVER
 from tests.faults.stores import CounterServer, PostgresServer, Store
 
 FORTNIGHT = timedelta(days=15)
@@ -34,6 +35,7 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
     "executor.applied": (3, ("deliver",)),
     "relay.claimed": (4, ("deliver",)),
     "relay.handed_over": (3, ("deliver",)),
+    "checkout.taken": (12, ("push",)),
     "feed.before_cursor": (4, ("push", "features")),
     "audiences.staged": (1, ("features", "audiences")),
     "audiences.live": (1, ("features", "audiences")),
@@ -65,6 +67,7 @@ class Tally:
     events: int = 0
     decisions: int = 0
     acting: int = 0
+    uses: int = 0
 
     def add(self, more: Tally) -> None:
         """Add what another campaign did."""
@@ -75,6 +78,7 @@ class Tally:
         self.events += more.events
         self.decisions += more.decisions
         self.acting += more.acting
+        self.uses += more.uses
 
     def killed(self, name: str) -> int:
         """How often services died at a step, on all databases."""
@@ -131,6 +135,7 @@ class Campaign:
         tally.findings += self.harness.close()
         tally.events, tally.decisions = len(journal.acknowledged), len(journal.answers)
         tally.acting = sum(answer["offer"] is not None for answer in journal.answers.values())
+        tally.uses = sum(standing not in (FULL, OVER) for standing in journal.uses.values())
         tally.statuses = journal.statuses
         return tally
 
@@ -247,7 +252,7 @@ class Campaign:
 
 def plan(kills: int, *, postgres: bool, chance: random.Random) -> list[str]:
     """Return the faults of one kind of database: `kills` of processes, and outages beside them."""
-    each = max(1, round(kills * 0.065))
+    each = max(1, round(kills * 0.05))
     faults = [point for point in AIMS for _ in range(each)]
     faults += [STARTING] * each + [LEARNER] * each + [JOBS_PROCESS] * (2 * each)
     faults += [ANYWHERE] * max(1, kills - len(faults))
@@ -315,7 +320,8 @@ def table(tally: Tally) -> str:
         each = [tally.outages[what, where] for where in (SQLITE, POSTGRES)]
         lines.append(f"{what:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
     lines.append(
-        f"acknowledged: {tally.events} events, {tally.decisions} decisions ({tally.acting} with an offer)"
+        f"acknowledged: {tally.events} events, {tally.decisions} decisions ({tally.acting} with an offer), "
+        f"{tally.uses} uses of codes"
     )
     lines.append(f"answers that said to try again, or why not: {dict(tally.statuses.most_common())}")
     lines.append(

@@ -25,6 +25,8 @@ class Journal:
         self.answers: dict[str, Any] = {}
         # Answers that must not be: another answer to the same key, a status no client can act on.
         self.contradictions: list[str] = []
+        # What became of a code's use by an order, as it was answered last.
+        self.uses: dict[tuple[str, str], str] = {}
         self.statuses: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -50,6 +52,11 @@ class Journal:
             first = self.answers.setdefault(key, answer)
             if first != answer:
                 self.contradictions.append(f"the key {key} was answered {first}, then {answer}")
+
+    def acknowledge_use(self, code: str, order: str, standing: str) -> None:
+        """Note what became of an order's use of a code."""
+        with self._lock:
+            self.uses[code, order] = standing
 
     def status(self, method: str, path: str, status: int, text: str) -> None:
         """Note an answer that was none of 200."""

@@ -42,6 +42,8 @@ _LOOK_SECONDS = 0.02
 class Request(msgspec.Struct, frozen=True):
     """One process to start: its arguments, its log, what differs from the shell's environment.
 
+    It is the function `entry` of a module, `nextplay` unless said otherwise.
+
     What it says on standard error goes to the file `errors`, or to the log too.
 
     In the folder `notes` it is noted which messages were handed over and which files forced to disk;
@@ -54,6 +56,7 @@ class Request(msgspec.Struct, frozen=True):
     environment: dict[str, str] = {}
     notes: str | None = None
     alterations: list[str] = []
+    entry: str = "decision.cli:main"
 
 
 def serve() -> None:
@@ -106,8 +109,6 @@ def _start(request: Request) -> int:
 
 
 def _become(request: Request) -> None:
-    from decision.cli import main
-
     errors = Path(request.errors or request.log)
     with (
         Path(request.log).open("ab") as log,
@@ -125,7 +126,8 @@ def _become(request: Request) -> None:
     for name in request.alterations:
         alterations.ALTERATIONS[name]()
     sys.argv = ["nextplay", *request.arguments]
-    main()
+    module, _, name = request.entry.partition(":")
+    getattr(importlib.import_module(module), name)()
 
 
 def _import_all() -> None:

@@ -11,18 +11,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import httpx2
 
 from tests.faults.journal import Journal, SentEvent
+from tests.faults.shopping import Shop
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 USERS = [f"user-{number:03}" for number in range(40)]
 CATEGORIES = ("MARGARINES", "CHICKEN", "POTATOES", "SALAD MIX", "DRY NOODLES/PASTA")
 EVENTS_WORKERS = 2
 DECISION_WORKERS = 3
+SHOPS = 2
 # What is asked for between the deaths, the more often the more often it is named.
 JOBS = ("deliver", "deliver", "deliver", "push", "features", "audiences", "reward", "learn")
 _REPEATED = 0.15
@@ -104,6 +107,7 @@ class Load:
         self._jobs: Sequence[str | timedelta] = JOBS
         self._sent: list[dict[str, Any]] = []
         makers = [self._batch] * EVENTS_WORKERS + [self._ask] * DECISION_WORKERS + [self._job]
+        makers += [partial(_call, Shop(journal, f"SHOP{number}")) for number in range(SHOPS)]
         self._threads = [
             threading.Thread(target=self._work, args=(make, random.Random(f"{seed}/{number}")), daemon=True)
             for number, make in enumerate(makers)
@@ -192,6 +196,10 @@ class Load:
             return Leap(self.now - job)
         self.now += job
         return Leap(self.now)
+
+
+def _call(shop: Shop, chance: random.Random) -> Operation:
+    return shop.ask(chance, chance.choice(USERS))
 
 
 def message(message_id: str, user: str, name: str, at: datetime, chance: random.Random) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,9 @@ from uuid import uuid4
 
 from redis import Redis
 from sqlalchemy import Connection, Engine, create_engine, make_url
+
+# A machine that has much else to do takes its time.
+_RECOVERY_SECONDS = 120.0
 
 
 class Store:
@@ -109,8 +114,18 @@ class PostgresServer:
         self._control("-w", "-m", "immediate", "stop")
 
     def start(self) -> None:
-        """Start the server again."""
-        self._server.ensure_postgres_running()
+        """Start the server again; after a crash it replays its log first, for however long that takes."""
+        until = time.monotonic() + _RECOVERY_SECONDS
+        while True:
+            try:
+                self._server.ensure_postgres_running()
+            except (subprocess.SubprocessError, AssertionError):
+                # It is given ten seconds, then goes on starting and is found not ready.
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
 
     def close(self) -> None:
         """Stop the server and remove its folder."""

@@ -60,6 +60,7 @@ def kept(tally: Tally) -> None:
     """Fail unless enough was acknowledged to tell, and every promise about it was kept."""
     assert tally.events > 50, table(tally)
     assert tally.acting > 10, table(tally)
+    assert tally.uses > 10, table(tally)
     assert not tally.findings, table(tally)
 
 
