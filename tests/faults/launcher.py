@@ -34,6 +34,7 @@ _IMPORTED = (
     "decision.app",
     "decision.cli",
     "decision.wiring",
+    "tests.faults.journey",
 )
 # How soon the end of a process is noticed.
 _LOOK_SECONDS = 0.02
