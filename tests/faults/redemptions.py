@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
@@ -15,6 +15,9 @@ from storage.ledger import Kind
 from storage.schema import facts
 from tests.faults.journal import Journal
 from tests.faults.shopping import FULL, OVER
+
+# A kind of finding, and what is wrong.
+Broken = tuple[Literal["lost", "doubled", "wrong"], str]
 
 # Events that the checkout records by itself.
 EVENTS = (REDEEMED, ROLLED_BACK)
@@ -27,7 +30,7 @@ _AFTER = {
 }
 
 
-def broken(connection: Connection, journal: Journal) -> Iterator[tuple[str, str]]:
+def broken(connection: Connection, journal: Journal) -> Iterator[Broken]:
     """Return every broken promise about uses, as its kind and what is wrong."""
     columns = (coupons.c.code, coupons.c.uses, coupon_uses)
     query = select(*columns).join(coupons, coupons.c.id == coupon_uses.c.coupon_id)
@@ -45,7 +48,7 @@ def broken(connection: Connection, journal: Journal) -> Iterator[tuple[str, str]
     yield from _told(connection, rows)
 
 
-def _limits(rows: dict[tuple[str, str], Any], journal: Journal) -> Iterator[tuple[str, str]]:
+def _limits(rows: dict[tuple[str, str], Any], journal: Journal) -> Iterator[Broken]:
     limits = {code: row.uses for (code, _), row in rows.items()}
     redeemed = Counter(code for (code, _), row in rows.items() if row.standing == Standing.REDEEMED)
     ever = Counter(code for code, _ in rows)
@@ -57,7 +60,7 @@ def _limits(rows: dict[tuple[str, str], Any], journal: Journal) -> Iterator[tupl
             yield "lost", f"order {order} was refused {code}, of which {ever[code]} uses were ever taken"
 
 
-def _told(connection: Connection, rows: dict[tuple[str, str], Any]) -> Iterator[tuple[str, str]]:
+def _told(connection: Connection, rows: dict[tuple[str, str], Any]) -> Iterator[Broken]:
     """Each redemption and each roll-back has left one fact and one event."""
     query = select(facts.c.id, facts.c.label).where(facts.c.kind == Kind.COUPON)
     kept = Counter(
