@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say
 from benchmarks.errors import BenchmarkError
@@ -26,84 +27,106 @@ from storage.engine import Database
 
 # Ten messages a second, an hour's worth of them.
 CONCURRENCY, PER_SECOND, QUEUE = 4, 10, 36_000
-# The others': messages, and seconds between two of them.
-MESSAGES, EVERY = 400, 0.03
+# The others': messages of a stretch, stretches of a pair, and seconds between two messages.
+MESSAGES, STRETCHES, EVERY = 50, 8, 0.03
 REPEATS = 3
 # Between two rounds of delivery, as the job of a service leaves.
 _PAUSE = 0.05
 _BYTES_OF_KB, MB = 1024, 1e6
 
 
-def measured(folder: Path) -> dict[str, float]:
-    """Return the p99 (seconds) of another channel and the memory (bytes) before and with the queue.
+class _Delivering:
+    """A process that delivers on two channels, of which one is slow."""
 
-    Raises:
-        BenchmarkError: the slow provider was not slow, or a message of the others was lost.
-    """
-    clock = SystemClock()
-    arrived: dict[str, float] = {}
-
-    def arrive(message: Message) -> None:
-        arrived[message.user_id] = time.perf_counter()
-
-    with (
-        running_slow(timedelta(seconds=CONCURRENCY / PER_SECOND)) as port,
-        closing(Database(f"sqlite:///{folder / 'slow.db'}")) as database,
-    ):
-        slow = gateway(database, f"http://127.0.0.1:{port}/")
-        delivery = Delivery(
+    def __init__(self, database: Database, port: int) -> None:
+        self._database, self._clock = database, SystemClock()
+        self._arrived: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._done = Report()
+        self._delivery = Delivery(
             database,
-            clock,
+            self._clock,
             plans("slow", "fast"),
-            {"slow": slow, "fast": MemoryChannel(before=arrive)},
+            {
+                "slow": gateway(database, f"http://127.0.0.1:{port}/"),
+                "fast": MemoryChannel(before=self._arrive),
+            },
             lambda *_: None,
             addresses=Phones(),
             management={"slow": Management(concurrency=CONCURRENCY)},
             patience=0.25,
         )
-        stopping = threading.Event()
-        done = Report()
+        self._thread = threading.Thread(target=self._deliver)
+        self._thread.start()
 
-        def deliver() -> None:
-            nonlocal done
-            while not stopping.is_set():
-                done += delivery.run_until_idle()
-                stopping.wait(_PAUSE)
+    def send(self, number: int) -> None:
+        """Deliver as many messages as will wait: pages of the database fill its caches whatever is slow."""
+        self._begin(2, [f"before{one:05}" for one in range(number)])
+        _wait_until(lambda: len(self._arrived) == number)
 
-        thread = threading.Thread(target=deliver)
-        thread.start()
-        try:
-            fast = partial(begin, database, clock, delivery, 2)
-            # As many messages as will wait: pages of the database fill its caches whatever is slow.
-            fast([f"before{number:05}" for number in range(QUEUE)])
-            _wait_until(lambda: len(arrived) == QUEUE)
-            alone = _latencies("alone", fast, arrived)
-            before = _resident()
-            begin(database, clock, delivery, 1, [f"slow{number:05}" for number in range(QUEUE)])
-            # Not by looking into the database: that would bring its pages into memory.
-            _wait_until(lambda: done.queued == 2 * QUEUE + MESSAGES)
-            beside = _latencies("beside", fast, arrived)
-            after = _resident()
-        finally:
-            stopping.set()
-            thread.join()
-            delivery.stop()
-            delivery.finish(10.0)
-        if done.sent - len(arrived) > QUEUE // 2:
+    def queue(self, number: int) -> None:
+        """Let messages wait for the slow provider."""
+        already = self._done.queued
+        self._begin(1, [f"slow{one:05}" for one in range(number)])
+        # Not by looking into the database: that would bring its pages into memory.
+        _wait_until(lambda: self._done.queued == already + number)
+
+    def latencies(self, name: str, number: int) -> list[float]:
+        """Let messages be wanted one by one; return the seconds from then until each went out."""
+        wanted: dict[str, float] = {}
+        for one in range(number):
+            user = f"{name}{one}"
+            wanted[user] = time.perf_counter()
+            self._begin(2, [user])
+            time.sleep(EVERY)
+        _wait_until(lambda: all(user in self._arrived for user in wanted))
+        return [self._arrived[user] - at for user, at in wanted.items()]
+
+    def end(self) -> None:
+        """Stop.
+
+        Raises:
+            BenchmarkError: the slow provider was not slow.
+        """
+        self._stopping.set()
+        self._thread.join()
+        self._delivery.stop()
+        self._delivery.finish(10.0)
+        if self._done.sent - len(self._arrived) > QUEUE // 2:
             raise BenchmarkError("the provider was not slow")
-    return {"alone": alone, "beside": beside, "before": before, "after": after}
+
+    def _arrive(self, message: Message) -> None:
+        self._arrived[message.user_id] = time.perf_counter()
+
+    def _begin(self, version: int, users: Sequence[str]) -> None:
+        begin(self._database, self._clock, self._delivery, version, users)
+
+    def _deliver(self) -> None:
+        while not self._stopping.is_set():
+            self._done += self._delivery.run_until_idle()
+            self._stopping.wait(_PAUSE)
 
 
-def _latencies(name: str, begin_: Callable[[Sequence[str]], None], arrived: dict[str, float]) -> float:
-    """Let messages be wanted one by one; return the p99 of the seconds from then until they went out."""
-    wanted: dict[str, float] = {}
-    for number in range(MESSAGES):
-        user = f"{name}{number}"
-        wanted[user] = time.perf_counter()
-        begin_([user])
-        time.sleep(EVERY)
-    _wait_until(lambda: all(user in arrived for user in wanted))
-    return statistics.quantiles([arrived[user] - at for user, at in wanted.items()], n=100)[98]
+def _serve(folder: Path) -> None:
+    """Do what is asked for, a line of JSON each, and answer with another."""
+    with (
+        running_slow(timedelta(seconds=CONCURRENCY / PER_SECOND)) as port,
+        closing(Database(f"sqlite:///{folder / 'slow.db'}")) as database,
+    ):
+        delivering = _Delivering(database, port)
+        do: dict[str, Callable[..., object]] = {
+            "send": delivering.send,
+            "queue": delivering.queue,
+            "latencies": delivering.latencies,
+            "resident": _resident,
+        }
+        try:
+            for line in sys.stdin:
+                what, *how = json.loads(line)
+                sys.stdout.write(json.dumps(do[what](*how)) + "\n")
+                sys.stdout.flush()
+        finally:
+            delivering.end()
 
 
 def _wait_until(true: Callable[[], bool], seconds: float = 300.0) -> None:
@@ -121,34 +144,83 @@ def _resident() -> float:
     raise BenchmarkError("this machine does not tell how much memory a process has")
 
 
-def _apart(folder: Path, number: int) -> dict[str, float]:
-    """Measure in a process of its own: memory that was used once is not given back."""
-    target = folder / str(number)
-    target.mkdir(parents=True)
-    command = [sys.executable, "-m", "benchmarks.slow_provider", str(target)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+class _Apart:
+    """One such process, from the outside."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, *what: object) -> Any:
+        assert self._process.stdin is not None  # noqa: S101 - both are pipes
+        assert self._process.stdout is not None  # noqa: S101
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchmarkError("a process that delivers has ended")
+        return json.loads(line)
+
+    def rest(self) -> None:
+        """Let it do nothing at all while another is measured."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
 
-def measure_memory(folder: Path, say: Say) -> Sequence[Pair]:
+@contextmanager
+def _apart(folder: Path) -> Iterator[_Apart]:
+    """Run one that has delivered `QUEUE` messages, by itself: what memory was used is not given back."""
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "benchmarks.slow_provider", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own
+        apart = _Apart(process)
+        try:
+            apart.ask("send", QUEUE)
+            yield apart
+        finally:
+            apart.go_on()
+            process.communicate()
+
+
+def measure_memory(folder: Path, _say: Say) -> Sequence[Pair]:
     """Return pairs of megabytes: with the queue and before it."""
     pairs = []
     for number in range(REPEATS):
-        found = _apart(folder, number)
-        say(f"p99 of the others {1e3 * found['alone']:,.0f} ms, then {1e3 * found['beside']:,.0f} ms")
-        pairs.append(Pair(found["after"] / MB, found["before"] / MB))
+        with _apart(folder / str(number)) as process:
+            before = process.ask("resident")
+            process.ask("queue", QUEUE)
+            process.ask("latencies", "beside", MESSAGES)
+            pairs.append(Pair(process.ask("resident") / MB, before / MB))
     return pairs
 
 
 def measure_others(folder: Path, say: Say) -> Sequence[Pair]:
-    """Return pairs of milliseconds: the others' p99 beside the queue and without it."""
-    pairs = []
-    for number in range(REPEATS):
-        found = _apart(folder, number)
-        say(f"{found['before'] / MB:,.0f} MB, then {found['after'] / MB:,.0f} MB")
-        pairs.append(Pair(1e3 * found["beside"], 1e3 * found["alone"]))
+    """Return pairs of milliseconds: the others' p99 beside the queue, and in a process without it.
+
+    Both are measured in short stretches by turns, while the other one rests: on a shared machine what comes
+    one minute after the other is not alike.
+    """
+    with _apart(folder / "without") as without, _apart(folder / "beside") as beside:
+        beside.ask("queue", QUEUE)
+        pairs = []
+        for number in range(REPEATS):
+            found: dict[_Apart, list[float]] = {without: [], beside: []}
+            for stretch in range(STRETCHES):
+                turns = (without, beside) if stretch % 2 else (beside, without)
+                for one, other in (turns, turns[::-1]):
+                    other.rest()
+                    name = f"{number}-{stretch}-"
+                    found[one] += one.ask("latencies", name, MESSAGES)
+                    other.go_on()
+            pairs.append(Pair(1e3 * _p99(found[beside]), 1e3 * _p99(found[without])))
+            medians = [1e3 * statistics.median(found[one]) for one in (beside, without)]
+            say(f"medians {medians[0]:,.0f} ms beside the queue, {medians[1]:,.0f} ms without it")
     return pairs
+
+
+def _p99(seconds: Sequence[float]) -> float:
+    return statistics.quantiles(seconds, n=100)[98]
 
 
 _WHAT = f"a provider of {PER_SECOND} messages/s that {QUEUE:,} messages wait for"
@@ -164,11 +236,11 @@ SLOW_PROVIDER_MEMORY = Benchmark(
 SLOW_PROVIDER_OTHERS = Benchmark(
     name="slow_provider_others",
     measures=f"p99 from a wish to the hand-over on another channel, beside {_WHAT}.",
-    against="The same before they were wanted.",
+    against="The same in another process without them, by turns.",
     unit="ms",
     bound=Bound("ratio", "<=", 1.2),
     run=measure_others,
 )
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measured(Path(sys.argv[1]))))
+    _serve(Path(sys.argv[1]))

@@ -92,7 +92,9 @@ class LimitCheck:
 
     def rule(self, connection: Connection, sends: Sequence[Send], now: datetime) -> Sequence[Ruling]:
         # What expires during the attempt would be free for others before the send is counted.
-        refused = [self._limits.hold(connection, send.enrolment, now, now + LEASE) for send in sends]
+        until = now + LEASE
+        self._limits.line_up(connection, [send.enrolment for send in sends], (), until)
+        refused = [self._limits.hold(connection, send.enrolment, now, until) for send in sends]
         return [None if rule is None else Skip(rule) for rule in refused]
 
 

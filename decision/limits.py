@@ -31,6 +31,22 @@ class Limits:
         self._playbooks, self._counters = playbooks, counters
         self._rules = CurrentRules(schema)
 
+    def line_up(
+        self, connection: Connection, runs: Sequence[Enrolment], ending: Sequence[str], now: datetime
+    ) -> None:
+        """Lock what several runs are about to count, in the order that all keep to."""
+        # SQLite has one writer, and one run locks in that order by itself.
+        if connection.dialect.name != "postgresql" or len(runs) + bool(ending) < 2:
+            return
+        wanted = []
+        for run in runs:
+            terms = self._terms(connection, run)
+            if terms is not None and not self._counters.holds(connection, run.decision_id, now):
+                one = self._wanted(connection, run, terms, now)
+                wanted += [] if one is None else [one]
+        if wanted or ending:
+            self._counters.line_up(connection, wanted, ending)
+
     def hold(
         self, connection: Connection, enrolment: Enrolment, now: datetime, until: datetime
     ) -> str | None:

@@ -113,6 +113,7 @@ class Effects:
 
     def keep(self, connection: Connection, steps: Sequence[Step], now: datetime) -> Report:
         """Keep steps of enrolments that were claimed in this transaction."""
+        self._wallet.line_up(connection, _issuing(steps), _uses(steps), now)
         steps, issued = self._issue(connection, steps, now)
         steps, tagged = self._each(connection, steps, SetTag, self._set_tag, "a tag was not set")
         steps, scored = self._each(connection, steps, GivePoints, self._give, "points were not given")
@@ -290,6 +291,10 @@ def _enrolment_body(enrolment: Enrolment) -> EnrolmentFact:
         enrolment.arm.id,
         enrolment.result,
     )
+
+
+def _issuing(steps: Sequence[Step]) -> list[Enrolment]:
+    return [step.enrolment for step in steps if any(isinstance(one, IssueCoupon) for one in step.effects)]
 
 
 def _uses(steps: Sequence[Step]) -> dict[str, datetime]:

@@ -45,6 +45,12 @@ class SendGate(Protocol):
 class CouponLimits(Protocol):
     """Counts coupons for good when they are issued, and what is owed for them while they can be used."""
 
+    def line_up(
+        self, connection: Connection, runs: Sequence[Enrolment], ending: Sequence[str], now: datetime
+    ) -> None:
+        """Lock what is about to be counted for runs, and given back for the decisions of coupons that end."""
+        ...
+
     def issue(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
         """Count the use that issues a coupon, in its transaction; return the rule that refuses, or None."""
         ...
@@ -68,6 +74,11 @@ class CouponLimits(Protocol):
 
 class NoLimits:
     """As many coupons as there are users."""
+
+    def line_up(
+        self, connection: Connection, runs: Sequence[Enrolment], ending: Sequence[str], now: datetime
+    ) -> None:
+        return None
 
     def issue(self, connection: Connection, enrolment: Enrolment, now: datetime) -> str | None:
         return None

@@ -29,6 +29,10 @@ TURN_ROWS = 500
 TURN_DECISIONS = 256
 # Rows that may wait in a lane before callers are told to come back later.
 QUEUE_ROWS = 50_000
+# Times that a piece of work is begun which others keep from ending by waiting for it in a circle.
+_TRIES = 4
+# Postgres, appendix A: deadlock_detected, serialization_failure.
+_VICTIM = ("40P01", "40001")
 
 
 class Lane(IntEnum):
@@ -118,24 +122,34 @@ class PooledWriter:
         self._pool.shutdown(wait=True)
 
     def _commit(self, work: Work[T], rows: int, forced: bool) -> T:
-        started = time.perf_counter()
+        for _ in range(_TRIES - 1):
+            try:
+                return self._once(work, rows, forced)
+            except DBAPIError as error:
+                # Of two that wait for each other the server ends one, which has then done nothing.
+                if not is_victim(error):
+                    raise explained(error) from error
         try:
-            with self._engine.begin() as connection:
-                if not forced:
-                    # https://www.postgresql.org/docs/current/wal-async-commit.html
-                    connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-                try:
-                    result = work(connection)
-                    run_deferred(connection)
-                finally:
-                    forget_deferred(connection)
-                reached("writer.before_commit")
-            reached("writer.committed")
-            if self.meter is not None:
-                self.meter.committed(rows, time.perf_counter() - started)
-            return result
+            return self._once(work, rows, forced)
         except DBAPIError as error:
             raise explained(error) from error
+
+    def _once(self, work: Work[T], rows: int, forced: bool) -> T:
+        started = time.perf_counter()
+        with self._engine.begin() as connection:
+            if not forced:
+                # https://www.postgresql.org/docs/current/wal-async-commit.html
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+            try:
+                result = work(connection)
+                run_deferred(connection)
+            finally:
+                forget_deferred(connection)
+            reached("writer.before_commit")
+        reached("writer.committed")
+        if self.meter is not None:
+            self.meter.committed(rows, time.perf_counter() - started)
+        return result
 
     def _done(self, rows: int, lane: Lane) -> None:
         with self._lock:
@@ -150,6 +164,11 @@ def refusal(waiting_rows: int, lane: Lane, meter: Meter | None) -> WriterBusy:
     )
 
 
+def is_victim(error: DBAPIError) -> bool:
+    """Whether a transaction was ended only because others were under way, and may be tried again."""
+    return getattr(error.orig, "sqlstate", None) in _VICTIM
+
+
 def explained(error: Exception) -> Exception:
     """Turn what the driver says of a lost, full or read-only database into our own error."""
     if isinstance(error, NextplayError) or not isinstance(error, DBAPIError):
@@ -161,6 +180,8 @@ def explained(error: Exception) -> Exception:
         )
     if "disk is full" in text or "No space left" in text:
         return DatabaseUnavailable("the disk is full; nothing was written: free some room, then try again")
+    if is_victim(error):
+        return DatabaseUnavailable(f"others stood in the way ({text}); nothing was written: try again")
     if error.connection_invalidated or "database is locked" in text:
         return DatabaseUnavailable(f"the database does not answer ({text}); nothing was written: try again")
     return error

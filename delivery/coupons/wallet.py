@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from functools import partial
 
@@ -84,6 +84,20 @@ class Wallet:
         self._batch = batch
         self._expiring, self._lapsing = Pace(batch), Pace(batch)
 
+    def line_up(
+        self,
+        connection: Connection,
+        issuing: Sequence[Enrolment],
+        uses: Mapping[str, datetime],
+        now: datetime,
+    ) -> None:
+        """Lock what `mark_used` and runs that are about to issue deal with, in the order of all: coupons,
+        then users and budgets. Who redeems has locked the coupon when what is owed for it is given back.
+        """
+        locks = connection.dialect.name == "postgresql"
+        used = repository.open_coupons_of(connection, list(uses)) if uses and locks else []
+        self.limits.line_up(connection, issuing, [one.decision_id for one in used], now)
+
     def issue(self, connection: Connection, new: Sequence[Coupon], now: datetime) -> int:
         """Put new coupons into their users' wallets; return how many."""
         repository.add_coupons(connection, new)
@@ -118,9 +132,10 @@ class Wallet:
 
     def void(self, connection: Connection, some: Sequence[Coupon], now: datetime) -> None:
         """Let open coupons, which the caller has locked, be good for nothing any more, reserved or not."""
+        held = [(one, use) for one in some for use in use_repository.reserved_of(connection, one.id)]
+        # Uses before what is owed, as whoever redeems does.
+        self._release(connection, held, now)
         self.close(connection, [(one, now) for one in some], State.VOID, now)
-        for one in some:
-            self._release(connection, one, use_repository.reserved_of(connection, one.id), now)
 
     def close(
         self, connection: Connection, some: Sequence[tuple[Coupon, datetime]], state: State, now: datetime
@@ -173,16 +188,14 @@ class Wallet:
         # The coupon before its uses, as whoever redeems does.
         locked = repository.lock_coupons(connection, sorted({one.coupon_id for one in due}))
         mine = [one.id for one in due if one.coupon_id in locked]
-        by_coupon: dict[str, list[Use]] = {}
-        for one in use_repository.still_due(connection, mine, now):
-            by_coupon.setdefault(one.coupon_id, []).append(one)
-        for coupon_id, uses in by_coupon.items():
-            self._release(connection, locked[coupon_id], uses, now)
-        return len(mine), sum(map(len, by_coupon.values()))
+        over = [(locked[one.coupon_id], one) for one in use_repository.still_due(connection, mine, now)]
+        self._release(connection, over, now)
+        return len(mine), len(over)
 
-    def _release(self, connection: Connection, coupon: Coupon, uses: Sequence[Use], now: datetime) -> None:
-        self.limits.released(connection, [one.id for one in uses])
-        for one in uses:
+    def _release(self, connection: Connection, held: Sequence[tuple[Coupon, Use]], now: datetime) -> None:
+        # All at once: what they give back is locked in one order.
+        self.limits.released(connection, [use.id for _, use in held])
+        for coupon, one in held:
             at = now if one.until is None else min(now, one.until)
             released = replace(one, standing=Standing.RELEASED, at=at, until=None, revision=one.revision + 1)
             use_repository.keep(connection, released)

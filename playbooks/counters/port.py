@@ -118,6 +118,18 @@ class Counters(Protocol):
         """Say whether what a decision reserved is committed, or will count until after `until`."""
         ...
 
+    def line_up(self, connection: Connection, wanted: Sequence[Wanted], ending: Sequence[str]) -> None:
+        """Lock what a transaction is going to count for several decisions: users, then budgets.
+
+        Without it two transactions that count one decision after the other could each wait for the other.
+        Coupons are locked before, everywhere.
+
+        Args:
+            wanted: what is about to be reserved.
+            ending: decisions of which something is about to be given back.
+        """
+        ...
+
     def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         """Make what these decisions hold count for good, in the caller's transaction."""
         ...

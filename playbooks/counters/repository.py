@@ -5,7 +5,7 @@ A row of the journal counts while it is committed (`expires_at` null) or its res
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -188,6 +188,25 @@ def commit(connection: Connection, decision_ids: Sequence[str]) -> None:
     rows = [{"of_decision": decision_id} for decision_id in decision_ids]
     for statement in _COMMIT:
         statement.run_many(connection, rows)
+
+
+def lock_totals(connection: Connection, decision_ids: Sequence[str], budgets: Collection[str] = ()) -> None:
+    """Let one transaction at a time deal with budgets, and with those that decisions took from.
+
+    In one order everywhere, and before any of their grants. SQLite has one writer anyway.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    if budgets:
+        rows = [{"budget": one, "taken": 0} for one in sorted(budgets)]
+        connection.execute(postgres_insert(budget_totals).on_conflict_do_nothing(), rows)
+    taken = select(grants.c.budget).where(grants.c.decision_id.in_(decision_ids))
+    connection.execute(
+        select(budget_totals.c.taken)
+        .where(or_(budget_totals.c.budget.in_(budgets), budget_totals.c.budget.in_(taken)))
+        .order_by(budget_totals.c.budget)
+        .with_for_update()
+    )
 
 
 def release_uses(connection: Connection, decision_ids: Sequence[str]) -> list[tuple[str, str]]:

@@ -59,6 +59,12 @@ class SqlCounters:
     def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
         return repository.holds(connection, decision_id, until)
 
+    def line_up(self, connection: Connection, wanted: Sequence[Wanted], ending: Sequence[str]) -> None:
+        _lock_subjects(connection, [(one, self._people.members(one.user_id)) for one in wanted])
+        ids = [*ending, *(one.decision_id for one in wanted if one.again)]
+        wished = {spend.budget.key for one in wanted for spend in one.spends}
+        repository.lock_totals(connection, ids, wished)
+
     def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         repository.commit(connection, decision_ids)
 
@@ -66,6 +72,7 @@ class SqlCounters:
         release(connection, decision_ids)
 
     def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
+        repository.lock_totals(connection, decision_ids)
         for budget, _, amount in sorted(repository.settle_grants(connection, decision_ids, prefixes)):
             repository.give_back(connection, budget, amount)
         repository.settle_uses(connection, decision_ids, prefixes)
@@ -96,6 +103,7 @@ class SqlCounters:
 
 def release(connection: Connection, decision_ids: Sequence[str]) -> None:
     """Delete what these decisions have reserved, and lower the totals of its budgets."""
+    repository.lock_totals(connection, decision_ids)
     repository.release_uses(connection, decision_ids)
     for budget, _, amount in sorted(repository.release_grants(connection, decision_ids)):
         repository.give_back(connection, budget, amount)
@@ -114,6 +122,7 @@ class _Checked:
 
     def keep(self, connection: Connection) -> str | None:
         wanted, now = self._wanted, self._now
+        _lock_subjects(connection, [(wanted, self._profiles)])
         if wanted.again:
             release(connection, [wanted.decision_id])
         if (full := self._full(connection)) is not None:
@@ -136,20 +145,26 @@ class _Checked:
         return None
 
     def _full(self, connection: Connection) -> str | None:
-        """Return the rule of the first limit without room, holding all whose uses are counted."""
-        limits = {
-            self._profiles if not subject else (subject,): some
-            for subject, some in by_subject(self._wanted.limits).items()
-        }
-        # In one order everywhere, so that no two transactions wait for each other.
-        for subject in sorted({one for profiles in limits for one in profiles}):
-            repository.lock_user(connection, subject)
-        for profiles, some in limits.items():
+        """Return the rule of the first limit without room."""
+        for subject, some in by_subject(self._wanted.limits).items():
+            profiles = (subject,) if subject else self._profiles
             since = self._now - max(limit.window for limit in some)
             uses = repository.read(connection, profiles, self._now, since=since)
             if (full := full_limit(some, uses, self._now)) is not None:
                 return full
         return None
+
+
+def _lock_subjects(connection: Connection, some: Sequence[tuple[Wanted, Sequence[str]]]) -> None:
+    """Hold all whose uses reservations count, each given with the profiles of its user, in one order."""
+    subjects = {
+        one
+        for wanted, profiles in some
+        for subject in by_subject(wanted.limits)
+        for one in ((subject,) if subject else profiles)
+    }
+    for subject in sorted(subjects):
+        repository.lock_user(connection, subject)
 
 
 def _take_over(connection: Connection) -> None:

@@ -104,6 +104,10 @@ class ValkeyCounters:
     def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
         return repository.holds(connection, decision_id, until)
 
+    def line_up(self, connection: Connection, wanted: Sequence[Wanted], ending: Sequence[str]) -> None:
+        # The server counts, one call after the other: no row is shared.
+        return None
+
     def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         # Valkey goes on counting the reservation, and learns what became of it when it has expired.
         repository.commit(connection, decision_ids)

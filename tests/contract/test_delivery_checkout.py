@@ -93,6 +93,9 @@ class Owed:
     def __init__(self) -> None:
         self.runs: list[str] = []
 
+    def line_up(self, connection: Any, runs: Any, ending: Any, now: datetime) -> None:
+        return None
+
     def issue(self, connection: Any, enrolment: Enrolment, now: datetime) -> None:
         return None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError
 
 from storage import ledger
@@ -15,7 +16,7 @@ from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.errors import DatabaseUnavailable, WriterBusy
 from storage.ledger import Kind, NewFact
-from storage.writer import QUEUE_ROWS, TURN_ROWS, Lane
+from storage.writer import QUEUE_ROWS, TURN_ROWS, Lane, Work
 
 
 def fact(clock: SimulatedClock, fact_id: str) -> NewFact:
@@ -162,3 +163,25 @@ def test_only_what_asks_for_it_is_not_forced_to_disk(database: Database) -> None
     assert database.write(level) == forced
     assert database.write(level, forced=False) == not_forced
     assert database.write(level) == forced
+
+
+def test_of_two_that_wait_for_each_other_both_are_done(postgres_url: str) -> None:
+    begun: list[str] = []
+    both_hold_one = threading.Barrier(2)
+
+    def holding(name: str, first: int, then: int) -> Work[str]:
+        def work(connection: Connection) -> str:
+            begun.append(name)
+            connection.execute(select(func.pg_advisory_xact_lock(first)))
+            if begun.count(name) == 1:
+                both_hold_one.wait(10)
+            connection.execute(select(func.pg_advisory_xact_lock(then)))
+            return name
+
+        return work
+
+    with closing(Database(postgres_url)) as database:
+        one = database.writer.submit(holding("one", 1, 2))
+        two = database.writer.submit(holding("two", 2, 1))
+        assert [one.result(), two.result()] == ["one", "two"]
+    assert len(begun) == 3
