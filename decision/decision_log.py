@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from delivery.models import SuppressionFact
 from learning import version_repository
 from learning.explaining import Explanation, explain_recorded
 from learning.rescoring import Rescored, rescore
@@ -89,7 +90,16 @@ class DecisionLog(NamedTuple):
             PlaybooksError: there is no such record (see `recorded`).
             LearningError: the policy version's record, or a playbook's, is not there.
         """
-        return explain_recorded(self.database, self.recorded(decision_id))
+        decision = self.recorded(decision_id)
+        with self.database.read() as connection:
+            told = ledger.of_user(connection, decision.user_id, kinds=[Kind.SUPPRESSION])
+        stopped: dict[str, list[str]] = {}
+        for fact in reversed(told):
+            body: SuppressionFact = fact.decode(SuppressionFact)
+            if body.decision == decision_id:
+                stopped.setdefault(fact.label, []).append(body.message)
+        explained = explain_recorded(self.database, decision)
+        return msgspec.structs.replace(explained, stopped_sends=stopped)
 
     def _check_kept(self, decision_id: str) -> None:
         made = time_of(decision_id)

@@ -5,6 +5,7 @@ Transactional messages go whatever the user says of others.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from audiences.addresses import AddressKind
 from audiences.consent import repository as consent_repository
 from audiences.consent.models import Channel, Consent, ConsentState, Reason, about
 from audiences.consent.service import Consents
-from audiences.consent.standing import allowed, standing
+from audiences.consent.standing import allowed, pacing, standing
 from audiences.errors import AddressUnfit
 from audiences.identity.people import People
 from audiences.identity.repository.names import held_by
@@ -22,6 +23,7 @@ from decision.gate_playbooks import Playbooks
 from delivery.channels.webhook import WEBHOOK
 from delivery.gate import Send
 from delivery.models import Enrolment
+from delivery.preferences.pace import sent_lately
 from delivery.receipts.way import ADDRESSES
 from playbooks.constraints.binding import Terms
 from playbooks.constraints.scoping import ALL, Arms
@@ -31,6 +33,8 @@ from storage import ledger
 # The user denied this purpose, or any, on this channel, or any.
 OPTED_OUT = "opted_out"
 # The user wants no more of this playbook's messages.
+NO_MORE = "no_more_of_this"
+# The user wants fewer of this purpose on this channel, and got as many as that.
 LESS = "less_of_this"
 
 
@@ -64,6 +68,7 @@ class PermissionCheck:
         words = _by_profile(consent_repository.of_users(connection, profiles) if profiles else ())
         listed = self._listed(connection, bound, persons)
         stopped: list[Ruling] = []
+        going: Counter[tuple[str, Channel]] = Counter()
         for send, purpose in zip(sends, purposes, strict=True):
             user = send.enrolment.user_id
             if user not in persons or purpose == "transactional":
@@ -73,6 +78,7 @@ class PermissionCheck:
             rule = said_no(said, purpose, send.enrolment.playbook, self._way(send.channel))
             rule = rule or listed.get((user, send.channel))
             rule = rule or self._constrained(connection, send, said, persons[user], now)
+            rule = rule or self._enough(connection, send, purpose, said, persons[user], now, going)
             stopped.append(None if rule is None else Skip(rule))
         return stopped
 
@@ -82,6 +88,30 @@ class PermissionCheck:
             # It tells another system, not the user.
             return "transactional"
         return "promotional" if playbook is None else playbook.document.purpose
+
+    def _enough(
+        self,
+        connection: Connection,
+        send: Send,
+        purpose: str,
+        said: Sequence[Consent],
+        profiles: Sequence[str],
+        now: datetime,
+        going: Counter[tuple[str, Channel]],
+    ) -> str | None:
+        """Say whether a user who wants fewer has got so many; `going`: those that this check lets through."""
+        pace = pacing(said, purpose, self._way(send.channel))
+        if pace is None:
+            return None
+        most, way = pace
+        before = sent_lately(
+            connection, profiles, purpose, way, now, ways=self._way, playbooks=self._playbooks.of
+        )
+        whose = (f"{profiles[0]} {purpose}", way)
+        if before + going[whose] >= most:
+            return LESS
+        going[whose] += 1
+        return None
 
     def _constrained(
         self,
@@ -158,7 +188,7 @@ def said_no(said: Sequence[Consent], purpose: str, playbook: str, way: Channel) 
     if _denied(said, purpose, way):
         return OPTED_OUT
     own = [word for word in said if word.purpose == about(playbook)]
-    return LESS if own and _denied(own, about(playbook), way) else None
+    return NO_MORE if own and _denied(own, about(playbook), way) else None
 
 
 def _denied(said: Sequence[Consent], purpose: str, way: Channel) -> bool:

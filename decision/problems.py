@@ -69,7 +69,10 @@ def problem(
 
 def of_error(error: NextplayError) -> Problem:
     """Return the problem document of one of our own errors."""
-    return problem(error.status, error.code, str(error), retry=error.retry, members=error.members)
+    headers = None if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return problem(
+        error.status, error.code, str(error), retry=error.retry, headers=headers, members=error.members
+    )
 
 
 def unrouted(method: str, path: str, allowed: tuple[str, ...]) -> Problem:

@@ -15,6 +15,7 @@ from audiences.crm.signatures import is_secret
 from audiences.identity.models import KindRule
 from decision.auth.models import parse
 from decision.logs import Level
+from delivery.coupons.guess_limits import GuessLimits
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.online_url import connection_string
 from storage.errors import ConfigurationError
@@ -71,6 +72,8 @@ class Settings(BaseSettings):
     signing_secret: SecretStr | None = None
     # Inside which networks those webhooks may go although these are not of the public internet.
     webhook_networks: list[IPv4Network | IPv6Network] = []
+    # How many wrong coupon codes are let through, by the shop's key, the user and the visitor.
+    coupon_guesses: GuessLimits = GuessLimits()
     # What identities of a kind may do, where that is not the default of `audiences.identity.models`.
     identities: dict[str, KindRule] = {}
     # An event that arrives so much later than it happened counts as late.

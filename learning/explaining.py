@@ -40,8 +40,9 @@ class Candidate(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """The candidates by their probability, and playbooks or arms that were stopped, by the rule that did it.
 
-    `prices` are shadow prices of binding budgets. `draw` in [0, 1) fell to the chosen arm. `note` says why
-    scores have no parts, where they have none.
+    `stopped_sends` are messages of the decision that were stopped later, by rule. `prices` are shadow prices
+    of binding budgets. `draw` in [0, 1) fell to the chosen arm. `note` says why scores have no parts, where
+    they have none.
     """
 
     decision_id: str
@@ -54,6 +55,7 @@ class Explanation(msgspec.Struct, frozen=True):
     refused_by: str | None
     fallback: str | None
     note: str | None = None
+    stopped_sends: Mapping[str, Sequence[str]] = {}
 
 
 def explain(

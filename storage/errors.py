@@ -19,12 +19,14 @@ class NextplayError(Exception):
     """A failure whose text may be shown: what was wrong, where, and what to do.
 
     `status` is the HTTP status it maps to, `code` the stable name in a problem document,
-    `retry` whether the same request may succeed later, `members` what the document says beside the text.
+    `retry` whether the same request may succeed later (`retry_after`: in so many seconds), `members` what the
+    document says beside the text.
     """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
     retry: ClassVar[bool] = False
+    retry_after: int | None = None
 
     @property
     def members(self) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from audiences.texts import fit
 # Stands for every purpose, or every channel.
 ANY = "any"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
+_PACED = "paced."
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -29,6 +30,15 @@ def about(playbook: str) -> str:
     name_ = f"about.{playbook}"
     # As long as the column of purposes takes.
     return name_ if len(name_) <= 64 else f"about.{_digest(playbook)[:58]}"
+
+
+def paced(purpose: str, most: int) -> str:
+    """Return the purpose of words by which users agree to so many messages of a purpose; 0: as many as come.
+
+    >>> paced("promotional", 3)
+    'paced.promotional.3'
+    """
+    return f"{_PACED}{purpose}.{most}"
 
 
 class Channel(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from audiences.consent.models import ANY, Channel, Consent, ConsentState
+from audiences.consent.models import ANY, Channel, Consent, ConsentState, paced
 
 
 def standing(words: Iterable[Consent], purpose: str, channel: Channel) -> Consent | None:
@@ -18,6 +18,22 @@ def standing(words: Iterable[Consent], purpose: str, channel: Channel) -> Consen
         one for one in words if one.purpose in (purpose, ANY) and one.channel in (channel, Channel.ANY)
     )
     return max(covering, key=_weight, default=None)
+
+
+def pacing(words: Iterable[Consent], purpose: str, channel: Channel) -> tuple[int, Channel] | None:
+    """Return how many messages of a purpose a user agreed to at most, and by which way; None: any number.
+
+    The latest word counts; of several at one moment, the one that wants fewest.
+    """
+    said = []
+    for one in words:
+        head, _, most = one.purpose.rpartition(".")
+        if f"{head}." == paced(purpose, 0)[:-1] and one.channel in (channel, Channel.ANY):
+            said.append((one.at, -int(most), one.channel))
+    if not said:
+        return None
+    _, most, way = max(said)
+    return (-most, way) if most else None
 
 
 def allowed(words: Iterable[Consent], purpose: str, channel: Channel) -> bool:

@@ -15,6 +15,7 @@ from delivery.coupons.checkout import Checkout
 from delivery.coupons.desk import Desk
 from delivery.coupons.discount import Basket, Item
 from delivery.coupons.errors import BasketUnsound
+from delivery.coupons.guessing import Guesses, Trying
 from delivery.coupons.sharing import Shared, Sharing
 from delivery.coupons.stock import Line, Stock
 from playbooks.money import MixedCurrencies, Money, one_currency
@@ -66,7 +67,10 @@ class BasketBody(BaseModel):
 
 
 class ValidateBody(BaseModel):
-    """An order, whose it is, and the codes of other coupons that are used for it."""
+    """An order, whose it is, and the codes of other coupons that are used for it.
+
+    `visitor` is the address or session of whoever typed the code: guesses are counted by it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -74,6 +78,11 @@ class ValidateBody(BaseModel):
     order_id: Id | None = None
     user_id: Id | None = None
     coupons: list[Id] = Field(default=[], max_length=50)
+    visitor: Id | None = None
+
+    def trying(self, key: str) -> Trying:
+        """Return who tries the code, through a key."""
+        return Trying(key, self.user_id or "", self.visitor or "")
 
 
 class ReserveBody(ValidateBody):
@@ -92,6 +101,11 @@ class RedeemBody(BaseModel):
     basket: BasketBody | None = None
     user_id: Id | None = None
     coupons: list[Id] = Field(default=[], max_length=50)
+    visitor: Id | None = None
+
+    def trying(self, key: str) -> Trying:
+        """Return who tries the code, through a key."""
+        return Trying(key, self.user_id or "", self.visitor or "")
 
 
 class RollBackBody(BaseModel):
@@ -150,36 +164,42 @@ def stock_router(stock: Stock, who: Callable[[Request], str]) -> APIRouter:
     return routes
 
 
-def router(checkout: Checkout, desk: Desk, sharing: Sharing, who: Callable[[Request], str]) -> APIRouter:
+def router(
+    checkout: Checkout, desk: Desk, sharing: Sharing, guesses: Guesses, who: Callable[[Request], str]
+) -> APIRouter:
     """Return the routes of the checkout, and of the desk beside it; `who` does what a request asks for."""
     routes = APIRouter(prefix="/v1", tags=["coupons"])
 
+    def guarded(trying: Trying, asked: Asked, call: Callable[[], msgspec.Struct]) -> dict[str, Any]:
+        return _told(guesses.guarded(trying, call, lambda: checkout.unknown(asked.coupons)))
+
     @routes.post("/coupons/{code}/validate")
-    def validate(code: Code, body: ValidateBody) -> dict[str, Any]:
+    def validate(request: Request, code: Code, body: ValidateBody) -> dict[str, Any]:
         """What a coupon is worth to an order, in minor units, or every reason why it is not good for it."""
         asked = Asked(
             code, body.order_id or "", body.user_id or "", body.basket.basket(), tuple(body.coupons)
         )
-        return _told(checkout.validate(asked))
+        return guarded(body.trying(who(request)), asked, lambda: checkout.validate(asked))
 
     @routes.post("/coupons/{code}/reserve")
-    def reserve(code: Code, body: ReserveBody, key: Key = None) -> dict[str, Any]:
+    def reserve(request: Request, code: Code, body: ReserveBody, key: Key = None) -> dict[str, Any]:
         """Hold a use of a coupon for an order, for a while."""
         basket, others = body.basket.basket(), tuple(body.coupons)
         asked = Asked(code, body.order_id, body.user_id or "", basket, others, body.lasting)
-        return _told(checkout.reserve(asked, key))
+        return guarded(body.trying(who(request)), asked, lambda: checkout.reserve(asked, key))
 
     @routes.post("/coupons/{code}/redeem")
-    def redeem(code: Code, body: RedeemBody, key: Key = None) -> dict[str, Any]:
+    def redeem(request: Request, code: Code, body: RedeemBody, key: Key = None) -> dict[str, Any]:
         """Use a coupon for an order, once."""
         basket = None if body.basket is None else body.basket.basket()
         asked = Asked(code, body.order_id, body.user_id or "", basket, tuple(body.coupons))
-        return _told(checkout.redeem(asked, key))
+        return guarded(body.trying(who(request)), asked, lambda: checkout.redeem(asked, key))
 
     @routes.post("/coupons/{code}/rollback")
-    def roll_back(code: Code, body: RollBackBody, key: Key = None) -> dict[str, Any]:
+    def roll_back(request: Request, code: Code, body: RollBackBody, key: Key = None) -> dict[str, Any]:
         """Give back what an order reserved or redeemed, once."""
-        return _told(checkout.roll_back(Asked(code, body.order_id), key))
+        asked = Asked(code, body.order_id)
+        return guarded(Trying(who(request)), asked, lambda: checkout.roll_back(asked, key))
 
     @routes.post("/coupons", status_code=201)
     def share(request: Request, body: ShareBody) -> dict[str, Any]:

@@ -6,7 +6,7 @@ whatever is repeated; a repeat that says something else is refused and changes n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -79,6 +79,13 @@ class Checkout:
             reasons += [] if full is None else [full]
         assert asked.basket is not None  # noqa: S101 - the route asks for it
         return checked(coupon, asked.basket, reasons)
+
+    def unknown(self, codes: Sequence[str]) -> int:
+        """Return of how many codes there is no coupon."""
+        if not codes:
+            return 0
+        with self._database.read() as connection:
+            return sum(repository.find(connection, one) is None for one in codes)
 
     def reserve(self, asked: Asked, key: str | None = None) -> Used:
         """Hold one of a coupon's uses for an order, until the order is redeemed, rolled back or too late.

@@ -8,6 +8,7 @@ DeliveryError
 ├── CallReused      an idempotency key came back with another call
 ├── BasketUnsound   an order's amounts do not go together
 ├── NotVoidable     a coupon is used or over already
+├── TooManyGuesses  too many wrong codes were tried (retry can help, after `retry_after` seconds)
 ├── CodeTaken       a code is another coupon's
 ├── ShareRefused    a code can't be shared: its offer, its times or its cost
 └── StockRefused    codes can't be added: their offer, or rows that are named
@@ -16,6 +17,8 @@ DeliveryError
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -67,6 +70,19 @@ class BasketUnsound(DeliveryError):
 class NotVoidable(DeliveryError):
     status = 409
     code = "not-voidable"
+
+
+class TooManyGuesses(DeliveryError):
+    status = 429
+    code = "too-many-guesses"
+    retry = True
+
+    def __init__(self, until: datetime, now: datetime) -> None:
+        seconds = ceil((until - now).total_seconds())
+        super().__init__(
+            f"too many wrong codes were tried; no code is looked at for {seconds} s: check how it is written"
+        )
+        self.retry_after = seconds
 
 
 class CodeTaken(DeliveryError):

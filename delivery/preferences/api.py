@@ -32,7 +32,9 @@ _ONE_CLICK = ("List-Unsubscribe", "One-Click")
 _DONE = {
     "save": "Saved.",
     "nothing": "Saved: you get none of these.",
-    "less": "You get no more of these.",
+    "less": "You get fewer of these from now on.",
+    "usual": "You get these as often as before.",
+    "none": "You get no more of these.",
     "again": "You get these again.",
 }
 
@@ -79,8 +81,10 @@ class _Pages:
         if do in ("save", "nothing"):
             wanted = {_choice(value) for name, value in sent if name == "want"}
             self._wishes.choose(user, wanted if do == "save" else ())
-        elif do in ("less", "again"):
-            self._wishes.less(user, fields.get("playbook", ""), again=do == "again")
+        elif do in ("less", "usual"):
+            self._wishes.less(user, fields.get("playbook", ""), usual=do == "usual")
+        elif do in ("none", "again"):
+            self._wishes.end_playbook(user, fields.get("playbook", ""), again=do == "again")
         else:
             raise PreferencesUnfit("it is not said what to do: use the buttons of the page")
         # To be looked at, so that a reload does nothing again.

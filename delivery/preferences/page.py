@@ -7,7 +7,7 @@ from html import escape
 
 from audiences.consent.models import ANY, Channel
 from delivery.preferences.service import Ending, Shown
-from delivery.preferences.told import Choice, Sent, by
+from delivery.preferences.told import Choice, Sent, at_most, by
 
 # Nothing is loaded from anywhere, framed by anybody, or sent elsewhere.
 HEADERS = {
@@ -119,7 +119,7 @@ def _elsewhere(url: str) -> str:
 def _fieldset(purpose: str, choices: Sequence[Choice]) -> str:
     boxes = "".join(
         f'<label><input type="checkbox" name="want" value="{escape(f"{one.purpose}:{one.channel.value}")}"'
-        f"{' checked' if one.wanted else ''}> By {escape(by(one.channel))}</label>\n"
+        f"{' checked' if one.wanted else ''}> By {escape(by(one.channel))}{_pace(one.pace)}</label>\n"
         for one in choices
     )
     title, note = _TITLES.get(purpose, purpose), _NOTES.get(purpose, "")
@@ -140,17 +140,24 @@ def _one(one: Sent) -> str:
     if one.transactional:
         button = ""
     else:
-        do, label = ("again", "Send me these again") if one.ended else ("less", "Less of this")
-        button = (
-            f'<form method="post"><input type="hidden" name="playbook" value="{escape(one.playbook)}">'
-            f'<button name="do" value="{do}" aria-label="{label}: {name}">{label}</button></form>'
+        pace = ("usual", "As often as before") if one.pace is not None else ("less", "Less of this")
+        doing = [("again", "Send me these again")] if one.ended else [pace, ("none", "None of these")]
+        buttons = "\n".join(
+            f'<button name="do" value="{do}" aria-label="{label}: {name}">{label}</button>'
+            for do, label in doing
         )
-    state = ' <span class="quiet">(you get no more of these)</span>' if one.ended else ""
+        hidden = f'<input type="hidden" name="playbook" value="{escape(one.playbook)}">'
+        button = f'<form method="post">{hidden}{buttons}</form>'
+    state = ' <span class="quiet">(you get no more of these)</span>' if one.ended else _pace(one.pace)
     when = f'<time datetime="{one.at.isoformat()}">{day}</time>'
     return f"""<li><div class="row"><div><strong>{name}</strong>{state}<br>
 <span class="quiet">by {escape(by(one.channel))}, {when}</span></div>{button}</div>
 <details><summary>Why did I get this?</summary><ul>{reasons}</ul></details></li>
 """
+
+
+def _pace(pace: int | None) -> str:
+    return "" if pace is None else f' <span class="quiet">({at_most(pace)}, as you asked)</span>'
 
 
 def _page(title: str, body: str) -> str:

@@ -16,6 +16,7 @@ from audiences.consent.models import (
     ConsentState,
     Wording,
     about,
+    paced,
     wording,
 )
 from audiences.consent.service import Consents
@@ -24,7 +25,8 @@ from audiences.identity.repository.names import first_seen_of
 from delivery import repository as runs
 from delivery.errors import LinkExpired, PreferencesUnfit
 from delivery.models import Enrolment, MessageFact, MessageState
-from delivery.preferences.told import Choice, Sent, by, choices, ended, why
+from delivery.preferences.pace import halved, sent_lately
+from delivery.preferences.told import Choice, Sent, by, choices, ended, pace_of, why
 from delivery.receipts import repository as receipts_repository
 from delivery.receipts.models import Told, What
 from delivery.receipts.service import Receipts
@@ -45,7 +47,7 @@ _SHOWN = 10
 _LOOKED_AT = 200
 _LATELY = timedelta(days=90)
 # Raised whenever the page says something else to users.
-_VERSION = "1"
+_VERSION = "2"
 
 Playbooks = Callable[[Connection, Enrolment], PublishedPlaybook | None]
 
@@ -135,16 +137,53 @@ class UserPreferences:
         ]
         return sum(self._consents.say(said)) if said else 0
 
-    def less(self, user_id: str, playbook: str, *, again: bool = False) -> None:
-        """Record that a user wants no more messages of a playbook, or wants them again.
+    def less(self, user_id: str, playbook: str, *, usual: bool = False) -> None:
+        """Record that a user wants fewer messages such as one of a playbook, or as many as others again.
+
+        Fewer of its purpose by its way: half as many in four weeks as there were (see `pace`).
 
         Raises:
-            PreferencesUnfit: the user was sent nothing of it lately.
+            PreferencesUnfit: the user was sent nothing of it lately, or it can't be less.
+            LinkExpired: nothing is known of the user any more.
         """
-        if playbook not in (known := [one.playbook for one in self.of(user_id).sent]):
-            raise PreferencesUnfit(f"nothing of {playbook[:64]!r} was sent lately{closest(playbook, known)}")
-        word = _word(user_id, about(playbook), Channel.ANY, again, self._clock.now())
-        self._consents.say([word])
+        sent, now = self._one(user_id, playbook), self._clock.now()
+        if sent.transactional:
+            raise PreferencesUnfit("these messages are about what you order, and always come")
+        most = 0
+        if not usual:
+            with self._database.read() as connection:
+                before = sent_lately(
+                    connection,
+                    self._people.members(user_id),
+                    sent.purpose,
+                    sent.channel,
+                    now,
+                    ways=self._consent,
+                    playbooks=self._playbooks,
+                )
+            most = halved(before, sent.pace)
+        word = _word(user_id, paced(sent.purpose, most), sent.channel, wanted=True, now=now)
+        told = f"at most {most} {sent.purpose} messages by {by(sent.channel)} in four weeks"
+        told = f"{sent.purpose} messages by {by(sent.channel)} as often as to others" if usual else told
+        self._consents.say([msgspec.structs.replace(word, wording=wording(PAGE, _VERSION, told))])
+
+    def end_playbook(self, user_id: str, playbook: str, *, again: bool = False) -> None:
+        """Record that a user wants no more messages of a playbook, or wants them again.
+
+        Raises: as `less`.
+        """
+        self._one(user_id, playbook)
+        self._consents.say([_word(user_id, about(playbook), Channel.ANY, again, self._clock.now())])
+
+    def _one(self, user_id: str, playbook: str) -> Sent:
+        sent = {one.playbook: one for one in self.of(user_id).sent}
+        if playbook not in sent:
+            raise PreferencesUnfit(f"nothing of {playbook[:64]!r} was sent lately{closest(playbook, sent)}")
+        return sent[playbook]
+
+    def _consent(self, channel: str) -> Channel | None:
+        way = self._ways(channel)
+        return None if way is None else way.consent
 
     def ending(self, key: str) -> Ending:
         """Return what the link of a message ends.
@@ -198,9 +237,10 @@ class UserPreferences:
             document.name,
             fact.occurred_at,
             way.consent,
-            why(document, decision),
+            why(document, decision, pace := pace_of(words, document.purpose, way.consent)),
             ended(words, body.playbook),
-            document.purpose == "transactional",
+            document.purpose,
+            pace,
         )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from audiences.consent.models import Channel, Consent, ConsentState, about
-from audiences.consent.standing import standing
+from audiences.consent.standing import pacing, standing
 from playbooks.decision import Decision
 from playbooks.models import Playbook
 
@@ -18,16 +18,23 @@ _WAYS = {Channel.EMAIL: "e-mail", Channel.SMS: "text message", Channel.PUSH: "no
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """Whether messages of a purpose are sent by a way; `asked`: the user said something that counts."""
+    """Whether messages of a purpose are sent by a way; `asked`: the user said something that counts.
+
+    `pace`: how many in four weeks at most, where the user asked for fewer.
+    """
 
     purpose: str
     channel: Channel
     wanted: bool
     asked: bool
+    pace: int | None = None
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """Something that was sent lately: what, when, by which way, why; `ended`: no more such messages."""
+    """Something that was sent lately: what, when, by which way, why.
+
+    `ended`: no more such messages; `pace`: of its purpose by its way no more than so many in four weeks.
+    """
 
     playbook: str
     name: str
@@ -35,7 +42,12 @@ class Sent(msgspec.Struct, frozen=True):
     channel: Channel
     why: Sequence[str]
     ended: bool
-    transactional: bool
+    purpose: str
+    pace: int | None = None
+
+    @property
+    def transactional(self) -> bool:
+        return self.purpose == "transactional"
 
 
 def choices(words: Sequence[Consent], channels: Iterable[Channel]) -> list[Choice]:
@@ -45,8 +57,15 @@ def choices(words: Sequence[Consent], channels: Iterable[Channel]) -> list[Choic
         for channel in channels:
             deciding = standing(words, purpose, channel)
             wanted = deciding is None or deciding.state is ConsentState.GRANTED
-            found.append(Choice(purpose, channel, wanted, deciding is not None))
+            asked = deciding is not None
+            found.append(Choice(purpose, channel, wanted, asked, pace_of(words, purpose, channel)))
     return found
+
+
+def pace_of(words: Iterable[Consent], purpose: str, channel: Channel) -> int | None:
+    """Return how many messages of a purpose a user wants by a way in four weeks at most; None: any number."""
+    pace = pacing(words, purpose, channel)
+    return None if pace is None else pace[0]
 
 
 def ended(words: Iterable[Consent], playbook: str) -> bool:
@@ -61,8 +80,8 @@ def by(channel: Channel) -> str:
     return _WAYS.get(channel, "message")
 
 
-def why(playbook: Playbook, decision: Decision | None) -> list[str]:
-    """Return in plain words why a message of a playbook was sent."""
+def why(playbook: Playbook, decision: Decision | None, pace: int | None = None) -> list[str]:
+    """Return in plain words why a message of a playbook was sent; `pace` is what its user asked for."""
     said = []
     if playbook.trigger is not None:
         said.append(f"Something happened that it answers: “{_plain(playbook.trigger)}”.")
@@ -82,7 +101,14 @@ def why(playbook: Playbook, decision: Decision | None) -> list[str]:
         said.append("It is a service message.")
     else:
         said.append("It is a promotion.")
+    if pace is not None:
+        said.append(f"You asked for fewer of these: {at_most(pace)}.")
     return said
+
+
+def at_most(pace: int) -> str:
+    """Return a pace as people say it."""
+    return f"at most {pace} in four weeks"
 
 
 def _plain(name: str) -> str:

@@ -171,12 +171,12 @@ def test_an_opt_out_on_the_page_holds_for_what_is_queued_and_an_invoice_still_co
     assert (said["purpose"], said["channel"], said["state"]) == ("promotional", "email", "denied")
     assert (said["source"], said["wording"]["id"]) == ("preference_page", "preference_page")
     service.move(timedelta(minutes=1))
-    # Less of one thing leaves the others of its purpose; all can be had again.
+    # No more of one thing leaves the others of its purpose; all can be had again.
     post(service, page, {"do": "save", "want": [*wanted, "promotional:email"]})
-    assert post(service, page, {"do": "less", "playbook": "care_tips"}).status_code == 303
+    assert post(service, page, {"do": "none", "playbook": "care_tips"}).status_code == 303
     queue(service, user, "promotional", "service")
     assert len(mails(service, user)) == 4
-    assert "less_of_this" in states(service, user, "suppression")
+    assert "no_more_of_this" in states(service, user, "suppression")
     service.move(timedelta(minutes=1))
     post(service, page, {"do": "again", "playbook": "care_tips"})
     queue(service, user, "service")
@@ -352,3 +352,25 @@ def test_stop_by_text_message_ends_text_messages_at_once(service: Running, user:
     ]
     assert len(said["history"]) == 1
     assert "sms_unsubscribed" in states(service, user, "event")
+
+
+def test_less_of_this_halves_what_comes_and_says_so(service: Running, user: str) -> None:
+    for _ in range(2):
+        queue(service, user, "promotional")
+        mails(service, user)
+        service.move(timedelta(minutes=1))
+    page = links(mails(service, user)[0], "p")[0]
+    assert post(service, page, {"do": "less", "playbook": "coffee_week"}).status_code == 303
+    shown = visit(service, page, accept="text/html").text
+    assert shown.count("(at most 1 in four weeks, as you asked)") == 2  # of offers by e-mail, and of this one
+    assert "You asked for fewer of these" in shown
+    queue(service, user, "promotional", "service")
+    assert len(mails(service, user)) == 3
+    (stopped,) = [one for one in service.history(user) if one["kind"] == "suppression"]
+    assert stopped["label"] == "less_of_this"
+    explained = service.http.get(f"/v1/decisions/{stopped['body']['decision']}/explain").json()
+    assert explained["stopped_sends"] == {"less_of_this": [stopped["body"]["message"]]}
+    service.move(timedelta(minutes=1))
+    post(service, page, {"do": "usual", "playbook": "coffee_week"})
+    queue(service, user, "promotional")
+    assert len(mails(service, user)) == 4

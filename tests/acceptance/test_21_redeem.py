@@ -203,7 +203,7 @@ def test_the_page_for_shops_says_what_is_answered(shop: Running) -> None:
 def test_bad_input_is_named_and_changes_nothing(shop: Running) -> None:
     def said(body: dict[str, Any], path: str = "NO-SUCH-CODE/validate") -> tuple[int, str]:
         response = shop.http.post(f"/v1/coupons/{path}", json=body)
-        return response.status_code, response.json()["detail"]
+        return response.status_code, response.json().get("detail", "")
 
     status, detail = said({"basket": {"total": "45 euros"}})
     assert status == 422
@@ -219,6 +219,14 @@ def test_bad_input_is_named_and_changes_nothing(shop: Running) -> None:
         404,
         "there is no coupon of this code: check how it is written",
     )
+    # Whoever goes on guessing is told when to come back, and no more.
+    guess = {"user_id": "guesser", "visitor": "192.0.2.7", "basket": basket}
+    assert [said(guess)[0] for _ in range(10)] == [200] * 10
+    shop.http.post("/v1/coupons", json={"code": "SPRING", "offer": "welcome", "uses": 1})
+    response = shop.http.post("/v1/coupons/SPRING/validate", json=guess)
+    assert (response.status_code, response.headers["retry-after"]) == (429, "600")
+    assert response.json()["title"] == "too many guesses"
+    assert shop.http.post("/v1/coupons/SPRING/validate", json={"basket": basket}).json()["valid"]
     response = shop.http.post("/v1/coupons", json={"code": "SPRING", "offer": "welcom"})
     assert (response.status_code, response.json()["detail"]) == (
         422,

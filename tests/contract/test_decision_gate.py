@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert
 
 from audiences.addresses import AddressKind
 from audiences.consent.address_hash import AddressHash
-from audiences.consent.models import Channel, Consent, ConsentState, Reason, about
+from audiences.consent.models import Channel, Consent, ConsentState, Reason, about, paced
 from audiences.consent.service import Consents, Listed
 from audiences.events import EventBody
 from audiences.identity.people import EveryoneAlone
@@ -23,12 +23,15 @@ from decision.gate import WindowCheck
 from decision.gate_playbooks import Playbooks
 from decision.limits import Limits
 from decision.overtaken_check import OvertakenCheck
-from decision.permission_check import LESS, PermissionCheck
+from decision.permission_check import LESS, NO_MORE, PermissionCheck
 from decision.still_wanted import StillWanted
 from decision.whereabouts import Whereabouts
+from delivery import repository as enrolments
 from delivery.coupons.wallet import Wallet, coupon
+from delivery.effects import message_fact
 from delivery.gate import Send
-from delivery.models import Enrolment
+from delivery.models import Enrolment, MessageState
+from delivery.outbox_repository import Queued
 from delivery.testing import arms_of, version_body
 from feature_repo.store import FeatureRepository
 from playbooks.counters import SqlCounters
@@ -215,7 +218,7 @@ def says(
     consents.say([Consent(user, purpose, channel, state, now, "preference_page")])
 
 
-def test_less_of_this_stops_one_playbook_alone_until_it_is_wanted_again(
+def test_no_more_of_this_stops_one_playbook_alone_until_it_is_wanted_again(
     database: Database, clock: SimulatedClock, consents: Consents
 ) -> None:
     now = clock.now()
@@ -225,13 +228,45 @@ def test_less_of_this_stops_one_playbook_alone_until_it_is_wanted_again(
     says(consents, "ann", ConsentState.DENIED, now, purpose=about("other"), channel=Channel.ANY)
     assert (rules(check, database, [mine], now), wanted.by(mine.enrolment, CHANNEL)) == ([None], True)
     says(consents, "ann_at_work", ConsentState.DENIED, now, purpose=about("coupons"), channel=Channel.ANY)
-    assert (rules(check, database, [mine], now), wanted.by(mine.enrolment, CHANNEL)) == ([LESS], False)
+    assert (rules(check, database, [mine], now), wanted.by(mine.enrolment, CHANNEL)) == ([NO_MORE], False)
     # What is said of everything is another word.
     says(consents, "ann", ConsentState.GRANTED, now + HOUR, purpose="any", channel=Channel.ANY)
-    assert rules(check, database, [mine], now) == [LESS]
+    assert rules(check, database, [mine], now) == [NO_MORE]
     again = now + 2 * HOUR
     says(consents, "ann", ConsentState.GRANTED, again, purpose=about("coupons"), channel=Channel.ANY)
     assert (rules(check, database, [mine], now), wanted.by(mine.enrolment, CHANNEL)) == ([None], True)
+
+
+def was_sent(database: Database, one: Send, at: datetime) -> None:
+    """Record that a message like one went out, under a key of its own."""
+    queued = Queued(f"{one.key}@{at}", one.enrolment.id, at, 1, None, one.channel, "hello", "send")
+    fact = message_fact(queued, MessageState.SENT, one.enrolment, at)
+    database.write(lambda connection: ledger.append(connection, [fact], at))
+
+
+def test_less_of_this_lets_so_many_through_in_four_weeks_and_no_more(
+    database: Database, clock: SimulatedClock, consents: Consents
+) -> None:
+    now, day = clock.now(), timedelta(days=1)
+    check = permission(database, consents, now)
+    mine, again, bobs = send(now), send(now, "ann_at_work"), send(now, "bob")
+    runs = [one.enrolment for one in (mine, again, bobs)]
+    database.write(lambda connection: enrolments.add_enrolments(connection, runs))
+    says(consents, "ann", ConsentState.GRANTED, now, purpose=paced("promotional", 2))
+    was_sent(database, mine, now - 28 * day)
+    was_sent(database, mine, now - 27 * day)
+    # One is left for both profiles, and of two at once the first gets it.
+    assert rules(check, database, [mine, again, bobs], now) == [None, LESS, None]
+    was_sent(database, again, now)
+    assert rules(check, database, [mine, bobs], now) == [LESS, None]
+    # It concerns neither other purposes nor other ways, and ends as the four weeks go by.
+    says(consents, "bob", ConsentState.GRANTED, now, purpose=paced("service", 1))
+    says(consents, "bob", ConsentState.GRANTED, now, purpose=paced("promotional", 1), channel=Channel.PUSH)
+    was_sent(database, bobs, now)
+    assert rules(check, database, [bobs], now) == [None]
+    assert rules(check, database, [mine], now + day) == [None]
+    says(consents, "ann_at_work", ConsentState.GRANTED, now + HOUR, purpose=paced("promotional", 0))
+    assert rules(check, database, [mine, again], now) == [None, None]
 
 
 def test_an_opt_out_holds_at_once_for_its_purpose_and_channel(

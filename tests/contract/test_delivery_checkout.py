@@ -24,9 +24,12 @@ from delivery.coupons.errors import (
     NotVoidable,
     OrderConflict,
     ShareRefused,
+    TooManyGuesses,
     UnknownCoupon,
     UnknownUse,
 )
+from delivery.coupons.guess_limits import GuessLimits, Window
+from delivery.coupons.guessing import GUESSED, Guesses, Trying
 from delivery.coupons.models import Coupon
 from delivery.coupons.sharing import Shared, Sharing
 from delivery.coupons.wallet import Wallet, coupon
@@ -399,3 +402,45 @@ def test_codes_are_shared_once(shop: Shop) -> None:
         sharing.share(Shared("TYPO", "fife", 1), by="ops")
     with pytest.raises(ShareRefused, match="over before it began"):
         sharing.share(Shared("PAST", "five", 1, until=shop.clock.now()), by="ops")
+
+
+def test_who_tries_too_many_wrong_codes_waits_whatever_the_code(shop: Shop, database: Database) -> None:
+    shop.shared("WELCOME10", 20)
+    limits = GuessLimits(user=Window(tries=3, within=10 * MINUTE), visitor=Window(tries=5), key=None)
+    guesses = Guesses(database, shop.clock, limits)
+
+    def validate(code: str, user: str = "", visitor: str = "", others: tuple[str, ...] = ()) -> bool:
+        call = Asked(code, "", user, BASKET, others)
+        return guesses.guarded(
+            Trying("shop", user, visitor),
+            lambda: shop.checkout.validate(call),
+            lambda: shop.checkout.unknown(call.coupons),
+        ).valid
+
+    def redeem(code: str, user: str) -> None:
+        guesses.guarded(
+            Trying("shop", user), lambda: shop.checkout.redeem(Asked(code, f"o-{user}", user, BASKET))
+        )
+
+    assert [validate(code, "ann") for code in ("A", "WELCOME10", "B")] == [False, True, False]
+    shop.clock.move_to(shop.clock.now() + MINUTE)
+    with pytest.raises(UnknownCoupon):
+        redeem("C", "ann")
+    with pytest.raises(TooManyGuesses, match="too many wrong codes were tried") as refused:
+        validate("WELCOME10", "ann")
+    # Until the first of the three is ten minutes old.
+    assert (refused.value.status, refused.value.retry_after) == (429, 9 * 60)
+    with pytest.raises(TooManyGuesses):
+        redeem("WELCOME10", "ann")
+    redeem("WELCOME10", "bob")
+    # One network of IPv6 is one visitor; codes that are named beside another are tries too.
+    assert validate("WELCOME10", visitor="2001:db8::1", others=("X", "Y", "WELCOME10"))
+    assert not validate("Z", visitor="2001:db8::2", others=("X", "Y"))
+    with pytest.raises(TooManyGuesses):
+        validate("WELCOME10", visitor="2001:db8::3")
+    assert validate("WELCOME10", visitor="2001:db8:0:1::3")
+    with database.read() as connection:
+        told = [one for one in ledger.latest(connection, Kind.ALERT, 10) if one.label == GUESSED]
+    assert [(one.user_id, one.decode(dict)["per"]) for one in told] == [(None, "visitor"), ("ann", "user")]
+    shop.clock.move_to(shop.clock.now() + 9 * MINUTE)
+    assert validate("WELCOME10", "ann")
