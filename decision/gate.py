@@ -94,7 +94,7 @@ class LimitCheck:
         # What expires during the attempt would be free for others before the send is counted.
         until = now + LEASE
         self._limits.line_up(connection, [send.enrolment for send in sends], (), until)
-        refused = [self._limits.hold(connection, send.enrolment, now, until) for send in sends]
+        refused = [self._limits.hold(connection, send.enrolment, now, until, send.channel) for send in sends]
         return [None if rule is None else Skip(rule) for rule in refused]
 
 
@@ -115,8 +115,8 @@ class Gate:
             left = [at for at in left if ruled[at] is None]
         return ruled
 
-    def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
-        self._limits.commit(connection, enrolment)
+    def committed(self, connection: Connection, enrolment: Enrolment, channel: str, now: datetime) -> None:
+        self._limits.commit(connection, enrolment, channel)
 
 
 def open_gate(

@@ -36,6 +36,8 @@ OPTED_OUT = "opted_out"
 NO_MORE = "no_more_of_this"
 # The user wants fewer of this purpose on this channel, and got as many as that.
 LESS = "less_of_this"
+# An address of the user is on the suppression list.
+_SUPPRESSED = "suppressed."
 
 
 class PermissionCheck:
@@ -44,7 +46,7 @@ class PermissionCheck:
     def __init__(
         self,
         playbooks: Playbooks,
-        terms: Callable[[Connection, Enrolment], Terms | None],
+        terms: Callable[[Connection, Enrolment, str], Terms | None],
         people: People,
         consents: Consents,
         ways: Mapping[str, Channel],
@@ -52,7 +54,7 @@ class PermissionCheck:
         """Wire the check.
 
         Args:
-            terms: gives those that a run's version is under now.
+            terms: gives those that a run's version is under now, on a channel.
             ways: on which users agree to be reached, by channel; of others `any` counts.
         """
         self._ways = ways
@@ -79,7 +81,7 @@ class PermissionCheck:
             rule = rule or listed.get((user, send.channel))
             rule = rule or self._constrained(connection, send, said, persons[user], now)
             rule = rule or self._enough(connection, send, purpose, said, persons[user], now, going)
-            stopped.append(None if rule is None else Skip(rule))
+            stopped.append(None if rule is None else Skip(rule, elsewhere=_of_channel(rule)))
         return stopped
 
     def _purpose(self, connection: Connection, send: Send) -> str:
@@ -121,7 +123,7 @@ class PermissionCheck:
         profiles: Sequence[str],
         now: datetime,
     ) -> str | None:
-        terms = self._terms(connection, send.enrolment)
+        terms = self._terms(connection, send.enrolment, send.channel)
         if terms is None:
             return None
         arm = send.enrolment.arm.id
@@ -191,6 +193,11 @@ def said_no(said: Sequence[Consent], purpose: str, playbook: str, way: Channel) 
     return NO_MORE if own and _denied(own, about(playbook), way) else None
 
 
+def _of_channel(rule: str) -> bool:
+    """Whether a rule is about the channel that was chosen, and not about the message."""
+    return rule in (OPTED_OUT, LESS) or rule.startswith(_SUPPRESSED)
+
+
 def _denied(said: Sequence[Consent], purpose: str, way: Channel) -> bool:
     deciding = standing(said, purpose, way)
     return deciding is not None and deciding.state is ConsentState.DENIED
@@ -201,9 +208,9 @@ def _suppressed(mine: Collection[str], reasons: Mapping[str, Sequence[Reason]]) 
     said = {reason for one in mine for reason in reasons.get(one, ())}
     for reason in (Reason.COMPLAINED, Reason.DO_NOT_CONTACT):
         if reason in said:
-            return f"suppressed.{reason.value}"
+            return f"{_SUPPRESSED}{reason.value}"
     bounced = mine and all(Reason.BOUNCED in reasons.get(one, ()) for one in mine)
-    return f"suppressed.{Reason.BOUNCED.value}" if bounced else None
+    return f"{_SUPPRESSED}{Reason.BOUNCED.value}" if bounced else None
 
 
 def _about(arms: Arms, arm: str) -> bool:

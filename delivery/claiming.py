@@ -15,7 +15,7 @@ from delivery.attempts import Attempt
 from delivery.channels.channel import AfterCrash, Channel
 from delivery.channels.management.managed import Allowance, Managed
 from delivery.channels.webhook import WEBHOOK
-from delivery.failing_over import FailOver
+from delivery.failing_over import FailOver, Moved, Way
 from delivery.gate import Send, SendGate
 from delivery.models import Enrolment, MessageState, Report
 from delivery.outbox_repository import Queued, Settled
@@ -23,6 +23,7 @@ from delivery.parking import park_messages
 from delivery.plans import Plan, Plans
 from delivery.settling import counts, ruled, settled_fact, unknown
 from playbooks.controls import Control, Controls, Watched
+from playbooks.windows import Skip
 from storage import ledger
 from storage.errors import NextplayError
 from storage.ledger import NewFact
@@ -108,9 +109,11 @@ class Claims:
                 continue
             settled.append(lost)
             facts.append(settled_fact(lost, one, enrolments[one.enrolment_id], now))
-        going = self._let_through(connection, open_, enrolments, now, settled, facts)
+        stopped_here: list[Moved] = []
+        going = self._let_through(connection, open_, enrolments, now, settled, facts, stopped_here)
         outbox.settle(connection, settled)
         ledger.append(connection, facts, now)
+        queued = self._elsewhere(connection, stopped_here, now)
         waiting = sum(one.state is MessageState.QUEUED for one in settled)
         # Back in the order of the claim.
         free = [one for one in claimed if one.key in going]
@@ -120,7 +123,7 @@ class Claims:
             self._attempt(connection, _left(before), one, enrolments[one.enrolment_id], now, until)
             for before, one in zip(free, held, strict=True)
         ]
-        report = msgspec.structs.replace(counts(settled), retried=0, held=waiting + len(aside))
+        report = msgspec.structs.replace(counts(settled), retried=0, held=waiting + len(aside), queued=queued)
         return Claim(len(claimed), attempts, report)
 
     def _move(
@@ -157,8 +160,12 @@ class Claims:
         now: datetime,
         settled: list[Settled],
         facts: list[NewFact],
+        stopped_here: list[Moved],
     ) -> set[str]:
-        """Return the keys of what the gate lets through; what becomes of the rest is added to the lists."""
+        """Return the keys of what the gate lets through; what becomes of the rest is added to the lists.
+
+        What is stopped for its channel alone is added to `stopped_here` as well.
+        """
         # What other systems are told is no message to a user: nothing but the run itself decides on it.
         going = {one.key for one in open_ if one.channel == WEBHOOK}
         to_users = [one for one in open_ if one.channel != WEBHOOK]
@@ -170,7 +177,23 @@ class Claims:
             kept, told = ruled(one, enrolments[one.enrolment_id], ruling, now)
             settled.append(kept)
             facts += told
+            if isinstance(ruling, Skip) and ruling.elsewhere and kept.state is MessageState.SUPPRESSED:
+                stopped_here.append((one, enrolments[one.enrolment_id], ruling.rule))
         return going
+
+    def _elsewhere(self, connection: Connection, stopped: Sequence[Moved], now: datetime) -> int:
+        """Queue what a send may say by another channel too on the next that it may; return how many.
+
+        One that has to wait there does.
+        """
+        ways: list[Way] = []
+        for one, enrolment, rule in stopped:
+            for other in self._failover.others(connection, one, enrolment, now):
+                (ruling,) = self._gate.check(connection, [_send(other, enrolment)], now)
+                if not isinstance(ruling, Skip):
+                    ways.append((one, other, enrolment, rule))
+                    break
+        return self._failover.go(connection, ways, now) if ways else 0
 
     def _lost(self, one: Queued) -> Settled | None:
         """Say what becomes of a message whose last attempt was never recorded; None: it is repeated."""

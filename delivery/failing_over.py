@@ -20,7 +20,8 @@ from delivery.channels.management.managed import Managed
 from delivery.effects import message_fact
 from delivery.models import Enrolment, MessageFact, MessageState, Report
 from delivery.outbox_repository import Queued
-from delivery.plans import Plans
+from delivery.plans import Plan, Plans
+from playbooks.flow import Send
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
@@ -29,6 +30,8 @@ from storage.ledger import Fact, Kind
 
 # A message that failed, the run that wanted it, and why it goes another way.
 Moved = tuple[Queued, Enrolment, str]
+# The same, with the message that goes instead of it.
+Way = tuple[Queued, Queued, Enrolment, str]
 
 READER: Final = "delivery.bounces"
 # Facts that are looked at in one go, and bounces that are followed in one turn.
@@ -50,10 +53,18 @@ class FailOver:
 
     def go_on(self, connection: Connection, moved: Sequence[Moved], now: datetime) -> int:
         """Queue messages on their next channels; return how many."""
-        queued = [
-            (following, enrolment, f"instead of {one.channel}: {reason}")
+        ways = [
+            (one, following, enrolment, reason)
             for one, enrolment, reason in moved
             if (following := self._next(connection, one, enrolment, now)) is not None
+        ]
+        return self.go(connection, ways, now)
+
+    def go(self, connection: Connection, ways: Sequence[Way], now: datetime) -> int:
+        """Queue messages instead of others; return how many."""
+        queued = [
+            (following, enrolment, f"instead of {one.channel}: {reason}")
+            for one, following, enrolment, reason in ways
         ]
         outbox.queue(connection, [one for one, _, _ in queued])
         facts = [
@@ -63,6 +74,18 @@ class FailOver:
         ledger.append(connection, facts, now)
         return len(queued)
 
+    def others(
+        self, connection: Connection, one: Queued, enrolment: Enrolment, now: datetime
+    ) -> list[Queued]:
+        """Return a message on each of the other channels that its send may choose among, in their order."""
+        plan = self._plan(connection, enrolment)
+        among = _among(plan, one)
+        if plan is None or one.content not in plan.contents or not among:
+            return []
+        root, gone = root_of(one.key)
+        first = outbox.first_channel(connection, root) if gone else one.channel
+        return [_on(one, way, now) for way in among if way in self._channels and way not in (first, *gone)]
+
     def _next(
         self, connection: Connection, one: Queued, enrolment: Enrolment, now: datetime | None = None
     ) -> Queued | None:
@@ -70,25 +93,34 @@ class FailOver:
         first = outbox.first_channel(connection, root) if gone else one.channel
         if first is None:
             return None
-        ways = [way for way in self._managed.of(first).then if way in self._channels and way != first]
-        channel = next((way for way in ways if way not in gone), None)
-        if channel is None or not self._worded(connection, one, enrolment):
+        plan = self._plan(connection, enrolment)
+        ways = [
+            way
+            for way in dict.fromkeys((*_among(plan, one), *self._managed.of(first).then))
+            if way in self._channels and way not in (first, *gone)
+        ]
+        if not ways or plan is None or one.content not in plan.contents:
             return None
-        return msgspec.structs.replace(
-            one,
-            key=f"{one.key}{_ON}{channel}",
-            channel=channel,
-            queued_at=now or one.queued_at,
-            attempts=0,
-            holder=None,
-        )
+        return _on(one, ways[0], now or one.queued_at)
 
-    def _worded(self, connection: Connection, one: Queued, enrolment: Enrolment) -> bool:
+    def _plan(self, connection: Connection, enrolment: Enrolment) -> Plan | None:
         try:
-            plan = self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
+            return self._plans.find(connection, enrolment.playbook, enrolment.playbook_version)
         except NextplayError:
-            return False
-        return one.content in plan.contents
+            return None
+
+
+def _among(plan: Plan | None, one: Queued) -> Sequence[str]:
+    """Return the channels that the send of a message chooses among; none where it names one."""
+    state = None if plan is None else plan.flow.states.get(one.step)
+    return state.among if isinstance(state, Send) else ()
+
+
+def _on(one: Queued, channel: str, now: datetime) -> Queued:
+    """Return a message as it goes on by another channel."""
+    return msgspec.structs.replace(
+        one, key=f"{one.key}{_ON}{channel}", channel=channel, queued_at=now, attempts=0, holder=None
+    )
 
 
 class Bounces:

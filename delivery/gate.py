@@ -37,7 +37,7 @@ class SendGate(Protocol):
         """
         ...
 
-    def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+    def committed(self, connection: Connection, enrolment: Enrolment, channel: str, now: datetime) -> None:
         """Count the send for good: the channel took the message. Called once a message."""
         ...
 
@@ -102,5 +102,5 @@ class OpenGate:
     def check(self, connection: Connection, sends: Sequence[Send], now: datetime) -> Sequence[Ruling]:
         return [None] * len(sends)
 
-    def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+    def committed(self, connection: Connection, enrolment: Enrolment, channel: str, now: datetime) -> None:
         return None

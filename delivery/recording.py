@@ -54,7 +54,7 @@ class Records:
             if outcome.receipt is not None:
                 sent += 1
                 if channel != WEBHOOK:
-                    self._gate.committed(connection, enrolment, now)
+                    self._gate.committed(connection, enrolment, channel, now)
             elif (
                 outcome.elsewhere
                 and not outcome.may_have_arrived

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from audiences.consent.models import ANY, Channel, Consent, ConsentState, paced
 
@@ -25,15 +26,15 @@ def pacing(words: Iterable[Consent], purpose: str, channel: Channel) -> tuple[in
 
     The latest word counts; of several at one moment, the one that wants fewest.
     """
-    said = []
+    said: list[tuple[datetime, int, Channel]] = []
     for one in words:
-        head, _, most = one.purpose.rpartition(".")
+        head, _, number = one.purpose.rpartition(".")
         if f"{head}." == paced(purpose, 0)[:-1] and one.channel in (channel, Channel.ANY):
-            said.append((one.at, -int(most), one.channel))
+            said.append((one.at, -int(number), one.channel))
     if not said:
         return None
-    _, most, way = max(said)
-    return (-most, way) if most else None
+    _, fewest, way = max(said)
+    return (-fewest, way) if fewest else None
 
 
 def allowed(words: Iterable[Consent], purpose: str, channel: Channel) -> bool:

@@ -46,5 +46,5 @@ def bring(
         repository.settle(connection, key, after, reason)
     recorded = ledger.append_unless_known(connection, facts, now)
     if f"{key}:{MessageState.SENT.value}" in recorded:
-        gate.committed(connection, enrolment, now)
+        gate.committed(connection, enrolment, one.channel, now)
     return f"{key}:{state.value}" in recorded

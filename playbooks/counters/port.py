@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -134,8 +134,21 @@ class Counters(Protocol):
         """Make what these decisions hold count for good, in the caller's transaction."""
         ...
 
-    def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
-        """Give back what these decisions hold, in the caller's transaction; what is committed stays."""
+    def held(self, connection: Connection, decision_id: str, until: datetime) -> Set[str]:
+        """Return what a decision counts under, committed or reserved until after a moment.
+
+        Names of counters, and keys of budgets.
+        """
+        ...
+
+    def release(
+        self, connection: Connection, decision_ids: Sequence[str], only: Collection[str] | None = None
+    ) -> None:
+        """Give back what these decisions hold, in the caller's transaction; what is committed stays.
+
+        Args:
+            only: uses under these counters, and from these budgets; None: all.
+        """
         ...
 
     def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:

@@ -209,17 +209,45 @@ def lock_totals(connection: Connection, decision_ids: Sequence[str], budgets: Co
     )
 
 
-def release_uses(connection: Connection, decision_ids: Sequence[str]) -> list[tuple[str, str]]:
-    """Delete the reserved uses of these decisions; returns whose (user, decision) there were."""
+def held(connection: Connection, decision_id: str, until: datetime) -> set[str]:
+    """Return the rules and budgets of a decision's rows that are committed or count until after `until`."""
+    query = union_all(
+        *(
+            select(name).where(
+                table.c.decision_id == decision_id,
+                or_(table.c.expires_at.is_(None), table.c.expires_at > until),
+            )
+            for table, name in ((uses, uses.c.rule), (grants, grants.c.budget))
+        )
+    )
+    return set(connection.execute(query).scalars())
+
+
+def release_uses(
+    connection: Connection, decision_ids: Sequence[str], only: Collection[str] | None = None
+) -> list[tuple[str, str]]:
+    """Delete the reserved uses of these decisions, of all rules or of some.
+
+    Returns whose (user, decision) there were.
+    """
     query = delete(uses).where(uses.c.decision_id.in_(decision_ids), uses.c.expires_at.is_not(None))
+    if only is not None:
+        query = query.where(uses.c.rule.in_(only))
     return [
         (one, two) for one, two in connection.execute(query.returning(uses.c.user_id, uses.c.decision_id))
     ]
 
 
-def release_grants(connection: Connection, decision_ids: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Delete the reserved grants of these decisions; returns (budget, decision, amount) of each."""
+def release_grants(
+    connection: Connection, decision_ids: Sequence[str], only: Collection[str] | None = None
+) -> list[tuple[str, str, int]]:
+    """Delete the reserved grants of these decisions, from all budgets or some.
+
+    Returns (budget, decision, amount) of each.
+    """
     query = delete(grants).where(grants.c.decision_id.in_(decision_ids), grants.c.expires_at.is_not(None))
+    if only is not None:
+        query = query.where(grants.c.budget.in_(only))
     gone = connection.execute(query.returning(grants.c.budget, grants.c.decision_id, grants.c.amount))
     return [(budget, decision_id, amount) for budget, decision_id, amount in gone]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 
 import msgspec
@@ -68,8 +68,13 @@ class SqlCounters:
     def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         repository.commit(connection, decision_ids)
 
-    def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
-        release(connection, decision_ids)
+    def held(self, connection: Connection, decision_id: str, until: datetime) -> Set[str]:
+        return repository.held(connection, decision_id, until)
+
+    def release(
+        self, connection: Connection, decision_ids: Sequence[str], only: Collection[str] | None = None
+    ) -> None:
+        release(connection, decision_ids, only)
 
     def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
         repository.lock_totals(connection, decision_ids)
@@ -101,11 +106,11 @@ class SqlCounters:
         return None
 
 
-def release(connection: Connection, decision_ids: Sequence[str]) -> None:
+def release(connection: Connection, decision_ids: Sequence[str], only: Collection[str] | None = None) -> None:
     """Delete what these decisions have reserved, and lower the totals of its budgets."""
     repository.lock_totals(connection, decision_ids)
-    repository.release_uses(connection, decision_ids)
-    for budget, _, amount in sorted(repository.release_grants(connection, decision_ids)):
+    repository.release_uses(connection, decision_ids, only)
+    for budget, _, amount in sorted(repository.release_grants(connection, decision_ids, only)):
         repository.give_back(connection, budget, amount)
 
 

@@ -7,7 +7,7 @@ only when its window is over, or when it has expired and the journal does not ha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -112,14 +112,19 @@ class ValkeyCounters:
         # Valkey goes on counting the reservation, and learns what became of it when it has expired.
         repository.commit(connection, decision_ids)
 
-    def release(self, connection: Connection, decision_ids: Sequence[str]) -> None:
+    def held(self, connection: Connection, decision_id: str, until: datetime) -> Set[str]:
+        return repository.held(connection, decision_id, until)
+
+    def release(
+        self, connection: Connection, decision_ids: Sequence[str], only: Collection[str] | None = None
+    ) -> None:
         parts: list[tuple[UserUses | BudgetAmount, str]] = [
             (self._user(user_id, EPOCH), decision_id)
-            for user_id, decision_id in set(repository.release_uses(connection, decision_ids))
+            for user_id, decision_id in set(repository.release_uses(connection, decision_ids, only))
         ]
         parts += [
             (BudgetAmount(self._epochs, budget, EPOCH), decision_id)
-            for budget, decision_id, _ in repository.release_grants(connection, decision_ids)
+            for budget, decision_id, _ in repository.release_grants(connection, decision_ids, only)
         ]
         # Whoever asks the journal before this is committed finds it held; then it returns by expiry.
         with suppress(CountersUnreachable):

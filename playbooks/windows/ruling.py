@@ -23,9 +23,10 @@ class Hold(msgspec.Struct, frozen=True):
 
 
 class Skip(msgspec.Struct, frozen=True):
-    """The message never goes out, under the rule of the window that says so."""
+    """The message never goes out, under the rule that says so; `elsewhere`: on another channel it might."""
 
     rule: str
+    elsewhere: bool = False
 
 
 # None: it goes out now.

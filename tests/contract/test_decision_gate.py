@@ -19,7 +19,7 @@ from audiences.identity.people import EveryoneAlone
 from audiences.identity.tables import identities
 from audiences.rules import Schema
 from audiences.triggers.definitions import ZonesSpec
-from decision.gate import WindowCheck
+from decision.gate import Gate, WindowCheck
 from decision.gate_playbooks import Playbooks
 from decision.limits import Limits
 from decision.overtaken_check import OvertakenCheck
@@ -191,6 +191,45 @@ def test_a_send_is_bound_by_rules_by_its_playbook_and_by_itself(
     (held,) = database.write(lambda connection: check.rule(connection, [first], now))
     # Eight is not quiet any more, six in the evening is the playbook's.
     assert held == Hold(datetime(2026, 3, 3, 23, 0, tzinfo=UTC), "window.evenings")
+
+
+def test_a_cap_counts_the_channel_that_is_really_used(database: Database, clock: SimulatedClock) -> None:
+    now = clock.now()
+    caps = [
+        {"kind": "cap", "id": "texts", "limit": 1, "window": "P7D", "for": {"channels": [CHANNEL]}},
+        {"kind": "cap", "id": "all", "limit": 3, "window": "P7D"},
+        {"kind": "cap", "id": "mails", "limit": 1, "window": "P7D", "for": {"channels": ["memory"]}},
+    ]
+    counters = SqlCounters(database)
+    limits = Limits(
+        published(database, now, constraints=caps), counters, Schema({}, tags=False, audiences=False)
+    )
+    gate = Gate([], limits)
+
+    def sending(number: int, channel: str) -> Send:
+        run = msgspec.structs.replace(send(now).enrolment, id=f"run{number}", decision_id=f"d{number}")
+        return Send(f"run{number}:1:0", run, channel, now)
+
+    def goes(number: int, channel: str) -> str | None:
+        one = sending(number, channel)
+        (ruling,) = database.write(lambda connection: gate.check(connection, [one], now))
+        if ruling is None:
+            database.write(lambda connection: gate.committed(connection, one.enrolment, channel, now))
+        return ruling.rule if isinstance(ruling, Skip) else None
+
+    # Reserved for the arm's own channel first, as a decision does; then it goes by text message.
+    mail = sending(1, "memory")
+    assert database.write(lambda connection: gate.check(connection, [mail], now)) == [None]
+    assert goes(1, CHANNEL) is None
+    assert goes(2, CHANNEL) == "coupons.texts"
+    # The mail that did not go out is not counted, and the text message counts once among all.
+    assert goes(2, "memory") is None
+    assert goes(3, "memory") == "coupons.mails"
+    assert {rule: len(uses) for rule, uses in counters.read("ann", now, since=now - 9 * HOUR).items()} == {
+        "coupons.texts": 1,
+        "coupons.all": 2,
+        "coupons.mails": 1,
+    }
 
 
 # What the user, or somebody for them, said

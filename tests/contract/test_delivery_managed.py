@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import Connection
 
+from delivery.channels.channel import Address
 from delivery.channels.management import Breaker, Management, Quota, Rate, repository
 from delivery.channels.management.api import listing
 from delivery.channels.management.standing import Phase
 from delivery.errors import NotHandedOver
-from delivery.gate import OpenGate
+from delivery.gate import OpenGate, Send
 from delivery.models import Message, MessageFact, MessageState, Report
 from delivery.outbox import LEASE, Relay
 from delivery.service import Delivery
 from delivery.tables import outbox
 from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, once, version_body
 from playbooks.money import Money
+from playbooks.windows import Ruling, Skip
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -292,6 +295,60 @@ def test_a_channel_that_stays_broken_gives_what_was_never_tried_to_the_next(
     reason = str(fact(database, f"{USERS[-1]}:1:0", "failed").reason)
     assert reason.startswith("the channel is broken since 2026-03-02")
     assert reason.endswith("503")
+
+
+class Choosy(OpenGate):
+    """Stops messages on channels under rules, and those of some users for good."""
+
+    def __init__(self, stops: dict[str, str], lost: str = "") -> None:
+        self.stops, self.lost = stops, lost
+
+    def check(self, connection: Connection, sends: Sequence[Send], now: datetime) -> list[Ruling]:
+        return [self._rule(one) for one in sends]
+
+    def _rule(self, one: Send) -> Ruling:
+        if one.enrolment.user_id == self.lost:
+            return Skip("goal_reached")
+        rule = self.stops.get(one.channel)
+        return None if rule is None else Skip(rule, elsewhere=True)
+
+
+def test_a_preferred_channel_that_is_not_allowed_gives_way_to_the_next_that_is(
+    database: Database, clock: SimulatedClock
+) -> None:
+    send = {"kind": "send", "channel": "preferred", "among": ["memory", "sms", "push"], "next": "end"}
+    end = {"kind": "end", "result": "over"}
+    plans = MemoryPlans({1: version_body({"start": "send", "states": {"send": send, "end": end}})})
+    opened = {name: MemoryChannel() for name in ("memory", "sms", "push")}
+    opened["push"] = MemoryChannel(address=Address.DEVICE)
+    gate = Choosy({"memory": "opted_out", "sms": "suppressed.bounced"}, lost="bob")
+    delivery = Delivery(database, clock, plans, opened, lambda *_: None, gate=gate)
+    for user in ("ann", "bob"):
+        decided = decision_for(user, ARM, clock.now())
+        database.write(lambda c, decided=decided: delivery.start(c, decided, ARM))  # type: ignore[misc]
+    # Nobody has a device: what can't be delivered goes on too, but nothing is left.
+    done = delivery.run_until_idle()
+    assert (done.suppressed, done.failed, done.sent) == (2, 1, 0)
+    assert [fact.label for fact in facts(database, "ann:1:0")] == ["queued"]
+    (queued, failed) = facts(database, "ann:1:0~push")
+    assert queued.decode(MessageFact).reason == "instead of memory: opted_out"
+    assert failed.label == "failed"
+    with database.read() as connection:
+        told = [one.label for one in ledger.latest(connection, Kind.SUPPRESSION, 9)]
+    # What is stopped whatever the channel is stopped once, and so is what no channel may take.
+    assert sorted(told) == ["goal_reached", "opted_out"]
+    gate.stops["push"] = "less_of_this"
+    decided = decision_for("cem", ARM, clock.now())
+    database.write(lambda c: delivery.start(c, decided, ARM))
+    assert delivery.run_until_idle().suppressed == 1
+    assert facts(database, "cem:1:0~push") == facts(database, "cem:1:0~sms") == []
+    del gate.stops["memory"]
+    opened["memory"].before = lambda _: (_ for _ in ()).throw(NotHandedOver("no", permanent=True))
+    del gate.stops["sms"]
+    decided = decision_for("dan", ARM, clock.now())
+    database.write(lambda c: delivery.start(c, decided, ARM))
+    assert delivery.run_until_idle().sent == 1
+    assert [one.user_id for one in opened["sms"].messages.values()] == ["dan"]
 
 
 def tell(database: Database, clock: SimulatedClock, key: str, label: str, *, settled: str = "") -> None:

@@ -56,7 +56,7 @@ class Gate:
         until = self.until.get(user)
         return Hold(until, "window.day") if until is not None and now < until else None
 
-    def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+    def committed(self, connection: Connection, enrolment: Enrolment, channel: str, now: datetime) -> None:
         self.committed_for.append(enrolment.user_id)
 
 

@@ -61,7 +61,7 @@ class Counting(OpenGate):
     def __init__(self) -> None:
         self.counted: list[str] = []
 
-    def committed(self, connection: Connection, enrolment: Enrolment, now: datetime) -> None:
+    def committed(self, connection: Connection, enrolment: Enrolment, channel: str, now: datetime) -> None:
         self.counted.append(enrolment.user_id)
 
 
