@@ -7,6 +7,9 @@ from datetime import datetime
 
 from audiences.consent.models import ANY, Channel, Consent, ConsentState, paced
 
+# More than anybody is sent.
+_ANY_NUMBER = 10**9
+
 
 def standing(words: Iterable[Consent], purpose: str, channel: Channel) -> Consent | None:
     """Return the word that decides, None if the user never spoke of this.
@@ -30,11 +33,11 @@ def pacing(words: Iterable[Consent], purpose: str, channel: Channel) -> tuple[in
     for one in words:
         head, _, number = one.purpose.rpartition(".")
         if f"{head}." == paced(purpose, 0)[:-1] and one.channel in (channel, Channel.ANY):
-            said.append((one.at, -int(number), one.channel))
+            said.append((one.at, -(int(number) or _ANY_NUMBER), one.channel))
     if not said:
         return None
-    _, fewest, way = max(said)
-    return (-fewest, way) if fewest else None
+    _, most, way = max(said)
+    return None if most == -_ANY_NUMBER else (-most, way)
 
 
 def allowed(words: Iterable[Consent], purpose: str, channel: Channel) -> bool:
