@@ -15,7 +15,7 @@ from audiences.selection.memberships import Memberships
 from audiences.selection.standing import Standing
 from audiences.service import read_values
 from decision.whereabouts import Whereabouts
-from delivery.best_hour import best_hour
+from delivery.best_hour import active, best_hour
 from delivery.preference import Tally, answering, tallied
 from delivery.view import View
 from feature_repo.errors import SnapshotMissing
@@ -71,7 +71,7 @@ class FlowUsers:
             values,
             repository.tags_of(connection, profiles, now).keys(),
             self._memberships.of(person),
-            best_hour((one.occurred_at for one in facts if one.occurred_at > now - _LOOK_BACK), zone),
+            best_hour(active(facts, now - _LOOK_BACK), zone),
             self._answers(connection, profiles, now),
         )
 

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
+
+from audiences.consent.models import Channel
+from delivery.receipts.models import What
+from delivery.receipts.states import event_name
+from storage.ledger import Fact
 
 # Fewer say nothing about a habit.
 FEWEST = 5
 # What happens next to an hour speaks for it half as much as what happens in it.
 _BESIDE = 0.5
+
+# Users open, follow and answer messages, which receipts and links make events of; what providers do with
+# messages are events as well, and say when they were sent rather than when somebody was there.
+_NOT_THEIRS = frozenset(
+    event_name(way, what) for way in Channel for what in (What.DELIVERED, What.BOUNCED, What.FAILED)
+)
+
+
+def active(events: Iterable[Fact], since: datetime) -> Iterator[datetime]:
+    """Yield when a user did something after a moment, by the facts of their events."""
+    return (one.occurred_at for one in events if one.occurred_at > since and one.label not in _NOT_THEIRS)
 
 
 def best_hour(moments: Iterable[datetime], zone: ZoneInfo) -> time | None:

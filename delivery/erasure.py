@@ -7,11 +7,15 @@ from functools import partial
 
 from sqlalchemy import Connection, delete, select, tuple_
 
+from audiences.addresses import AddressKind
+from audiences.identity.repository.names import held_by
 from delivery.channels.channel import Channel, KeepsCopies
 from delivery.coupons.tables import coupon_calls, coupon_uses, coupons
 from delivery.inbox.tables import inbox
 from delivery.outbox_repository import NOBODY
 from delivery.people.tables import tasks
+from delivery.receipts.repository import erase_naming
+from delivery.receipts.tables import stray_receipts
 from delivery.repository import lock_of_user
 from delivery.tables import enrolments, outbox, parked
 from playbooks.controls import Scope
@@ -30,7 +34,15 @@ def places(channels: Mapping[str, Channel]) -> Sequence[Place]:
         Rows("enrolments", [enrolments, outbox], partial(_stop, channels)),
         # After the messages on their way, which could come into it.
         *deleted_from(inbox),
+        Rows("stray_receipts", [stray_receipts], _strays),
     ]
+
+
+def _strays(connection: Connection, whom: Erasing, limit: int) -> int:
+    """Take away receipts that could not be used and name an address of the user."""
+    held = [one.identity for one in held_by(connection, [whom.user_id])]
+    addresses = [one.value for one in held if one.kind in set(AddressKind)]
+    return erase_naming(connection, addresses, limit)
 
 
 def _stopped(connection: Connection, whom: Erasing, limit: int) -> int:

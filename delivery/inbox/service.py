@@ -12,6 +12,8 @@ from audiences.identity.people import People
 from delivery.errors import NoticeUnknown
 from delivery.inbox import repository
 from delivery.inbox.repository import Notice
+from delivery.receipts.models import Told, What
+from delivery.receipts.service import Receipts
 from storage.clock import Clock
 from storage.engine import Database
 from storage.pace import Pace
@@ -21,8 +23,12 @@ from storage.writer import TURN_ROWS, Lane
 class Inbox:
     """Reads and marks messages of persons, whichever of their profiles they came to. Thread-safe."""
 
-    def __init__(self, database: Database, clock: Clock, people: People) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, people: People, receipts: Receipts | None = None
+    ) -> None:
+        """`receipts` are told that a message was read, as a provider would."""
         self._database, self._clock, self._people = database, clock, people
+        self._receipts = receipts
 
     def of(
         self, user_id: str, *, unread: bool, after: tuple[datetime, str] | None, limit: int
@@ -34,7 +40,7 @@ class Inbox:
             return page, repository.unread_of(connection, profiles, now)
 
     def read(self, user_id: str, key: str) -> Notice:
-        """Note that a user read a message; when they did so first stays.
+        """Note that a user read a message, which counts as opened; when they did so first stays.
 
         Raises:
             NoticeUnknown: they have none of this key, or it expired.
@@ -61,7 +67,12 @@ class Inbox:
             repository.mark(connection, marked)
             return marked
 
-        return self._database.write(work, lane=Lane.REQUEST)
+        notice = self._database.write(work, lane=Lane.REQUEST)
+        if self._receipts is not None and notice.read_at is not None:
+            # Told at every time, of which all but one are known: what broke off in between is made up for.
+            told = Told(f"read:{key}", What.OPENED, notice.read_at, key)
+            self._receipts.submit(notice.channel, [told]).result()
+        return notice
 
 
 def let_go_of_expired(database: Database, now: datetime) -> int:

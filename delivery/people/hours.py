@@ -10,22 +10,27 @@ import msgspec
 
 from audiences.triggers.calendar import at_local
 from delivery.errors import FlowBroken
+from playbooks.windows.days_off import is_holiday
 
 # Beyond so many days nobody plans; it also keeps hours of next to nothing from being walked through for ever.
 _LONGEST_DAYS = 3 * 366
 
 
 class Hours(msgspec.Struct, frozen=True):
-    """On which days of the week (0 is Monday), and from when until when on the clock of a zone."""
+    """On which days of the week (0 is Monday), and from when until when on the clock of a zone.
+
+    Nobody works on public holidays of `country` (`DE`, `DE-BY`); '' where they work on all.
+    """
 
     zone: ZoneInfo
     days: frozenset[int]
     opens: time
     closes: time
+    country: str = ""
 
     def on(self, day: date) -> tuple[datetime, datetime] | None:
         """Return when work begins and ends on a day (aware UTC), None if nobody works on it."""
-        if day.weekday() not in self.days:
+        if day.weekday() not in self.days or (self.country and is_holiday(day, self.country)):
             return None
         begin = at_local(datetime.combine(day, self.opens), self.zone)
         end = at_local(datetime.combine(day, self.closes), self.zone)

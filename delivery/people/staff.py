@@ -19,6 +19,7 @@ from playbooks.flow.times import TimeOfDay
 from playbooks.library.problems import Problem, refuse
 from playbooks.library.reading import read_optional
 from playbooks.suggesting import closest
+from playbooks.windows.spec import Country
 
 FILE = "people.yaml"
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -70,12 +71,13 @@ class Away(Document):
 
 
 class Team(Document):
-    """People who share work."""
+    """People who share work. `holidays` is the country whose public holidays are theirs."""
 
     id: Name
     name: Label
     supervisor: Name | None = None
     zone: StaffZone | None = None
+    holidays: Country | None = None
     hours: WorkingHours | None = None
 
 
@@ -87,6 +89,7 @@ class Person(Document):
     team: Name | None = None
     supervisor: Name | None = None
     zone: StaffZone | None = None
+    holidays: Country | None = None
     hours: WorkingHours | None = None
     away: tuple[Away, ...] = ()
     also: tuple[Label, ...] = ()
@@ -112,6 +115,7 @@ class Exports(Document):
 
 class _File(Document):
     zone: StaffZone = "UTC"
+    holidays: Country | None = None
     hours: WorkingHours | None = None
     owners: OwnerTraits = OwnerTraits()
     exports: Exports = Exports()
@@ -194,19 +198,21 @@ def read_staff(folder: Path) -> Staff:
 def _hours(found: _File) -> Iterator[tuple[str, Hours]]:
     teams = {one.id: one for one in found.teams}
     if found.hours is not None:
-        yield "", _as_hours(found.hours, found.zone)
+        yield "", _as_hours(found.hours, found.zone, found.holidays)
     for team in found.teams:
         if (hours := team.hours or found.hours) is not None:
-            yield team.id, _as_hours(hours, team.zone or found.zone)
+            yield team.id, _as_hours(hours, team.zone or found.zone, team.holidays or found.holidays)
     for person in found.people:
         its = teams.get(person.team or "")
         if (hours := person.hours or (its and its.hours) or found.hours) is not None:
-            yield person.id, _as_hours(hours, person.zone or (its and its.zone) or found.zone)
+            zone = person.zone or (its and its.zone) or found.zone
+            holidays = person.holidays or (its and its.holidays) or found.holidays
+            yield person.id, _as_hours(hours, zone, holidays)
 
 
-def _as_hours(hours: WorkingHours, zone: str) -> Hours:
+def _as_hours(hours: WorkingHours, zone: str, holidays: str | None) -> Hours:
     days = frozenset(_DAYS.index(day) for day in hours.days)
-    return Hours(ZoneInfo(zone), days, hours.from_, hours.until)
+    return Hours(ZoneInfo(zone), days, hours.from_, hours.until, holidays or "")
 
 
 def _wrong(found: _File) -> Iterator[tuple[str, str]]:

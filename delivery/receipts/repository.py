@@ -7,13 +7,16 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, not_, or_, select, tuple_, update
 
 from delivery.models import MessageState
 from delivery.outbox_repository import Queued, queued_columns
 from delivery.receipts.tables import stray_receipts
 from delivery.tables import outbox
 from storage.upserts import insert_into
+
+# Fields of what was told that tell of somebody.
+NAMING = ("address", "sender", "text", "user_agent", "ip", "body")
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +94,37 @@ def forget(connection: Connection, used: Sequence[Stray]) -> None:
         connection.execute(
             delete(stray_receipts).where(keys.in_([(one.channel, one.event_id) for one in used]))
         )
+
+
+def naming(connection: Connection, before: datetime, limit: int) -> list[Stray]:
+    """Return receipts that came before a moment and still tell of somebody."""
+    body = stray_receipts.c.body
+    named = [
+        and_(body.contains(f'"{field}":"', autoescape=True), not_(body.contains(f'"{field}":""')))
+        for field in NAMING
+    ]
+    query = select(stray_receipts).where(stray_receipts.c.received_at < before, or_(*named))
+    return [Stray(*row) for row in connection.execute(query.order_by(stray_receipts.c.event_id).limit(limit))]
+
+
+def renew(connection: Connection, strays: Sequence[Stray]) -> None:
+    """Keep receipts with other bodies and reasons."""
+    for one in strays:
+        mine = (stray_receipts.c.channel == one.channel) & (stray_receipts.c.event_id == one.event_id)
+        connection.execute(update(stray_receipts).where(mine).values(body=one.body, reason=one.reason))
+
+
+def erase_naming(connection: Connection, addresses: Sequence[str], limit: int) -> int:
+    """Forget receipts in which one of some addresses is named, at most so many; returns how many."""
+    if not addresses:
+        return 0
+    named = or_(
+        *(func.lower(stray_receipts.c.body).contains(one.lower(), autoescape=True) for one in addresses)
+    )
+    query = select(stray_receipts).where(named).order_by(stray_receipts.c.event_id).limit(limit)
+    found = [Stray(*row) for row in connection.execute(query)]
+    forget(connection, found)
+    return len(found)
 
 
 def forget_before(connection: Connection, before: datetime) -> None:

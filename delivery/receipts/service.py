@@ -36,6 +36,9 @@ _ROWS_EACH = 5
 _AGAIN = timedelta(minutes=10)
 _MOST_AGAIN = 500
 _KEPT = timedelta(days=14)
+# For so long they are kept as they came, to be tried again by hand.
+_WHOLE = timedelta(days=1)
+_NAMING = (*repository.NAMING, "reason", "link")
 _PAGE = 50
 # Messages of one user that are looked at for the last one on a channel.
 _MESSAGES = 50
@@ -104,8 +107,16 @@ class Receipts:
         return counts
 
     def forget(self, now: datetime) -> None:
-        """Forget what nobody could use for days."""
+        """Forget what nobody could use for days, and after a day whom it was about."""
         self._database.write(lambda connection: repository.forget_before(connection, now - _KEPT))
+        while self._database.write(lambda connection: self._shorten(connection, now), rows=_PAGE):
+            pass
+
+    def _shorten(self, connection: Connection, now: datetime) -> int:
+        """Take addresses and words out of what is kept for longer; returns how many receipts had any."""
+        found = repository.naming(connection, now - _WHOLE, _PAGE)
+        repository.renew(connection, [shortened(one) for one in found])
+        return len(found)
 
     def _again(self, one: Stray, now: datetime) -> Became:
         way, incoming = self._ways(one.channel), msgspec.json.decode(one.body, type=Incoming)
@@ -242,6 +253,16 @@ class Receipts:
         elif asks is Meaning.START:
             self._permissions.start(connection, way, kind, texted.sender, says(channel), texted.at, now)
         return ""
+
+
+def shortened(one: Stray) -> Stray:
+    """Return a receipt that could not be used without addresses, texts and what else tells of somebody."""
+    incoming: Incoming = msgspec.json.decode(one.body, type=Incoming)
+    named = getattr(incoming, "address", "") or getattr(incoming, "sender", "")
+    gone = {field: "" for field in _NAMING if hasattr(incoming, field)}
+    body = msgspec.json.encode(msgspec.structs.replace(incoming, **gone)).decode()
+    reason = one.reason.replace(named, "…") if named else one.reason
+    return msgspec.structs.replace(one, reason=reason, body=body)
 
 
 def _stray(channel: str, one: Incoming, reason: str, now: datetime) -> Stray:

@@ -221,14 +221,14 @@ def test_a_cap_counts_the_channel_that_is_really_used(database: Database, clock:
     mail = sending(1, "memory")
     assert database.write(lambda connection: gate.check(connection, [mail], now)) == [None]
     assert goes(1, CHANNEL) is None
-    assert goes(2, CHANNEL) == "coupons.texts"
+    assert goes(2, CHANNEL) == "cap.coupons.texts"
     # The mail that did not go out is not counted, and the text message counts once among all.
     assert goes(2, "memory") is None
-    assert goes(3, "memory") == "coupons.mails"
+    assert goes(3, "memory") == "cap.coupons.mails"
     assert {rule: len(uses) for rule, uses in counters.read("ann", now, since=now - 9 * HOUR).items()} == {
-        "coupons.texts": 1,
-        "coupons.all": 2,
-        "coupons.mails": 1,
+        "cap.coupons.texts": 1,
+        "cap.coupons.all": 2,
+        "cap.coupons.mails": 1,
     }
 
 

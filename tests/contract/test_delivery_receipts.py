@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,27 +16,33 @@ from audiences.consent.address_hash import AddressHash
 from audiences.consent.models import Channel, ConsentState, Reason
 from audiences.consent.service import Consents
 from audiences.events import Claim, Event, EventBody
-from audiences.identity.people import PersonsProfiles
+from audiences.identity.people import EveryoneAlone, PersonsProfiles
 from audiences.identity.service import IdentityService
 from audiences.intake.intake import Intake
 from audiences.machines.definitions import MachinesSpec
 from audiences.machines.machines import KnownMachines
 from audiences.machines.service import MachineEvents
 from delivery.channels.channel import AfterCrash, Receipt
+from delivery.channels.kinds import Opening
+from delivery.erasure import places
 from delivery.errors import NotHandedOver
 from delivery.gate import OpenGate
+from delivery.inbox.channel import InboxChannel, InboxSettings
+from delivery.inbox.service import Inbox
 from delivery.models import Enrolment, Message
 from delivery.receipts import repository
 from delivery.receipts.following import Following
 from delivery.receipts.models import Answer, Became, Bounce, Texted, Told, What
 from delivery.receipts.permissions import SOFT_BOUNCES, Permissions
 from delivery.receipts.service import Receipts
+from delivery.receipts.states import event_name
 from delivery.receipts.way import Way
 from delivery.service import Delivery
 from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, version_body
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from storage.erasure import erase
 from storage.ledger import Kind
 
 BODY = version_body()
@@ -365,3 +372,44 @@ def keys(shop: Shop) -> list[str]:
     with shop.database.read() as connection:
         facts = ledger.read_after(connection, 0, kind=Kind.MESSAGE, labels=["queued"])
     return [fact.id.removesuffix(":queued") for fact in facts]
+
+
+def test_what_nobody_could_use_forgets_after_a_day_whom_it_was_about(shop: Shop, database: Database) -> None:
+    now = shop.clock.now()
+    lost = Told("b1", What.BOUNCED, now, key="gone", address="Ann@Example.com", reason="550 no ann")
+    texted = Texted("t1", "+4915112345678", "my name is Ann", now)
+    assert shop.became(lost, texted) == ["quarantined", "quarantined"]
+    shop.receipts.forget(now + timedelta(hours=23))
+    assert "Ann@Example.com" in shop.receipts.waiting("memory")[0].body
+    shop.receipts.forget(now + timedelta(hours=25))
+    kept = shop.receipts.waiting("memory")
+    assert [one.event_id for one in kept] == ["b1", "t1"]
+    for word in ("Example", "Ann", "ann", "+4915112345678"):
+        assert word not in f"{kept[0].body} {kept[0].reason} {kept[1].body} {kept[1].reason}"
+    # What is left may still be tried again, and goes in the end.
+    assert shop.receipts.again("memory")[Became.QUARANTINED] == 2
+    shop.receipts.forget(now + timedelta(days=15))
+    assert shop.receipts.waiting("memory") == []
+
+
+def test_what_names_an_address_of_an_erased_user_goes_with_them(shop: Shop, database: Database) -> None:
+    now = shop.clock.now()
+    shop.became(
+        Told("b1", What.BOUNCED, now, key="gone", address="Ann@Example.com"),
+        Told("b2", What.BOUNCED, now, key="gone", address="bob@example.com"),
+    )
+    assert erase(database, places({}), ["ann"], now).places["stray_receipts"] == 1
+    assert [one.event_id for one in shop.receipts.waiting("memory")] == ["b2"]
+
+
+def test_a_message_that_was_read_in_the_inbox_is_opened_once(shop: Shop, database: Database) -> None:
+    opening = Opening(folder=Path(), database=database, clock=shop.clock)
+    channel: Any = InboxChannel(InboxSettings(), "memory", opening)
+    key = shop.send(channel)
+    inbox = Inbox(database, shop.clock, EveryoneAlone(), shop.receipts)
+    inbox.read("ann", key)
+    shop.clock.move_to(shop.clock.now() + timedelta(hours=1))
+    inbox.dismiss("ann", key)
+    assert shop.state(key) == "opened"
+    assert shop.facts().count("opened") == 1
+    assert shop.facts(Kind.EVENT).count(event_name(WAYS["memory"].consent, What.OPENED)) == 1

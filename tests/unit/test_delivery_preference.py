@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from delivery.best_hour import active, best_hour
 from delivery.models import MessageFact, SendMessage
 from delivery.plans import Plan
 from delivery.preference import STRENGTH, Tally, answering, preferred, tallied
@@ -109,3 +111,21 @@ def test_what_makes_no_sense_is_refused(said: dict[str, object], problem: str) -
 
 def test_equal_channels_are_taken_in_their_order() -> None:
     assert preferred(["b", "a", "c"], {"a": 0.3, "b": 0.3, "c": 0.2}) == "b"
+
+
+def test_the_best_hour_is_when_messages_are_opened_and_not_when_they_are_sent() -> None:
+    def event(name: str, hour: int, day: int) -> Fact:
+        at = NOW.replace(hour=hour, day=day)
+        return Fact(1, Kind.EVENT, f"{name}{at}", name, "ann", at, at, "{}")
+
+    sent = [
+        event(name, 10, day)
+        for day in range(10, 20)
+        for name in ("email_delivered", "sms_bounced", "push_failed")
+    ]
+    opened = [
+        event(name, 21, day) for day in range(10, 13) for name in ("email_opened", "email_link_clicked")
+    ]
+    assert best_hour(active(sent, NOW), ZoneInfo("UTC")) is None
+    assert best_hour(active([*sent, *opened], NOW), ZoneInfo("UTC")) == time(21)
+    assert best_hour(active(opened, NOW.replace(day=12)), ZoneInfo("UTC")) is None

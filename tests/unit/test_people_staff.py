@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -151,3 +151,21 @@ def test_flows_name_people_that_there_are(tmp_path: Path) -> None:
     ):
         ((field, message),) = wrong(known, **fields)
         assert (field, said in message) == (f"flow.states.call.{place}", True), message
+
+
+def test_nobody_works_on_the_public_holidays_of_their_country(tmp_path: Path) -> None:
+    (tmp_path / "people.yaml").write_text(
+        "zone: Europe/Berlin\nholidays: DE\nhours: {from: '09:00', until: '17:00'}\n"
+        "teams:\n  - {id: munich, name: Munich, holidays: DE-BY}\n"
+        "people:\n  - {id: eva, name: Eva, team: munich}\n  - {id: tim, name: Tim}\n"
+    )
+    staff = read_staff(tmp_path)
+    # Tuesday, 5 January 2027, 16:00; the day after is Epiphany, in Bavaria alone.
+    start = datetime(2027, 1, 5, 15, tzinfo=UTC)
+    assert after(staff.hours["tim"], start, timedelta(hours=2)) == datetime(2027, 1, 6, 9, tzinfo=UTC)
+    assert after(staff.hours["eva"], start, timedelta(hours=2)) == datetime(2027, 1, 7, 9, tzinfo=UTC)
+    # The first of January is all of Germany's.
+    assert staff.hours[""].on(date(2027, 1, 1)) is None
+    (tmp_path / "people.yaml").write_text("holidays: Bavaria\n")
+    with pytest.raises(LibraryError, match="no holidays are known of a country 'Bavaria'"):
+        read_staff(tmp_path)
