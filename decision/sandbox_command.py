@@ -20,7 +20,7 @@ def sandbox(
 ) -> None:
     """Take messages as providers do, and deliver none: what came is at /taken."""
     from decision.processes import StopSignals  # noqa: PLC0415 - the help needs none of it
-    from delivery.sandbox.running import running  # noqa: PLC0415
+    from delivery.sandbox.running import SECRET, running  # noqa: PLC0415
 
     stop = StopSignals()
     try:
@@ -28,6 +28,7 @@ def sandbox(
             typer.echo(f"sms_gateway:  {here.url}/sms/messages")
             typer.echo(f"push_gateway: {here.url}/push/messages")
             typer.echo(f"twilio:       {here.url}")
+            typer.echo(f"webhook:      {here.url}/webhooks signed with {SECRET}")
             typer.echo(f"smtp:         127.0.0.1 port {here.smtp_port}")
             typer.echo(f"what came:    {here.url}/taken")
             stop.wait()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from delivery.channels import gateway, mailbox, smtp, twilio
+from delivery.channels import gateway, mailbox, named_webhook, smtp, twilio
 from delivery.channels.kinds import Kind
 from delivery.inbox import channel as inbox
 
@@ -22,6 +22,7 @@ KINDS: Mapping[str, Kind[Any]] = {
     "smtp": smtp.KIND,
     "sms_gateway": gateway.SMS,
     "twilio": twilio.KIND,
+    "webhook": named_webhook.KIND,
 }
 
 

@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook
 from audiences.consent.models import Channel as Consent
 from delivery.channels.answers import asked_to_wait, is_over_later
 from delivery.channels.channel import Address, AfterCrash, Receipt
-from delivery.channels.http import Http, NotReached
+from delivery.channels.http import SECONDS, Http, NotReached
 from delivery.channels.networks import IPNetwork, allows
 from delivery.errors import NotHandedOver
 from delivery.models import Message
@@ -36,15 +36,25 @@ class Webhooks:
     after_crash = AfterCrash.REPEAT
     retry = Retry(attempts=10, longest=timedelta(hours=6))
 
-    def __init__(self, secret: str | None, networks: Sequence[IPNetwork] = ()) -> None:
+    def __init__(
+        self,
+        secret: str | None,
+        networks: Sequence[IPNetwork] = (),
+        *,
+        seconds: float = SECONDS,
+        allowing: str = "NEXTPLAY_WEBHOOK_NETWORKS allows networks",
+    ) -> None:
         """Sign requests.
 
         Args:
             secret: signs every request (`whsec_…`); without one nothing is told.
             networks: inside which receivers may be although they are not of the public internet.
+            seconds: that a request may take.
+            allowing: says how more of them may.
         """
         self._webhook = Webhook(secret) if secret else None
-        self._http = Http(allowed=partial(allows, networks))
+        self._http = Http(seconds, allowed=partial(allows, networks))
+        self._allowing = allowing
 
     def send(self, message: Message) -> Receipt:
         """Post a message.
@@ -68,12 +78,13 @@ class Webhooks:
         try:
             reply = self._http.post(message.address, message.body.encode(), headers)
         except NotReached as error:
-            hint = "; NEXTPLAY_WEBHOOK_NETWORKS allows networks" if error.refused else ""
+            hint = f"; {self._allowing}" if error.refused else ""
             raise NotHandedOver(f"{error}{hint}", permanent=error.refused, perhaps=error.asked) from error
         if 200 <= reply.status < 300:
             return Receipt(f"HTTP {reply.status}", delivered=True)
+        told = ": redirects are not followed" if 300 <= reply.status < 400 else ""
         raise NotHandedOver(
-            f"{message.address} answered {reply.status}",
+            f"{message.address} answered {reply.status}{told}",
             permanent=not is_over_later(reply.status),
             after=asked_to_wait(reply.headers),
         )

@@ -2,6 +2,7 @@
 
 POST /sms/messages, /push/messages                  {"to": …, "text": …}; knows Idempotency-Key
 POST /2010-04-01/Accounts/{sid}/Messages.json       as Twilio: a form; knows no keys
+POST /webhooks                                      signed as Standard Webhooks says; knows webhook-id
 POST /behaviour                                     what goes wrong next (`delivery.sandbox.taking`)
 GET, DELETE /taken                                  what was taken
 """
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 from pydantic import ValidationError
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -31,8 +33,13 @@ _PIECE = b" " * 1024
 _DRIP_SECONDS = 0.05
 
 
-def application(taking: Taking, token: str) -> Starlette:
-    """Return the sandbox; whoever hands over signs in with `token`: as bearer, or as Twilio's auth token."""
+def application(taking: Taking, token: str, secret: str) -> Starlette:
+    """Return the sandbox.
+
+    Args:
+        token: signs in whoever hands over: as bearer, or as Twilio's auth token.
+        secret: signs webhooks.
+    """
 
     async def sms(request: Request) -> Response:
         return await _generic(request, taking, "sms", token)
@@ -42,6 +49,9 @@ def application(taking: Taking, token: str) -> Starlette:
 
     async def twilio(request: Request) -> Response:
         return await _twilio(request, taking, token)
+
+    async def webhook(request: Request) -> Response:
+        return await _webhook(request, taking, secret)
 
     async def behave(request: Request) -> Response:
         try:
@@ -62,6 +72,7 @@ def application(taking: Taking, token: str) -> Starlette:
             Route("/sms/messages", sms, methods=["POST"]),
             Route("/push/messages", push, methods=["POST"]),
             Route("/2010-04-01/Accounts/{sid}/Messages.json", twilio, methods=["POST"]),
+            Route("/webhooks", webhook, methods=["POST"]),
             Route("/behaviour", behave, methods=["POST"]),
             Route("/taken", show, methods=["GET"]),
             Route("/taken", forget, methods=["DELETE"]),
@@ -120,6 +131,23 @@ async def _twilio(request: Request, taking: Taking, token: str) -> Response:
 
     lie = resource(None, "failed", 30005)
     return await _answered(taking, taken, lie, _twilio_error(20503, "Service unavailable", 503), 201)
+
+
+async def _webhook(request: Request, taking: Taking, secret: str) -> Response:
+    body = await request.body()
+    try:
+        Webhook(secret).verify(body, dict(request.headers))
+        data = msgspec.json.decode(body)["data"]
+        key, to, text, subject = (data[name] for name in ("message_id", "user_id", "body", "subject"))
+    except WebhookVerificationError as error:
+        return JSONResponse({"error": str(error)}, 401)
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return JSONResponse({"error": "this is no message"}, 400)
+
+    def taken() -> Mapping[str, Any]:
+        return {"id": taking.take("webhook", to, text, key=key, subject=subject).id}
+
+    return await _answered(taking, taken, {}, {"error": "not now"})
 
 
 def _twilio_error(code: int, message: str, status: int) -> Mapping[str, Any]:

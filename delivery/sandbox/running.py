@@ -18,6 +18,8 @@ from delivery.sandbox.letters import server_of
 from delivery.sandbox.taking import Taking
 
 TOKEN = "sandbox"  # noqa: S105 - whoever reaches this machine may use its sandbox
+# What it takes webhooks to be signed with.
+SECRET = "whsec_c2FuZGJveC1zYW5kYm94LXNhbmRib3g="  # noqa: S105 - as above
 _START_SECONDS = 10.0
 
 
@@ -54,7 +56,7 @@ def running(
     taking = Taking()
     listening = socket.create_server(("127.0.0.1", http_port))
     # Without a configuration of logs, which would change those of the process it is a part of.
-    app = application(taking, token)
+    app = application(taking, token, SECRET)
     config = uvicorn.Config(app, log_config=None, log_level="warning", lifespan="off", access_log=False)
     server = _Quiet(config)
     loop = asyncio.new_event_loop()

@@ -17,10 +17,11 @@ from delivery.channels.registry import KINDS
 from delivery.errors import NotHandedOver
 from delivery.inbox.service import Inbox
 from delivery.models import Message
-from delivery.sandbox.running import TOKEN, Sandbox, running
+from delivery.sandbox.running import SECRET, TOKEN, Sandbox, running
 from delivery.sandbox.taking import Behaviour, Taken
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from storage.errors import ConfigurationError
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SID = "AC" + "0" * 32
@@ -32,7 +33,8 @@ ADDRESSES = {
 }
 REQUEST = {"to": "{address}", "text": "{body}", "title": "{subject}"}
 ANSWER = {"id": "id", "error": "error"}
-OVER_HTTP = ("push_gateway", "sms_gateway", "twilio")
+ANSWERING = ("push_gateway", "sms_gateway", "twilio")
+OVER_HTTP = (*ANSWERING, "webhook")
 PROVIDERS = (*OVER_HTTP, "smtp")
 
 
@@ -56,6 +58,12 @@ def settings_of(kind: str, sandbox: Sandbox) -> Mapping[str, Any]:
             "auth_token": "token",
             "sender": "+4915100000000",
             "status_callback": "https://shop.example.com/receipts",
+            "seconds": 0.5,
+        },
+        "webhook": {
+            "url": f"{sandbox.url}/webhooks",
+            "secret": "signing",
+            "networks": ["127.0.0.0/8"],
             "seconds": 0.5,
         },
     }
@@ -99,7 +107,7 @@ def open_(sandbox: Sandbox, database: Database, clock: SimulatedClock, tmp_path:
     """Opens a channel by its kind; kinds that keep messages in the database do so in both."""
 
     def open_kind(kind: str, at: Sandbox | None = None) -> Opened:
-        opening = Opening(tmp_path, database, clock, {"token": TOKEN})
+        opening = Opening(tmp_path, database, clock, {"token": TOKEN, "signing": SECRET})
         found = KINDS[kind]
         channel = found.open(found.settings.model_validate(settings_of(kind, at or sandbox)), kind, opening)
 
@@ -181,7 +189,7 @@ def test_an_answer_that_takes_too_long_leaves_it_open(kind: str, open_: Open) ->
     assert len(opened.taken()) == 1
 
 
-@pytest.mark.parametrize("kind", OVER_HTTP)
+@pytest.mark.parametrize("kind", ANSWERING)
 @pytest.mark.parametrize(
     ("do", "told"),
     [
@@ -202,7 +210,7 @@ def test_an_answer_that_says_nothing_leaves_it_open(kind: str, do: Any, told: st
     assert opened.channel.send(opened.message("e:2:1")).reference
 
 
-@pytest.mark.parametrize("kind", OVER_HTTP)
+@pytest.mark.parametrize("kind", ANSWERING)
 def test_an_error_that_is_called_a_success_is_an_error(kind: str, open_: Open) -> None:
     opened = open_(kind)
     opened.sandbox.taking.behave(Behaviour(do="lie"))
@@ -240,3 +248,33 @@ def test_what_stands_before_a_provider_does_not_know_whether_it_took_it(status: 
     with pytest.raises(NotHandedOver) as caught:
         opened.channel.send(opened.message())
     assert caught.value.perhaps
+
+
+def test_a_webhook_that_leads_into_a_private_network_is_refused_unless_it_is_allowed(
+    sandbox: Sandbox, database: Database, tmp_path: Path
+) -> None:
+    opening = Opening(tmp_path, database, secrets={"signing": SECRET, "weak": "sandbox"})
+    found = KINDS["webhook"]
+    settings = {"url": f"{sandbox.url}/webhooks", "secret": "signing"}
+    message = Message("e:1:1", "ann", "A coupon", "X9", MONDAY)
+    closed = found.open(found.settings.model_validate(settings), "chat", opening)
+    with pytest.raises(NotHandedOver, match="`networks` of the channel allows some") as caught:
+        closed.send(message)
+    assert caught.value.permanent
+    assert sandbox.taking.all() == []
+    close_channels({"chat": closed})
+    with pytest.raises(ConfigurationError, match="the secret 'weak' can't sign"):
+        found.open(found.settings.model_validate(settings | {"secret": "weak"}), "chat", opening)
+
+
+def test_what_a_webhook_tells_is_signed_and_says_which_message_it_is(open_: Open) -> None:
+    opened = open_("webhook")
+    opened.channel.send(opened.message("e:1:1", "Hi Ann"))
+    (one,) = opened.taken()
+    assert (one.protocol, one.to, one.key, one.subject, one.text) == (
+        "webhook",
+        "ann",
+        "e:1:1",
+        "A coupon",
+        "Hi Ann",
+    )
