@@ -68,10 +68,12 @@ class Inbox:
             return marked
 
         notice = self._database.write(work, lane=Lane.REQUEST)
-        if self._receipts is not None and notice.read_at is not None:
+        receipts = self._receipts
+        # A channel that was taken out since has nobody who would know it.
+        if receipts is not None and receipts.knows(notice.channel) and notice.read_at is not None:
             # Told at every time, of which all but one are known: what broke off in between is made up for.
             told = Told(f"read:{key}", What.OPENED, notice.read_at, key)
-            self._receipts.submit(notice.channel, [told]).result()
+            receipts.submit(notice.channel, [told]).result()
         return notice
 
 
