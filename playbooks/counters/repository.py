@@ -80,6 +80,19 @@ _TAKE = Statement(
 )
 
 
+_EXPIRED = Statement(
+    select(
+        select(grants.c.amount)
+        .where(
+            grants.c.budget == budget_totals.c.budget,
+            grants.c.expires_at <= bindparam("now", type_=BigInteger),
+        )
+        .exists()
+        .label("expired")
+    ).where(budget_totals.c.budget == bindparam("of_budget"))
+)
+
+
 class UseRow(NamedTuple):
     """A use as the journal has it; `expires_at` None when committed. Times in microseconds."""
 
@@ -271,6 +284,11 @@ def take(connection: Connection, spend: Spend, now: datetime) -> bool:
     }
     if _TAKE.run(connection, row).rowcount == 1:
         return True
+    known = {"of_budget": spend.budget.key, "now": to_micros(now)}
+    found = _EXPIRED.run(connection, known).first()
+    if found is not None and not found.expired:
+        # Full, and nothing to return: of very many that come too late each is told so at little cost.
+        return False
     _return_expired(connection, spend.budget.key, now)
     return _TAKE.run(connection, row).rowcount == 1
 

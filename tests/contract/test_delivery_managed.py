@@ -326,9 +326,9 @@ def test_a_preferred_channel_that_is_not_allowed_gives_way_to_the_next_that_is(
     for user in ("ann", "bob"):
         decided = decision_for(user, ARM, clock.now())
         database.write(lambda c, decided=decided: delivery.start(c, decided, ARM))  # type: ignore[misc]
-    # Nobody has a device: what can't be delivered goes on too, but nothing is left.
+    # Nobody has a device: what can't be delivered goes on too, to the one that is left, and is stopped there.
     done = delivery.run_until_idle()
-    assert (done.suppressed, done.failed, done.sent) == (2, 1, 0)
+    assert (done.suppressed, done.failed, done.sent) == (3, 1, 0)
     assert [fact.label for fact in facts(database, "ann:1:0")] == ["queued"]
     (queued, failed) = facts(database, "ann:1:0~push")
     assert queued.decode(MessageFact).reason == "instead of memory: opted_out"
@@ -336,7 +336,9 @@ def test_a_preferred_channel_that_is_not_allowed_gives_way_to_the_next_that_is(
     with database.read() as connection:
         told = [one.label for one in ledger.latest(connection, Kind.SUPPRESSION, 9)]
     # What is stopped whatever the channel is stopped once, and so is what no channel may take.
-    assert sorted(told) == ["goal_reached", "opted_out"]
+    assert sorted(told) == ["goal_reached", "opted_out", "suppressed.bounced"]
+    gone_on = facts(database, "ann:1:0~push~sms")[0].decode(MessageFact)
+    assert str(gone_on.reason).startswith("instead of push:")
     gate.stops["push"] = "less_of_this"
     decided = decision_for("cem", ARM, clock.now())
     database.write(lambda c: delivery.start(c, decided, ARM))
