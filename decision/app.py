@@ -94,7 +94,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(foresight_api.router(service))
     app.include_router(simulate_api.router(service))
     app.include_router(content_api.router(service, guard.name_of))
-    app.include_router(evaluating_api.router(service.database))
+    app.include_router(evaluating_api.router(service.database, service.clock))
     app.include_router(
         policies_api.router(service.database, service.promoting, guard.name_of, service.follow)
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
@@ -40,10 +41,14 @@ _MOST_CELLS = 64_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """Logged decisions as rounds, and what a candidate and the reward models make of them."""
+    """Logged decisions as rounds, and what a candidate and the reward models make of them.
+
+    `drawers` counts the rounds by the policy that drew them, all its versions together.
+    """
 
     log: Log
     candidate: Candidate
+    drawers: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -57,6 +62,7 @@ class _Drawn:
     arms: list[str] = field(default_factory=list)
     chosen: list[FloatArray | None] = field(default_factory=list)
     known: dict[str, int] = field(default_factory=dict)
+    drawers: Counter[str] = field(default_factory=Counter)
 
 
 def evaluate_decisions(
@@ -134,6 +140,7 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
         drawn.moments.append(decision.decided_at)
         drawn.arms.append(decision.arm)
         drawn.chosen.append(view.chosen_row(decision))
+        drawn.drawers[decision.policy.partition("@")[0]] += 1
         for arm in decision.arms:
             drawn.known.setdefault(arm, len(drawn.known))
     n, k = len(drawn.users), len(drawn.known)
@@ -169,7 +176,7 @@ def see_again(database: Database, candidate: PolicyVersion, *, after: int, until
         declared=True,
         notes=(note_of(len(view.recalled)),) if view.recalled else (),
     )
-    return Seen(log, Candidate(candidate.version, log.at_actions(vectors), vectors))
+    return Seen(log, Candidate(candidate.version, log.at_actions(vectors), vectors), drawn.drawers)
 
 
 class _View:

@@ -103,3 +103,18 @@ policy_claims = Table(
     Column("live", Text),
     Index("ix_policy_claims_slot_at", "slot", "at"),
 )
+
+# What evaluations said of policy versions (`body`), each once, and what came of it; `settled` when that is
+# known or never will be.
+estimate_claims = Table(
+    "estimate_claims",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("digest", String(32), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    UniqueConstraint("digest", name="uq_estimate_claims_digest"),
+    Index("ix_estimate_claims_policy_at", "policy", "at"),
+)

@@ -66,6 +66,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/decisions/{decision_id}/replay"): _RECORDS,
     ("POST", "/v1/decisions/{decision_id}/rescore"): _RECORDS,
     ("POST", "/v1/evaluations"): _RECORDS,
+    ("GET", "/v1/claims"): _having(Scope.EVALUATE, Scope.OPERATE, Scope.APPROVE),
     ("GET", "/v1/experiments/{policy}"): _RECORDS,
     ("GET", "/v1/policies"): _having(Scope.EVALUATE, Scope.OPERATE, Scope.APPROVE),
     ("GET", "/v1/policies/{policy}"): _having(Scope.EVALUATE, Scope.OPERATE, Scope.APPROVE),

@@ -9,13 +9,15 @@ import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from decision.evaluating.claims import claims_of
 from decision.evaluating.experiments import own_experiment
-from decision.evaluating.own import beside_record, look
+from decision.evaluating.own import claimed, look
 from learning.errors import UnknownCandidate
 from learning.evaluation import How, candidate, evaluate
 from learning.evaluation.evaluate import CONFIDENCE, RESAMPLES
 from learning.evaluation.logs import log_of_rows
 from learning.evaluation.rounds import FloatArray
+from storage.clock import Clock
 from storage.engine import Database
 
 _MOST_RESAMPLES = 10_000
@@ -46,7 +48,7 @@ class EvaluationRequest(BaseModel):
     guards: dict[str, float] = {}
 
 
-def router(database: Database) -> APIRouter:
+def router(database: Database, clock: Clock) -> APIRouter:
     """Return the routes that evaluate."""
     routes = APIRouter(prefix="/v1", tags=["evaluation"])
 
@@ -64,7 +66,7 @@ def router(database: Database) -> APIRouter:
         )
         if asked.rounds is None:
             own = look(database, asked.policy, asked.baseline, after=asked.after, until=asked.until)
-            found = beside_record(database, evaluate(*own, how))
+            found = claimed(database, own, evaluate(*own.judged, how), clock.now())
         else:
             log = log_of_rows(asked.rounds)
             if asked.rewards is not None:
@@ -72,6 +74,16 @@ def router(database: Database) -> APIRouter:
             other = None if asked.baseline is None else candidate(log, asked.baseline, _no_files)
             found = evaluate(log, candidate(log, asked.policy, _no_files), other, how)
         answer: dict[str, Any] = msgspec.to_builtins(found)
+        return answer
+
+    @routes.get("/claims")
+    def list_claims(
+        policy: str | None = None,
+        before: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    ) -> dict[str, Any]:
+        """What promotions and evaluations promised of policies, what came of it, and how often they held."""
+        answer: dict[str, Any] = msgspec.to_builtins(claims_of(database, policy, before, limit))
         return answer
 
     @routes.get("/experiments/{policy}")

@@ -70,7 +70,10 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(help="Write the pictures as PNG into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a policy would have been worth, with intervals, diagnostics and a verdict. Changes nothing."""
+    """Say what a policy would have been worth, with intervals, diagnostics and a verdict.
+
+    Nothing that serves users changes; what is said of own decisions is kept, to be scored when it is known.
+    """
     from decision.evaluating.printing import told  # noqa: PLC0415 - NumPy and SciPy, needed here only
     from learning.evaluation import Evaluation, How  # noqa: PLC0415
 
@@ -92,11 +95,12 @@ def evaluate(
             answer: Any = service.ask("POST", "/v1/evaluations", body)
         found = msgspec.convert(answer, Evaluation)
     else:
-        from decision.evaluating.own import beside_record, changes, look  # noqa: PLC0415
+        from decision.evaluating.own import changes, claimed, look  # noqa: PLC0415
 
-        with at_hand(data if log == OWN else Path(log), "evaluate") as (_, database, _clock):
+        with at_hand(data if log == OWN else Path(log), "evaluate") as (_, database, clock):
             seen = look(database, policy, baseline, after=after, until=until)
-            found = beside_record(database, _drawn(seen, how, report, plots, changes(database)))
+            drawn = _drawn(seen.judged, how, report, plots, changes(database))
+            found = claimed(database, seen, drawn, clock.now())
     if as_json:
         print_json(found)
         return

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from learning import version_repository
-from learning.challengers import repository
+from learning.challengers import estimate_repository, repository
+from learning.challengers.estimates import estimate_of
 from learning.challengers.record import record_of
 from learning.errors import UnknownCandidate
 from learning.evaluation import Candidate, Evaluation, Log
@@ -17,18 +18,33 @@ from learning.evaluation.candidates import LOGGED
 from learning.rounds import see_both
 from storage import ledger
 from storage.engine import Database
+from storage.ids import new_id
 from storage.ledger import Kind
+from storage.writer import Lane
 
 # What changes of it are called in a picture, by the label of the fact; the name of the thing is in the field.
 _MARKED = {"policy_published": "version", "playbook": "playbook", "audience": "audience"}
 
 
-class Own(NamedTuple):
+class Judged(NamedTuple):
     """Decisions as a candidate and a baseline would have made them; None: as they were made."""
 
     log: Log
     candidate: Candidate
     baseline: Candidate | None
+
+
+class Own(NamedTuple):
+    """What is judged, and what has to be known to score the judgement later.
+
+    `policy` is the candidate's, `against` the baseline's: who drew most decisions, where none was named.
+    `through` is the newest reward there was.
+    """
+
+    judged: Judged
+    policy: str
+    against: str
+    through: int
 
 
 def look(
@@ -57,17 +73,22 @@ def look(
             "training publishes one"
         )
     with database.read() as connection:
+        through = repository.newest_reward(connection)
         candidate = version_repository.version(connection, policy)
         other = None if baseline in (None, LOGGED) else version_repository.version(connection, str(baseline))
     seen, seen_baseline = see_both(database, candidate, other, after=after, until=until)
-    return Own(seen.log, seen.candidate, seen_baseline)
+    against = max(seen.drawers, key=lambda name: seen.drawers[name]) if other is None else other.policy
+    return Own(Judged(seen.log, seen.candidate, seen_baseline), candidate.policy, against, through)
 
 
-def beside_record(database: Database, found: Evaluation) -> Evaluation:
-    """Return an evaluation with what became of the claims that were made before it."""
+def claimed(database: Database, own: Own, found: Evaluation, now: datetime) -> Evaluation:
+    """Return an evaluation with what became of the claims made before it, and keep it as a claim itself."""
     with database.read() as connection:
-        claims = repository.claims(connection)
-    return msgspec.structs.replace(found, record=record_of(claims).says)
+        says = record_of(repository.claims(connection), estimate_repository.newest(connection)).says
+    claim = estimate_of(found, own.policy, own.against, own.through, new_id(now), now)
+    if claim is not None:
+        database.write(lambda connection: estimate_repository.keep(connection, claim), lane=Lane.REQUEST)
+    return msgspec.structs.replace(found, record=says)
 
 
 def changes(database: Database) -> Sequence[tuple[datetime, str]]:

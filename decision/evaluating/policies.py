@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from learning import version_repository
-from learning.challengers import repository
+from learning.challengers import estimate_repository, repository
 from learning.challengers.models import Charge, Evidence
 from learning.challengers.promoting import Promoting
 from learning.challengers.record import record_of
@@ -64,11 +64,12 @@ def described(database: Database, promoting: Promoting, policy: str) -> dict[str
     with database.read() as connection:
         versions = version_repository.newest_names(connection, policy, 20)
         claims = repository.claims(connection, promoting.slot)
+        estimates = estimate_repository.newest(connection)
     answer: dict[str, Any] = msgspec.to_builtins(standing)
     return answer | {
         "versions": versions,
         "claims": msgspec.to_builtins([one for one in claims if one.policy == policy]),
-        "record": msgspec.to_builtins(record_of(claims)),
+        "record": msgspec.to_builtins(record_of(claims, estimates)),
         "rules": promoting.rules.model_dump(mode="json"),
     }
 

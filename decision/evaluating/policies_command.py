@@ -64,6 +64,44 @@ def _led(standing: Any) -> str:
     return f", led by {standing['member']}" if standing["member"] else ""
 
 
+@app.command()
+def claims(
+    policy: Annotated[str | None, typer.Option(help="Only claims of this policy.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="So many evaluations, the newest.")] = 20,
+    url: Url = _HERE,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Print what promotions and evaluations promised, and what came of it."""
+    asked = "" if policy is None else f"&policy={quote(policy, safe='')}"
+    with remote(url, None, key) as service:
+        answer: Any = service.ask("GET", f"/v1/claims?limit={limit}{asked}")
+    if as_json:
+        print_json(answer)
+        return
+    for one in answer["promotions"]:
+        typer.echo(f"{one['at'][:19]} promoted {one['policy']}, instead of {one['former']}")
+        _tell_span("promised", one["promised"])
+        if one["live"] is not None:
+            _tell_span(_word(one["live"]["held"]), one["live"])
+    for one in answer["evaluations"]:
+        typer.echo(f"{one['at'][:19]} evaluated {one['version']} against {one['baseline']}: {one['verdict']}")
+        _tell_span("said", one["value"])
+        if one["came"] is not None:
+            _tell_span(_word(one["came"]["held"]), one["came"]["value"])
+        elif one["unscored"]:
+            typer.echo(f"    never scored: {one['unscored']}")
+    typer.echo(answer["record"]["says"])
+
+
+def _word(held: bool) -> str:
+    return "held, live" if held else "NOT held, live"
+
+
+def _tell_span(what: str, one: Any) -> None:
+    typer.echo(f"    {what:<15}{one['value']:+.4g} a decision, from {one['low']:+.4g} to {one['high']:+.4g}")
+
+
 def _tell(evidence: Any) -> None:
     """Print what is known of a policy against the one in charge."""
     if evidence["value"] is not None:

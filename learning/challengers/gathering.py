@@ -14,12 +14,14 @@ from audiences.identity.people import People
 from audiences.liveness.repository import silent_since
 from learning import repository as rewards_repository
 from learning.challengers import repository
+from learning.challengers.drawn import log_of
+from learning.challengers.estimates import Span
 from learning.challengers.guards import Guarding
 from learning.challengers.models import Charge, Evidence, Live, ShadowRound
 from learning.challengers.rules import PromotionRules
 from learning.errors import InvalidRounds, UnknownPlan
 from learning.evaluation import Candidate, How, Log, evaluate
-from learning.evaluation.verdict import difference
+from learning.evaluation.verdict import Word, difference
 from learning.plans import Plans
 from learning.recalls import concerned, note_of, recalled_spans
 from learning.rewards import Reward
@@ -27,9 +29,6 @@ from learning.spec import PolicySpec
 from playbooks.decision import Decision
 from playbooks.protection import Protection
 from storage.engine import Database
-
-# Cells of the table of arms that the evidence may hold; four of them come to 2 GB.
-_MOST_CELLS = 64_000_000
 
 
 class Gathered(NamedTuple):
@@ -125,6 +124,22 @@ class Gathering:
             held=off_low <= 0 <= off_high,
         )
 
+    def lift(
+        self, policy: str, other: str, since: datetime, until: datetime, confidence: float
+    ) -> Span | None:
+        """Return what a policy added to another while it was in charge; None where nothing tells."""
+        if other not in self._specs:
+            return None
+        try:
+            found = self._gather(other, policy, since, until)
+        except InvalidRounds:
+            return None
+        said = evaluate(found.log, found.candidate, how=How(["snips"], confidence=confidence))
+        low, high = said.difference.interval
+        if said.verdict.startswith(Word.NOT_EVALUABLE.value) or low is None or high is None:
+            return None
+        return Span(-said.difference.value, -high, -low)
+
     def matured(self, until: datetime) -> bool:
         """Whether the rewards of all decisions before a moment are known."""
         with self._database.read() as connection:
@@ -183,34 +198,11 @@ class Gathering:
         decisions: Sequence[Decision],
         rewards: Sequence[Reward],
     ) -> Gathered:
-        known: dict[str, int] = {}
-        for decision in decisions:
-            for arm in decision.arms:
-                known.setdefault(arm, len(known))
-        n, k = len(rounds), len(known)
-        if n * k > _MOST_CELLS:
-            raise InvalidRounds(f"{n} rounds of {k} arms are more than is held at once")
-        dist, logged = np.zeros((n, k)), np.zeros((n, k))
+        log = log_of(self._specs[policy].reward, decisions, rewards)
+        places = {arm: place for place, arm in enumerate(log.actions)}
+        dist = np.zeros((len(log), len(log.actions)))
         for row, (one, decision) in enumerate(zip(rounds, decisions, strict=True)):
-            places = [known[arm] for arm in decision.arms]
-            dist[row, places] = np.frombuffer(one.vector, dtype="<f8")
-            logged[row, places] = decision.probabilities
-        values = np.array([one.earned for one in rewards])
-        bounds = self._specs[policy].reward
-        log = Log(
-            actions=tuple(known),
-            action=np.array([known[one.arm] for one in decisions], dtype=np.intp),
-            rewards=values,
-            propensities=np.array([one.propensity for one in decisions]),
-            logged_dist=logged,
-            owners=np.unique([one.user_id for one in decisions], return_inverse=True)[1],
-            moments=np.array(
-                [one.decided_at.replace(tzinfo=None) for one in decisions], dtype="datetime64[us]"
-            ),
-            low=min(bounds.low, float(values.min())),
-            high=max(bounds.high, float(values.max())),
-            declared=True,
-        )
+            dist[row, [places[arm] for arm in decision.arms]] = np.frombuffer(one.vector, dtype="<f8")
         return Gathered(log, Candidate(policy, log.at_actions(dist), dist), ())
 
     def _silences(self, connection: Connection, decisions: Sequence[Decision]) -> list[str]:

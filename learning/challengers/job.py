@@ -9,7 +9,8 @@ from typing import Any
 import structlog
 
 from learning.challengers import repository
-from learning.challengers.promoting import Promoting, scored, tidy
+from learning.challengers.promoting import Promoting, scored
+from learning.challengers.scoring import score_estimates, tidy
 from learning.challengers.shadowing import Shadowing
 from learning.errors import LearningError
 from learning.training import Training
@@ -59,15 +60,17 @@ class Watch:
         """
         made = self._shadowing.run()
         report: dict[str, Any] = {"vectors": made, "promoted": None, "rolled_back": None, "scored": 0}
-        if len(self._promoting.specs) < 2:
-            return report
         with self._database.read() as connection:
             charge = repository.charge(connection, self._promoting.slot)
             seen = repository.newest_reward(connection), charge.number
         if not asked and not made and seen == self._seen:
             return report
-        report["scored"] = scored(self._database, self._promoting, self._clock.now())
-        report |= self._promoting.settle()
-        tidy(self._database, self._promoting, self._clock.now())
+        now = self._clock.now()
+        # Also a policy without challengers is evaluated, and keeps its promise or not.
+        report["scored"] = score_estimates(self._database, self._promoting, now)
+        if len(self._promoting.specs) > 1:
+            report["scored"] += scored(self._database, self._promoting, now)
+            report |= self._promoting.settle()
+            tidy(self._database, self._promoting, now)
         self._seen = seen
         return report

@@ -93,10 +93,26 @@ class Claim(msgspec.Struct, frozen=True):
     live: Live | None
 
 
+class EstimateRecord(msgspec.Struct, frozen=True):
+    """How past evaluations did: of `scored` values `held` held, of `lifts` that could be told `lifts_held`.
+
+    `off` is by how much what was earned differed from what was said, as a mean share of what was said; None
+    where nothing was.
+    """
+
+    made: int
+    scored: int
+    held: int
+    lifts: int
+    lifts_held: int
+    off: float | None
+
+
 class Record(msgspec.Struct, frozen=True):
-    """How past claims did: of `scored` with intervals of `confidence`, `held` held.
+    """How past claims did: of `scored` promotions with intervals of `confidence`, `held` held.
 
     `promised` and `live` are the mean gains as shares of what was earned before, None where nothing was.
+    `estimates` are claims of evaluations.
     """
 
     claims: int
@@ -104,4 +120,5 @@ class Record(msgspec.Struct, frozen=True):
     held: int
     promised: float | None
     live: float | None
+    estimates: EstimateRecord
     says: str

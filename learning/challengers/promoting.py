@@ -28,8 +28,8 @@ from storage.writer import Lane
 
 _log = structlog.get_logger(__name__)
 
-# How long shadow rounds wait for a claim to be scored; of one whose policy decided nothing it never is.
-_PATIENCE = timedelta(days=90)
+# How long a claim waits to be scored; of one whose policy decided nothing it never is.
+PATIENCE = timedelta(days=90)
 # The name under which it is done by the service itself.
 MACHINE = "promotion"
 FOLDER = "folder"
@@ -210,20 +210,6 @@ class Promoting:
 
 def _newest(connection: Connection, policy: str) -> str | None:
     return next(iter(version_repository.newest_names(connection, policy, 1)), None)
-
-
-def tidy(database: Database, promoting: Promoting, now: datetime) -> None:
-    """Let go of shadow rounds that neither evidence nor claims are made of any more."""
-    with database.read() as connection:
-        found = repository.evidence(connection, promoting.slot)
-        waiting = [one for one in repository.claims(connection, promoting.slot) if one.live is None]
-    if any(one.until > now - _PATIENCE for one in waiting):
-        return
-    for one in found.values():
-        if one.since is not None:
-            database.write(
-                lambda c, one=one: repository.forget_rounds(c, one.policy, one.since)  # type: ignore[misc]
-            )
 
 
 def scored(database: Database, promoting: Promoting, now: datetime) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from learning.challengers.models import Claim, Evidence, Record
+from learning.challengers.estimates import Estimate
+from learning.challengers.models import Claim, EstimateRecord, Evidence, Record
 from learning.challengers.rules import MARGIN
 
 
@@ -30,8 +31,8 @@ def worse(former: Evidence) -> str:
     return ""
 
 
-def record_of(claims: Sequence[Claim]) -> Record:
-    """Return how past claims did, with a sentence to show beside new ones.
+def record_of(claims: Sequence[Claim], estimates: Sequence[Estimate] = ()) -> Record:
+    """Return how past claims did, of promotions and of evaluations, with a sentence to show beside new ones.
 
     >>> record_of([]).says
     'no claim has been made yet'
@@ -40,17 +41,40 @@ def record_of(claims: Sequence[Claim]) -> Record:
     held = sum(1 for _, live in done if live is not None and live.held)
     promised = _mean([_share(one.value, one.baseline) for one, _ in done])
     came = _mean([_share(live.value, live.baseline) for _, live in done if live is not None])
-    if not claims:
-        says = "no claim has been made yet"
-    elif not done:
-        says = f"{len(claims)} claims were made; of none is it known yet what came of it"
-    else:
+    says = []
+    if claims and not done:
+        says.append(f"{len(claims)} claims were made; of none is it known yet what came of it")
+    elif claims:
         # Of several, the least that was promised; each end of an interval has the confidence by itself.
         sure = 100 * (1 - 2 * (1 - min(one.confidence for one, _ in done)))
-        says = f"of {len(done)} claims with {sure:.4g}% intervals {held} held"
+        says.append(f"of {len(done)} claims with {sure:.4g}% intervals {held} held")
         if promised is not None and came is not None:
-            says += f"; promised {promised:+.0%} on average, {came:+.0%} live"
-    return Record(len(claims), len(done), held, promised, came, says)
+            says.append(f"promised {promised:+.0%} on average, {came:+.0%} live")
+    of_estimates = _of_estimates(estimates)
+    if estimates:
+        says.append(_said_of(of_estimates, min(one.confidence for one in estimates)))
+    told = "; ".join(says) or "no claim has been made yet"
+    return Record(len(claims), len(done), held, promised, came, of_estimates, told)
+
+
+def _of_estimates(estimates: Sequence[Estimate]) -> EstimateRecord:
+    done = [(one, one.came) for one in estimates if one.came is not None]
+    lifts = [came.lift_held for _, came in done if came.lift_held is not None]
+    off = _mean([_share(came.value.value - one.value.value, abs(one.value.value)) for one, came in done])
+    held = sum(came.held for _, came in done)
+    return EstimateRecord(len(estimates), len(done), held, len(lifts), sum(lifts), off)
+
+
+def _said_of(record: EstimateRecord, confidence: float) -> str:
+    if not record.scored:
+        return f"{record.made} evaluations were made; of none is it known yet what came of it"
+    share = f"{100 * confidence:.4g}%"
+    said = f"of {record.scored} evaluations with {share} intervals the value of {record.held} held"
+    if record.off is not None:
+        said += f" ({record.off:+.0%} on average)"
+    if record.lifts:
+        said += f"; of {record.lifts} lifts {record.lifts_held} held"
+    return said
 
 
 def _share(value: float | None, baseline: float | None) -> float | None:

@@ -7,10 +7,13 @@ Wu, Ramdas, Karampatziakis and Mineiro, "Anytime-valid off-policy inference for 
 Journal of Data Science 2024).
 
 Stakes are amounts λ per unit of what a round brings, not shares of what it can lose: a round in which both
-policies do nearly the same tells nothing and moves nothing. A round that could cost more than the gambler
-has takes less, as its largest weight, known before the draw, says. Of one user's rounds the gains are added
-up and users' sums are multiplied: rounds of a user may depend on each other in any way, and a user who comes
-back leaves the wealth what it is on average, so that one may look at any time.
+policies do nearly the same tells nothing and moves nothing. They are shares of 1 / σ, where σ² is the mean
+square of what rounds brought so far: the best stake on a difference δ is δ / σ², so that few shares serve
+small and large rewards and weights (the plug-in of Waudby-Smith and Ramdas, JRSS B 2023, 3.2). A round that
+could cost more than the gambler has takes less, as its largest weight, known before the draw, says. Of one
+user's rounds the gains are added up and users' sums are multiplied: rounds of a user may depend on each other
+in any way, and a user who comes back leaves the wealth what it is on average, so that one may look at any
+time.
 
 Of a policy that learns, the first rounds say what it was and not what it is: some gamblers begin later, each
 with a share that was set beforehand. What they win says that there was a time from which on it was better.
@@ -34,13 +37,15 @@ from learning.evaluation.rounds import FloatArray, Weighed
 _PRECISION = 1e-5
 # A gambler never puts more than this share of the wealth at risk on one user.
 _AT_RISK = 0.98
-# Stakes the mixture spreads over, in units of 1 / (high - low): each is 1.5 times the next, down to such as
-# weights of ten thousands call for.
-_PLACES = np.arange(28.0)
-_STAKES: FloatArray = _AT_RISK * 1.5**-_PLACES
-# What each begins with: more on large stakes, which few rounds can tell.
-_BEGINS = 1 / (_PLACES + 2)
+# Stakes the mixture spreads over, in units of 1 / σ: each is 1.8 times the next. The best for a difference
+# that n rounds prove is about 3 / √n: from some ten rounds to ten millions.
+_PLACES = np.arange(13.0)
+_STAKES: FloatArray = 0.8 * 1.8**-_PLACES
+# What each begins with: most for thousands to a hundred thousand rounds, where challengers are proven.
+_BEGINS = 1 / (1 + ((_PLACES - 5) / 3.5) ** 2)
 _LOG_SHARES: FloatArray = np.log(_BEGINS / _BEGINS.sum())
+# A variance is not taken for less, as a share of the rewards' range, squared.
+_LEAST = 1e-9
 # Rounds after which gamblers begin who begin late: each four times the ones before.
 _FIRST_LATE = 1_000
 _LATER = 4
@@ -105,7 +110,7 @@ def paired(one: Weighed, other: Weighed, confidence: float, *, learning: bool = 
     >>> always_b, always_a = (Weighed(rewards, 2.0 * (b == arm), largest=2) for arm in (1, 0))
     >>> found = paired(always_b, always_a, 0.95)
     >>> round(found.low, 3), round(found.value, 3), round(found.high, 3)
-    (0.073, 0.12, 0.167)
+    (0.076, 0.12, 0.163)
     """
     if len(one) != len(other) or not np.array_equal(one.rewards, other.rewards):
         raise InvalidRounds("two policies are compared on the same rounds")
@@ -130,17 +135,22 @@ def paired(one: Weighed, other: Weighed, confidence: float, *, learning: bool = 
 
 def _centre(rounds: Weighed) -> FloatArray:
     """Return the mean reward of the rounds before each, other users' alone, from half of what can be."""
-    sums, counts = _before(rounds.rewards), np.arange(len(rounds), dtype=np.float64)
+    return _mean_before(rounds, rounds.rewards, (rounds.low + rounds.high) / 2)
+
+
+def _mean_before(rounds: Weighed, values: FloatArray, first: float) -> FloatArray:
+    """Return the mean of the values before each round, `first` counted as one, the user's own left out.
+
+    What was learnt from a user must not decide about the user's own rounds.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(values)[:-1]])
+    counts = np.arange(len(rounds), dtype=np.float64)
     if rounds.owners is not None:
-        # What was learnt from a user must not centre the user's own rounds.
-        sums = sums - units.earlier(rounds.owners, rounds.rewards)
+        # Rounding must not take more than there was.
+        sums = np.maximum(sums - units.earlier(rounds.owners, values), min(float(values.min()), 0.0) * counts)
         counts = counts - units.earlier(rounds.owners, np.ones(len(rounds)))
-    centre: FloatArray = (sums + (rounds.low + rounds.high) / 2) / (counts + 1)
-    return centre
-
-
-def _before(values: FloatArray) -> FloatArray:
-    return np.concatenate([[0.0], np.cumsum(values)[:-1]])
+    mean: FloatArray = (sums + first) / (counts + 1)
+    return mean
 
 
 def _wealth(rounds: Weighed, gained: FloatArray, worst: FloatArray, learning: bool) -> _Wealth:
@@ -160,13 +170,15 @@ def _wealth(rounds: Weighed, gained: FloatArray, worst: FloatArray, learning: bo
 def _gamblers(
     rounds: Weighed, gained: FloatArray, worst: FloatArray, start: int, log_share: float
 ) -> _Gamblers:
+    spread = rounds.high - rounds.low
+    deviation = np.sqrt(np.maximum(_mean_before(rounds, gained**2, spread**2), _LEAST * spread**2))
     owners = None if rounds.owners is None else rounds.owners[start:]
-    gained, worst = gained[start:], worst[start:]
+    gained, worst, unit = gained[start:], worst[start:], 1 / deviation[start:]
     # Rounding must not make a little of what was nothing.
-    earlier = np.maximum(units.earlier(owners, worst), 0.0)
+    earlier = np.maximum(units.earlier(owners, worst * unit), 0.0)
     won, staked = [], []
-    for stake in _STAKES / (rounds.high - rounds.low):
-        put = np.clip((_AT_RISK - stake * earlier) / worst, 0.0, stake)
+    for stake in _STAKES:
+        put = np.clip((_AT_RISK - stake * earlier) / worst, 0.0, stake * unit)
         won.append(units.sums(owners, put * gained))
         staked.append(units.sums(owners, put))
     return _Gamblers(np.array(won), np.array(staked), log_share)

@@ -75,14 +75,14 @@ class EstimateOf(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """The candidate's value less the baseline's, decision for decision."""
+    """A value per decision, the candidate's or the baseline's, or the former less the latter."""
 
     value: float
     interval: tuple[float | None, float | None]
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """What an evaluation says. `headline` names the estimator that verdict and difference rest on.
+    """What an evaluation says. `headline` names the estimator that verdict, difference and values rest on.
 
     `promotion` says whether the candidate may be promoted, if that was asked; `record`, on a service's own
     decisions, what became of the claims that were made before.
@@ -94,6 +94,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     confidence: float
     headline: str
     estimates: Mapping[str, EstimateOf]
+    candidate_value: Difference
     baseline_value: Difference
     difference: Difference
     diagnostics: Diagnostics
@@ -154,6 +155,7 @@ def evaluate(
         confidence=how.confidence,
         headline=head.name,
         estimates=estimates,
+        candidate_value=Difference(value, _told((low, high))),
         baseline_value=Difference(other, _told((other_low, other_high))),
         difference=Difference(off, _told((off_low, off_high))),
         diagnostics=found,

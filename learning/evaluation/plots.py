@@ -159,6 +159,7 @@ def _sequence(
             q_chosen=None,
             q_candidate=None,
             owners=owners,
+            round_caps=None if rounds.round_caps is None else rounds.round_caps[part],
         )
         if seen.weights.any():
             terms = SNIPS.terms(seen)

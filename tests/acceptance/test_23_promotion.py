@@ -123,6 +123,8 @@ def test_a_challenger_takes_charge_on_proof_and_not_before(service: Running) -> 
     report = service.run("shadow")
     # By hand: there is proof, and nobody asked.
     assert (report["vectors"], report["promoted"]) == (len(USERS), None)
+    asked = service.http.post("/v1/evaluations", json={"policy": "bold@1", "estimators": ["snips"]})
+    assert asked.json()["record"] == "no claim has been made yet"
     evidence = policies(service)["bold"]["evidence"]
     assert evidence["promote"], evidence
     assert 0 < evidence["low"] < 0.32 < evidence["high"]
@@ -176,6 +178,14 @@ def test_one_that_turns_out_worse_is_rolled_back_by_itself(service: Running) -> 
     assert told["record"]["scored"] >= 1
     assert told["claims"][-1]["live"]["held"] is False
     assert "held; promised" in told["record"]["says"]
+    # What was said of it before it went live is scored by what it drew, also where that is no promotion.
+    (said,) = service.http.get("/v1/claims?policy=bold").json()["evaluations"]
+    assert (said["against"], said["verdict"], said["came"]["held"]) == ("cautious", "better", False)
+    assert said["value"]["low"] > said["came"]["value"]["high"]
+    assert said["lift"]["value"] > 0 > said["came"]["lift"]["value"]
+    record = service.http.get("/v1/claims").json()["record"]
+    assert "of 1 evaluations with 95% intervals the value of 0 held" in record["says"]
+    refused(service.http.get("/v1/claims?limit=0"), 422, "limit")
 
 
 def test_the_command_line_tells_the_same(service: Running) -> None:
@@ -186,6 +196,10 @@ def test_the_command_line_tells_the_same(service: Running) -> None:
     run = CliRunner().invoke(app, ["policies", "show", "bold", *asked])
     assert "not yet: " in run.output
     assert "claims with 95% intervals" in run.output
+    run = CliRunner().invoke(app, ["policies", "claims", *asked])
+    assert run.output.count(" promoted bold, instead of cautious\n") == 2
+    assert " evaluated bold@1 against logged: better\n    said " in run.output
+    assert "    NOT held, live " in run.output
     run = CliRunner().invoke(app, ["policies", "promote", "bold", *asked])
     assert run.exit_code != 0
     assert "does not take charge" in str(run.exception)

@@ -15,6 +15,8 @@ from audiences.events import EventBody
 from audiences.identity.people import EveryoneAlone
 from audiences.liveness.repository import SILENCE
 from audiences.liveness.tables import open_alerts
+from decision.evaluating.claims import claims_of
+from decision.evaluating.own import claimed, look
 from learning import version_repository
 from learning.challengers import repository
 from learning.challengers.gathering import Gathering
@@ -25,6 +27,7 @@ from learning.challengers.rules import PromotionRules
 from learning.challengers.shadowing import Shadowing
 from learning.erasure import PLACES
 from learning.errors import ChargeTaken, PromotionRefused, UnknownPolicy
+from learning.evaluation import How, evaluate
 from learning.repository import REWARD_LABEL
 from learning.rewards import Reward
 from learning.spec import PolicySpec
@@ -191,6 +194,84 @@ def test_proof_promotes_by_itself_and_a_turn_rolls_back(database: Database, cloc
     assert shop.promoting.evidence("odd").confidence == pytest.approx(1 - 0.05 / 2)
     with pytest.raises(PromotionRefused, match="no decision of calm has matured since bold watches"):
         shop.promoting.promote("bold", "ann")
+
+
+def said(shop: Shop, version: str) -> str:
+    """Evaluate a version on the decisions so far, and return what is said of earlier claims."""
+    own = look(shop.database, version, None)
+    return claimed(shop.database, own, evaluate(*own.judged, How(["snips"])), shop.clock.now()).record or ""
+
+
+def test_what_an_evaluation_said_is_scored_when_the_policy_has_been_in_charge(
+    database: Database, clock: SimulatedClock
+) -> None:
+    shop = Shop(database, clock, live_window="P3D")
+    shop.live(150, GOOD_BREAD)
+    assert said(shop, "bold@1") == "no claim has been made yet"
+    # Who asks the same again claims nothing more.
+    assert said(shop, "bold@1") == "1 evaluations were made; of none is it known yet what came of it"
+    said(shop, "calm@1")
+    # Of odd nothing will come: it never is in charge.
+    said(shop, "odd@1")
+    shop.live(60, {**ALIKE, "show/apples": 0.9})
+    clock.move_to(clock.now() + timedelta(days=4))
+    assert shop.watch.run(asked=True)["scored"] == 1
+    found = {one.version: one for one in claims_of(database, None, None, 50).evaluations}
+    came = found["calm@1"].came
+    # It was in charge, and the world became another: apples sell now.
+    assert came is not None
+    assert (came.rounds, came.by_version, came.held, came.lift) == (60, 60, False, None)
+    assert came.value.low < 0.7 * 0.9 + 0.3 * 0.3 < came.value.high
+    assert found["bold@1"].came is None
+    shop.live(150, GOOD_BREAD)
+    shop.watch.run(asked=True)
+    shop.promoting.promote("bold", "ann")
+    shop.live(150, GOOD_BREAD, policy="bold")
+    shop.watch.run(asked=True)
+    (bold,) = claims_of(database, "bold", None, 50).evaluations
+    assert bold.came is not None
+    assert (bold.came.rounds, bold.came.held, bold.came.lift_held) == (150, True, True)
+    assert bold.came.lift is not None
+    assert bold.came.lift.low < 0.5 * 0.7 < bold.came.lift.high
+    assert bold.lift.low < 0.5 * 0.7 < bold.lift.high
+    record = claims_of(database, None, None, 1).record.estimates
+    assert (record.made, record.scored, record.held, record.lifts, record.lifts_held) == (3, 2, 1, 1, 1)
+    assert "of 2 evaluations with 95% intervals the value of 1 held" in said(shop, "bold@1")
+    clock.move_to(clock.now() + timedelta(days=90))
+    shop.watch.run(asked=True)
+    (odd,) = claims_of(database, "odd", None, 50).evaluations
+    assert odd.unscored == "odd has not been in charge since"
+    first = claims_of(database, None, None, 2)
+    rest = claims_of(database, None, first.next, 2)
+    ids = [one.id for page in (first, rest) for one in page.evaluations]
+    assert len(set(ids)) == len(ids) == 4
+
+
+def test_what_can_not_be_told_is_no_claim(database: Database, clock: SimulatedClock) -> None:
+    shop = Shop(database, clock)
+    shop.live(300, GOOD_BREAD, drawn=0.3)
+    said(shop, "bold@1")
+    assert claims_of(database, None, None, 50).evaluations == []
+
+
+def test_one_policy_alone_keeps_its_promise_too(database: Database, clock: SimulatedClock) -> None:
+    shop = Shop(database, clock, live_window="P3D")
+    for name in ("bold", "odd"):
+        del shop.specs[name]
+    shop.live(100, ALIKE)
+    said(shop, "calm@1")
+    shop.live(100, ALIKE)
+    assert shop.watch.run(asked=True)["scored"] == 1
+    (calm,) = claims_of(database, None, None, 50).evaluations
+    assert calm.came is not None
+    assert calm.came.held
+    # Later nobody decided anything: that is said, and not asked again.
+    said(shop, "calm@1")
+    clock.move_to(clock.now() + timedelta(days=4))
+    assert shop.watch.run(asked=True)["scored"] == 1
+    newest = claims_of(database, None, None, 1).evaluations[0]
+    assert newest.unscored == "nothing it drew tells: there are no decisions to judge on"
+    assert shop.watch.run(asked=True)["scored"] == 0
 
 
 def test_without_a_difference_nobody_takes_charge(database: Database, clock: SimulatedClock) -> None:

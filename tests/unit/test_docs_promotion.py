@@ -44,9 +44,9 @@ def test_the_files_are_read(folder: Path) -> None:
 
 
 def test_the_commands_run() -> None:
-    (block,) = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+    block = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.S))
     commands = block.strip().splitlines()
-    assert len(commands) == 3
+    assert len(commands) == 5
     for command in commands:
         _, *arguments = shlex.split(command)
         result = CliRunner().invoke(app, [*arguments, "--key", "np_x"])

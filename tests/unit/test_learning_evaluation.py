@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from learning.errors import InvalidRounds, UnknownCandidate, UnknownEstimator
-from learning.evaluation import Candidate, How, Log, candidate, evaluate
+from learning.evaluation import Candidate, How, Log, candidate, evaluate, logged
 from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import Evaluation
 from learning.evaluation.intervals import CLOSED, INTERVALS
 from learning.evaluation.intervals.bootstrap import percentiles, resampled
 from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES, mixed_log_wealth, threshold
 from learning.evaluation.logs import distributions
+from learning.evaluation.plots import figures
 from learning.evaluation.rounds import FloatArray, Weighed
 from learning.evaluation.wealth import equation
 
@@ -251,6 +252,17 @@ def test_a_model_is_fitted_where_the_log_has_none() -> None:
     for name in ("dm", "dr", "sndr", "switch_dr", "dros"):
         assert found.estimates[name].value == pytest.approx(truth, abs=0.04), name
     assert found.estimates["dm"].method == "bootstrap"
+
+
+def test_pictures_of_a_log_whose_vectors_are_known() -> None:
+    log, one, _ = made(np.random.default_rng(20), 200, users=50)
+    minutes = np.datetime64("2026-03-02T10:00", "us") + np.arange(200) * np.timedelta64(60, "s")
+    log = replace(log, logged_dist=np.full((200, 2), 0.5), moments=minutes)
+    drawn = figures(log, one, logged(log), evaluate(log, one))
+    assert list(drawn) == ["forest", "weights", "overlap", "value"]
+    # Candidate and baseline, each at the times of all its parts.
+    lines = drawn["value"].axes[0].get_lines()
+    assert [np.asarray(line.get_xdata()).size for line in lines] == [24, 24]
 
 
 def test_candidates_by_name() -> None:
