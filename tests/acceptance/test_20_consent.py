@@ -250,9 +250,17 @@ def score(service: Running, user: str) -> float:
     return float(answer.json()["value"]) if answer.status_code == 200 else 0.0
 
 
-def signed(service: Running, body: Any, webhook_id: str = "", secret: str = SECRET) -> httpx2.Response:
-    """Send receipts as a provider does."""
-    text, now = json.dumps(body), datetime.now(UTC)
+def signed(
+    service: Running,
+    body: Any,
+    webhook_id: str = "",
+    secret: str = SECRET,
+    *,
+    ago: timedelta = timedelta(0),
+    sent: str = "",
+) -> httpx2.Response:
+    """Send receipts as a provider does; `sent` instead of what was signed, which was some time `ago`."""
+    text, now = json.dumps(body), datetime.now(UTC) - ago
     webhook_id = webhook_id or f"wh-{uuid4()}"
     headers = {
         "webhook-id": webhook_id,
@@ -260,7 +268,7 @@ def signed(service: Running, body: Any, webhook_id: str = "", secret: str = SECR
         "webhook-signature": Webhook(secret).sign(webhook_id, now, text),
     }
     url = f"{service.http.base_url}".rstrip("/") + "/v1/receipts/mailbox"
-    return httpx2.post(url, content=text.encode(), headers=headers)
+    return httpx2.post(url, content=(sent or text).encode(), headers=headers)
 
 
 def test_providers_tell_by_signed_receipts_that_count_once(service: Running, user: str) -> None:
@@ -272,6 +280,10 @@ def test_providers_tell_by_signed_receipts_that_count_once(service: Running, use
     complaint = {"type": "complained", "id": f"c-{user}", "message_id": key, "address": f"{user}@example.com"}
     forged = signed(service, complaint, secret="whsec_" + base64.b64encode(b"f" * 24).decode())
     assert (forged.status_code, forged.json()["title"]) == (401, "webhook refused")
+    # What somebody recorded on the way is no good later, nor changed.
+    assert signed(service, complaint, ago=timedelta(minutes=6)).status_code == 401
+    assert signed(service, complaint, sent=json.dumps({**complaint, "type": "opened"})).status_code == 401
+    assert "complained" not in states(service, user)
     for outcome in ("recorded", "duplicate"):
         told = signed(service, complaint)
         assert (told.status_code, told.json()["receipts"][0]["outcome"]) == (200, outcome)
