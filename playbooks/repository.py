@@ -37,8 +37,8 @@ def answer_to(connection: Connection, request_key: str) -> Answer | None:
     if connection.dialect.name == "postgresql":
         lock = int.from_bytes(blake2b(request_key.encode(), digest_size=8).digest(), signed=True)
         _HOLD_KEY.run(connection, {"lock": lock})
-    row = _ANSWER.run(connection, {"request_key": request_key}).first()
-    return None if row is None else Answer(row.fingerprint, row.decision_id, row.body)
+    found = _ANSWER.rows(connection, {"request_key": request_key})
+    return Answer(*found[0]) if found else None
 
 
 def remember_answer(connection: Connection, request_key: str, answer: Answer, now: datetime) -> None:
@@ -54,4 +54,4 @@ def remember_answer(connection: Connection, request_key: str, answer: Answer, no
         "answered_at": to_micros(now),
         "body": answer.body,
     }
-    _REMEMBER.run(connection, row)
+    _REMEMBER.run_many(connection, [row])

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from storage.checkpoints import LOG_PAGES, Checkpoints
 from storage.errors import ConfigurationError, DatabaseInUse, DatabaseUnavailable
 from storage.migrate import check_schema, upgrade
 from storage.sqlite_writer import GuestWriter, SqliteWriter
+from storage.statements import Row, Statement
 from storage.turns import Borrower
 from storage.writer import Lane, PooledWriter, Work, Writer
 
@@ -58,6 +59,8 @@ class Database:
         else:
             write_engine = self._read_engine = create_engine(self.url, pool_size=16, pool_pre_ping=True)
         self._write_engine = write_engine
+        # Connections that nobody looks through just now.
+        self._looking: list[PoolProxiedConnection] = []
         try:
             # A guest looks without writing: it is not its turn.
             with (write_engine if turns is None else self._read_engine).connect() as connection:
@@ -90,6 +93,27 @@ class Database:
         with self._read_engine.connect() as connection:
             yield connection
 
+    def look(self, statement: Statement, row: Row) -> list[tuple[Any, ...]]:
+        """Return the rows of one query, in what is committed now.
+
+        For what is asked at every decision: on SQLite it costs a tenth of `read`, which takes a connection
+        from the pool and begins and ends a transaction.
+        """
+        if not self.is_sqlite:
+            with self.read() as connection:
+                return statement.rows(connection, row)
+        try:
+            looking = self._looking.pop()
+        except IndexError:
+            looking = self._read_engine.raw_connection()
+            # The pool counts it no more: there may be as many as threads that look.
+            looking.detach()
+        try:
+            driver: Any = looking.dbapi_connection
+            return statement.rows_of(driver, self._read_engine.dialect, row)
+        finally:
+            self._looking.append(looking)
+
     def write(self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True) -> T:
         """Run `work` in a transaction and return its result once it is durable (see `Writer.submit`)."""
         return self.writer.submit(work, rows=rows, lane=lane, forced=forced).result()
@@ -102,6 +126,8 @@ class Database:
         self._release()
 
     def _release(self) -> None:
+        while self._looking:
+            self._looking.pop().close()
         self._write_engine.dispose()
         self._read_engine.dispose()
         if self._lock is not None:

@@ -7,11 +7,13 @@ microseconds (`storage.times.to_micros`), JSON as text.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection, CursorResult, Dialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -31,18 +33,45 @@ class Statement:
 
     def run(self, connection: Connection, row: Row) -> CursorResult[Any]:
         """Run the statement once; `row` has a plain value for every bind parameter."""
-        compiled = self._of(connection)
+        compiled = self._of(connection.dialect)
         return connection.exec_driver_sql(compiled.sql, compiled.arguments(row))
 
     def run_many(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Run the statement for each row, which all have the same keys."""
-        compiled = self._of(connection)
+        compiled = self._of(connection.dialect)
         arguments = [compiled.arguments(row) for row in rows]
-        if arguments:
+        if not arguments:
+            return
+        driver = _driver(connection)
+        if driver is None:
             connection.exec_driver_sql(compiled.sql, arguments)
+            return
+        try:
+            driver.executemany(compiled.sql, arguments).close()
+        except sqlite3.Error as error:
+            raise _wrapped(error, compiled.sql, arguments, connection.dialect) from error
 
-    def _of(self, connection: Connection) -> _Compiled:
-        dialect = connection.dialect
+    def rows(self, connection: Connection, row: Row) -> list[tuple[Any, ...]]:
+        """Run a query once and return all of its rows, as plain tuples."""
+        driver = _driver(connection)
+        if driver is None:
+            return [tuple(one) for one in self.run(connection, row)]
+        return self.rows_of(driver, connection.dialect, row)
+
+    def rows_of(self, driver: sqlite3.Connection, dialect: Dialect, row: Row) -> list[tuple[Any, ...]]:
+        """Do as `rows` does on a connection of SQLite's driver.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: as SQLAlchemy would.
+        """
+        compiled = self._of(dialect)
+        arguments = compiled.arguments(row)
+        try:
+            return driver.execute(compiled.sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise _wrapped(error, compiled.sql, arguments, dialect) from error
+
+    def _of(self, dialect: Dialect) -> _Compiled:
         known = self._compiled.get(dialect.name)
         if known is None:
             assert isinstance(self._clause, ClauseElement)  # noqa: S101 - every Core statement is one
@@ -51,6 +80,23 @@ class Statement:
             order = tuple(compiled.positiontup) if compiled.positional else None
             known = self._compiled[dialect.name] = _Compiled(str(compiled), order, constants)
         return known
+
+
+def _driver(connection: Connection) -> sqlite3.Connection | None:
+    """Return the connection of SQLite's driver; None on another database, or where none has begun to work.
+
+    SQLAlchemy takes as long over a statement as SQLite takes over several. It begins a transaction with the
+    first statement that goes through it, so the driver is asked only after that.
+    """
+    if connection.dialect.name != "sqlite" or not connection.in_transaction():
+        return None
+    driver: sqlite3.Connection | None = connection.connection.driver_connection
+    return driver
+
+
+def _wrapped(error: sqlite3.Error, sql: str, arguments: Any, dialect: Dialect) -> Exception:
+    """Return what SQLAlchemy would raise."""
+    return DBAPIError.instance(sql, arguments, error, sqlite3.Error, dialect=dialect)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from playbooks.constraints.counting import Uses
 from playbooks.counters.port import Difference, PastUse, Spend, Wanted
 from playbooks.tables import budget_totals, grants, uses
 from storage.statements import Statement
@@ -35,16 +34,6 @@ from storage.times import from_micros, to_micros
 
 _TABLES = (uses, grants)
 
-_COUNTED = or_(uses.c.expires_at.is_(None), uses.c.expires_at > bindparam("now", type_=BigInteger))
-_READ = Statement(
-    select(uses.c.rule, uses.c.used_at)
-    .where(
-        uses.c.user_id == bindparam("user_id"),
-        uses.c.used_at > bindparam("since", type_=BigInteger),
-        _COUNTED,
-    )
-    .order_by(uses.c.used_at)
-)
 _HOLDS = Statement(
     union_all(
         *(
@@ -108,20 +97,6 @@ class GrantRow(NamedTuple):
     decision_id: str
     amount: int
     expires_at: int | None
-
-
-def read(connection: Connection, profiles: Sequence[str], now: datetime, *, since: datetime) -> Uses:
-    """Return the moments of the counted uses of a person's profiles after `since`, by rule, oldest first."""
-    found: list[tuple[int, str]] = []
-    for profile in profiles:
-        row = {"user_id": profile, "since": to_micros(since), "now": to_micros(now)}
-        found += [(use.used_at, use.rule) for use in _READ.run(connection, row)]
-    if len(profiles) > 1:
-        found.sort()
-    result: dict[str, list[datetime]] = {}
-    for used_at, rule in found:
-        result.setdefault(rule, []).append(from_micros(used_at))
-    return result
 
 
 def uses_of(connection: Connection, profiles: Sequence[str], now: datetime, *, since: int) -> list[UseRow]:
@@ -193,7 +168,7 @@ def insert_room(connection: Connection, budget: str, by: str, amount: int, now: 
 def holds(connection: Connection, decision_id: str, until: datetime) -> bool:
     """Say whether a decision's rows are committed or count until after `until`."""
     row = {"decision_id": decision_id, "until": to_micros(until)}
-    return _HOLDS.run(connection, row).first() is not None
+    return bool(_HOLDS.rows(connection, row))
 
 
 def commit(connection: Connection, decision_ids: Sequence[str]) -> None:

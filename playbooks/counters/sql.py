@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from audiences.identity.models import Person
 from audiences.identity.people import EveryoneAlone, People
 from playbooks.constraints.counting import Uses, by_subject, full_limit
-from playbooks.counters import epoch_repository, repository
+from playbooks.counters import epoch_repository, repository, uses_repository
 from playbooks.counters.port import RESERVATION, Budget, Difference, PastUse, Reservation, Wanted
 from storage.engine import Database
 
@@ -41,8 +41,7 @@ class SqlCounters:
             database.write(_take_over)
 
     def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
-        with self._database.read() as connection:
-            return repository.read(connection, self._people.members(user_id), now, since=since)
+        return uses_repository.look(self._database, self._people.members(user_id), now, since=since)
 
     def taken(self, budget: Budget, now: datetime) -> int:
         with self._database.read() as connection:
@@ -154,7 +153,7 @@ class _Checked:
         for subject, some in by_subject(self._wanted.limits).items():
             profiles = (subject,) if subject else self._profiles
             since = self._now - max(limit.window for limit in some)
-            uses = repository.read(connection, profiles, self._now, since=since)
+            uses = uses_repository.read(connection, profiles, self._now, since=since)
             if (full := full_limit(some, uses, self._now)) is not None:
                 return full
         return None
