@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
@@ -20,6 +19,7 @@ from decision.errors import BadRequest
 from decision.jobs import JobRunner
 from decision.observe import metrics
 from decision.report import ledger_summary
+from decision.waiting import result_of
 from playbooks.models import DO_NOTHING
 from storage.clock import Clock, ClockError, SimulatedClock
 from storage.engine import Database
@@ -58,7 +58,7 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
             raise BadRequest(
                 f"the Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters, it has {len(key)}"
             )
-        answer = await asyncio.wrap_future(decider.submit(asked, key))
+        answer = await result_of(decider.submit(asked, key))
         metrics.decided(asked.placement, answer.fallback or ("offer" if answer.offer else DO_NOTHING))
         return Response(_encode(answer), media_type=_JSON)
 

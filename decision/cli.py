@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -250,6 +251,9 @@ def _serve(settings: Settings, process: Process) -> None:
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+    # A full collection looks through all that is there, which takes longer than a request may.
+    gc.collect()
+    gc.freeze()
     server = uvicorn.Server(config)
     # Off the main thread uvicorn leaves signals alone: what they do, and in which order, is decided here.
     http = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="http", daemon=True)

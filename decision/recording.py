@@ -77,6 +77,10 @@ class UnderWay:
         own: Future[DecideAnswer] = Future()
 
         def copy(done: Future[DecideAnswer]) -> None:
+            if done.cancelled():
+                own.cancel()
+            if not own.set_running_or_notify_cancel():
+                return
             error = done.exception()
             if error is None:
                 own.set_result(done.result())

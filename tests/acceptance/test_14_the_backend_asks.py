@@ -41,9 +41,10 @@ def test_a_known_user_without_features_gets_the_fallback(service: Running, user:
 
 
 def test_one_key_one_answer(service: Running, shopper: str) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: service.decide(shopper, key=f"key-{shopper}").json(), range(24)))
-    assert all(answer == answers[0] for answer in answers)
+    with ThreadPoolExecutor(32) as pool:
+        responses = list(pool.map(lambda _: service.decide(shopper, key=f"key-{shopper}"), range(300)))
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.content for response in responses}) == 1
     decisions = [fact for fact in service.history(shopper) if fact["kind"] == "decision"]
     assert len(decisions) == 1
 
@@ -95,6 +96,15 @@ def test_a_wrong_request_is_told_what_is_wrong(service: Running, content: bytes,
     problem: dict[str, Any] = response.json()
     assert problem["status"] == 400
     assert what in problem["detail"]
+
+
+def test_a_context_of_a_megabyte_is_too_large(service: Running, shopper: str) -> None:
+    context = {f"number_{place}": float(place) for place in range(60_000)}
+    asked = {"user_id": shopper, "placement": "outbound", "context": context}
+    response = service.http.post("/v1/decide", json=asked)
+    assert len(response.request.content) > 1_000_000
+    assert response.status_code == 413
+    assert "more than the 65536 bytes" in response.json()["detail"]
 
 
 def test_a_context_that_no_policy_reads_is_named(service: Running, shopper: str) -> None:
