@@ -57,6 +57,8 @@ def create_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI)
     problems.install(app)
+    # First, because routes are looked through in their order at every request.
+    decision_api.add_decide_route(app, service.decider)
     health.add_routes(app, service)
     tracking_api.add_routes(
         app,
@@ -66,7 +68,6 @@ def create_app(service: Service) -> FastAPI:
         metrics.events,
         service.incoming.events.refusals.add,
     )
-    decision_api.add_decide_route(app, service.decider)
     service.incoming.add_routes(app)
     people, lookup = service.identity.people, service.identity.lookup
     app.include_router(
