@@ -12,7 +12,7 @@ from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate
 from benchmarks.errors import BenchmarkError
 from learning.learner import Task
 from learning.rows import FloatArray, Rows
-from learning.vw_format import escaped, line
+from learning.vw_format import escaped, lines
 from learning.vw_learner import VwLearner
 
 ARMS = 40
@@ -39,7 +39,8 @@ def measure(_folder: Path, say: Say) -> Sequence[Pair]:
     parser = vw.TextFormatParser(workspace)
     escaped_names = [escaped(name) for name in names]
     # VW's fastest way: examples that are parsed already.
-    examples = [parser.parse_line(line(escaped_names, row, 0.0, 1.0)) for row in arms.tolist()]
+    texts = lines(escaped_names, arms, np.zeros(len(arms)), np.ones(len(arms)))
+    examples = [parser.parse_line(text) for text in texts]
 
     def ours() -> FloatArray:
         return learnt.model.predict(arms)

@@ -21,6 +21,7 @@ from benchmarks.executor_transitions import EXECUTOR_POSTGRES, EXECUTOR_SQLITE
 from benchmarks.handover_gateway import HANDOVER_GATEWAY
 from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
+from benchmarks.learner_throughput import LEARNER_HELD_OUT, LEARNER_THROUGHPUT
 from benchmarks.library_import import LIBRARY_IMPORT
 from benchmarks.load_generator import LOAD_GENERATOR
 from benchmarks.market_face_values import MARKET_FACE_VALUES
@@ -80,6 +81,8 @@ _ALL = (
     OPE_FALSE_ALARMS,
     PROMOTION_SAFE,
     PROMOTION_NOT_TIMID,
+    LEARNER_THROUGHPUT,
+    LEARNER_HELD_OUT,
     SIMULATE_DIGITS,
     SIMULATE_DIGITS_MARGIN,
     SIMULATE_SMALL_SETS,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from decision.printing import print_json
-from storage.errors import ConfigurationError
+from decision.version_files import check_new, write_version
 
 if TYPE_CHECKING:
-    from learning.offline import Judged, Trained
+    from learning.offline import Judged
 
 Log = Annotated[Path, typer.Argument(help="CSV or Parquet rounds: action, reward, pscore, context.<name>.")]
 Spec = Annotated[Path, typer.Option(help="The policy's specification, as policy.yaml.")]
@@ -28,9 +28,9 @@ def train(log: Log, spec: Spec, out: Out = None, held_out: HeldOut = 0.3, as_jso
     from learning import offline  # noqa: PLC0415 - NumPy and SciPy, needed here only
     from learning.spec import read_spec  # noqa: PLC0415
 
-    _check_new(out)
+    check_new(out)
     trained = offline.train(offline.read_rounds(log), read_spec(spec), datetime.now(UTC), held_out=held_out)
-    _save(trained, out)
+    write_version(trained.version, out)
     if as_json:
         print_json({"trained_on": trained.rounds, "held_out": trained.held_out})
         return
@@ -52,11 +52,11 @@ def tune(
     from learning import offline  # noqa: PLC0415 - as above
     from learning.spec import read_spec  # noqa: PLC0415
 
-    _check_new(out)
+    check_new(out)
     points = offline.read_grid(grid, read_spec(spec))
     rounds = offline.read_rounds(log)
     tuned, trained = offline.tune(rounds, points, datetime.now(UTC), held_out=held_out, processes=processes)
-    _save(trained, out)
+    write_version(trained.version, out)
     if as_json:
         print_json(tuned)
         return
@@ -86,21 +86,3 @@ def _worth(judged: Judged) -> str:
         return f"{judged.value:.4f}"
     low, high = ("…" if bound is None else f"{bound:.4f}" for bound in judged.interval)
     return f"{judged.value:.4f} [{low}, {high}]"
-
-
-def _check_new(out: Path | None) -> None:
-    if out is not None and out.exists():
-        raise ConfigurationError(f"{out} is there already; name another file, or take it away first")
-
-
-def _save(trained: Trained, out: Path | None) -> None:
-    if out is None:
-        return
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    try:
-        unfinished.write_bytes(trained.version.to_bytes())
-        unfinished.replace(out)
-    except OSError as error:
-        raise ConfigurationError(f"can't write {out}: {error.strerror}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

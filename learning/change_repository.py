@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from learning.errors import UnknownChange
+from learning.version_repository import PolicyChange
 from storage import ledger
 from storage.ledger import Fact, Kind
 from storage.schema import facts
@@ -35,3 +36,10 @@ def change(connection: Connection, change_id: str) -> Fact:
     if found is None:
         raise UnknownChange(f"there is no change {change_id!r}; GET /v1/changes lists them")
     return found
+
+
+def publications(connection: Connection, policy: str) -> dict[str, PolicyChange]:
+    """Return what was told of each version of a policy when it was published, by its name."""
+    query = ledger.columns().where(facts.c.kind == Kind.CHANGE, facts.c.label == "policy_published")
+    told = [ledger.fact_of(row).decode(PolicyChange) for row in connection.execute(query)]
+    return {one.version: one for one in told if one.policy == policy}

@@ -20,6 +20,7 @@ NextplayError
     ├── PromotionRefused     what is known does not prove that a policy may take charge; every reason is named
     ├── ChargeTaken          somebody else changed who is in charge meanwhile (retry can help)
     ├── NotUndone            a change that nothing takes back, or that was overtaken by a later one
+    ├── NotRebuilt           the ledger does not tell how a version was learnt, or has nothing left of it
     ├── UnreadableTable      a table of full feedback that can't be simulated on; the message says why
     ├── UnknownPlayer        no policy that can be simulated has this name
     ├── SimulationBroken     a process of a simulation died
@@ -128,6 +129,11 @@ class ChargeTaken(LearningError):
 class NotUndone(LearningError):
     status = 409
     code = "not-undone"
+
+
+class NotRebuilt(LearningError):
+    status = 409
+    code = "not-rebuilt"
 
 
 class UnreadableTable(LearningError):

@@ -176,6 +176,33 @@ class FeatureSet:
         for _, name in self._scalars:
             gathered[row] = _number(name, features.get(name))
             row += 1
+        return self._columns(gathered, constant)
+
+    def rows(self, features: Sequence[Mapping[str, Any]], arms: Sequence[Arm]) -> FloatArray:
+        """Return the columns of many users, of one arm each, shape (n, len(names)), as `matrix` gives them.
+
+        Raises:
+            FeaturesMismatch: as `matrix`.
+        """
+        each = {id(arm): arm for arm in arms}
+        places = {arm: place for place, arm in enumerate(each)}
+        which = np.array([places[id(arm)] for arm in arms], dtype=np.intp)
+        positions, constant = self._positions_of(list(each.values()))
+        gathered = np.empty((len(self._scales), len(arms)))
+        row = 0
+        for attribute, arrays in self._arrays.items():
+            at = positions[attribute][which].tolist()
+            width = len(self._vocabularies[attribute])
+            for _, name in arrays:
+                gathered[row] = _picked(name, [one.get(name) for one in features], at, width)
+                row += 1
+        for _, name in self._scalars:
+            gathered[row] = [_number(name, one.get(name)) for one in features]
+            row += 1
+        return np.ascontiguousarray(self._columns(gathered, constant[:, which]))
+
+    def _columns(self, gathered: FloatArray, constant: FloatArray) -> FloatArray:
+        """Make columns of what was gathered, shape (sources, n) and (columns, n) → (n, columns)."""
         present = np.isfinite(gathered)
         gathered[~present] = 0.0
         with np.errstate(over="ignore"):
@@ -301,3 +328,23 @@ def _number(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError) as error:
         raise FeaturesMismatch(f"the feature {name!r} must be a number, not {value!r}") from error
+
+
+def _picked(name: str, arrays: Sequence[Any], places: Sequence[int], width: int) -> FloatArray:
+    """Return of each array the number at its place; the place `width` is nowhere."""
+    for value in arrays:
+        if value is not None and (not isinstance(value, list | tuple) or len(value) != width):
+            raise FeaturesMismatch(
+                f"the feature {name!r} must be an array of {width} numbers, one for each name"
+            )
+    cells = [
+        None if value is None or place == width else value[place]
+        for value, place in zip(arrays, places, strict=True)
+    ]
+    try:
+        found = np.array(cells, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers: {error}") from error
+    if found.shape != (len(cells),):
+        raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers, not of arrays")
+    return found

@@ -41,7 +41,7 @@ CORRECTED = "corrected"
 REFUSED = "refused"
 _WINDOWS_READER = "learning.windows"
 # Names in one IN list: below the limit on variables of every SQLite in use.
-_IN_LIST = 500
+IN_LIST = 500
 
 _MATURED = Statement(
     update(reward_windows)
@@ -357,5 +357,5 @@ def window_of(row: Row[Any]) -> Window:
 def pieces(names: Collection[str]) -> Iterator[Sequence[str]]:
     """Yield names in pieces that fit into an IN list."""
     ordered = sorted(names)
-    for start in range(0, len(ordered), _IN_LIST):
-        yield ordered[start : start + _IN_LIST]
+    for start in range(0, len(ordered), IN_LIST):
+        yield ordered[start : start + IN_LIST]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,16 @@ class Rows:
     def part(self, piece: slice) -> Rows:
         """Return some of the rows."""
         return Rows(self.matrix[piece], self.targets[piece], self.propensities[piece], self.importance[piece])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of all parts, at least one, in their order."""
+        return cls(
+            np.concatenate([one.matrix for one in parts]),
+            np.concatenate([one.targets for one in parts]),
+            np.concatenate([one.propensities for one in parts]),
+            np.concatenate([one.importance for one in parts]),
+        )
 
     def check(self, columns: int, low: float, high: float) -> None:
         """Make sure that a learner can take the rows; one infinite value leaves NaN weights for ever.

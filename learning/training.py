@@ -11,25 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
-from learning import outcome_repository, repository, version_repository
+from learning import outcome_repository, version_repository
 from learning.features import FeatureSet
 from learning.learner import Learner, Learnt
+from learning.lessons import Lessons
 from learning.models import model_from_bytes
 from learning.outcome_repository import Waiting
-from learning.plans import Plans
-from learning.rewards import Reward
 from learning.rows import Rows
 from learning.spec import PolicySpec
 from learning.succession import Succeeded
 from learning.versions import PolicyVersion, child, cold_start
-from playbooks.decision import Decision
 from storage.engine import Database
 from storage.faultpoints import reached
 
 FloatArray = NDArray[np.float64]
 
-# Rewards folded at a time, so that memory stays bounded however many wait.
-_PAGE = 2_000
+# Cells of a matrix that is folded at once: each fold reads and writes the learner's state, some megabytes.
+_CELLS = 4_000_000
 # All is learnt anew when so large a part of what was learnt is corrected, or a correction waits so long.
 _MANY = 0.01
 _LONG = timedelta(hours=1)
@@ -45,12 +43,6 @@ class Start:
     position: int
     state: bytes | None
     corrected: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Example:
-    decision: Decision
-    value: float
 
 
 @dataclass(slots=True)
@@ -96,7 +88,7 @@ class Training:
         task = spec.task(self._features.names)
         # None: the policy draws by fixed shares and has nothing to learn.
         self.learner: Learner | None = spec.learner.start(task) if spec.learner is not None else None
-        self._plans = Plans(database)
+        self._lessons = Lessons(database, spec, self._features)
 
     @property
     def policy(self) -> str:
@@ -196,15 +188,16 @@ class Training:
         """
         if self.learner is None:
             return
-        position, state = start.position, start.state
-        while matured := self._matured(position, until):
-            position = matured[-1][0]
-            examples = self._examples(matured, start.corrected)
-            if examples:
-                rows = self._rows(examples)
+        state = start.state
+        pages = self._lessons.pages(start.position, until, start.corrected)
+        size = max(1, _CELLS // (self._lessons.page * max(1, len(self._features.names))))
+        for first in range(0, len(pages), size):
+            some = pages[first : first + size]
+            rows = Rows.joined([self._lessons.rows(page) for page in some])
+            if len(rows):
                 learnt = self.learner.fold(state, rows)
                 state = learnt.state
-                yield position, rows, learnt
+                yield some[-1].seqs[-1], rows, learnt
 
     def close(self) -> None:
         """Let go of the learner's process."""
@@ -214,41 +207,6 @@ class Training:
     def _continues(self, version: PolicyVersion) -> bool:
         vocabularies = {key: list(names) for key, names in self._vocabularies.items()}
         return version.spec_hash == self._spec.fingerprint and version.vocabularies == vocabularies
-
-    def _matured(self, position: int, until: int | None) -> list[tuple[int, str, Reward]]:
-        with self._database.read() as connection:
-            found = repository.rewards_after(connection, position, limit=_PAGE)
-        return found if until is None else [one for one in found if one[0] <= until]
-
-    def _examples(self, matured: Sequence[tuple[int, str, Reward]], corrected: int | None) -> list[_Example]:
-        ids = [reward.decision_id for _, _, reward in matured if reward.acts]
-        with self._database.read() as connection:
-            decisions = repository.decisions(connection, ids)
-            later = outcome_repository.corrected(connection, ids, corrected) if corrected is not None else {}
-        examples = []
-        for _, _, first in matured:
-            reward = later.get(first.decision_id, first)
-            decision = decisions.get(reward.decision_id)
-            if decision is None or not _teaches(decision) or decision.placement not in self._spec.placements:
-                continue
-            examples.append(_Example(decision, reward.earned))
-        # By what happened, not by ids, which are drawn at random.
-        examples.sort(
-            key=lambda one: (one.decision.decided_at, one.decision.user_id, one.decision.decision_id)
-        )
-        return examples
-
-    def _rows(self, examples: Sequence[_Example]) -> Rows:
-        matrix = np.empty((len(examples), len(self._features.names)))
-        for row, example in enumerate(examples):
-            arm = self._plans.chosen(example.decision)
-            matrix[row] = self._features.matrix(example.decision.features, [arm])[0]
-        return Rows(
-            matrix=matrix,
-            targets=np.array([example.value for example in examples]),
-            propensities=np.array([example.decision.propensity for example in examples]),
-            importance=np.ones(len(examples)),
-        )
 
 
 def _is_due(waiting: Waiting, version: PolicyVersion, now: datetime) -> bool:
@@ -264,11 +222,3 @@ def _why(evidence: Succeeded | None) -> str:
         f"predicts better than {evidence.former}: odds of {evidence.odds:.3g} to 1 after {evidence.rounds:,} "
         f"rewards, and {evidence.needed:.3g} were needed"
     )
-
-
-def _teaches(decision: Decision) -> bool:
-    """Whether the policy can learn from a decision: it was drawn by a policy, and something was delivered.
-
-    Control decisions are for measuring alone.
-    """
-    return decision.acts and decision.fallback is None and not decision.holdout

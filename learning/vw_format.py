@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
 
 # All columns are in one namespace.
 NAMESPACE = "x"
@@ -97,7 +101,23 @@ def escaped(name: str) -> str:
     return "n." + _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], name.encode()).decode()
 
 
-def line(names: Sequence[str], row: Sequence[float], target: float, importance: float) -> str:
-    """Return an example in VW's text format; `names` are escaped. Nine digits carry a 32-bit float whole."""
-    features = " ".join(f"{name}:{value:.9g}" for name, value in zip(names, row, strict=True) if value != 0.0)
-    return f"{target:.9g} {importance:.9g} |{NAMESPACE} {features}"
+def lines(
+    names: Sequence[str], matrix: FloatArray, targets: FloatArray, importance: FloatArray
+) -> Iterator[str]:
+    """Yield examples in VW's text format, of a matrix (n, len(names)) and (n,) targets and importances.
+
+    `names` are escaped. Nine digits carry a 32-bit float whole; what is 0 is left out.
+
+    >>> list(lines(["n.a", "n.b"], np.array([[0.5, 0.0], [1.0, 2.0]]), np.array([1.0, 0.0]), np.ones(2)))
+    ['1 1 |x n.a:0.5', '0 1 |x n.a n.b:2']
+    """
+    rows, columns = np.nonzero(matrix)
+    cells = [
+        names[column] if value == 1.0 else f"{names[column]}:{value:.9g}"
+        for column, value in zip(columns.tolist(), matrix[rows, columns].tolist(), strict=True)
+    ]
+    ends = np.searchsorted(rows, np.arange(len(matrix)), side="right").tolist()
+    start = 0
+    for target, weight, end in zip(targets.tolist(), importance.tolist(), ends, strict=True):
+        yield f"{target:.9g} {weight:.9g} |{NAMESPACE} {' '.join(cells[start:end])}"
+        start = end

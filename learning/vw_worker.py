@@ -26,7 +26,7 @@ from learning.vw_format import (
     Request,
     Result,
     Start,
-    line,
+    lines,
     read_frame,
     write_frame,
 )
@@ -68,12 +68,10 @@ class Fold:
 
     def learn(self, rows: Learn) -> None:
         """Learn rows in their order."""
-        matrix = np.frombuffer(rows.matrix, dtype="<f8").reshape(-1, len(self._names)).tolist()
-        targets = np.frombuffer(rows.targets, dtype="<f8").tolist()
-        importance = np.frombuffer(rows.importance, dtype="<f8").tolist()
-        for row, target, weight in zip(matrix, targets, importance, strict=True):
-            example = self._parser.parse_line(line(self._names, row, target, weight))
-            self._workspace.learn_one(example)
+        matrix = np.frombuffer(rows.matrix, dtype="<f8").reshape(-1, len(self._names))
+        targets, importance = (np.frombuffer(part, dtype="<f8") for part in (rows.targets, rows.importance))
+        for example in lines(self._names, matrix, targets, importance):
+            self._workspace.learn_one(self._parser.parse_line(example))
 
     def result(self) -> Result:
         """Return the state and the weights as they are now."""

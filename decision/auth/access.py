@@ -71,6 +71,7 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("GET", "/v1/policies"): _having(Scope.EVALUATE, Scope.OPERATE, Scope.APPROVE),
     ("GET", "/v1/policies/{policy}"): _having(Scope.EVALUATE, Scope.OPERATE, Scope.APPROVE),
     ("POST", "/v1/policies/{policy}/promote"): _APPROVE,
+    ("POST", "/v1/policies/versions/{version}/rebuild"): _having(Scope.EVALUATE, Scope.OPERATE),
     ("GET", "/v1/budgets"): _OPERATE,
     ("GET", "/v1/changes"): _REVIEW,
     ("GET", "/v1/changes/{change_id}"): _REVIEW,

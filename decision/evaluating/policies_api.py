@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from decision.evaluating.policies import described, standings
 from learning.challengers.promoting import Promoting
+from learning.rebuilding import rebuild
 from storage.engine import Database
 
 
@@ -45,6 +46,13 @@ def router(
         proof = promoting.promote(policy, name_of(request), "" if body is None else body.why)
         served()
         answer: dict[str, Any] = msgspec.to_builtins(proof)
+        return answer
+
+    @routes.post("/policies/versions/{version}/rebuild")
+    def rebuild_version(version: str) -> dict[str, Any]:
+        """Learn a version again from the ledger; say how far it is what was published. Publishes nothing."""
+        _, told = rebuild(database, version)
+        answer: dict[str, Any] = msgspec.to_builtins(told)
         return answer
 
     return routes

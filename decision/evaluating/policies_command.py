@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from decision.asking import Key, remote
+from decision.asking import Data, Key, at_hand, remote
+from decision.asking import Url as OfService
 from decision.printing import print_json
+from decision.version_files import check_new, write_version
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
@@ -58,6 +61,46 @@ def promote(
         answer: Any = service.ask("POST", f"/v1/policies/{quote(policy, safe='')}/promote", {"why": why})
     typer.echo(f"{policy} is in charge:")
     _tell(answer)
+
+
+@app.command("rebuild")
+def rebuild_(
+    version: Annotated[str, typer.Argument(help="Name of the version, as next_category@7.")],
+    data: Data = None,
+    url: OfService = None,
+    key: Key = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --data: write the rebuilt version to this file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Learn a version again from the ledger; say how far it is what was published. Publishes nothing."""
+    check_new(out)
+    if url is not None:
+        if out is not None:
+            raise typer.BadParameter("--out goes with --data: a service tells how the version compares")
+        with remote(url, data, key) as service:
+            answer: Any = service.ask("POST", f"/v1/policies/versions/{quote(version, safe='')}/rebuild")
+    else:
+        import msgspec  # noqa: PLC0415 - as below
+
+        from learning.rebuilding import rebuild  # noqa: PLC0415 - NumPy and SciPy, needed here only
+
+        with at_hand(data, "evaluate") as (_, database, _clock):
+            made, told = rebuild(database, version)
+        write_version(made, out)
+        answer = msgspec.to_builtins(told)
+    if as_json:
+        print_json(answer)
+        return
+    typer.echo(
+        f"{answer['version']}: {answer['verdict']}; {answer['trained']:,} of {answer['published']:,} "
+        f"decisions learnt again in {answer['steps']:,} steps"
+    )
+    if answer["largest_difference"]:
+        typer.echo(f"    predictions differ by at most {answer['largest_difference']:.3g}")
+    for line in answer["says"]:
+        typer.echo(f"    {line}")
 
 
 def _led(standing: Any) -> str:

@@ -220,12 +220,13 @@ def test_what_fades_is_forgotten_by_half_and_the_prior_is_not() -> None:
 
 ASK_VW = """
 import sys, numpy as np, vowpal_wabbit_next as vw
-from learning.vw_format import line
+from learning.vw_format import lines
 data = np.load(sys.argv[1])
 workspace = vw.Workspace(["--quiet"], model_data=data["state"].tobytes())
 parser = vw.TextFormatParser(workspace)
 names = [str(name) for name in data["names"]]
-texts = [line(names, row, 0, 1).split(" ", 2)[2] for row in data["matrix"].tolist()]
+matrix = data["matrix"]
+texts = [text.split(" ", 2)[2] for text in lines(names, matrix, np.zeros(len(matrix)), np.ones(len(matrix)))]
 np.save(sys.argv[2], [workspace.predict_one(parser.parse_line(text)) for text in texts])
 """
 

@@ -589,7 +589,7 @@ def test_how_rewards_are_paged_does_not_change_what_is_learnt(
         world.live_a_fortnight(START)
         RewardService(world.database).mature(START + WINDOW)
         whole = made.learn(START + WINDOW)
-    monkeypatch.setattr("learning.training._PAGE", 17)
+    monkeypatch.setattr("learning.lessons._PAGE", 17)
     # Another learning rate and back: the last one starts anew, from all rewards, in pages.
     with training(world.database, spec(learner={"kind": "vw", "learning_rate": 0.1})) as made:
         made.in_charge(START + WINDOW)

@@ -143,3 +143,33 @@ def test_a_specification_that_makes_no_sense_is_refused(features: list[Any], com
 def test_a_wrong_feature_is_refused_when_it_is_read(feature: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Document.model_validate({"features": [feature]})
+
+
+CELL = st.one_of(st.none(), st.just(float("nan")), st.floats(-1e7, 1e7), st.booleans())
+ROW = st.fixed_dictionaries(
+    {},
+    optional={
+        "category_rate": st.none() | st.lists(CELL, min_size=len(VOCABULARY), max_size=len(VOCABULARY)),
+        "orders": CELL,
+    },
+)
+
+
+@given(st.lists(st.tuples(ROW, st.sampled_from([*ARMS, arm(None), arm("UNKNOWN")])), max_size=6))
+def test_rows_of_many_users_are_those_of_each(drawn: list[tuple[dict[str, Any], Arm]]) -> None:
+    features = compile_(
+        {**RATE, "transform": ["raw", "sqrt"], "missing": True, "cap": 50},
+        {"scalar": "orders", "transform": ["log1p"], "missing": True},
+        {"one_hot": "arm.category"},
+        {"product": ["rate", "orders.log1p"]},
+    )
+    together = features.rows([one for one, _ in drawn], [which for _, which in drawn])
+    assert together.shape == (len(drawn), len(features.names))
+    for row, (one, which) in zip(together, drawn, strict=True):
+        np.testing.assert_array_equal(row, features.matrix(one, [which])[0])
+
+
+@pytest.mark.parametrize("value", [[1.0], "abc", 3.0, [[1.0], [2.0], [3.0]], ["a", "b", "c"]])
+def test_rows_refuse_what_is_no_array_of_the_vocabulary(value: Any) -> None:
+    with pytest.raises(FeaturesMismatch, match="category_rate"):
+        compile_(RATE).rows([{"category_rate": value}], [ARMS[0]])

@@ -3,15 +3,12 @@ from __future__ import annotations
 import doctest
 import io
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from learning import vw_format
-from learning.vw_format import Done, Learn, escaped, line, read_frame, write_frame
-
-
-def test_examples_in_the_documentation_hold() -> None:
-    assert doctest.testmod(vw_format).failed == 0
+from learning.vw_format import Done, Learn, escaped, lines, read_frame, write_frame
 
 
 @given(st.text(), st.text())
@@ -25,7 +22,7 @@ def test_escaped_names_are_one_harmless_word_and_stay_different(one: str, other:
 
 def test_names_that_would_end_an_example_are_written_harmlessly() -> None:
     names = [escaped(name) for name in ("a|b", "a:2", "a b", "a\nb", "12", "é")]
-    text = line(names, [1.0] * 6, 1.0, 1.0)
+    (text,) = lines(names, np.full((1, 6), 2.0), np.ones(1), np.ones(1))
     assert text.count("|") == 1
     assert text.count(":") == 6
     assert "\n" not in text
@@ -33,7 +30,13 @@ def test_names_that_would_end_an_example_are_written_harmlessly() -> None:
 
 
 def test_zeros_are_left_out_of_a_line() -> None:
-    assert line(["n.a", "n.b"], [0.0, 0.25], 1.0, 2.0) == "1 2 |x n.b:0.25"
+    matrix = np.array([[0.0, 0.25], [0.0, 0.0], [1.0, 0.0]])
+    found = list(lines(["n.a", "n.b"], matrix, np.array([1.0, 0.0, 0.5]), np.array([2.0, 1.0, 1.0])))
+    assert found == ["1 2 |x n.b:0.25", "0 1 |x ", "0.5 1 |x n.a"]
+
+
+def test_examples_in_the_documentation_hold() -> None:
+    assert doctest.testmod(vw_format, extraglobs={"np": np}).failed == 0
 
 
 def test_frames_come_back_whole_and_a_torn_one_is_the_end() -> None:

@@ -1,0 +1,164 @@
+"""A version is learnt again from the ledger, and told how far it is what was published."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from decision.evaluating import policies_api, policies_command
+from learning import version_repository
+from learning.errors import UnknownVersion
+from learning.learner import Learnt
+from learning.models import Linear, model_from_bytes
+from learning.rebuilding import rebuild
+from learning.versions import PolicyVersion, child
+from storage import ledger
+from storage.engine import Database
+from storage.errors import ConfigurationError
+from storage.ledger import Kind, NewFact
+from tests.integration.test_learning_loop import START, WINDOW, World, run, spec, training
+
+MEMBERS: dict[str, Any] = {"first": {"kind": "vw"}, "other": {"kind": "linear_gaussian"}}
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        {"kind": "vw"},
+        {"kind": "linear_gaussian", "half_life": 100},
+        {"kind": "portfolio", "members": MEMBERS},
+    ],
+    ids=["vw", "fading", "portfolio"],
+)
+def test_it_is_the_published_one_to_the_last_bit(
+    database: Database, learner: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("learning.lessons._PAGE", 100)
+    world = World(database)
+    with training(database, spec(learner=learner)) as made:
+        version = run(world, made, 4)
+        # What was in between is not needed: the change facts tell in which steps it was learnt.
+        database.write(partial(version_repository.let_go, now=START + 5 * WINDOW), rows=2)
+    again, told = rebuild(database, version.version)
+    assert (told.verdict, told.largest_difference, told.says) == ("exact", 0.0, [])
+    assert (told.steps, told.trained, told.published) == (4, version.trained, version.trained)
+    assert msgspec.structs.replace(again, state=None) == msgspec.structs.replace(version, state=None)
+
+
+def test_steps_lead_past_weights_that_were_taken_back(database: Database) -> None:
+    world = World(database)
+    with training(database, spec()) as made:
+        bad = run(world, made, 2)
+        restored: PolicyVersion = database.write(
+            lambda c: version_repository.take_back(c, bad.version, START + 3 * WINDOW, "ann", "odd"), rows=2
+        )
+        version = run(world, made, 1, START + 4 * WINDOW)
+    assert (restored.parent, version.parent) == (bad.version, restored.version)
+    for name, steps in ((bad.version, 2), (restored.version, 1), (version.version, 2)):
+        _, told = rebuild(database, name)
+        assert (told.verdict, told.steps) == ("exact", steps)
+
+
+def test_what_was_learnt_anew_begins_at_the_first_reward(database: Database) -> None:
+    world = World(database)
+    with training(database, spec()) as made:
+        run(world, made, 2)
+        # Told a month late: of decisions that were learnt from already.
+        for user in list(world.chances)[:30]:
+            world.buy(user, START + timedelta(days=1), "MILK", "APPLES", "BACON", told=START + 3 * WINDOW)
+        version = run(world, made, 1, START + 4 * WINDOW)
+    assert version.anew
+    _, told = rebuild(database, version.version)
+    assert (told.verdict, told.steps) == ("exact", 1)
+
+
+def test_it_says_why_it_is_another_one(database: Database) -> None:
+    world = World(database)
+    with training(database, spec(learner={"kind": "linear_gaussian"})) as made:
+        version = run(world, made, 2)
+    recalled = [NewFact(Kind.RECALL, one, "everyone", None, START, {}) for one in list(world.rewards())[:20]]
+    database.write(lambda c: ledger.append(c, recalled, START), rows=20)
+    again, told = rebuild(database, version.version)
+    assert told.verdict == "different"
+    assert (told.largest_difference or 0) > 1e-6
+    gone = told.published - told.trained
+    assert 0 < gone <= 20
+    assert told.says == [
+        f"{gone} of {version.trained} decisions are not to be learnt from any more: they were erased or "
+        "recalled, or are past their retention"
+    ]
+    assert again.trained == told.trained
+
+
+def test_a_version_that_nobody_learnt_is_found_out(database: Database) -> None:
+    world = World(database)
+    with training(database, spec()) as made:
+        version = run(world, made, 1)
+    model = model_from_bytes(version.model)
+    assert isinstance(model, Linear)
+    forged = Linear(model.names, model.weights + 1e-3, model.intercept, model.low, model.high)
+    next_one = child(
+        version,
+        Learnt(forged, version.state or b""),
+        trained=version.trained,
+        through=version.through,
+        metrics={},
+        now=START + 3 * WINDOW,
+    )
+    database.write(partial(version_repository.insert_version, new=next_one, now=START), rows=2)
+    _, told = rebuild(database, next_one.version)
+    assert told.verdict == "different"
+    assert "the learner or its numerics have changed" in told.says[0]
+    with pytest.raises(UnknownVersion):
+        rebuild(database, "next_category@99")
+
+
+def test_it_is_asked_for_on_the_command_line_and_over_http(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'nextplay.db'}")
+    with closing(database):
+        with training(database, spec()) as made:
+            version = run(World(database), made, 2)
+        served = FastAPI()
+        served.include_router(policies_api.router(database, NotImplemented, lambda _: "ann", lambda: None))
+        answer = TestClient(served).post(f"/v1/policies/versions/{version.version}/rebuild")
+    assert (answer.status_code, answer.json()["verdict"]) == (200, "exact")
+    asked = ["rebuild", version.version, "--data", str(tmp_path)]
+    out = tmp_path / "rebuilt.bin"
+    told = CliRunner().invoke(policies_command.app, [*asked, "--out", str(out)], catch_exceptions=False)
+    assert told.stdout.startswith(f"{version.version}: exact; {version.trained} of {version.trained}")
+    again = PolicyVersion.from_bytes(out.read_bytes())
+    assert (again.version, again.model) == (version.version, version.model)
+    told = CliRunner().invoke(policies_command.app, [*asked, "--json"], catch_exceptions=False)
+    assert msgspec.json.decode(told.stdout) == answer.json()
+    with pytest.raises(ConfigurationError, match="is there already"):
+        CliRunner().invoke(policies_command.app, [*asked, "--out", str(out)], catch_exceptions=False)
+
+
+def test_rounding_is_within_tolerance_and_gone_weights_are_not_compared(database: Database) -> None:
+    world = World(database)
+    with training(database, spec()) as made:
+        version = run(world, made, 1)
+        model = model_from_bytes(version.model)
+        assert isinstance(model, Linear)
+        near = Linear(model.names, model.weights * (1 + 1e-9), model.intercept, model.low, model.high)
+        rounded = child(
+            version,
+            Learnt(near, version.state or b""),
+            trained=version.trained,
+            through=version.through,
+            metrics={},
+            now=START + 3 * WINDOW,
+        )
+    database.write(partial(version_repository.insert_version, new=rounded, now=START), rows=2)
+    _, told = rebuild(database, rounded.version)
+    assert told.verdict == "within tolerance"
+    assert 0 < (told.largest_difference or 0) < 1e-6
