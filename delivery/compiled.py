@@ -43,13 +43,15 @@ class RuleExit:
 class CompiledFlow:
     """A flow whose rules are compiled.
 
-    `conditions` are those of the states that have a `where`, `rules` those of branches. `asks` says whether
-    the flow asks for the user as they are: then `advance` needs a view. `hours` are those in which people
-    work, for tasks that are due in working hours.
+    `timeouts` name the state to which each that waits goes when its time is up. `conditions` are those of the
+    states that have a `where`, `rules` those of branches. `asks` says whether the flow asks for the user as
+    they are: then `advance` needs a view. `hours` are those in which people work, for tasks that are due in
+    working hours.
     """
 
     start: str
     states: Mapping[str, states.State]
+    timeouts: Mapping[str, str]
     conditions: Mapping[str, Condition]
     rules: Mapping[str, OneUser]
     playbook: str = ""
@@ -90,6 +92,7 @@ def compile_flow(
     return CompiledFlow(
         flow.start,
         flow.states,
+        {name: to for name, state in flow.states.items() if (to := _timeout(name, state)) is not None},
         conditions,
         {name: of_user(one.rule) for name, one in flow.states.items() if isinstance(one, states.Branch)},
         playbook,
@@ -106,6 +109,17 @@ def compile_flow(
 def holds(rule: OneUser, view: View, now: datetime) -> bool:
     """Say whether a rule is true of a user. Raises RuleValueError for a value of another type."""
     return rule(view.values, tags=view.tags, audiences=view.audiences, now=now)[0]
+
+
+def _timeout(name: str, state: states.State) -> str | None:
+    if isinstance(state, states.WaitForEvent):
+        return state.on_timeout
+    if isinstance(state, states.Wait):
+        return state.next
+    if isinstance(state, states.Task):
+        return state.on_overdue
+    # The policy was asked, and nobody could answer: it is asked again.
+    return name if isinstance(state, states.DecideAgain) else None
 
 
 def _asks(state: states.State) -> bool:

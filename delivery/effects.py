@@ -45,6 +45,8 @@ from storage.ledger import Kind, NewFact
 
 E = TypeVar("E", SetTag, GivePoints)
 
+_SENDING = (SendMessage, CallWebhook)
+
 
 class TagWriter(Protocol):
     """Puts a tag on a user in the caller's transaction; audiences owns tags."""
@@ -113,34 +115,40 @@ class Effects:
 
     def keep(self, connection: Connection, steps: Sequence[Step], now: datetime) -> Report:
         """Keep steps of enrolments that were claimed in this transaction."""
-        self._wallet.line_up(connection, _issuing(steps), _uses(steps), now)
-        steps, issued = self._issue(connection, steps, now)
-        steps, tagged = self._each(connection, steps, SetTag, self._set_tag, "a tag was not set")
-        steps, scored = self._each(connection, steps, GivePoints, self._give, "points were not given")
-        used = self._wallet.mark_used(connection, _uses(steps), now)
+        wished = {type(one) for step in steps for one in step.effects}
+        issued = tagged = scored = used = 0
+        if IssueCoupon in wished or MarkUsed in wished:
+            self._wallet.line_up(connection, _issuing(steps), _uses(steps), now)
+        if IssueCoupon in wished:
+            steps, issued = self._issue(connection, steps, now)
+        if SetTag in wished:
+            steps, tagged = self._each(connection, steps, SetTag, self._set_tag, "a tag was not set")
+        if GivePoints in wished:
+            steps, scored = self._each(connection, steps, GivePoints, self._give, "points were not given")
+        if MarkUsed in wished:
+            used = self._wallet.mark_used(connection, _uses(steps), now)
         told = self._people.keep(connection, steps, now)
         queued = [
-            (step, _queued(step, one))
+            (step.enrolment, _queued(step, one))
             for step in steps
             for one in step.effects
-            if isinstance(one, SendMessage | CallWebhook)
+            if isinstance(one, _SENDING)
         ]
-        runs = {step.enrolment.id: step for step in steps}
-        queued += [(runs[one.enrolment_id], one) for one in told]
+        if told:
+            runs = {step.enrolment.id: step.enrolment for step in steps}
+            queued += [(runs[one.enrolment_id], one) for one in told]
         outbox.queue(connection, [one for _, one in queued])
         repository.save_enrolments(connection, [step.enrolment for step in steps])
         repository.save_decisions(connection, [step.enrolment for step in steps if step.redrawn])
-        facts = [
-            message_fact(one, MessageState.QUEUED, step.enrolment, one.queued_at) for step, one in queued
-        ]
-        facts += [
-            ended_fact(step.enrolment, now) for step in steps if step.enrolment.status is not Status.ACTIVE
-        ]
+        facts = [message_fact(one, MessageState.QUEUED, run, one.queued_at) for run, one in queued]
+        over = [step.enrolment for step in steps if step.enrolment.status is not Status.ACTIVE]
+        facts += [ended_fact(one, now) for one in over]
         ledger.append(connection, facts, now)
+        ended = sum(one.status is Status.ENDED for one in over)
         return Report(
             advanced=len(steps),
-            ended=sum(step.enrolment.status is Status.ENDED for step in steps),
-            stuck=sum(step.enrolment.status is Status.STUCK for step in steps),
+            ended=ended,
+            stuck=len(over) - ended,
             issued=issued,
             used=used,
             tagged=tagged,
@@ -239,6 +247,7 @@ def message_fact(
     `told`: a receipt says so; `cost` is what its provider asks for it.
     """
     arm = enrolment.arm
+    label = _LABELS[state]
     body = MessageFact(
         enrolment.decision_id,
         enrolment.id,
@@ -252,7 +261,10 @@ def message_fact(
         0 if cost is None else cost.amount,
         "" if cost is None else cost.currency,
     )
-    return NewFact(Kind.MESSAGE, f"{queued.key}:{state.value}", state.value, enrolment.user_id, at, body)
+    return NewFact(Kind.MESSAGE, f"{queued.key}:{label}", label, enrolment.user_id, at, body)
+
+
+_LABELS = {state: state.value for state in MessageState}
 
 
 def started_fact(enrolment: Enrolment) -> NewFact:

@@ -20,14 +20,13 @@ from delivery.deciding import DecideAgain
 from delivery.effects import Effects, started_fact
 from delivery.errors import FlowBroken, UnknownEnrolment
 from delivery.models import Enrolment, Report
-from delivery.parking import anything_resumed, park_runs, parked_runs, put_back_runs
+from delivery.parking import anything_resumed, going, parked_runs, put_back_runs
 from delivery.plans import Plan, Plans
 from delivery.reentry import may_enter, rule_of
-from delivery.routing import ROUTED, causes_of
+from delivery.routing import READER, ROUTED, causes_of
 from delivery.seeing import Sight
 from delivery.stepping import Stepper
 from delivery.view import Strangers, Views
-from playbooks.controls import Controls
 from playbooks.controls.repository import in_force
 from playbooks.decision import Decision
 from playbooks.models import Arm
@@ -39,9 +38,6 @@ from storage.faultpoints import reached
 from storage.ledger import Fact
 from storage.pace import Pace
 from storage.writer import TURN_ROWS, Lane
-
-# The name under which the ledger keeps how far events and words of users were routed.
-READER = "delivery.events"
 
 Also = Callable[[Connection, Enrolment, Enrolment], None]
 
@@ -130,7 +126,16 @@ class Executor:
 
     def advance_due(self) -> Report:
         """Advance the enrolments whose time is up at the present moment, each by one wait."""
-        return self._until_short(partial(self._advance_due, now=self._clock.now()))
+        now, total, sight = self._clock.now(), Report(), self._sight()
+        since: datetime | None = None
+        while True:
+            work = partial(self._advance_due, sight=sight, now=now, since=since)
+            more, until, report = self._database.write(work, rows=self._batch, forced=False)
+            total += report
+            # At the end once more from the start: what another worker had then, or what became due since.
+            if self._stopping.is_set() or not (sight.look() or more or since is not None):
+                return total
+            since = until
 
     def put_back(self) -> Report:
         """Let runs go on whose control was resumed: first through what happened meanwhile, in its order."""
@@ -248,30 +253,6 @@ class Executor:
         put_back_runs(connection, found)
         return len(found), self._apply(connection, woken, sight)
 
-    def _going(
-        self,
-        connection: Connection,
-        controls: Controls,
-        found: Sequence[Enrolment],
-        position: int | None = None,
-    ) -> list[Enrolment]:
-        """Put aside the runs that a control stops, of those that were claimed; return the others.
-
-        Args:
-            position: up to where the ledger was routed to them; None: as far as it was routed.
-        """
-        if not controls:
-            return list(found)
-        stopped = [
-            (one, control)
-            for one in found
-            if (control := controls.of_run(one.playbook, self._people.canonical(one.user_id))) is not None
-        ]
-        if position is None:
-            position = ledger.position_of(connection, READER)
-        aside = park_runs(connection, stopped, position)
-        return [one for one in found if one.id not in aside]
-
     def _route(self, connection: Connection, sight: Sight, head: int) -> tuple[bool, Report]:
         return self._routing.turn(connection, partial(self._route_some, connection, sight, head))
 
@@ -294,7 +275,7 @@ class Executor:
         claimed = repository.claim_of_users(connection, list(by_user))
         woken = [
             (enrolment, causes)
-            for enrolment in self._going(connection, controls, claimed, position)
+            for enrolment in going(connection, controls, self._people, claimed, position)
             if (causes := self._causes(connection, enrolment, by_user[enrolment.user_id]))
         ]
         if sight.unseen(connection, [enrolment for enrolment, _ in woken]):
@@ -308,20 +289,27 @@ class Executor:
         plan = self._plan(connection, enrolment)
         return causes_of(enrolment, plan.flow if plan else None, facts)
 
-    def _advance_due(self, connection: Connection, sight: Sight, now: datetime) -> tuple[bool, Report]:
-        return self._advancing.turn(connection, partial(self._advance_some, connection, sight, now))
+    def _advance_due(
+        self, connection: Connection, *, sight: Sight, now: datetime, since: datetime | None
+    ) -> tuple[bool, datetime | None, Report]:
+        """Advance a turn's enrolments; say whether there may be more, and from when on the next are due."""
+        work = partial(self._advance_some, connection, sight, now, since)
+        more, (until, report) = self._advancing.turn(connection, work)
+        return more, until if more else None, report
 
     def _advance_some(
-        self, connection: Connection, sight: Sight, now: datetime, limit: int
-    ) -> tuple[int, Report]:
+        self, connection: Connection, sight: Sight, now: datetime, since: datetime | None, limit: int
+    ) -> tuple[int, tuple[datetime | None, Report]]:
         controls = in_force(connection)
         if controls.everything() is not None:
-            return 0, Report()
-        due = repository.claim_due(connection, now, limit)
-        going = self._going(connection, controls, due)
-        later = sight.unseen(connection, going)
-        ready = [(enrolment, _DUE) for enrolment in going if enrolment.id not in later]
-        return len(due), self._apply(connection, ready, sight)
+            return 0, (None, Report())
+        due = repository.claim_due(connection, now, limit, since)
+        free = going(connection, controls, self._people, due)
+        later = sight.unseen(connection, free)
+        ready = [(enrolment, _DUE) for enrolment in free if enrolment.id not in later]
+        report = self._apply(connection, ready, sight)
+        # Those who are still to be seen are claimed again.
+        return len(due), (since if later or not due else due[-1].due_at, report)
 
     def _apply(
         self, connection: Connection, woken: Sequence[tuple[Enrolment, Sequence[Cause]]], sight: Sight

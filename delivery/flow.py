@@ -8,8 +8,9 @@ the timeout comes first. Rules alone, which ask for the user, are answered by th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -134,22 +135,16 @@ class _Run:
 
     def time_out(self, moment: datetime) -> None:
         """Leave the present state because its time is up."""
-        if self._begins:
+        if self._before.revision == 0 and not self._moved:
+            # It has only begun.
             self._enter(self.state, moment)
             return
+        self._named(self.state)
         expires_at = self._expires_at()
-        state = self._named(self.state)
         if expires_at is not None and moment >= expires_at:
             self._leave(self._flow.expiry_to, moment)
-        elif isinstance(state, states.WaitForEvent):
-            self._enter(state.on_timeout, moment)
-        elif isinstance(state, states.Wait):
-            self._enter(state.next, moment)
-        elif isinstance(state, states.Task):
-            self._enter(state.on_overdue, moment)
-        elif isinstance(state, states.DecideAgain):
-            # It was asked, and nobody could answer.
-            self._enter(self.state, moment)
+        elif (following := self._flow.timeouts.get(self.state)) is not None:
+            self._enter(following, moment)
         else:
             raise FlowBroken(f"the enrolment rests in state {self.state!r}, where nothing is waited for")
 
@@ -228,10 +223,6 @@ class _Run:
         )
         return Advanced(after, tuple(self._effects), again)
 
-    @property
-    def _begins(self) -> bool:
-        return self._before.revision == 0 and not self._moved
-
     def _leave(self, name: str, moment: datetime) -> None:
         """Take the way of an exit, which no other exit cuts short."""
         self._left = True
@@ -247,41 +238,45 @@ class _Run:
         for _ in self._flow.states:
             self.state = name
             state = self._named(name)
-            if isinstance(state, states.Waiting):
-                if (on := self._rest(state, moment)) is None:
-                    return
-                name = on
-            elif isinstance(state, states.End):
-                self.result = state.result
+            following = _COMING[type(state)](self, state, moment)
+            if following is None:
                 return
-            elif isinstance(state, states.Branch):
-                name = state.then if holds(self._flow.rules[name], self._view, self._now) else state.otherwise
-            elif isinstance(state, states.Split):
-                parts = (self._before.user_id, self._flow.playbook, name)
-                name = state.way(share_of(parts, _SPLIT))
-            else:
-                key = f"{self._prefix}{len(self._effects)}"
-                self._effects.append(wish(state, name, key, moment, self.arm, self._view.answers))
-                name = state.next
+            name = following
         raise FlowBroken(f"the states around {name!r} follow each other without end; put a wait between them")
+
+    def _end(self, state: states.End, moment: datetime) -> None:
+        self.result = state.result
+
+    def _branch(self, state: states.Branch, moment: datetime) -> str:
+        return state.then if holds(self._flow.rules[self.state], self._view, self._now) else state.otherwise
+
+    def _split(self, state: states.Split, moment: datetime) -> str:
+        return state.way(share_of((self._before.user_id, self._flow.playbook, self.state), _SPLIT))
+
+    def _do(self, state: states.Doing, moment: datetime) -> str:
+        """Wish for what a state does, and pass on."""
+        key = f"{self._prefix}{len(self._effects)}"
+        self._effects.append(wish(state, self.state, key, moment, self.arm, self._view.answers))
+        return state.next
 
     def _rest(self, state: states.Waiting, moment: datetime) -> str | None:
         """Stay in a state that waits, or return the state that follows as there is nothing to wait for."""
         expires_at = self._expires_at()
         if expires_at is not None and expires_at <= moment:
             return self._flow.expiry_to
-        if isinstance(state, states.DecideAgain):
+        if isinstance(state, states.WaitForEvent):
+            ends_at = later(moment, state.timeout, self.state)
+            self.waiting_for = state.event
+        elif isinstance(state, states.DecideAgain):
             self.due_at = moment
             self._effects.append(AskAgain(f"{self._prefix}{len(self._effects)}", moment))
             return None
-        if isinstance(state, states.Task):
+        elif isinstance(state, states.Task):
             ends_at = self._give(state, moment)
         elif (found := until(state, self.state, moment, self._view)) is not None:
             ends_at = found
         else:
-            return state.until_date.otherwise if isinstance(state, states.Wait) and state.until_date else ""
-        if isinstance(state, states.WaitForEvent):
-            self.waiting_for = state.event
+            return state.until_date.otherwise if state.until_date else ""
         self.due_at = ends_at if expires_at is None else min(ends_at, expires_at)
         return None
 
@@ -306,3 +301,13 @@ class _Run:
                 f"the flow has no state {name!r}, only {sorted(self._flow.states)}; "
                 "publish a version that has it, or end the enrolment"
             ) from None
+
+
+# What it is to come to a state, by its kind: each returns the state that follows at once, or None.
+_COMING: Final[Mapping[type[Any], Callable[[_Run, Any, datetime], str | None]]] = {
+    states.End: _Run._end,
+    states.Branch: _Run._branch,
+    states.Split: _Run._split,
+    **dict.fromkeys(get_args(states.Waiting), _Run._rest),
+    **dict.fromkeys(get_args(states.Doing), _Run._do),
+}

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, Select, bindparam, case, func, insert, select, update
+from sqlalchemy import Column, Connection, Select, bindparam, case, func, select, update
 
 from delivery.models import MessageState
 from delivery.tables import outbox
+from storage.bulk import Inserts
 from storage.statements import Statement, defer
 from storage.times import to_micros
 
@@ -55,18 +56,18 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 def queue(connection: Connection, messages: Sequence[Queued]) -> None:
     """Put messages into the outbox, to be handed over at once, at the end of the writer's turn."""
     rows = [
-        {
-            "key": one.key,
-            "enrolment_id": one.enrolment_id,
-            "queued_at": (queued_at := to_micros(one.queued_at)),
-            "available_at": queued_at,
-            "attempts": one.attempts,
-            "state": MessageState.QUEUED.value,
-            "channel": one.channel,
-            "content": one.content,
-            "step": one.step,
-            "lane": one.lane,
-        }
+        (
+            one.key,
+            one.enrolment_id,
+            queued_at := to_micros(one.queued_at),
+            queued_at,
+            one.attempts,
+            _STATE_QUEUED,
+            one.channel,
+            one.content,
+            one.step,
+            one.lane,
+        )
         for one in messages
     ]
     defer(connection, _QUEUE, rows)
@@ -205,24 +206,21 @@ def give_back(connection: Connection, holder: str, now: datetime) -> int:
     return connection.execute(statement).rowcount
 
 
-_QUEUE = Statement(
-    insert(outbox).values(
-        {
-            name: bindparam(name)
-            for name in (
-                "key",
-                "enrolment_id",
-                "queued_at",
-                "available_at",
-                "attempts",
-                "state",
-                "channel",
-                "content",
-                "step",
-                "lane",
-            )
-        }
-    )
+_STATE_QUEUED = MessageState.QUEUED.value
+_QUEUE = Inserts(
+    outbox,
+    (
+        "key",
+        "enrolment_id",
+        "queued_at",
+        "available_at",
+        "attempts",
+        "state",
+        "channel",
+        "content",
+        "step",
+        "lane",
+    ),
 )
 _LEASE = Statement(
     update(outbox)

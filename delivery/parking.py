@@ -16,8 +16,10 @@ from audiences.identity.people import People
 from delivery import parking_repository, repository
 from delivery.models import Enrolment, Status
 from delivery.outbox_repository import Queued
-from playbooks.controls import Control, Mode
-from playbooks.controls import repository as controls
+from delivery.routing import READER
+from playbooks.controls import Control, Controls, Mode
+from playbooks.controls import repository as controls_repository
+from storage import ledger
 from storage.engine import Database
 from storage.ledger import Fact
 from storage.pace import Pace
@@ -31,7 +33,7 @@ def park_messages(connection: Connection, stopped: Sequence[tuple[Queued, Contro
     """
     if not stopped:
         return set()
-    hold = controls.held(connection, {control.key: control for _, control in stopped}.values())
+    hold = controls_repository.held(connection, {control.key: control for _, control in stopped}.values())
     aside = [(one.key, control.key) for one, control in stopped if control.key in hold]
     parking_repository.park_messages(connection, aside)
     return {key for key, _ in aside}
@@ -54,15 +56,40 @@ def park_runs(
     """
     if not stopped:
         return set()
-    hold = controls.held(connection, {control.key: control for _, control in stopped}.values())
+    hold = controls_repository.held(connection, {control.key: control for _, control in stopped}.values())
     aside = [(one.id, control.key) for one, control in stopped if control.key in hold]
     parking_repository.park_runs(connection, aside, position)
     return {run for run, _ in aside}
 
 
+def going(
+    connection: Connection,
+    controls: Controls,
+    people: People,
+    found: Sequence[Enrolment],
+    position: int | None = None,
+) -> Sequence[Enrolment]:
+    """Put the runs aside that a control stops, of those that were claimed here; return the others.
+
+    Args:
+        position: up to where the ledger was routed to them; None: as far as it was routed.
+    """
+    if not controls:
+        return found
+    stopped = [
+        (one, control)
+        for one in found
+        if (control := controls.of_run(one.playbook, people.canonical(one.user_id))) is not None
+    ]
+    if position is None:
+        position = ledger.position_of(connection, READER)
+    aside = park_runs(connection, stopped, position)
+    return [one for one in found if one.id not in aside]
+
+
 def anything_resumed(connection: Connection) -> bool:
     """Whether a control was resumed and something may still wait for it."""
-    return bool(controls.standing(connection, [Mode.RESUMING]))
+    return bool(controls_repository.standing(connection, [Mode.RESUMING]))
 
 
 def parked_runs(connection: Connection, position: int, people: People, limit: int) -> list[Resumed]:
@@ -71,7 +98,7 @@ def parked_runs(connection: Connection, position: int, people: People, limit: in
     What ended meanwhile, or was moved on by hand, is no longer among them and is forgotten.
     """
     found: list[Resumed] = []
-    for control in controls.standing(connection, [Mode.RESUMING]):
+    for control in controls_repository.standing(connection, [Mode.RESUMING]):
         if len(found) >= limit:
             break
         runs = parking_repository.runs_of(connection, control.key, limit - len(found))
@@ -95,7 +122,7 @@ def put_back_messages(database: Database, pace: Pace) -> int:
     """Put the messages back whose controls were resumed; return how many there were."""
     total = 0
     with database.read() as connection:
-        resuming = controls.standing(connection, [Mode.RESUMING])
+        resuming = controls_repository.standing(connection, [Mode.RESUMING])
     for control in resuming:
         more = True
         while more:
@@ -105,7 +132,7 @@ def put_back_messages(database: Database, pace: Pace) -> int:
 
 
 def _put_back(connection: Connection, control: Control, pace: Pace) -> tuple[bool, int]:
-    now = controls.get(connection, control.scope, control.target)
+    now = controls_repository.get(connection, control.scope, control.target)
     if now is None or now.mode is not Mode.RESUMING:
         return False, 0
 
@@ -115,5 +142,5 @@ def _put_back(connection: Connection, control: Control, pace: Pace) -> tuple[boo
 
     more, number = pace.turn(connection, some)
     if not more and not parking_repository.anything(connection, control.key):
-        controls.settle(connection, control)
+        controls_repository.settle(connection, control)
     return more, number

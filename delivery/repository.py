@@ -13,13 +13,14 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, select
 
 from delivery.models import Enrolment, Status
 from delivery.reentry import Former
-from delivery.tables import enrolments
+from delivery.tables import IS_ACTIVE, enrolments
 from playbooks.models import Arm
 from storage import ledger
+from storage.bulk import Inserts, Updates, Values
 from storage.statements import Statement, defer
 from storage.times import from_micros, to_micros
 
@@ -27,30 +28,30 @@ from storage.times import from_micros, to_micros
 def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
     """Record enrolments whose ids are fresh, at the end of the writer's turn."""
     rows = [
-        _state_of(one)
-        | {
-            "id": one.id,
-            "user_id": one.user_id,
-            "playbook": one.playbook,
-            "started_at": to_micros(one.began),
-            **_decided(one),
-        }
-        for one in new
+        (one.user_id, one.playbook, to_micros(one.began), *_decided(one)[:-1], *_standing(one)) for one in new
     ]
     defer(connection, _ADD_ENROLMENT, rows)
 
 
-def claim_due(connection: Connection, now: datetime, limit: int) -> list[Enrolment]:
-    """Return and lock the active enrolments whose time is up, longest overdue first."""
-    found = _CLAIM_DUE.run(connection, {"now": to_micros(now), "most": limit})
-    return [_stored(row) for row in found]
+def claim_due(
+    connection: Connection, now: datetime, limit: int, since: datetime | None = None
+) -> list[Enrolment]:
+    """Return and lock the active enrolments whose time is up, longest overdue first.
+
+    Args:
+        since: only those that were due no earlier. (On Postgres what was advanced a moment ago is still in
+            the index: from one batch to the next there are ever more to step over.)
+    """
+    since_micros = _EVER if since is None else to_micros(since)
+    found = _CLAIM_DUE.run(connection, {"since": since_micros, "now": to_micros(now), "most": limit})
+    return [_stored(row) for row in found.all()]
 
 
 def claim_of_users(connection: Connection, user_ids: Sequence[str]) -> list[Enrolment]:
     """Return and lock all active enrolments of at most a turn's users, in the order of their ids."""
     query = (
         select(enrolments)
-        .where(enrolments.c.user_id.in_(user_ids), enrolments.c.due_at.is_not(None))
+        .where(enrolments.c.user_id.in_(user_ids), IS_ACTIVE, enrolments.c.due_at.is_not(None))
         .order_by(enrolments.c.id)
         .with_for_update()
     )
@@ -58,13 +59,16 @@ def claim_of_users(connection: Connection, user_ids: Sequence[str]) -> list[Enro
 
 
 def save_enrolments(connection: Connection, changed: Sequence[Enrolment]) -> None:
-    """Write the present state of enrolments that were claimed in this transaction."""
-    _SAVE_ENROLMENT.run_many(connection, [_state_of(one) | {"this": one.id} for one in changed])
+    """Write the present state of enrolments that were active when they were claimed in this transaction."""
+    # Nothing brings a run back that is over or stuck: one that is active now keeps its status and has no
+    # result, and the indexes of what is active need not be written.
+    _SAVE_ACTIVE.run_many(connection, [_moved(one) for one in changed if one.status is Status.ACTIVE])
+    _SAVE_OVER.run_many(connection, [_standing(one) for one in changed if one.status is not Status.ACTIVE])
 
 
 def save_decisions(connection: Connection, redrawn: Sequence[Enrolment]) -> None:
     """Write what was decided anew, and which version they are in, of enrolments that were claimed here."""
-    _SAVE_DECISION.run_many(connection, [_decided(one) | {"this": one.id} for one in redrawn])
+    _SAVE_DECISION.run_many(connection, [_decided(one) for one in redrawn])
 
 
 def get_enrolment(connection: Connection, enrolment_id: str) -> Enrolment | None:
@@ -108,7 +112,7 @@ def inside(connection: Connection, playbook: str) -> dict[int, dict[str, int]]:
     """Return how many runs are under way in each state of each version of a playbook."""
     query = (
         select(enrolments.c.playbook_version, enrolments.c.state, func.count())
-        .where(enrolments.c.playbook == playbook, enrolments.c.status == Status.ACTIVE.value)
+        .where(enrolments.c.playbook == playbook, IS_ACTIVE)
         .group_by(enrolments.c.playbook_version, enrolments.c.state)
         .order_by(enrolments.c.playbook_version, enrolments.c.state)
     )
@@ -148,7 +152,7 @@ def _inside(playbook: str, version: int) -> list[Any]:
     return [
         enrolments.c.playbook == playbook,
         enrolments.c.playbook_version == version,
-        enrolments.c.status == Status.ACTIVE.value,
+        IS_ACTIVE,
     ]
 
 
@@ -178,48 +182,39 @@ def hold_reader(connection: Connection, reader: str) -> int | None:
     return ledger.position_of(connection, reader)
 
 
+# Before all moments there are.
+_EVER = -(2**62)
 _STATUS = {one.value: one for one in Status}
-_STATE = ("state", "entered_at", "due_at", "waiting_for", "revision", "status", "result")
+_STATUSES = {one: one.value for one in Status}
+_MOVED = ("state", "entered_at", "due_at", "waiting_for", "revision")
 _DECISION = ("decision_id", "arm", "playbook_version")
-_ADD_ENROLMENT = Statement(insert(enrolments).values({one.name: bindparam(one.name) for one in enrolments.c}))
+_ADD_ENROLMENT = Inserts(
+    enrolments,
+    ("user_id", "playbook", "started_at", *_DECISION, "status", "result", *_MOVED, "id"),
+)
 _CLAIM_DUE = Statement(
     select(enrolments)
-    .where(enrolments.c.due_at <= bindparam("now"))
+    .where(enrolments.c.due_at >= bindparam("since"), enrolments.c.due_at <= bindparam("now"))
     .order_by(enrolments.c.due_at, enrolments.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_SAVE_ENROLMENT = Statement(
-    update(enrolments)
-    .where(enrolments.c.id == bindparam("this"))
-    .values({name: bindparam(name) for name in _STATE})
-)
-_SAVE_DECISION = Statement(
-    update(enrolments)
-    .where(enrolments.c.id == bindparam("this"))
-    .values({name: bindparam(name) for name in _DECISION})
-)
+_SAVE_ACTIVE = Updates(enrolments, _MOVED, "id")
+_SAVE_OVER = Updates(enrolments, ("status", "result", *_MOVED), "id")
+_SAVE_DECISION = Updates(enrolments, _DECISION, "id")
 
 
-def _decided(one: Enrolment) -> dict[str, Any]:
-    arm = msgspec.json.encode(one.arm).decode()
-    return {"decision_id": one.decision_id, "arm": arm, "playbook_version": one.playbook_version}
+def _decided(one: Enrolment) -> Values:
+    return (one.decision_id, msgspec.json.encode(one.arm).decode(), one.playbook_version, one.id)
 
 
-def _state_of(one: Enrolment) -> dict[str, Any]:
-    return {
-        "state": one.state,
-        "entered_at": to_micros(one.entered_at),
-        "due_at": _micros(one.due_at),
-        "waiting_for": one.waiting_for,
-        "revision": one.revision,
-        "status": one.status.value,
-        "result": one.result,
-    }
+def _standing(one: Enrolment) -> Values:
+    return (_STATUSES[one.status], one.result, *_moved(one))
 
 
-def _micros(moment: datetime | None) -> int | None:
-    return None if moment is None else to_micros(moment)
+def _moved(one: Enrolment) -> Values:
+    due_at = None if one.due_at is None else to_micros(one.due_at)
+    return (one.state, to_micros(one.entered_at), due_at, one.waiting_for, one.revision, one.id)
 
 
 @lru_cache(maxsize=4_096)
@@ -264,10 +259,35 @@ def _enrolment(row: Sequence[Any]) -> Enrolment:
 
 def _stored(row: Sequence[Any]) -> Enrolment:
     """Return an enrolment from a row as it is stored, with moments as microseconds."""
-    *named, entered_at, due_at, waiting_for, revision, status, result, started_at = row
-    moments = from_micros(entered_at), _moment(due_at)
-    return _enrolment((*named, *moments, waiting_for, revision, status, result, _moment(started_at)))
-
-
-def _moment(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
+    (
+        enrolment_id,
+        user_id,
+        playbook,
+        version,
+        decision_id,
+        arm,
+        state,
+        entered_at,
+        due_at,
+        waiting_for,
+        revision,
+        status,
+        result,
+        started_at,
+    ) = row
+    return Enrolment(
+        enrolment_id,
+        user_id,
+        playbook,
+        version,
+        decision_id,
+        _arm(arm),
+        state,
+        from_micros(entered_at),
+        None if due_at is None else from_micros(due_at),
+        waiting_for,
+        revision,
+        _STATUS[status],
+        result,
+        None if started_at is None else from_micros(started_at),
+    )

@@ -11,6 +11,8 @@ from delivery.compiled import CompiledFlow
 from delivery.models import Enrolment
 from storage.ledger import Fact, Kind
 
+# The name under which the ledger keeps how far they were routed.
+READER = "delivery.events"
 # The kinds of facts that are routed to enrolments.
 ROUTED = (Kind.EVENT, Kind.CONSENT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -29,14 +30,19 @@ class Stepper:
         plan: Plan | None = None
         effects: list[Effect] = []
         enrolment = before
+        now = self._clock.now()
+        done = False
         try:
             plan = self._plans.find(connection, before.playbook, _version(before, causes))
             for cause in causes:
-                enrolment = self._advance(connection, plan, enrolment, cause, view, effects)
+                enrolment = self._advance(connection, plan, enrolment, cause, now, view, effects)
+                done = done or isinstance(cause, TaskDone)
         except NextplayError as error:
             return Step(stuck(enrolment, str(error)), plan, effects)
-        redrawn = _pinned(enrolment) != _pinned(before)
-        done = any(isinstance(cause, TaskDone) for cause in causes)
+        redrawn = (
+            enrolment.decision_id != before.decision_id
+            or enrolment.playbook_version != before.playbook_version
+        )
         return Step(enrolment, plan, effects, redrawn, view.zone, done)
 
     def _advance(
@@ -45,11 +51,11 @@ class Stepper:
         plan: Plan,
         enrolment: Enrolment,
         cause: Cause,
+        now: datetime,
         view: View,
         effects: list[Effect],
     ) -> Enrolment:
         """Apply a cause, and what the policy draws where the flow has it asked on the way."""
-        now = self._clock.now()
         causes = [cause]
         # Each state may be come to once with the cause pending and once after it.
         for _ in range(2 * len(plan.flow.states) + 2):
@@ -72,7 +78,3 @@ def _version(enrolment: Enrolment, causes: Sequence[Cause]) -> int:
     """Return the version by whose flow causes are applied: where a run is moved, the one it moves to."""
     moved = causes[0] if causes else None
     return moved.version if isinstance(moved, Moved) else enrolment.playbook_version
-
-
-def _pinned(one: Enrolment) -> tuple[str, int]:
-    return one.decision_id, one.playbook_version

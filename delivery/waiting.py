@@ -10,7 +10,7 @@ from audiences.triggers.dates import day_of
 from delivery.errors import FlowBroken
 from delivery.people.hours import Known, after, hours_of
 from delivery.view import View
-from playbooks.flow import Task, UntilDate, Wait, WaitForEvent
+from playbooks.flow import Task, UntilDate, Wait
 
 
 def due(state: Task, name: str, moment: datetime, hours: Known) -> datetime:
@@ -24,14 +24,12 @@ def due(state: Task, name: str, moment: datetime, hours: Known) -> datetime:
     return later(moment, state.due_in, name)
 
 
-def until(state: Wait | WaitForEvent, name: str, moment: datetime, view: View) -> datetime | None:
+def until(state: Wait, name: str, moment: datetime, view: View) -> datetime | None:
     """Return when a state that is entered at a moment ends by itself; None: the date of it is none, or past.
 
     Raises:
         FlowBroken: that is beyond the calendar.
     """
-    if isinstance(state, WaitForEvent):
-        return later(moment, state.timeout, name)
     if state.duration is not None:
         return later(moment, state.duration, name)
     if state.until_date is not None:

@@ -5,24 +5,30 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import datetime
+from itertools import count
 
 from storage.times import from_micros, to_micros
 
 _VERSION = 7 << 76
 _VARIANT = 0b10 << 62
-_RANDOM_A = ((1 << 12) - 1) << 64
-_RANDOM_B = (1 << 62) - 1
+# Below the milliseconds ids count, in 12 bits before the variant and 14 after it; the rest is random.
+_COUNTED_LOW, _RANDOM = 14, 48
+_COUNTED = (1 << 12 + _COUNTED_LOW) - 1
+_numbers = count(int.from_bytes(os.urandom(4)))
 
 
 def new_id(now: datetime) -> str:
     """Return a fresh UUIDv7 (RFC 9562, section 5.7) whose time part is `now`, as 36 characters.
 
-    `now` is given rather than read because the service may run on the clock of its data.
+    `now` is given rather than read because the service may run on the clock of its data. Those that a
+    process makes within one millisecond sort as they were made (section 6.2, method 1): rows that are
+    written together then lie together in the indexes of their ids.
     """
-    random = int.from_bytes(os.urandom(10))
-    millis = to_micros(now) // 1000
-    digits = f"{millis << 80 | _VERSION | _VARIANT | random & (_RANDOM_A | _RANDOM_B):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    number = next(_numbers) & _COUNTED
+    high, low = number >> _COUNTED_LOW, number & (1 << _COUNTED_LOW) - 1
+    value = to_micros(now) // 1000 << 80 | _VERSION | high << 64 | _VARIANT | low << _RANDOM
+    text = f"{value | int.from_bytes(os.urandom(6)):032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def time_of(id_: str) -> datetime | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     ScalarSelect,
@@ -23,8 +24,8 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    insert,
     literal,
+    literal_column,
     or_,
     select,
     union_all,
@@ -33,9 +34,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from storage.bulk import Inserts, Values
 from storage.order import number, numbers_itself, places, settled
 from storage.schema import cursors, fact_counts, facts
-from storage.statements import Statement, defer
+from storage.statements import defer
 from storage.times import from_micros, to_micros
 
 # Rows read at a time by those who walk through the ledger: a few MB at most.
@@ -102,11 +104,15 @@ class Fact(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.body, type=type_)
 
 
-_VALUES: dict[str, Any] = {
-    name: bindparam(name) for name in ("kind", "id", "label", "user_id", "occurred_at", "recorded_at", "body")
-}
-_INSERT = Statement(insert(facts).values(_VALUES))
-_INSERT_NUMBERED = Statement(insert(facts).values({"seq": number(), **_VALUES}))
+_COLUMNS = ("kind", "id", "label", "user_id", "occurred_at", "recorded_at", "body")
+_PLACED = ("base", "place")
+_INSERT = Inserts(facts, _COLUMNS)
+_INSERT_NUMBERED = Inserts(
+    facts,
+    _COLUMNS,
+    given=dict.fromkeys(_PLACED, "bigint"),
+    computed={"seq": number(*(literal_column(f"r.{one}", BigInteger()) for one in _PLACED))},
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -132,9 +138,14 @@ def append_unless_known(connection: Connection, new: Sequence[NewFact], now: dat
         return set()
     if numbers_itself(connection):
         return _append_alone(connection, new, now)
-    statement: Any = postgres_insert(facts).values({"seq": number(), **_VALUES})
+    values: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
+    placed = (bindparam(name, type_=BigInteger()) for name in _PLACED)
+    statement: Any = postgres_insert(facts).values({"seq": number(*placed), **values})
     statement = statement.on_conflict_do_nothing(index_elements=["kind", "id"]).returning(facts.c.id)
-    return set(connection.execute(statement, _numbered(connection, _rows(new, now))).scalars())
+    rows = [
+        dict(zip((*_COLUMNS, *_PLACED), row, strict=True)) for row in _numbered(connection, _rows(new, now))
+    ]
+    return set(connection.execute(statement, rows).scalars())
 
 
 def _append_alone(connection: Connection, new: Sequence[NewFact], now: datetime) -> set[str]:
@@ -369,22 +380,26 @@ def fact_of(row: Sequence[Any]) -> Fact:
     )
 
 
-def _rows(new: Sequence[NewFact], now: datetime) -> list[dict[str, Any]]:
+def _rows(new: Sequence[NewFact], now: datetime) -> list[Values]:
     recorded_at = to_micros(now)
     return [
-        {
-            "kind": fact.kind.value,
-            "id": fact.id,
-            "label": fact.label,
-            "user_id": fact.user_id,
-            "occurred_at": to_micros(fact.occurred_at),
-            "recorded_at": recorded_at,
-            "body": _encode(fact.body).decode(),
-        }
+        (
+            _KINDS[fact.kind],
+            fact.id,
+            fact.label,
+            fact.user_id,
+            to_micros(fact.occurred_at),
+            recorded_at,
+            _encode(fact.body).decode(),
+        )
         for fact in new
     ]
 
 
-def _numbered(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    numbers = places(connection, len(rows))
-    return [{**row, **of_row} for row, of_row in zip(rows, numbers, strict=True)]
+# An enum's `value` is a function's call away.
+_KINDS = {kind: kind.value for kind in Kind}
+
+
+def _numbered(connection: Connection, rows: list[Values]) -> list[Values]:
+    base, numbers = places(connection, len(rows))
+    return [(*row, base, place) for row, place in zip(rows, numbers, strict=True)]

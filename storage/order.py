@@ -26,7 +26,6 @@ from sqlalchemy import (
     Connection,
     RootTransaction,
     Text,
-    bindparam,
     cast,
     func,
     literal,
@@ -65,14 +64,13 @@ def numbers_itself(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 
 
-def number() -> ColumnElement[int]:
-    """Return the expression of a fact's number on Postgres; it takes `base` and `place` (see `places`)."""
-    base, place = bindparam("base", type_=BigInteger()), bindparam("place", type_=BigInteger())
+def number(base: ColumnElement[int], place: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the expression of a fact's number on Postgres, from what `places` gives."""
     return (_xid(func.pg_current_xact_id()) + base) * literal(PLACES, BigInteger()) + place
 
 
-def places(connection: Connection, rows: int) -> list[dict[str, int]]:
-    """Return `base` and `place` for each of the next facts of the running transaction (Postgres).
+def places(connection: Connection, rows: int) -> tuple[int, range]:
+    """Return the base and the places of the next facts of the running transaction (Postgres).
 
     Raises:
         TransactionTooLarge: a transaction of more than 1,048,576 facts.
@@ -87,7 +85,7 @@ def places(connection: Connection, rows: int) -> list[dict[str, int]]:
             f"a transaction may record {PLACES} facts, not {end}: write them in pieces; nothing was written"
         )
     connection.info[_NUMBERED] = known._replace(places=end)
-    return [{"base": known.base, "place": place} for place in range(known.places, end)]
+    return known.base, range(known.places, end)
 
 
 def settled(connection: Connection) -> ColumnElement[bool]:

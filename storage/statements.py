@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Dialect
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,7 @@ from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.elements import ClauseElement
 
 Row = Mapping[str, Any]
+R = TypeVar("R")
 
 _DEFERRED = "nextplay.deferred"
 
@@ -114,7 +115,13 @@ class _Compiled:
         return tuple([values[name] for name in self.order])
 
 
-def defer(connection: Connection, statement: Statement, rows: Iterable[Row]) -> None:
+class OfMany(Protocol[R]):
+    """A statement that is run for many rows at a time: `Statement`, or one of `storage.bulk`."""
+
+    def run_many(self, connection: Connection, rows: list[R], /) -> None: ...
+
+
+def defer(connection: Connection, statement: OfMany[R], rows: Iterable[R]) -> None:
     """Run an insert for these rows at the end of the writer's turn, together with those of other work.
 
     What is deferred is part of the transaction, but not seen by reads inside it. A row that the database
@@ -125,7 +132,7 @@ def defer(connection: Connection, statement: Statement, rows: Iterable[Row]) -> 
 
 def run_deferred(connection: Connection) -> None:
     """Run what was deferred on this connection, one batch for each statement."""
-    deferred: dict[Statement, list[Row]] = connection.info.pop(_DEFERRED, {})
+    deferred: dict[OfMany[Any], list[Any]] = connection.info.pop(_DEFERRED, {})
     for statement, rows in deferred.items():
         statement.run_many(connection, rows)
 

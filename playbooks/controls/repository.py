@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_, update
+from sqlalchemy import Connection, Row, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from playbooks.controls.models import STOPPING, Control, Controls, Mode, Scope
 from playbooks.controls.tables import controls
+from storage.statements import Statement
+from storage.times import from_micros
 
 
 def in_force(connection: Connection) -> Controls:
     """Return the controls that hold now."""
-    query = select(controls).where(controls.c.mode.in_([mode.value for mode in STOPPING]))
-    return Controls(_control(row) for row in connection.execute(query))
+    found: Sequence[Sequence[Any]] = _IN_FORCE.run(connection, {}).all()
+    return Controls(
+        Control(Scope(scope), target, Mode(mode), by, why, from_micros(at))
+        for scope, target, mode, by, why, at in found
+    )
 
 
 def standing(connection: Connection, modes: Collection[Mode]) -> list[Control]:
@@ -64,6 +69,18 @@ def settle(connection: Connection, one: Control) -> None:
         )
         .values(mode=Mode.OFF.value)
     )
+
+
+_IN_FORCE = Statement(
+    select(
+        controls.c.scope,
+        controls.c.target,
+        controls.c.mode,
+        controls.c.changed_by,
+        controls.c.why,
+        controls.c.changed_at,
+    ).where(or_(*(controls.c.mode == mode.value for mode in STOPPING)))
+)
 
 
 def _control(row: Row[Any]) -> Control:

@@ -217,6 +217,26 @@ def test_more_than_one_turn_of_events_and_enrolments(database: Database, clock: 
     assert runner.route_events() == Report(events=30, advanced=30, ended=30, used=30)
 
 
+def test_a_pass_also_takes_what_is_due_again_by_its_own_doing(
+    database: Database, clock: SimulatedClock
+) -> None:
+    flow = {
+        "start": "first",
+        "states": {
+            "first": {"kind": "wait", "duration": "PT1H", "next": "second"},
+            "second": {"kind": "wait", "duration": "PT1H", "next": "end"},
+            "end": {"kind": "end", "result": "done"},
+        },
+    }
+    plans = MemoryPlans({1: version_body(flow)})
+    runner, begun = executor(database, clock, plans=plans, batch=7), clock.now()
+    for minutes in range(3):
+        clock.move_to(begun + timedelta(minutes=minutes))
+        start(database, runner, clock, [f"u{minutes}{number}" for number in range(7)])
+    clock.move_to(begun + DAY)
+    assert runner.advance_due() == Report(advanced=63, ended=21)
+
+
 def test_a_decision_that_is_not_kept_starts_nothing(database: Database, clock: SimulatedClock) -> None:
     runner = executor(database, clock)
 
@@ -363,7 +383,17 @@ def test_a_tag_that_can_not_be_set_holds_up_only_its_own_enrolment(
 def test_a_claim_reads_its_index_in_order(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     claims = {
-        "ix_enrolments_due_at_id": "SELECT * FROM enrolments WHERE due_at <= ? ORDER BY due_at, id LIMIT 9",
+        "ix_enrolments_due_at_id": (
+            "SELECT * FROM enrolments WHERE due_at >= 0 AND due_at <= ? ORDER BY due_at, id LIMIT 9"
+        ),
+        "ix_enrolments_active_user_id": (
+            "SELECT * FROM enrolments WHERE user_id IN (?, 'ann') AND status = 'active' "
+            "AND due_at IS NOT NULL"
+        ),
+        "ix_enrolments_active_playbook_playbook_version_id": (
+            "SELECT * FROM enrolments WHERE playbook = 'coffee' AND playbook_version = ? "
+            "AND status = 'active' AND id > 'a' ORDER BY id LIMIT 9"
+        ),
         "ix_outbox_channel_lane_available_at_key": (
             "SELECT * FROM outbox WHERE channel = 'sms' AND lane = 1 AND available_at <= ? "
             "ORDER BY channel, lane, available_at, key LIMIT 9"

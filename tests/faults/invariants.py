@@ -21,8 +21,8 @@ from sqlalchemy import Connection, func, select
 from audiences.feeds import HISTORY_READER, PUSH_READER
 from delivery.channels.mailbox import file_name
 from delivery.coupons.tables import coupons
-from delivery.executor import READER
 from delivery.models import MessageState, Status
+from delivery.routing import READER
 from delivery.tables import enrolments, outbox
 from feature_repo.specs import load_specs
 from learning.repository import REWARD_LABEL
