@@ -9,6 +9,7 @@ from benchmarks.audience_changes import AUDIENCE_BITMAPS, AUDIENCE_CHANGES
 from benchmarks.benchmark import Benchmark
 from benchmarks.budget_exact import BUDGET_EXACT_POSTGRES, BUDGET_EXACT_SQLITE, BUDGET_EXACT_VALKEY
 from benchmarks.coupon_redemption import COUPON_REDEMPTION_POSTGRES, COUPON_REDEMPTION_SQLITE
+from benchmarks.coverage import COVERAGE_DEMO, COVERAGE_MARKET
 from benchmarks.decide_batch import DECIDE_BATCH
 from benchmarks.decide_capacity import DECIDE_CAPACITY, DECIDE_LATENCY
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
@@ -29,7 +30,12 @@ from benchmarks.online_store import FEATURE_READ_SQLITE, FEATURE_READ_VALKEY, MA
 from benchmarks.ope_coverage import OPE_COVERAGE, OPE_WIDTH
 from benchmarks.ope_sequence import OPE_FALSE_ALARMS, OPE_SEQUENCE
 from benchmarks.ope_speed import OPE_SPEED
-from benchmarks.promotion import PROMOTION_NOT_TIMID, PROMOTION_SAFE
+from benchmarks.promotion import (
+    PROMOTION_NOT_TIMID,
+    PROMOTION_REACH,
+    PROMOTION_SAFE,
+    PROMOTION_SAFE_HARD,
+)
 from benchmarks.rehearse_million import REHEARSE_MILLION
 from benchmarks.rules_columns import RULES_COLUMNS, RULES_COLUMNS_IDS, RULES_INCREMENTAL
 from benchmarks.rules_memory import RULES_MEMORY
@@ -80,7 +86,11 @@ _ALL = (
     OPE_SEQUENCE,
     OPE_FALSE_ALARMS,
     PROMOTION_SAFE,
+    PROMOTION_SAFE_HARD,
     PROMOTION_NOT_TIMID,
+    PROMOTION_REACH,
+    COVERAGE_DEMO,
+    COVERAGE_MARKET,
     LEARNER_THROUGHPUT,
     LEARNER_HELD_OUT,
     SIMULATE_DIGITS,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from audiences.errors import AudiencesError
 from audiences.selection.catalog import Catalogs
 from audiences.selection.lists import Lists
+from decision.optimising.settings import AUDIENCES, FOLDER
 from learning import change_repository, version_repository
 from learning.challengers.promoting import Promoting
 from learning.errors import NotUndone
@@ -125,14 +127,26 @@ class Undoing:
 
 
 def _instead(entry: Entry) -> str:
+    if entry.what == "setting":
+        file, _, name = entry.thing.partition(" ")
+        return _in_file(file, name, entry.before)
+    if entry.what == "audience" and entry.by == FOLDER:
+        return _in_file(AUDIENCES, entry.thing, entry.before)
     said = {
         "policy_published": "nothing was learned in it; change the specification where it is written",
         "policy_in_charge": (
             "whoever takes charge needs proof; promote a policy with POST /v1/policies/{id}/promote"
         ),
-        "audience": "what was before it is not kept, or is written in audiences.yaml: change it there",
-        "setting": f"change it back in the library's {entry.thing.partition(' ')[0]} and start again",
+        "audience": "what was before it is not kept",
         "control": "resume or stop it with /v1/controls",
         "playbook": "make a draft of it",
     }
     return said.get(entry.what, "change it where it was changed")
+
+
+def _in_file(file: str, name: str, before: Any) -> str:
+    """Say what to write where: the library's files are an operator's, and the next start reads them again."""
+    if before is None:
+        return f"the library's {file} says it; take {name} out of it and start again"
+    text = json.dumps(before, ensure_ascii=False)
+    return f"the library's {file} says it; write {name}: {text} there and start again"

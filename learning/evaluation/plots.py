@@ -74,9 +74,11 @@ def _forest(found: Evaluation) -> Figure:
         axes.plot(ends, (place, place), color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot([value], [place], "o", color=colour, markersize=5)
         axes.annotate(
-            f"{value:.4g}", (ends[1], place), (6, 0), textcoords="offset points", va="center", fontsize=9
-        )
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+            f"{value:.4g}", (ends[1], place), (6, 0), textcoords="offset points", va="center", fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )  # fmt: skip
+    names = [f"{name} (verdict)" if name == found.headline else name for name, *_ in rows]
+    axes.set_yticks(range(len(rows)), names)
     axes.axvline(found.baseline_value.value, color=_ORANGE, linewidth=0.8, linestyle=":")
     axes.invert_yaxis()
     axes.margins(x=0.12)
@@ -140,7 +142,11 @@ def _value(log: Log, candidate: Candidate, baseline: Candidate, marks: Marks) ->
     axes.set_ylabel("value per decision")
     axes.set_xlabel("rounds" if log.moments is None else "time (UTC)")
     if log.moments is not None:
-        axes.tick_params(axis="x", labelrotation=20)
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # noqa: PLC0415 - as above
+
+        locator = AutoDateLocator()
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return figure
 
 

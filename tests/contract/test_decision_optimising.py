@@ -235,9 +235,14 @@ def test_what_files_say_differently_is_a_change(
     (audience,) = entries(database, "audience")
     assert (audience.thing, audience.after, audience.undo) == ("new_shopper", "retired", "")
     assert audience.before["rule"] == "days_since_first_order < 56"
-    with pytest.raises(NotUndone, match=r"change it back in the library's promotion\.yaml"):
+    with pytest.raises(NotUndone, match=r"promotion\.yaml says it; write confidence: 0\.95 there"):
         undoing.undo(setting.id, "bob")
+    with pytest.raises(NotUndone, match=r"audiences\.yaml says it; write new_shopper: .*_order < 56\""):
+        undoing.undo(audience.id, "bob")
     assert tell_settings(database, clock, files) == 2
+    (back, *_) = entries(database, "audience")
+    with pytest.raises(NotUndone, match=r"audiences\.yaml says it; take new_shopper out of it"):
+        undoing.undo(back.id, "bob")
 
 
 def test_a_list_has_the_members_it_had(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
