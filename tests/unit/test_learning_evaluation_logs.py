@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from learning.errors import UnknownCandidate, UnreadableLog
-from learning.evaluation import Log, candidate, evaluate, read_log
+from learning.evaluation import How, Log, candidate, evaluate, read_log
 from learning.evaluation.logs import distributions, log_of_rows
 
 Row = dict[str, Any]
@@ -94,6 +94,33 @@ def test_a_wrong_row_is_named_and_left_out(tmp_path: Path, column: str, value: A
     found = evaluate(log, candidate(log, None, distributions))
     assert found.refused_rows == 1
     assert found.refused[0].startswith(said)
+
+
+def test_a_propensity_that_does_not_fit_the_logged_vector_is_named(tmp_path: Path) -> None:
+    given = [row | {"logged_dist": [0.5, 0.5]} for row in rows()]
+    assert read_log(parquet(tmp_path, given)).refused == ()
+    given[6] |= {"pscore": 0.4}
+    given[8] |= {"pscore": 0.0}
+    log = read_log(parquet(tmp_path, given))
+    assert [str(one) for one in log.refused] == [
+        "row 7, pscore: logged_dist gives the action 0.5",
+        "row 9, pscore: a propensity must be above 0, not 0.0",
+    ]
+    how = How(["snips"], promote=True)
+    found = evaluate(log, candidate(log, None, distributions), how=how).promotion
+    assert found is not None
+    assert "2 rows of the log are wrong and were left out: row 7, pscore" in " ".join(found.reasons)
+
+
+@pytest.mark.parametrize("change", [{"reward": 0.0}, {"action": 1, "pscore": 1.0, "action_dist": [0.0, 1.0]}])
+def test_where_nothing_can_be_told_nothing_is_promoted(tmp_path: Path, change: Row) -> None:
+    # Nobody was rewarded; or there was one arm only.
+    log = read_log(parquet(tmp_path, [row | change for row in rows(400)]))
+    found = evaluate(log, candidate(log, None, distributions), how=How(["snips"], promote=True))
+    assert found.verdict == "not distinguishable"
+    assert found.promotion is not None
+    assert not found.promotion.promote
+    assert found.diagnostics.doubts or found.candidate_value.value == pytest.approx(log.rewards.mean())
 
 
 def test_text_where_numbers_belong_is_named(tmp_path: Path) -> None:

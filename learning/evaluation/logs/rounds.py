@@ -48,6 +48,8 @@ def log_of(columns: Columns, name: str) -> Log:
         if key in tables:
             check_distributions(columns, key, tables[key])
     actions = _actions(columns, tables, name)
+    if LOGGED_DIST in tables:
+        _check_propensities(columns, propensities, tables[LOGGED_DIST], actions)
     context_names = [one for one in columns.names if one.startswith(CONTEXT)]
     context = context_of(columns, context_names)
     _check_copies(columns, [rewards, propensities, actions.index.astype(np.float64)], context)
@@ -103,6 +105,15 @@ def check_distributions(columns: Columns, name: str, table: FloatArray) -> None:
     negative, sums = (table < 0).any(axis=1), table.sum(axis=1)
     columns.refuse_where(negative, name, "a probability is below 0")
     columns.refuse_where(np.abs(sums - 1) > _SUM, name, "it sums to {} instead of 1", np.round(sums, 6))
+
+
+def _check_propensities(
+    columns: Columns, propensities: FloatArray, logged: FloatArray, actions: _Actions
+) -> None:
+    """Refuse rows whose propensity is not what the logged vector gives the action."""
+    promised = logged[np.arange(len(logged)), actions.index]
+    off = np.abs(np.nan_to_num(propensities) - promised) > _SUM
+    columns.refuse_where(off, PSCORE, "logged_dist gives the action {}", np.round(promised, 6))
 
 
 def _actions(columns: Columns, tables: dict[str, FloatArray], name: str) -> _Actions:
