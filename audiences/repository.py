@@ -59,6 +59,15 @@ def tags_of(connection: Connection, profiles: Sequence[str], now: datetime) -> d
     return {row.tag: row.set_at for row in connection.execute(query.order_by(tags.c.set_at))}
 
 
+def tags_of_each(connection: Connection, profiles: Sequence[str], now: datetime) -> dict[str, set[str]]:
+    """Return the tags that each of some profiles carries now, of those that carry any."""
+    query = select(tags.c.user_id, tags.c.tag).where(tags.c.user_id.in_(profiles), unexpired(now))
+    result: dict[str, set[str]] = {}
+    for user_id, tag in connection.execute(query):
+        result.setdefault(user_id, set()).add(tag)
+    return result
+
+
 def tagging_of(connection: Connection, profiles: Sequence[str], now: datetime) -> list[dict[str, Any]]:
     """Return the tags that a person's profiles carry now, with source, time and expiry, the latest first."""
     query = select(tags).where(tags.c.user_id.in_(profiles), unexpired(now)).order_by(tags.c.set_at.desc())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Annotated
 
 import msgspec
@@ -51,6 +52,11 @@ class DecideRequest(
     dry_run: bool = False
     deadline_ms: Milliseconds | None = None
     explain: bool = False
+
+
+def fingerprint_of(request: DecideRequest) -> str:
+    """Return what tells whether two requests are the same."""
+    return blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()
 
 
 class OfferShown(msgspec.Struct, frozen=True):

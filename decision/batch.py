@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,16 +13,13 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from decision.answers import DecideAnswer, DecideRequest
+from decision.answers import DecideAnswer
 from decision.decider import Decider
-from decision.recording import DECISION_ROWS
+from decision.submitting_together import DecidingTogether
 from storage.errors import ConfigurationError
-from storage.writer import TURN_ROWS
 
-# Decisions of one transaction.
-TOGETHER = TURN_ROWS // DECISION_ROWS
-# Transactions under way while the next decisions are made.
-_UNDER_WAY = 2
+# Users who are decided for at once; of as many more, decisions wait to become durable meanwhile.
+BLOCK = 500
 # Rows of a group of the file.
 _GROUP = 10_000
 
@@ -73,22 +69,25 @@ def decide_batch(
     started = time.monotonic()
     fallbacks: Counter[str] = Counter()
     decisions = offers = 0
-    waiting: deque[tuple[list[str], Future[list[DecideAnswer]]]] = deque()
+    waiting: deque[DecidingTogether] = deque()
 
     def settle() -> None:
         nonlocal decisions, offers
-        some, future = waiting.popleft()
-        answers = future.result()
-        sink(some, answers)
+        done = waiting.popleft()
+        answers = done.result()
+        sink(done.users, answers)
         decisions += len(answers)
         offers += sum(answer.offer is not None for answer in answers)
         fallbacks.update(answer.fallback for answer in answers if answer.fallback is not None)
 
-    for some in _pieces(users):
-        requests = [DecideRequest(placement=placement, user_id=user) for user in some]
+    for some in _blocks(users):
         keys = None if key is None else [f"{key}:{user}" for user in some]
-        waiting.append((some, decider.submit_many(requests, keys)))
-        if len(waiting) > _UNDER_WAY:
+        block = decider.decide_many(some, placement, keys)
+        while waiting:
+            settle()
+        waiting.extend(block)
+        # What is taken from budgets is to be seen by the next block.
+        while waiting and any(one.budgets for one in block):
             settle()
     while waiting:
         settle()
@@ -140,8 +139,8 @@ class _File:
             self._writer.write_table(pa.Table.from_pydict(columns, schema=_SCHEMA))
 
 
-def _pieces(users: Iterable[str]) -> Iterator[list[str]]:
+def _blocks(users: Iterable[str]) -> Iterator[list[str]]:
     left = iter(users)
-    take = partial(islice, left, TOGETHER)
+    take = partial(islice, left, BLOCK)
     while some := list(take()):
         yield some

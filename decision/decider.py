@@ -11,16 +11,14 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from audiences.features import FeatureReader, Features
+from audiences.features import FeatureReader
 from audiences.identity.looking import Lookup
 from audiences.identity.people import EveryoneAlone, People
 from audiences.repository import is_known
@@ -32,6 +30,7 @@ from decision.answers import (
     UNKNOWN_USER,
     DecideAnswer,
     DecideRequest,
+    fingerprint_of,
 )
 from decision.context import check_context
 from decision.deadline import Deadline
@@ -39,8 +38,11 @@ from decision.in_flight import InFlight, minded
 from decision.inline import OUTBOUND, InlineMessages, MessageShown
 from decision.observe import traces
 from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
+from decision.recording_together import RecorderTogether
 from decision.reserving import reserve
+from decision.submitting_together import DecidingTogether, Submitting
 from decision.surroundings import Surroundings
+from decision.together import Together
 from decision.whom import Whom
 from learning.explaining import Explanation, explain
 from learning.policy import LearnedPolicy
@@ -61,7 +63,6 @@ _log = structlog.get_logger(__name__)
 
 
 Context = Mapping[str, float | bool | None]
-_NOTHING_READ: Mapping[str, Features] = MappingProxyType({})
 
 
 class Memberships(Protocol):
@@ -115,6 +116,24 @@ class Decider:
         self._features = features
         self._memberships = memberships
         self._counters = counters
+        self._submitting = Submitting(
+            database,
+            self._people,
+            Together(
+                database,
+                clock,
+                features,
+                memberships.of,
+                self._people,
+                insiders,
+                self._surroundings,
+                self._in_flight,
+                counters,
+                messages,
+            ),
+            self._recorder,
+            RecorderTogether(self._recorder, enroller),
+        )
         self.serve(snapshot)
 
     @classmethod
@@ -156,7 +175,7 @@ class Decider:
         deadline = Deadline.after(request.deadline_ms)
         snapshot = self._snapshot
         check_context(request.context, self._context)
-        asked = None if key is None or request.dry_run else Key(key, _fingerprint(request))
+        asked = None if key is None or request.dry_run else Key(key, fingerprint_of(request))
         if asked is not None and (earlier := self._under_way.get(asked.name)) is not None:
             return earlier.follow(asked)
         made = self.make(snapshot, request, deadline, key)
@@ -184,59 +203,23 @@ class Decider:
         traces.span_until_done("commit", future)
         return future
 
-    def submit_many(
-        self, requests: Sequence[DecideRequest], keys: Sequence[str] | None = None
-    ) -> Future[list[DecideAnswer]]:
-        """Decide for several users by id in one transaction, behind those who wait for an answer.
+    def decide_many(
+        self, users: Sequence[str], placement: str, keys: Sequence[str] | None = None
+    ) -> list[DecidingTogether]:
+        """Decide for many users by id, behind those who wait for an answer (see `decision.together`).
 
         Args:
-            requests: as many as a turn of the writer takes (`decision.batch.TOGETHER`) at most; neither
-                deadlines nor dry runs among them.
+            users: some hundred at a time, so that neither memory nor what is read grows old.
             keys: an idempotency key for each.
+
+        Returns:
+            What is under way to become durable: all users in their order, as many as a turn of the writer
+            takes in each.
 
         Raises:
             as `submit`.
         """
-        snapshot = self._snapshot
-        read = self._read_many([self._people.canonical(request.user_id) for request in requests])
-        names: Sequence[str | None] = [None] * len(requests) if keys is None else keys
-        asked = [
-            None if key is None else Key(key, _fingerprint(one))
-            for key, one in zip(names, requests, strict=True)
-        ]
-        all_made: list[Made] = []
-        try:
-            for request, key in zip(requests, names, strict=True):
-                all_made.append(self.make(snapshot, request, Deadline.after(None), key, read))
-            future = self._database.writer.submit(
-                lambda connection: [
-                    self._recorder.record(connection, made, key)
-                    for made, key in zip(all_made, asked, strict=True)
-                ],
-                rows=DECISION_ROWS * len(all_made),
-            )
-        except NextplayError:
-            for made in all_made:
-                made.drop()
-                self._in_flight.let_go(made.decision)
-            raise
-        future.add_done_callback(partial(self._settle, all_made))
-        return future
-
-    def _settle(self, all_made: Sequence[Made], done: Future[list[DecideAnswer]]) -> None:
-        for made in all_made:
-            self._in_flight.let_go(made.decision)
-        if done.exception() is None:
-            for made, answer in zip(all_made, done.result(), strict=True):
-                made.settle_with(answer)
-                self._recorder.durable(made, answer)
-
-    def _read_many(self, users: Sequence[str]) -> Mapping[str, Features]:
-        try:
-            return dict(zip(users, self._features.read_many(users), strict=True))
-        except NextplayError:
-            # Each is tried by itself, and falls back with its reason.
-            return {}
+        return self._submitting.submit(self._snapshot, users, placement, keys)
 
     def make(
         self,
@@ -244,9 +227,8 @@ class Decider:
         request: DecideRequest,
         deadline: Deadline,
         key: str | None,
-        read: Mapping[str, Features] = _NOTHING_READ,
     ) -> Made:
-        """Decide and reserve, without recording anything; `read` are features that were read already.
+        """Decide and reserve, without recording anything.
 
         Raises:
             UnknownPlacement: no playbook serves the placement.
@@ -262,7 +244,7 @@ class Decider:
         elif late is not None and deadline.passed:
             decision = late
         else:
-            decision, circumstances = self._decide(snapshot, asked, request.context, now, read.get(user))
+            decision, circumstances = self._decide(snapshot, asked, request.context, now)
         if late is not None and deadline.passed:
             decision = late
         # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
@@ -278,13 +260,13 @@ class Decider:
         return self.submit(DecideRequest(user_id=user_id, placement=placement), key).result()
 
     def _decide(
-        self, snapshot: Snapshot, asked: Request, context: Context, now: datetime, features: Features | None
+        self, snapshot: Snapshot, asked: Request, context: Context, now: datetime
     ) -> tuple[Decision, Circumstances]:
         """Return the decision, and the circumstances it was made in."""
         user, nothing = asked.user_id, Circumstances()
         try:
             with traces.span("features"):
-                features = features or self._features.read(user)
+                features = self._features.read(user)
         except NextplayError as error:
             _log.warning("features unreachable", error=str(error))
             return fall_back(snapshot, asked, now, FEATURES_UNREACHABLE), nothing
@@ -341,7 +323,3 @@ def _told(answer: DecideAnswer) -> Future[DecideAnswer]:
     done: Future[DecideAnswer] = Future()
     done.set_result(answer)
     return done
-
-
-def _fingerprint(request: DecideRequest) -> str:
-    return blake2b(msgspec.json.encode(request), digest_size=16).hexdigest()

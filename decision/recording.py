@@ -156,14 +156,14 @@ class Recorder:
             KeyReused: the key was used for another request.
         """
         if key is not None and (earlier := repository.answer_to(connection, key.name)) is not None:
-            return _same(earlier, key)
+            return same_as_then(earlier, key)
         final = self._final(connection, made)
         fact = NewFact(
             Kind.DECISION, final.decision_id, final.placement, final.user_id or None, final.decided_at, final
         )
         ledger.append(connection, [fact], final.decided_at)
-        if self._mark_used is not None and final.fallback is None and final.policy not in self._marked:
-            self._mark_used(connection, final.policy)
+        if final.fallback is None:
+            self.mark(connection, final.policy)
         arm = made.arm_of(final)
         if arm is not None:
             self._enroller.start(connection, final, arm)
@@ -181,9 +181,18 @@ class Recorder:
 
     def durable(self, made: Made, answer: DecideAnswer) -> None:
         """Take note that an answer is durable (see `recorded`)."""
-        own = answer.decision_id == made.decision.decision_id and answer.fallback is None
-        if own and answer.policy not in self._marked:
-            self._marked |= {answer.policy}
+        if answer.decision_id == made.decision.decision_id and answer.fallback is None:
+            self.note(answer.policy)
+
+    def mark(self, connection: Connection, policy: str) -> None:
+        """Say that a policy version decides, unless that is known to be durable."""
+        if self._mark_used is not None and policy not in self._marked:
+            self._mark_used(connection, policy)
+
+    def note(self, policy: str) -> None:
+        """Take note that a decision by a policy version is durable."""
+        if policy not in self._marked:
+            self._marked |= {policy}
 
     def _final(self, connection: Connection, made: Made) -> Decision:
         if made.late is not None and made.deadline.passed:
@@ -218,6 +227,11 @@ def wanted_of(library: Library, decision: Decision, circumstances: Circumstances
     )
 
 
-def _same(earlier: Answer, key: Key) -> DecideAnswer:
+def same_as_then(earlier: Answer, key: Key) -> DecideAnswer:
+    """Return the answer that was given under a key.
+
+    Raises:
+        KeyReused: it was used for another request.
+    """
     key.check(earlier.fingerprint)
     return msgspec.json.decode(earlier.body, type=DecideAnswer)

@@ -15,6 +15,7 @@ from audiences.consent.models import Consent
 from audiences.identity.people import People
 from audiences.triggers.definitions import ZonesSpec
 from audiences.zones import zone_of
+from decision.surroundings_of_many import SurroundingsOfMany
 from playbooks.constraints.circumstances import Circumstances, Needs
 from playbooks.constraints.counting import UNREADABLE, Uses, of_account
 from playbooks.counters import Counters
@@ -40,6 +41,8 @@ class Surroundings:
         self._database, self._counters, self._people = database, counters, people
         self._accounts = accounts or NoAccounts()
         self._zones = zones or ZonesSpec()
+        # The same for many users at once.
+        self.of_many = SurroundingsOfMany(database, counters, people, self._accounts, self._zones).of
 
     def of(self, user: str, needs: Needs, features: Mapping[str, Any], now: datetime) -> Circumstances:
         """Return the circumstances of a user (by the canonical id) with these features."""

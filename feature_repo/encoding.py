@@ -117,6 +117,18 @@ def decode(data: bytes) -> Any:
     return reader(data)
 
 
+class Seen(dict[bytes, Any]):
+    """Decoded values by their bytes; of many users most have been seen before. None of them can be changed.
+
+    >>> Seen()[bytes((INT, 5))]
+    5
+    """
+
+    def __missing__(self, data: bytes) -> Any:
+        value = self[data] = decode(data)
+        return value
+
+
 def _encode_text(value: str) -> bytes:
     data = value.encode()
     return bytes((TEXT,)) + varint(len(data)) + data

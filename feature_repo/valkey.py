@@ -24,7 +24,7 @@ import pyarrow as pa
 import redis
 
 from feature_repo.aggregates import FeatureSpec, ViewSpec
-from feature_repo.encoding import EPOCH, FLOAT, decode, encode, entity_key, read_varint, varint
+from feature_repo.encoding import EPOCH, FLOAT, Seen, encode, entity_key, read_varint, varint
 from feature_repo.errors import OnlineStoreUnreachable, UnknownService
 from feature_repo.online import OnlineRow, ServicePlan
 from feature_repo.online_url import connection_string, shown
@@ -78,7 +78,7 @@ class ValkeyAccess:
             for group in groups
         ]
         replies = iter(self._ask(commands, self._patience))
-        rows = []
+        rows, seen = [], Seen()
         for _ in user_ids:
             values = plan.empty.copy()
             times: list[int | None] = [None] * len(plan.views)
@@ -89,7 +89,7 @@ class ValkeyAccess:
                         times[place] = _seconds(stamp)
                         for name, data in zip(names, reply[start + 1 : start + 1 + len(names)], strict=True):
                             if data:
-                                values[name] = decode(data)
+                                values[name] = seen[data]
             rows.append(plan.row(values, times, seconds))
         return rows
 

@@ -1,7 +1,8 @@
 """Exploration: from scores to an exact probability vector over the eligible arms.
 
 Every function is pure: equal scores give equal vectors. `floor` is a total mass in [0, 1] that is spread
-evenly over all k arms, so each gets at least floor / k. Vectors sum to 1 within 1e-12.
+evenly over all k arms, so each gets at least floor / k. Vectors sum to 1 within 1e-12. Functions that take
+rows of scores (n, k) make of each row, to the last bit, the vector that they make of it alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def epsilon_greedy(scores: FloatArray, epsilon: float) -> FloatArray:
     """Give 1 - epsilon to the best arm and spread epsilon over all; equally good arms share.
 
     Args:
-        scores: expected values, shape (k,), k >= 1, finite.
+        scores: expected values, shape (k,) or (n, k), k >= 1, finite.
         epsilon: in [0, 1].
 
     Raises:
@@ -32,15 +33,15 @@ def epsilon_greedy(scores: FloatArray, epsilon: float) -> FloatArray:
     [0.5, 0.5, 0.0]
     """
     scores = checked_scores(scores)
-    best = scores == scores.max()
-    return with_floor(best / best.sum(), epsilon)
+    best = scores == scores.max(axis=-1, keepdims=True)
+    return with_floor(best / best.sum(axis=-1, keepdims=True), epsilon)
 
 
 def softmax(scores: FloatArray, temperature: float, floor: float = 0.0) -> FloatArray:
     """Give each arm a share in proportion to exp(score / temperature), plus the floor.
 
     Args:
-        scores: expected values, shape (k,), k >= 1, finite.
+        scores: expected values, shape (k,) or (n, k), k >= 1, finite.
         temperature: above 0, in units of the scores.
         floor: total mass in [0, 1] spread over all arms.
 
@@ -56,8 +57,8 @@ def softmax(scores: FloatArray, temperature: float, floor: float = 0.0) -> Float
     _check_positive("temperature", temperature)
     # A gap beyond the range of doubles becomes -inf, whose share is rightly 0.
     with np.errstate(over="ignore"):
-        shares = np.exp((scores - scores.max()) / temperature)
-    return with_floor(shares / shares.sum(), floor)
+        shares = np.exp((scores - scores.max(axis=-1, keepdims=True)) / temperature)
+    return with_floor(shares / shares.sum(axis=-1, keepdims=True), floor)
 
 
 def inverse_gap_weighting(scores: FloatArray, gamma: float, floor: float = 0.0) -> FloatArray:
@@ -67,7 +68,7 @@ def inverse_gap_weighting(scores: FloatArray, gamma: float, floor: float = 0.0) 
     (ICML 2020), after Abe and Long (ICML 1999).
 
     Args:
-        scores: expected values, shape (k,), k >= 1, finite.
+        scores: expected values, shape (k,) or (n, k), k >= 1, finite.
         gamma: above 0; the larger, the greedier.
         floor: total mass in [0, 1] spread over all arms.
 
@@ -79,24 +80,25 @@ def inverse_gap_weighting(scores: FloatArray, gamma: float, floor: float = 0.0) 
     """
     scores = checked_scores(scores)
     _check_positive("gamma", gamma)
-    best = scores == scores.max()
+    most = scores.max(axis=-1, keepdims=True)
+    best = scores == most
     with np.errstate(over="ignore"):
-        vector = 1.0 / (len(scores) + gamma * (scores.max() - scores))
+        vector = 1.0 / (scores.shape[-1] + gamma * (most - scores))
     vector[best] = 0.0
-    vector[best] = (1.0 - vector.sum()) / best.sum()
-    return with_floor(vector, floor)
+    rest = (1.0 - vector.sum(axis=-1, keepdims=True)) / best.sum(axis=-1, keepdims=True)
+    return with_floor(np.where(best, rest, vector), floor)
 
 
 def with_floor(vector: FloatArray, floor: float) -> FloatArray:
-    """Return (1 - floor) of a vector, and `floor` spread over all its arms; the sum is 1.
+    """Return (1 - floor) of a vector (k,), or of each row (n, k), and `floor` over all its arms; sums are 1.
 
     Raises:
         InvalidScores: the floor is out of range.
     """
     if not 0.0 <= floor <= 1.0:
         raise InvalidScores(f"the mass to explore with must lie in [0, 1], not be {floor}")
-    mixed: FloatArray = (1.0 - floor) * vector + floor / len(vector)
-    vector = mixed / mixed.sum()
+    mixed: FloatArray = (1.0 - floor) * vector + floor / vector.shape[-1]
+    vector = mixed / mixed.sum(axis=-1, keepdims=True)
     return vector
 
 
@@ -122,11 +124,11 @@ def checked_scores(scores: FloatArray) -> FloatArray:
     """Return the scores as doubles.
 
     Raises:
-        InvalidScores: they are none, not in one row, or not finite.
+        InvalidScores: they are none, not in rows, or not finite.
     """
     scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 1 or scores.size == 0:
-        raise InvalidScores(f"scores must be one row of at least one number, not of shape {scores.shape}")
+    if scores.ndim not in (1, 2) or scores.size == 0:
+        raise InvalidScores(f"scores must be rows of at least one number, not of shape {scores.shape}")
     if not np.isfinite(scores).all():
         raise InvalidScores("scores must be finite; a model gave NaN or infinity")
     return scores

@@ -12,7 +12,7 @@ from learning.exploration import FloatArray, epsilon_greedy, inverse_gap_weighti
 from learning.posterior_draws import thompson
 from playbooks.draws import digest_of
 from playbooks.models import DO_NOTHING
-from playbooks.policy import Stakes
+from playbooks.policy import Stakes, StakesOfMany
 
 ArmId = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_]{0,63}/[a-z0-9][a-z0-9_]{0,63}|do_nothing)$")]
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -31,6 +31,14 @@ class _Kind(BaseModel):
     def mass(self, trained: int) -> float:
         """Return the total mass in [0, 1] that is spread evenly over all arms, whatever they are worth."""
         return 0.0
+
+    def vector(self, stakes: Stakes, trained: int) -> FloatArray:
+        """Return the probabilities of one request's arms, shape (k,)."""
+        raise NotImplementedError
+
+    def vectors(self, stakes: StakesOfMany, trained: int) -> FloatArray:
+        """Return the probabilities of many requests' arms, shape (n, k): of each the vector of it alone."""
+        return np.array([self.vector(one, trained) for one in stakes.each()])
 
 
 class Decay(BaseModel):
@@ -59,6 +67,9 @@ class EpsilonGreedy(_Kind):
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
         return epsilon_greedy(stakes.values, self.epsilon.at(trained))
 
+    def vectors(self, stakes: StakesOfMany, trained: int) -> FloatArray:
+        return epsilon_greedy(stakes.values, self.epsilon.at(trained))
+
 
 class Softmax(_Kind):
     """Shares in proportion to exp(value / temperature)."""
@@ -73,6 +84,9 @@ class Softmax(_Kind):
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
         return softmax(stakes.values, self.temperature, self.floor.at(trained))
 
+    def vectors(self, stakes: StakesOfMany, trained: int) -> FloatArray:
+        return softmax(stakes.values, self.temperature, self.floor.at(trained))
+
 
 class InverseGap(_Kind):
     """Inverse-gap weighting (SquareCB): the less, the further below the best."""
@@ -85,6 +99,9 @@ class InverseGap(_Kind):
         return self.floor.at(trained)
 
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
+        return inverse_gap_weighting(stakes.values, self.gamma, self.floor.at(trained))
+
+    def vectors(self, stakes: StakesOfMany, trained: int) -> FloatArray:
         return inverse_gap_weighting(stakes.values, self.gamma, self.floor.at(trained))
 
 

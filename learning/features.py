@@ -201,21 +201,50 @@ class FeatureSet:
             row += 1
         return np.ascontiguousarray(self._columns(gathered, constant[:, which]))
 
+    def matrices(self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]) -> FloatArray:
+        """Return the columns for many users and each arm, shape (users, len(arms), len(names)).
+
+        Each user's are what `matrix` returns for them.
+
+        Args:
+            features: by name each user's value, in their order; a name that is absent counts as null.
+
+        Raises:
+            FeaturesMismatch: a value of another kind or an array of another length.
+        """
+        positions, constant = self._positions_of(arms)
+        gathered = np.empty((users, len(self._scales), len(arms)))
+        row = 0
+        for attribute, arrays in self._arrays.items():
+            width = len(self._vocabularies[attribute])
+            table = np.full((users, len(arrays), width + 1), np.nan)
+            for place, (_, name) in enumerate(arrays):
+                self._fill_many(table[:, place, :width], name, features.get(name))
+            gathered[:, row : row + len(arrays)] = table[:, :, positions[attribute]]
+            row += len(arrays)
+        for _, name in self._scalars:
+            values = [_number(name, value) for value in features.get(name) or [None] * users]
+            gathered[:, row] = np.array(values)[:, None]
+            row += 1
+        return self._columns(gathered, constant)
+
     def _columns(self, gathered: FloatArray, constant: FloatArray) -> FloatArray:
-        """Make columns of what was gathered, shape (sources, n) and (columns, n) → (n, columns)."""
+        """Make columns of what was gathered, (…, sources, n) and (columns, n) → (…, n, columns)."""
         present = np.isfinite(gathered)
         gathered[~present] = 0.0
         with np.errstate(over="ignore"):
             gathered *= self._scale_column
         np.clip(gathered, -self._cap_column, self._cap_column, out=gathered)
-        columns = constant.copy()
+        columns = np.empty((*gathered.shape[:-2], *constant.shape))
+        columns[...] = constant
         for function, source, target in self._steps:
-            columns[target] = function(gathered[source])
+            columns[..., target, :] = function(gathered[..., source, :])
         if self._missing:
-            columns[self._missing_target] = ~present[self._missing_source]
+            columns[..., self._missing_target, :] = ~present[..., self._missing_source, :]
         for target_row, left, right in self._products:
-            np.clip(columns[left] * columns[right], -LARGEST, LARGEST, out=columns[target_row])
-        return columns.T
+            product = columns[..., left, :] * columns[..., right, :]
+            np.clip(product, -LARGEST, LARGEST, out=columns[..., target_row, :])
+        return columns.swapaxes(-1, -2)
 
     def _declare(self, feature: Feature) -> None:
         if isinstance(feature, OneHot):
@@ -308,6 +337,16 @@ class FeatureSet:
         self._remembered[key] = (tuple(arms), positions, constant)
         return positions, constant
 
+    @classmethod
+    def _fill_many(cls, rows: FloatArray, name: str, values: Sequence[Any] | None) -> None:
+        """Fill an array feature of many users; null stays NaN."""
+        known = [place for place, value in enumerate(values or ()) if value is not None]
+        if len(known) < len(rows):
+            for place in known:
+                cls._fill(rows[place], name, (values or ())[place])
+        else:
+            cls._fill(rows, name, values)
+
     @staticmethod
     def _fill(row: FloatArray, name: str, value: Any) -> None:
         try:
@@ -316,7 +355,7 @@ class FeatureSet:
             raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers: {error}") from error
         if array.shape != row.shape:
             raise FeaturesMismatch(
-                f"the feature {name!r} has shape {array.shape}, its vocabulary has {row.shape[0]} names"
+                f"the feature {name!r} has shape {array.shape}, its vocabulary has {row.shape[-1]} names"
             )
         row[:] = array
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,16 @@ from learning.spec import PolicySpec
 from playbooks.decision import Decision
 from playbooks.matching import stakes_of
 from playbooks.models import Arm
-from playbooks.policy import Stakes
+from playbooks.policy import Stakes, StakesOfMany
 
 FloatArray = NDArray[np.float64]
 
+# Numbers of the matrix of many users: 16 MB, whatever the arms and columns are.
+_NUMBERS = 2_000_000
+
 
 class LearnedPolicy:
-    """Implements `playbooks.policy.Policy`; pure and safe to ask from many threads."""
+    """Implements `playbooks.policy.PolicyForMany`; pure and safe to ask from many threads."""
 
     def __init__(
         self,
@@ -87,6 +90,38 @@ class LearnedPolicy:
     def explore(self, stakes: Stakes) -> FloatArray:
         vector = self._spec.exploration.vector(stakes, self._trained)
         return narrowed(vector, stakes.values, stakes.narrowed, self.floor) if stakes.narrowed else vector
+
+    def score_many(
+        self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]
+    ) -> FloatArray:
+        if not arms:
+            return np.zeros((users, 0))
+        shares = [self._model.predict(share) for share in self._shares(features, users, arms)]
+        return np.concatenate(shares)
+
+    def deviations_many(
+        self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]
+    ) -> FloatArray | None:
+        if not self._spec.exploration.uncertain:
+            return None
+        if not arms:
+            return np.zeros((users, 0))
+        found = [
+            self._model.deviation(matrix) for share in self._shares(features, users, arms) for matrix in share
+        ]
+        return None if any(one is None for one in found) else np.array(found)
+
+    def explore_many(self, stakes: StakesOfMany) -> FloatArray:
+        return self._spec.exploration.vectors(stakes, self._trained)
+
+    def _shares(
+        self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]
+    ) -> Iterator[FloatArray]:
+        """Yield matrices of as many users at a time as keeps them small, shape (users, arms, columns)."""
+        together = max(1, _NUMBERS // (len(arms) * max(1, len(self._features.names))))
+        for start in range(0, users, together):
+            some = {name: values[start : start + together] for name, values in features.items()}
+            yield self._features.matrices(some, min(together, users - start), arms)
 
     def vector_at(self, decision: Decision, arms: Sequence[Arm]) -> FloatArray:
         """Return the vector this policy would have made for a recorded decision, "do nothing" last.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
 from playbooks.policy import FloatArray
 
@@ -18,12 +19,10 @@ def digest_of(parts: tuple[str, ...], size: int = 8, purpose: bytes = b"") -> by
     >>> digest_of(("a", "bc")) == digest_of(("ab", "c"))
     False
     """
-    digest = blake2b(digest_size=size, person=purpose)
-    for part in parts:
-        encoded = part.encode()
-        # The length keeps ("ab", "c") apart from ("a", "bc").
-        digest.update(len(encoded).to_bytes(4) + encoded)
-    return digest.digest()
+    # The length keeps ("ab", "c") apart from ("a", "bc").
+    encoded = [part.encode() for part in parts]
+    told = b"".join([len(one).to_bytes(4) + one for one in encoded])
+    return blake2b(told, digest_size=size, person=purpose).digest()
 
 
 def share_of(parts: tuple[str, ...], purpose: bytes = b"") -> float:
@@ -43,3 +42,11 @@ def pick(probabilities: FloatArray, draw: float) -> int:
         return index
     # The sum may end a rounding error below 1, and then a draw above it belongs to the last possible arm.
     return min(index, int(np.flatnonzero(probabilities)[-1]))
+
+
+def pick_many(probabilities: FloatArray, draws: FloatArray) -> NDArray[np.intp]:
+    """Return what `pick` does for each row of probabilities (n, k) and its draw (n,), shape (n,)."""
+    below = (np.cumsum(probabilities, axis=1) <= draws[:, None]).sum(axis=1)
+    last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
+    picked: NDArray[np.intp] = np.minimum(below, last)
+    return picked

@@ -133,7 +133,7 @@ def decide(
         UnknownPlacement: no playbook of the library serves the placement.
         PolicyBroken: the policy's scores are not finite or its vector is not a probability vector.
     """
-    _check_placement(snapshot.library, request.placement)
+    check_placement(snapshot.library, request.placement)
     found = snapshot.eligible(
         request.user_id,
         request.placement,
@@ -149,7 +149,7 @@ def decide(
     deviations = snapshot.policy.deviations(read, contest.arms)
     if deviations is not None:
         check_scores(snapshot.policy, deviations, len(contest.arms))
-    prices, costs = None, _with_fatigue(contest, found.fatigue)
+    prices, costs = None, with_fatigue(contest, found.fatigue)
     if snapshot.costs:
         rules = snapshot.library.rules
         prices = prices_for(contest.arms, contest.owners, rules, snapshot.costs, circumstances, now)
@@ -202,7 +202,7 @@ def decide(
         deviations=() if deviations is None else deviations.tolist(),
         levers=contest.levers,
         costs=() if costs is None else costs.tolist(),
-        fatigue=_told(contest, found.fatigue),
+        fatigue=told_fatigue(contest, found.fatigue),
         prices={} if prices is None else prices.by_rule,
         explored=explored,
         narrowed=narrowed,
@@ -225,7 +225,7 @@ def fall_back(snapshot: Snapshot, request: Request, now: datetime, reason: str) 
     Raises:
         UnknownPlacement: no playbook of the library serves the placement.
     """
-    _check_placement(snapshot.library, request.placement)
+    check_placement(snapshot.library, request.placement)
     return Decision(
         decision_id=request.decision_id,
         user_id=request.user_id,
@@ -264,7 +264,9 @@ def replay(decision: Decision, policy: Policy) -> Decision:
         return msgspec.structs.replace(
             decision, arms=[DO_NOTHING], scores=[], probabilities=[1.0], draw=draw, chosen=0, propensity=1.0
         )
-    deviations = np.array(decision.deviations) if decision.deviations else None
+    # Where nothing was eligible there was nothing to be uncertain of either.
+    told = decision.deviations or not decision.scores
+    deviations = np.array(decision.deviations, dtype=np.float64) if told else None
     probabilities = policy.explore(stakes_of(decision, np.array(decision.scores), deviations))
     draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
     chosen = pick(probabilities, draw)
@@ -286,7 +288,12 @@ def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | N
     return _narrowed(stakes, decision.narrowed)
 
 
-def _check_placement(library: Library, placement: str) -> None:
+def check_placement(library: Library, placement: str) -> None:
+    """Make sure that a placement may be asked about.
+
+    Raises:
+        UnknownPlacement: no playbook of the library serves it.
+    """
     # Where all is paused there is nothing to give, which is an answer.
     if placement not in library.placements:
         raise UnknownPlacement(
@@ -295,7 +302,7 @@ def _check_placement(library: Library, placement: str) -> None:
         )
 
 
-def _with_fatigue(contest: Contest, fatigue: Mapping[str, float]) -> FloatArray | None:
+def with_fatigue(contest: Contest, fatigue: Mapping[str, float]) -> FloatArray | None:
     """Return what each arm costs, with what contacts so far take from it; None where none costs anything."""
     if not fatigue:
         return contest.costs
@@ -303,7 +310,7 @@ def _with_fatigue(contest: Contest, fatigue: Mapping[str, float]) -> FloatArray 
     return taken if contest.costs is None else contest.costs + taken
 
 
-def _told(contest: Contest, fatigue: Mapping[str, float]) -> dict[str, float]:
+def told_fatigue(contest: Contest, fatigue: Mapping[str, float]) -> dict[str, float]:
     """Return fatigue as the record keeps it: by playbook, or by arm where a playbook's differ."""
     of_playbooks: dict[str, dict[str, float]] = {}
     for arm in contest.arms if fatigue else ():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,24 @@ class Stakes(NamedTuple):
     deviations: FloatArray | None
     request: tuple[str, str, str, str]
     narrowed: Sequence[int] = ()
+
+
+class StakesOfMany(NamedTuple):
+    """What exploration makes vectors of for n requests that have the same arms (see `Stakes`).
+
+    `values` and `deviations` are (n, k); of nobody is anything narrowed.
+    """
+
+    arms: Sequence[str]
+    values: FloatArray
+    deviations: FloatArray | None
+    requests: Sequence[tuple[str, str, str, str]]
+
+    def each(self) -> Iterator[Stakes]:
+        """Yield the stakes of each request."""
+        for place, request in enumerate(self.requests):
+            deviations = None if self.deviations is None else self.deviations[place]
+            yield Stakes(self.arms, self.values[place], deviations, request)
 
 
 class Policy(Protocol):
@@ -56,4 +74,28 @@ class Policy(Protocol):
 
     def explore(self, stakes: Stakes) -> FloatArray:
         """Turn k values into probabilities, shape (k,), that sum to 1; equal stakes give equal vectors."""
+        ...
+
+
+@runtime_checkable
+class PolicyForMany(Policy, Protocol):
+    """A policy that can be asked for many users at once; of each it says what it says of them alone.
+
+    Scores and deviations may differ from those of one user by rounding, vectors of equal stakes not at all.
+    """
+
+    def score_many(
+        self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]
+    ) -> FloatArray:
+        """Return expected rewards, shape (users, len(arms)); `features` are each user's values by name."""
+        ...
+
+    def deviations_many(
+        self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]
+    ) -> FloatArray | None:
+        """Return the deviation of each score, shape (users, len(arms)), or None (see `deviations`)."""
+        ...
+
+    def explore_many(self, stakes: StakesOfMany) -> FloatArray:
+        """Turn values into probabilities, shape (n, k), each row summing to 1."""
         ...

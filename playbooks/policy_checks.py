@@ -34,3 +34,26 @@ def check_vector(policy: Policy, probabilities: FloatArray, arms: int) -> None:
         raise PolicyBroken(
             f"policy {policy.version} gave no distribution over {arms} arms (the vector's sum is {total})"
         )
+
+
+def check_scores_of_many(policy: Policy, scores: FloatArray, users: int, arms: int) -> None:
+    """Make sure that a policy gave one finite number for each user and arm.
+
+    Raises:
+        PolicyBroken: it did not.
+    """
+    if scores.shape != (users, arms) or not np.isfinite(scores).all():
+        raise PolicyBroken(
+            f"policy {policy.version} gave scores that are not {users} × {arms} finite numbers"
+        )
+
+
+def check_vectors(policy: Policy, probabilities: FloatArray, users: int, arms: int) -> None:
+    """Make sure that a policy gave each user a distribution over the arms.
+
+    Raises:
+        PolicyBroken: it did not.
+    """
+    whole = probabilities.shape == (users, arms) and bool((probabilities >= 0).all())
+    if not whole or not (np.abs(probabilities.sum(axis=1) - 1) <= _SUM_TOLERANCE).all():
+        raise PolicyBroken(f"policy {policy.version} gave {users} users no distributions over {arms} arms")

@@ -32,8 +32,7 @@ def preselected(contest: Contest, values: FloatArray, seed: str, user_id: str) -
     Args:
         values: what each arm is worth, shape (k,), without "do nothing", which always takes part.
     """
-    # "Do nothing" is one of those in the draw.
-    if len(contest.arms) < OF_A_DRAW and contest.most <= OF_A_PLAYBOOK:
+    if takes_all(contest):
         return None
     counts: dict[str, list[int]] = {}
     for place, owner in enumerate(contest.owners):
@@ -44,6 +43,12 @@ def preselected(contest: Contest, values: FloatArray, seed: str, user_id: str) -
         for place in _cut(places, OF_A_PLAYBOOK, contest, values, seed, user_id)
     ]
     return np.array(sorted(_cut(left, OF_A_DRAW - 1, contest, values, seed, user_id)), dtype=np.intp)
+
+
+def takes_all(contest: Contest) -> bool:
+    """Whether all arms take part in a draw."""
+    # "Do nothing" is one of those in the draw.
+    return len(contest.arms) < OF_A_DRAW and contest.most <= OF_A_PLAYBOOK
 
 
 def _cut(

@@ -216,16 +216,30 @@ def latest_events(
     connection: Connection, user_ids: Collection[str], names: Sequence[str]
 ) -> dict[str, datetime]:
     """Return when the latest of each of these events of some users happened, by name; those that did."""
+    found: dict[str, datetime] = {}
+    for of in latest_events_of_each(connection, user_ids, names).values():
+        for name, moment in of.items():
+            found[name] = max(moment, found.get(name, moment))
+    return found
+
+
+def latest_events_of_each(
+    connection: Connection, user_ids: Collection[str], names: Sequence[str]
+) -> dict[str, dict[str, datetime]]:
+    """Return for each of some users what `latest_events` returns for them alone; those who had any."""
     query = (
-        select(facts.c.label, func.max(facts.c.occurred_at))
+        select(facts.c.user_id, facts.c.label, func.max(facts.c.occurred_at))
         .where(
             facts.c.user_id.in_(user_ids),
             facts.c.kind.in_([Kind.EVENT.value, Kind.PAST_EVENT.value]),
             facts.c.label.in_(names),
         )
-        .group_by(facts.c.label)
+        .group_by(facts.c.user_id, facts.c.label)
     )
-    return {label: from_micros(moment) for label, moment in connection.execute(query)}
+    found: dict[str, dict[str, datetime]] = {}
+    for user_id, label, moment in connection.execute(query):
+        found.setdefault(user_id, {})[label] = from_micros(moment)
+    return found
 
 
 def read_after(

@@ -113,9 +113,10 @@ class DisjointGaussian:
         return replace(self, parts=tuple(first.merged(rest, start) for start, first, *rest in columns))
 
     def predict(self, matrix: FloatArray) -> FloatArray:
-        means = self._means[self._parts_of(matrix)]
-        raw: FloatArray = np.einsum("ij,ij->i", self._extended(matrix), means)
-        return np.clip(raw, self.low, self.high)
+        rows = matrix.reshape(-1, matrix.shape[-1])
+        means = self._means[self._parts_of(rows)]
+        raw: FloatArray = np.einsum("ij,ij->i", self._extended(rows), means)
+        return np.clip(raw, self.low, self.high).reshape(matrix.shape[:-1])
 
     def deviation(self, matrix: FloatArray) -> FloatArray:
         parts = self._parts_of(matrix)

@@ -24,7 +24,7 @@ class ValueModel(Protocol):
         ...
 
     def predict(self, matrix: FloatArray) -> FloatArray:
-        """Return the expected reward of each row of `matrix`, shape (n, len(names)) → (n,), within bounds."""
+        """Return the expected reward of each row of `matrix`, shape (…, len(names)) → (…), within bounds."""
         ...
 
     def deviation(self, matrix: FloatArray) -> FloatArray | None:

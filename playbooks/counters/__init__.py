@@ -17,6 +17,7 @@ from playbooks.counters.port import (
     Difference,
     PastUse,
     Reservation,
+    ReservedTogether,
     Spend,
     Wanted,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Difference",
     "PastUse",
     "Reservation",
+    "ReservedTogether",
     "Spend",
     "SqlCounters",
     "ValkeyCounters",

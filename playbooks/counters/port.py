@@ -76,6 +76,25 @@ class Reservation(Protocol):
         ...
 
 
+class ReservedTogether(Protocol):
+    """What `Counters.reserve_many` got, by the wanted decision ids; it holds as a `Reservation` does."""
+
+    def keep(self, connection: Connection, decision_ids: Sequence[str]) -> Mapping[str, str]:
+        """Write reservations in the decisions' transaction; may be repeated after a roll-back.
+
+        Args:
+            decision_ids: some of the wanted ones; for the others nothing is written.
+
+        Returns:
+            The rule that refused it, of those that were refused; for these nothing is held.
+        """
+        ...
+
+    def drop(self, decision_ids: Sequence[str]) -> None:
+        """Give back what is held for decisions whose reservation was surely not kept; never raises."""
+        ...
+
+
 class Counters(Protocol):
     """Reads what is used, and reserves more of it without ever exceeding a limit. Thread-safe.
 
@@ -84,6 +103,14 @@ class Counters(Protocol):
 
     def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
         """Return the moments of a user's counted uses after `since`, by rule, oldest first.
+
+        Raises:
+            CountersUnreachable: nothing can be said now.
+        """
+        ...
+
+    def read_many(self, user_ids: Sequence[str], now: datetime, *, since: datetime) -> Mapping[str, Uses]:
+        """Return the uses of users (see `read`), of those who have any.
 
         Raises:
             CountersUnreachable: nothing can be said now.
@@ -111,6 +138,16 @@ class Counters(Protocol):
 
         Args:
             connection: the transaction that the caller is in already, if any.
+        """
+        ...
+
+    def reserve_many(self, wanted: Sequence[Wanted], now: datetime) -> ReservedTogether:
+        """Check and reserve what many decisions want, each whole or not at all, one after the other.
+
+        What one of them takes counts for those after it.
+
+        Args:
+            wanted: by decisions that have reserved nothing before (`again` is not for them).
         """
         ...
 

@@ -115,20 +115,23 @@ def uses_by(connection: Connection, decision_ids: Sequence[str], now: datetime) 
     return [UseRow(*row) for row in _plain(connection, query)]
 
 
-def insert_uses(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime | None) -> None:
-    """Write a use under each limit that counts, reserved until a moment or for good."""
-    common = {
-        "decision_id": wanted.decision_id,
-        "used_at": to_micros(now),
-        "expires_at": None if expires_at is None else to_micros(expires_at),
-    }
+def insert_uses(
+    connection: Connection, reserved: Sequence[tuple[Wanted, datetime | None]], now: datetime
+) -> None:
+    """Write a use under each limit that counts, each wanted one's reserved until a moment or for good."""
     rows = [
-        {**common, "user_id": limit.subject or wanted.user_id, "rule": limit.counter}
+        {
+            "user_id": limit.subject or wanted.user_id,
+            "rule": limit.counter,
+            "decision_id": wanted.decision_id,
+            "used_at": to_micros(now),
+            "expires_at": None if expires_at is None else to_micros(expires_at),
+        }
+        for wanted, expires_at in reserved
         for limit in wanted.limits
         if limit.counts
     ]
-    if rows:
-        _INSERT_USE.run_many(connection, rows)
+    _INSERT_USE.run_many(connection, rows)
 
 
 def insert_past(connection: Connection, past: Sequence[PastUse]) -> None:
@@ -146,14 +149,21 @@ def insert_past(connection: Connection, past: Sequence[PastUse]) -> None:
     _INSERT_USE.run_many(connection, rows)
 
 
-def insert_grants(connection: Connection, wanted: Wanted, now: datetime, expires_at: datetime | None) -> None:
-    """Write a grant for each spend, reserved until a moment or for good."""
-    common = {
-        "decision_id": wanted.decision_id,
-        "granted_at": to_micros(now),
-        "expires_at": None if expires_at is None else to_micros(expires_at),
-    }
-    rows = [{**common, "budget": one.budget.key, "amount": one.amount} for one in wanted.spends]
+def insert_grants(
+    connection: Connection, reserved: Sequence[tuple[Wanted, datetime | None]], now: datetime
+) -> None:
+    """Write a grant for each spend, each wanted one's reserved until a moment or for good."""
+    rows = [
+        {
+            "budget": one.budget.key,
+            "decision_id": wanted.decision_id,
+            "amount": one.amount,
+            "granted_at": to_micros(now),
+            "expires_at": None if expires_at is None else to_micros(expires_at),
+        }
+        for wanted, expires_at in reserved
+        for one in wanted.spends
+    ]
     _INSERT_GRANT.run_many(connection, rows)
 
 
@@ -243,8 +253,12 @@ def release_grants(
 def lock_user(connection: Connection, user_id: str) -> None:
     """Let one transaction at a time count this user's uses; SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
-        key = int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), signed=True)
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        connection.execute(select(func.pg_advisory_xact_lock(lock_of(user_id))))
+
+
+def lock_of(user_id: str) -> int:
+    """Return the number under which a user is locked on Postgres."""
+    return int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), signed=True)
 
 
 def take(connection: Connection, spend: Spend, now: datetime) -> bool:
@@ -264,7 +278,7 @@ def take(connection: Connection, spend: Spend, now: datetime) -> bool:
     if found is not None and not found.expired:
         # Full, and nothing to return: of very many that come too late each is told so at little cost.
         return False
-    _return_expired(connection, spend.budget.key, now)
+    return_expired(connection, spend.budget.key, now)
     return _TAKE.run(connection, row).rowcount == 1
 
 
@@ -383,7 +397,8 @@ def _plain(connection: Connection, query: Any) -> list[tuple[Any, ...]]:
     ]
 
 
-def _return_expired(connection: Connection, budget: str, now: datetime) -> None:
+def return_expired(connection: Connection, budget: str, now: datetime) -> None:
+    """Return to a budget what expired reservations hold of it."""
     upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     connection.execute(upsert(budget_totals).values(budget=budget, taken=0).on_conflict_do_nothing())
     # The total first: whoever reserves locks it before any grant.

@@ -11,8 +11,17 @@ from sqlalchemy import Connection
 from audiences.identity.models import Person
 from audiences.identity.people import EveryoneAlone, People
 from playbooks.constraints.counting import Uses, by_subject, full_limit
-from playbooks.counters import epoch_repository, repository, uses_repository
-from playbooks.counters.port import RESERVATION, Budget, Difference, PastUse, Reservation, Wanted
+from playbooks.counters import epoch_repository, repository, together_repository, uses_repository
+from playbooks.counters.port import (
+    RESERVATION,
+    Budget,
+    Difference,
+    PastUse,
+    Reservation,
+    ReservedTogether,
+    Wanted,
+)
+from playbooks.counters.together import CheckedTogether
 from storage.engine import Database
 
 
@@ -43,6 +52,11 @@ class SqlCounters:
     def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
         return uses_repository.look(self._database, self._people.members(user_id), now, since=since)
 
+    def read_many(self, user_ids: Sequence[str], now: datetime, *, since: datetime) -> Mapping[str, Uses]:
+        people = {profile: user_id for user_id in user_ids for profile in self._people.members(user_id)}
+        with self._database.read() as connection:
+            return together_repository.read_many(connection, people, now, since=since)
+
     def taken(self, budget: Budget, now: datetime) -> int:
         with self._database.read() as connection:
             return repository.granted(connection, budget.key, now)[0]
@@ -54,6 +68,9 @@ class SqlCounters:
 
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
         return _Checked(wanted, self._people.person(wanted.user_id), now, self._reservation)
+
+    def reserve_many(self, wanted: Sequence[Wanted], now: datetime) -> ReservedTogether:
+        return CheckedTogether(wanted, self._people, now, self._reservation)
 
     def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
         return repository.holds(connection, decision_id, until)
@@ -140,9 +157,9 @@ class _Checked:
             taken.append((spend.budget.key, spend.amount))
         expires_at = None if wanted.for_good else wanted.until or now + self._lasts
         if wanted.limits:
-            repository.insert_uses(connection, wanted, now, expires_at)
+            repository.insert_uses(connection, [(wanted, expires_at)], now)
         if wanted.spends:
-            repository.insert_grants(connection, wanted, now, expires_at)
+            repository.insert_grants(connection, [(wanted, expires_at)], now)
         return None
 
     def drop(self) -> None:

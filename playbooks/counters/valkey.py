@@ -28,6 +28,7 @@ from playbooks.counters.port import (
     Difference,
     PastUse,
     Reservation,
+    ReservedTogether,
     Wanted,
 )
 from playbooks.counters.server import PATIENCE_SECONDS, PAUSE_SECONDS, Server
@@ -41,6 +42,7 @@ from playbooks.counters.subjects import (
     subject_of,
     user_of,
 )
+from playbooks.counters.together import EachAlone
 from playbooks.errors import CountersUnreachable
 from storage.engine import Database
 from storage.times import EPOCH
@@ -84,6 +86,10 @@ class ValkeyCounters:
     def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
         return self._user(user_id, now).read(since)
 
+    def read_many(self, user_ids: Sequence[str], now: datetime, *, since: datetime) -> Mapping[str, Uses]:
+        found = {user_id: self.read(user_id, now, since=since) for user_id in user_ids}
+        return {user_id: uses for user_id, uses in found.items() if uses}
+
     def taken(self, budget: Budget, now: datetime) -> int:
         return BudgetAmount(self._epochs, budget.key, now).taken()
 
@@ -100,6 +106,9 @@ class ValkeyCounters:
             _log.warning("counters unreachable", error=str(error))
             reservation.refuse(COUNTERS_UNREACHABLE)
         return reservation
+
+    def reserve_many(self, wanted: Sequence[Wanted], now: datetime) -> ReservedTogether:
+        return EachAlone({one.decision_id: self.reserve(one, now) for one in wanted})
 
     def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
         return repository.holds(connection, decision_id, until)
@@ -242,9 +251,9 @@ class _Held:
         # The server counts it as reserved, and learns that it is for good when that has ended.
         ends = None if wanted.for_good else self._ends
         if wanted.limits:
-            repository.insert_uses(connection, wanted, self._now, ends)
+            repository.insert_uses(connection, [(wanted, ends)], self._now)
         if wanted.spends:
-            repository.insert_grants(connection, wanted, self._now, ends)
+            repository.insert_grants(connection, [(wanted, ends)], self._now)
         return None
 
     def drop(self) -> None:

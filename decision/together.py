@@ -1,0 +1,221 @@
+"""Decides for a block of users at once: what is read, matched and reserved is for all of them together.
+
+Of each user the decision is the one that `Decider.submit` makes of them alone (`playbooks.matching_many`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from audiences.features import FeatureReader, Features
+from audiences.identity.people import People
+from audiences.repository import are_known
+from decision.answers import FEATURES_MISSING, FEATURES_UNREACHABLE, POLICY_BROKEN, UNKNOWN_USER
+from decision.in_flight import InFlight, minded
+from decision.inline import OUTBOUND, InlineMessages, MessageShown
+from decision.recording import wanted_of
+from decision.recording_together import MadeTogether, One
+from decision.reserving import loss_of
+from decision.surroundings import Surroundings
+from playbooks.alike import Case
+from playbooks.constraints.circumstances import Circumstances, Needs
+from playbooks.counters import Counters, Wanted
+from playbooks.decision import Decision
+from playbooks.eligible import needs_at
+from playbooks.exploring import is_exploration
+from playbooks.matching import Request, Snapshot, fall_back
+from playbooks.matching_many import Asked, Block
+from storage.clock import Clock
+from storage.engine import Database
+from storage.errors import NextplayError
+from storage.ids import new_ids
+
+_log = structlog.get_logger(__name__)
+
+# Users whose prices follow from the same levels of budgets; what they take counts for those after them.
+WAVE = 50
+
+
+class _Known(NamedTuple):
+    """A user of whom features are known, their place in the block, and what constraints ask for."""
+
+    place: int
+    features: Features
+    audiences: Set[str]
+    needs: Needs
+
+
+class Together:
+    """Makes decisions of a block, without recording anything. Thread-safe."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        features: FeatureReader,
+        audiences_of: Callable[[str], Set[str]],
+        people: People,
+        insiders: Set[str],
+        surroundings: Surroundings,
+        in_flight: InFlight,
+        counters: Counters,
+        messages: InlineMessages | None,
+    ) -> None:
+        """See `Decider`, whose parts these are."""
+        self._database, self._clock, self._features = database, clock, features
+        self._audiences_of, self._people, self._insiders = audiences_of, people, insiders
+        self._surroundings, self._in_flight = surroundings, in_flight
+        self._counters, self._messages = counters, messages
+
+    def make(
+        self, snapshot: Snapshot, users: Sequence[str], placement: str, keys: Sequence[str] | None
+    ) -> MadeTogether:
+        """Decide for users, by canonical ids of which none is there twice, and reserve.
+
+        Args:
+            keys: the request key of each; None: their decisions' ids.
+
+        Raises:
+            UnknownPlacement: no playbook serves the placement.
+        """
+        now = self._clock.now()
+        ids = new_ids(now, len(users))
+        requests = [
+            Request(one, user, placement, key, bool(self._insiders) and self._is_insider(user))
+            for one, user, key in zip(ids, users, keys or ids, strict=True)
+        ]
+        block = Block(snapshot, placement, now)
+        found: list[One | None] = [None] * len(users)
+        known: list[_Known] = []
+        needs: dict[frozenset[str], Needs] = {}
+        for place, read in enumerate(self._read(users)):
+            if isinstance(read, str):
+                found[place] = One(fall_back(snapshot, requests[place], now, read))
+                continue
+            audiences = self._audiences_of(users[place])
+            own = needs.get(frozenset(audiences))
+            if own is None:
+                own = needs[frozenset(audiences)] = needs_at(snapshot.library, placement, audiences, now)
+            if requests[place].test and own.account:
+                # What colleagues share is not theirs to use up.
+                own = msgspec.structs.replace(own, account=False)
+            known.append(_Known(place, read, audiences, own))
+        for one, made in zip(known, self._decided(block, snapshot, requests, known, now), strict=True):
+            found[one.place] = made
+        everybody = [one for one in found if one is not None]
+        wanted = [each for one in everybody for each in one.wanted]
+        reserved = self._counters.reserve_many(wanted, now) if wanted else None
+        budgets = any(own.budgets for own in needs.values())
+        return MadeTogether(everybody, snapshot.library, reserved, budgets)
+
+    def let_go(self, made: MadeTogether) -> None:
+        """Mind no more what is durable now, or never will be."""
+        for one in made.ones:
+            self._in_flight.let_go(one.decision)
+
+    def _is_insider(self, user: str) -> bool:
+        return not self._insiders.isdisjoint(self._people.members(user))
+
+    def _read(self, users: Sequence[str]) -> list[Features | str]:
+        """Return the features of each user, or why there are none."""
+        try:
+            read = self._features.read_many(users)
+        except NextplayError as error:
+            _log.warning("features unreachable", error=str(error))
+            return [FEATURES_UNREACHABLE] * len(users)
+        missing = [user for user, one in zip(users, read, strict=True) if one.missing]
+        if not missing:
+            return list(read)
+        with self._database.read() as connection:
+            known = are_known(connection, missing)
+        return [
+            one if not one.missing else FEATURES_MISSING if user in known else UNKNOWN_USER
+            for user, one in zip(users, read, strict=True)
+        ]
+
+    def _decided(
+        self,
+        block: Block,
+        snapshot: Snapshot,
+        requests: Sequence[Request],
+        known: Sequence[_Known],
+        now: datetime,
+    ) -> list[One]:
+        """Decide for users of whom something is known, in waves where they take from the same budgets."""
+        needs = Needs()
+        for own in {one.needs for one in known}:
+            needs |= own
+        wave = len(known) or 1
+        if needs.budgets:
+            # What one explores within a day's budget is minded by the next.
+            wave = 1 if any(is_exploration(one) for one in needs.budgets) else WAVE
+        made: list[One] = []
+        taken: Counter[str] = Counter()
+        with self._in_flight.turn(needs) as under_way:
+            users = [requests[one.place].user_id for one in known]
+            values = [one.features.values for one in known]
+            read = self._surroundings.of_many(users, [one.needs for one in known], values, now)
+            read = [minded(one, under_way) for one in read]
+            while len(made) < len(known):
+                some = slice(len(made), len(made) + wave)
+                asked = [
+                    Asked(requests[one.place], _case(requests[one.place], one, minded(around, taken)))
+                    for one, around in zip(known[some], read[some], strict=True)
+                ]
+                for one in self._while_it_fits(snapshot, asked, block.decide(asked), now):
+                    made.append(one)
+                    taken.update(_amounts(one.wanted))
+        return made
+
+    def _while_it_fits(
+        self,
+        snapshot: Snapshot,
+        asked: Sequence[Asked],
+        decided: Sequence[Decision | Exception],
+        now: datetime,
+    ) -> Iterator[One]:
+        """Yield decisions up to the first that is drawn what those before it have left no room for."""
+        taken: Counter[str] = Counter()
+        for place, (one, decision) in enumerate(zip(asked, decided, strict=True)):
+            made = self._one(snapshot, one, decision, now)
+            levels = one.case.circumstances.levels
+            spends = [spend for wanted in made.wanted for spend in wanted.spends]
+            for spend in spends:
+                key = spend.budget.key
+                if place and levels.get(key, 0) + taken[key] + spend.amount > spend.budget.limit:
+                    return
+            self._in_flight.hold(snapshot.library, made.decision)
+            taken.update(_amounts(made.wanted))
+            yield made
+
+    def _one(self, snapshot: Snapshot, asked: Asked, made: Decision | Exception, now: datetime) -> One:
+        if isinstance(made, Exception):
+            _log.error("policy failed", policy=snapshot.policy.version, error=str(made))
+            return One(fall_back(snapshot, asked.request, now, POLICY_BROKEN))
+        library = snapshot.library
+        wanted = [wanted_of(library, made, asked.case.circumstances), loss_of(library, made)]
+        return One(made, [one for one in wanted if one is not None], self._message(snapshot, made))
+
+    def _message(self, snapshot: Snapshot, decision: Decision) -> MessageShown | None:
+        if self._messages is None or decision.placement == OUTBOUND or not decision.acts:
+            return None
+        playbook = snapshot.library.get(decision.playbook or "", decision.playbook_version or 0)
+        return self._messages.of(playbook, playbook.arm(decision.arm), decision.user_id)
+
+
+def _case(request: Request, known: _Known, circumstances: Circumstances) -> Case:
+    return Case(request.user_id, known.features.values, known.audiences, circumstances)
+
+
+def _amounts(wanted: Sequence[Wanted]) -> Mapping[str, int]:
+    amounts: Counter[str] = Counter()
+    for one in wanted:
+        for spend in one.spends:
+            amounts[spend.budget.key] += spend.amount
+    return amounts

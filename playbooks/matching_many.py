@@ -1,0 +1,303 @@
+"""Matching for many users at once: of each the decision that `matching.decide` makes of them alone; pure.
+
+Users whom nothing tells apart are asked about once, those with the same arms are scored as one matrix, and
+their vectors are made together. What is left for each user is the draw and the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from playbooks.alike import Case, Setting
+from playbooks.contest import Contest
+from playbooks.decision import Decision
+from playbooks.draws import draw_of, pick_many
+from playbooks.eligible import Eligible, recorded
+from playbooks.exploring import budgets_of
+from playbooks.matching import (
+    Request,
+    Snapshot,
+    check_placement,
+    decide,
+    told_fatigue,
+    with_fatigue,
+)
+from playbooks.pacing import Prices, prices_for
+from playbooks.policy import FloatArray, PolicyForMany, StakesOfMany
+from playbooks.policy_checks import check_scores_of_many, check_vectors
+from playbooks.preselection import takes_all
+from playbooks.rehearsal.crowd import audiences_of
+
+# Fewer with the same arms are decided one by one: the arrays would cost more than they save.
+_TOGETHER = 4
+
+
+class Asked(NamedTuple):
+    """A request, and what is known of its user."""
+
+    request: Request
+    case: Case
+
+
+class _Found(NamedTuple):
+    """What competes for users who are alike, and what it costs there."""
+
+    eligible: Eligible
+    contest: Contest
+    prices: Prices | None
+    costs: FloatArray | None
+    fatigue: Mapping[str, float]
+
+
+class _Row(NamedTuple):
+    """A user among those with the same arms: their place in the block, and what those alike to them found."""
+
+    place: int
+    found: _Found
+
+
+class Block:
+    """Decides for many users at one placement and moment."""
+
+    def __init__(self, snapshot: Snapshot, placement: str, now: datetime) -> None:
+        """Decide from a snapshot.
+
+        Raises:
+            UnknownPlacement: no playbook of the library serves the placement.
+        """
+        check_placement(snapshot.library, placement)
+        self._snapshot, self._placement, self._now = snapshot, placement, now
+        here = [one for one in snapshot.library.playbooks if one.document.placement == placement]
+        served = replace(snapshot, library=replace(snapshot.library, playbooks=tuple(here)))
+        self._audiences = audiences_of(served)
+        self._settings: dict[frozenset[str], Setting] = {}
+
+    def decide(self, asked: Sequence[Asked]) -> list[Decision | Exception]:
+        """Return the decision about each user, or why there is none (see `matching.decide`).
+
+        Of all users the same must be taken of budgets.
+        """
+        policy = self._snapshot.policy
+        if not isinstance(policy, PolicyForMany) or len(asked) < _TOGETHER:
+            return [self._alone(one) for one in asked]
+        read = _read(asked, sorted(policy.inputs))
+        found: list[Decision | Exception] = [_UNDECIDED] * len(asked)
+        for contest, rows in self._contests(asked):
+            for row, decision in zip(rows, self._made(policy, contest, rows, asked, read), strict=True):
+                found[row.place] = decision
+        return found
+
+    def _made(
+        self,
+        policy: PolicyForMany,
+        contest: Contest,
+        rows: Sequence[_Row],
+        asked: Sequence[Asked],
+        read: Mapping[str, Sequence[Any]],
+    ) -> Sequence[Decision | Exception]:
+        try:
+            made = self._together(policy, contest, rows, asked, read)
+        except Exception:  # noqa: BLE001 - whatever a policy does, whose fault it is shows when each is alone
+            made = None
+        return [self._alone(asked[row.place]) for row in rows] if made is None else made
+
+    def _alone(self, one: Asked) -> Decision | Exception:
+        case = one.case
+        try:
+            return decide(
+                self._snapshot,
+                one.request,
+                features=case.features,
+                audiences=case.audiences,
+                circumstances=case.circumstances,
+                now=self._now,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a policy does, others are decided for
+            return error
+
+    def _contests(self, asked: Sequence[Asked]) -> list[tuple[Contest, list[_Row]]]:
+        """Return contests, and who takes part in each, in their order."""
+        of_audiences: dict[frozenset[str], list[int]] = {}
+        for place, one in enumerate(asked):
+            of_audiences.setdefault(frozenset(self._audiences & one.case.audiences), []).append(place)
+        found: dict[int, tuple[Contest, list[_Row]]] = {}
+        for audiences, places in of_audiences.items():
+            setting = self._setting(audiences)
+            cases = [asked[place].case for place in places]
+            read = {name: recorded_many([one.features.get(name) for one in cases]) for name in setting.names}
+            keys = setting.keys(cases, read, self._placement, self._snapshot.controls, self._now)
+            known: dict[Any, _Found] = {}
+            for place, case, key in zip(places, cases, keys, strict=True):
+                if key not in known:
+                    known[key] = self._found(case)
+                contest = known[key].contest
+                found.setdefault(id(contest), (contest, []))[1].append(_Row(place, known[key]))
+        return list(found.values())
+
+    def _setting(self, audiences: frozenset[str]) -> Setting:
+        setting = self._settings.get(audiences)
+        if setting is None:
+            library = self._snapshot.library
+            playbooks = library.at(self._placement, audiences)
+            terms = [library.rules.terms(one) for one in playbooks]
+            setting = Setting(playbooks, terms, self._snapshot.seed, self._snapshot.holdout)
+            self._settings[audiences] = setting
+        return setting
+
+    def _found(self, case: Case) -> _Found:
+        """Return what competes for whoever is like this user."""
+        snapshot, circumstances = self._snapshot, case.circumstances
+        found = snapshot.eligible(
+            case.user_id,
+            self._placement,
+            features=case.features,
+            audiences=case.audiences,
+            circumstances=circumstances,
+            now=self._now,
+        )
+        contest = snapshot.contest(found.sides)
+        prices, costs = None, with_fatigue(contest, found.fatigue)
+        if snapshot.costs:
+            rules = snapshot.library.rules
+            prices = prices_for(contest.arms, contest.owners, rules, snapshot.costs, circumstances, self._now)
+            if prices is not None:
+                costs = prices.costs if costs is None else costs + prices.costs
+        return _Found(found, contest, prices, costs, told_fatigue(contest, found.fatigue))
+
+    def _together(
+        self,
+        policy: PolicyForMany,
+        contest: Contest,
+        rows: Sequence[_Row],
+        asked: Sequence[Asked],
+        read: Mapping[str, Sequence[Any]],
+    ) -> list[Decision] | None:
+        """Return decisions about users with the same arms; None where each has to be asked alone.
+
+        Raises:
+            Exception: whatever the policy raises, for one of them or all.
+        """
+        if len(rows) < _TOGETHER or not takes_all(contest) or self._explores_within_budgets(contest):
+            return None
+        users, whose = len(rows), [asked[row.place] for row in rows]
+        own = {name: [values[row.place] for row in rows] for name, values in read.items()}
+        scores = policy.score_many(own, users, contest.arms)
+        check_scores_of_many(policy, scores, users, len(contest.arms))
+        deviations = policy.deviations_many(own, users, contest.arms)
+        if deviations is not None:
+            check_scores_of_many(policy, deviations, users, len(contest.arms))
+        requests = [(self._snapshot.seed, one.user_id, self._placement, one.request_key) for one, _ in whose]
+        stakes = _stakes_of_many(contest, rows, scores, deviations, requests)
+        probabilities = policy.explore_many(stakes)
+        check_vectors(policy, probabilities, users, len(contest.ids))
+        draws = [draw_of(*request) for request in requests]
+        chosen = pick_many(probabilities, np.array(draws))
+        told = zip(
+            scores.tolist(),
+            [()] * users if deviations is None else deviations.tolist(),
+            probabilities.tolist(),
+            draws,
+            chosen.tolist(),
+            strict=True,
+        )
+        return [
+            self._decision(row, one, {name: values[at] for name, values in own.items()}, *numbers)
+            for at, (row, one, numbers) in enumerate(zip(rows, whose, told, strict=True))
+        ]
+
+    def _decision(
+        self,
+        row: _Row,
+        asked: Asked,
+        read: Mapping[str, Any],
+        scores: Sequence[float],
+        deviations: Sequence[float],
+        probabilities: Sequence[float],
+        draw: float,
+        chosen: int,
+    ) -> Decision:
+        snapshot, (request, case) = self._snapshot, asked
+        found, contest, prices, costs, fatigue = row.found
+        owner = contest.owners[chosen] if chosen < len(contest.owners) else None
+        return Decision(
+            decision_id=request.decision_id,
+            user_id=request.user_id,
+            placement=request.placement,
+            decided_at=self._now,
+            request_key=request.request_key,
+            seed=snapshot.seed,
+            library=snapshot.library.version,
+            policy=snapshot.policy.version,
+            features={**read, **{name: recorded(case.features.get(name)) for name in found.features}},
+            audiences=sorted(case.audiences),
+            uses=found.uses,
+            suppressed=found.suppressed,
+            holdout=tuple(found.holdouts),
+            arms=contest.ids,
+            scores=scores,
+            deviations=deviations,
+            levers=contest.levers,
+            costs=() if costs is None else costs.tolist(),
+            fatigue=fatigue,
+            prices={} if prices is None else prices.by_rule,
+            probabilities=probabilities,
+            draw=draw,
+            chosen=chosen,
+            propensity=probabilities[chosen],
+            playbook=owner.id if owner else None,
+            playbook_version=owner.version if owner else None,
+            test=request.test,
+            pilots={one.id: one.version for one in contest.playbooks if one.trial is not None},
+            constraints=snapshot.library.rules.version,
+            circumstances=found.recorded,
+        )
+
+    def _explores_within_budgets(self, contest: Contest) -> bool:
+        """Whether what one explores is minded by the next, so that they are decided one after the other."""
+        playbooks = [(one.id, one.document.exploration_budget) for one in contest.playbooks]
+        return bool(budgets_of(playbooks, self._snapshot.costs, {}, self._now))
+
+
+def _read(asked: Sequence[Asked], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return features of users as records keep them, by name."""
+    return {name: recorded_many([one.case.features.get(name) for one in asked]) for name in names}
+
+
+def recorded_many(values: Sequence[Any]) -> list[Any]:
+    """Return users' values of a feature as `recorded` returns each."""
+    first = values[0] if values else None
+    if not isinstance(first, np.ndarray):
+        return [recorded(value) for value in values]
+    if all(isinstance(one, np.ndarray) and one.shape == first.shape for one in values):
+        together: list[Any] = recorded(np.stack(values))
+        return together
+    return [recorded(value) for value in values]
+
+
+def _stakes_of_many(
+    contest: Contest,
+    rows: Sequence[_Row],
+    scores: FloatArray,
+    deviations: FloatArray | None,
+    requests: Sequence[tuple[str, str, str, str]],
+) -> StakesOfMany:
+    """Return what exploration starts from, "do nothing" last (see `matching.worth`)."""
+    values = np.zeros((len(rows), len(contest.ids)))
+    np.multiply(scores, contest.weights, out=values[:, :-1])
+    if any(row.found.costs is not None for row in rows):
+        nothing = np.zeros(len(contest.arms))
+        values[:, :-1] -= np.array([nothing if row.found.costs is None else row.found.costs for row in rows])
+    spread = None
+    if deviations is not None:
+        spread = np.zeros_like(values)
+        np.multiply(deviations, contest.weights, out=spread[:, :-1])
+    return StakesOfMany(contest.ids, values, spread, requests)
+
+
+# Stands where a decision will.
+_UNDECIDED = RuntimeError("not decided yet")
