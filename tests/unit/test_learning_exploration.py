@@ -84,3 +84,12 @@ def test_a_setting_that_is_not_above_0_is_refused(setting: float) -> None:
         softmax(np.array([0.1]), setting)
     with pytest.raises(InvalidScores):
         inverse_gap_weighting(np.array([0.1]), setting)
+
+
+@pytest.mark.parametrize("arms", [1, 7, 41])
+def test_rows_of_scores_get_the_vectors_that_each_gets_alone(arms: int) -> None:
+    # Rounded, so that several arms are best.
+    scores = np.random.default_rng(arms).random((50, arms)).round(1)
+    for name, rows in vectors(scores, 3.0, 0.05).items():
+        alone = [vectors(row, 3.0, 0.05)[name].tolist() for row in scores]
+        assert rows.tolist() == alone, name

@@ -7,7 +7,7 @@ import doctest
 import numpy as np
 
 from playbooks import draws
-from playbooks.draws import draw_of, share_of
+from playbooks.draws import draw_of, pick, pick_many, share_of
 
 
 def test_examples_in_the_documentation_hold() -> None:
@@ -29,3 +29,14 @@ def test_shares_are_spread_evenly_and_purposes_are_independent() -> None:
         # Chi-squared with 19 degrees: 43.8 is passed once in a thousand; these shares never change.
         assert ((counts - 1000) ** 2 / 1000).sum() < 43.8
     assert abs(np.corrcoef(plain, other)[0, 1]) < 0.03
+
+
+def test_many_pick_what_each_picks_alone() -> None:
+    chance = np.random.default_rng(3)
+    vectors = chance.random((500, 9)) * (chance.random((500, 9)) < 0.5)
+    vectors[:, 4] += 0.01
+    vectors /= vectors.sum(axis=1, keepdims=True)
+    # At the very end of [0, 1) a sum of shares may lie below the draw.
+    drawn = np.where(chance.random(500) < 0.2, np.nextafter(1.0, 0.0), chance.random(500))
+    alone = [pick(vector, draw) for vector, draw in zip(vectors, drawn.tolist(), strict=True)]
+    assert pick_many(vectors, drawn).tolist() == alone
