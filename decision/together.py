@@ -23,14 +23,14 @@ from decision.recording import wanted_of
 from decision.recording_together import MadeTogether, One
 from decision.reserving import loss_of
 from decision.surroundings import Surroundings
-from playbooks.alike import Case
+from playbooks.alike import Case, Setting
 from playbooks.constraints.circumstances import Circumstances, Needs
 from playbooks.counters import Counters, Wanted
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
 from playbooks.exploring import is_exploration
 from playbooks.matching import Request, Snapshot, fall_back
-from playbooks.matching_many import Asked, Block
+from playbooks.matching_many import Asked, Block, Place
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
@@ -72,6 +72,8 @@ class Together:
         self._audiences_of, self._people, self._insiders = audiences_of, people, insiders
         self._surroundings, self._in_flight = surroundings, in_flight
         self._counters, self._messages = counters, messages
+        # What blocks worked out for the snapshot that decided last.
+        self._worked_out: tuple[Snapshot | None, dict[Place, Setting]] = None, {}
 
     def make(
         self, snapshot: Snapshot, users: Sequence[str], placement: str, keys: Sequence[str] | None
@@ -90,7 +92,11 @@ class Together:
             Request(one, user, placement, key, bool(self._insiders) and self._is_insider(user))
             for one, user, key in zip(ids, users, keys or ids, strict=True)
         ]
-        block = Block(snapshot, placement, now)
+        of, settings = self._worked_out
+        if of is not snapshot:
+            settings = {}
+            self._worked_out = snapshot, settings
+        block = Block(snapshot, placement, now, settings)
         found: list[One | None] = [None] * len(users)
         known: list[_Known] = []
         needs: dict[frozenset[str], Needs] = {}

@@ -35,6 +35,11 @@ from playbooks.rehearsal.crowd import audiences_of
 
 # Fewer with the same arms are decided one by one: the arrays would cost more than they save.
 _TOGETHER = 4
+# Settings that are kept.
+_KEPT = 1_000
+
+# A placement, and those of its audiences that matter there.
+Place = tuple[str, frozenset[str]]
 
 
 class Asked(NamedTuple):
@@ -64,8 +69,13 @@ class _Row(NamedTuple):
 class Block:
     """Decides for many users at one placement and moment."""
 
-    def __init__(self, snapshot: Snapshot, placement: str, now: datetime) -> None:
+    def __init__(
+        self, snapshot: Snapshot, placement: str, now: datetime, settings: dict[Place, Setting] | None = None
+    ) -> None:
         """Decide from a snapshot.
+
+        Args:
+            settings: what earlier blocks worked out for the same snapshot, which this one adds to.
 
         Raises:
             UnknownPlacement: no playbook of the library serves the placement.
@@ -75,7 +85,7 @@ class Block:
         here = [one for one in snapshot.library.playbooks if one.document.placement == placement]
         served = replace(snapshot, library=replace(snapshot.library, playbooks=tuple(here)))
         self._audiences = audiences_of(served)
-        self._settings: dict[frozenset[str], Setting] = {}
+        self._settings = {} if settings is None else settings
 
     def decide(self, asked: Sequence[Asked]) -> list[Decision | Exception]:
         """Return the decision about each user, or why there is none (see `matching.decide`).
@@ -85,9 +95,12 @@ class Block:
         policy = self._snapshot.policy
         if not isinstance(policy, PolicyForMany) or len(asked) < _TOGETHER:
             return [self._alone(one) for one in asked]
-        read = _read(asked, sorted(policy.inputs))
+        try:
+            read, contests = _read(asked, sorted(policy.inputs)), self._contests(asked)
+        except Exception:  # noqa: BLE001 - whosever value it is that nobody can read, the others are decided for
+            return [self._alone(one) for one in asked]
         found: list[Decision | Exception] = [_UNDECIDED] * len(asked)
-        for contest, rows in self._contests(asked):
+        for contest, rows in contests:
             for row, decision in zip(rows, self._made(policy, contest, rows, asked, read), strict=True):
                 found[row.place] = decision
         return found
@@ -140,13 +153,15 @@ class Block:
         return list(found.values())
 
     def _setting(self, audiences: frozenset[str]) -> Setting:
-        setting = self._settings.get(audiences)
+        setting = self._settings.get((self._placement, audiences))
         if setting is None:
             library = self._snapshot.library
             playbooks = library.at(self._placement, audiences)
             terms = [library.rules.terms(one) for one in playbooks]
             setting = Setting(playbooks, terms, self._snapshot.seed, self._snapshot.holdout)
-            self._settings[audiences] = setting
+            if len(self._settings) >= _KEPT:
+                self._settings.clear()
+            self._settings[self._placement, audiences] = setting
         return setting
 
     def _found(self, case: Case) -> _Found:
