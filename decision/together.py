@@ -34,7 +34,7 @@ from playbooks.matching_many import Asked, Block, Place
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
-from storage.ids import new_ids
+from storage.ids import new_id
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ class Together:
             UnknownPlacement: no playbook serves the placement.
         """
         now = self._clock.now()
-        ids = new_ids(now, len(users))
+        ids = [new_id(now) for _ in users]
         requests = [
             Request(one, user, placement, key, bool(self._insiders) and self._is_insider(user))
             for one, user, key in zip(ids, users, keys or ids, strict=True)

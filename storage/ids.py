@@ -31,17 +31,6 @@ def new_id(now: datetime) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def new_ids(now: datetime, number: int) -> list[str]:
-    """Return `number` ids as `new_id` returns one."""
-    random = os.urandom(10 * number)
-    millis = to_micros(now) // 1000 << 80 | _VERSION | _VARIANT
-    made = []
-    for start in range(0, len(random), 10):
-        text = f"{millis | int.from_bytes(random[start : start + 10]) & (_RANDOM_A | _RANDOM_B):032x}"
-        made.append(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
-    return made
-
-
 def time_of(id_: str) -> datetime | None:
     """Return when a UUIDv7 was made, to the millisecond; None for anything else.
 
