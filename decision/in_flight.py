@@ -59,6 +59,8 @@ class InFlight:
 
     def let_go(self, decision: Decision) -> None:
         """Count it no more: it is durable, and in the counters, or it never will be."""
+        if decision.decision_id not in self._held:
+            return
         with self._lock:
             self._totals.subtract(self._held.pop(decision.decision_id, {}))
             self._totals = +self._totals

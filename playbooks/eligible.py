@@ -141,7 +141,7 @@ def recorded(value: Any) -> Any:
     exact = value.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
-        rounded = np.round(exact * scale) / scale
+        rounded = np.rint(exact * scale) / scale
     return np.where(np.isfinite(rounded), rounded, exact).tolist()
 
 

@@ -108,7 +108,7 @@ class Library:
             result.setdefault(document.placement, {}).setdefault(document.audience, []).append(place)
         return result
 
-    @property
+    @cached_property
     def placements(self) -> list[str]:
         """Names of all placements that may be asked about."""
         return sorted(self._by_placement.keys() | self.idle)
