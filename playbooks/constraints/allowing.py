@@ -55,6 +55,8 @@ def allowed(terms: Terms, moment: Moment) -> Allowed:
     left: Arms = ALL
     stopped: dict[str, Arms] = {}
     for rule, arms in _stops(terms, moment):
+        if arms is ALL and not stopped and terms.arms:
+            return Allowed(frozenset(), {rule: ALL})
         everything = terms.every if left is ALL else left
         hit = everything if arms is ALL else everything & arms
         if not hit:
