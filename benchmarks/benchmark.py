@@ -46,7 +46,8 @@ class Benchmark:
 
     `measures` and `against` say in a sentence each what the subject and the floor are. `run` gets an empty
     folder, on the disk where data would lie, and a function to tell of progress; it returns the pairs of
-    at least three repeats. `sized` returns a `run` of another number of trials, where it is made of trials.
+    at least three repeats. `sized` returns a `run` of another number of trials, where it is made of trials;
+    `at_rate` the benchmark at another rate, where it follows a schedule.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Benchmark:
     bound: Bound
     run: Callable[[Path, Say], Sequence[Pair]]
     sized: Callable[[int], Callable[[Path, Say], Sequence[Pair]]] | None = None
+    at_rate: Callable[[float], Benchmark] | None = None
 
 
 Say = Callable[[str], None]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate
 from benchmarks.budget_exact import postgres
 from benchmarks.errors import BenchmarkError
 from benchmarks.transitions import NOW, ROUND, bare, by_executor, fill, rate
+from benchmarks.waiting import fill_waiting
 from storage.engine import Database
 
 DUE, REPEATS = 20_000, 5
-ON_POSTGRES, WORKERS, REPEATS_ON_POSTGRES = 100_000, 2, 3
+# Of those that wait on Postgres every twentieth is due at a time.
+WAITING, ON_POSTGRES, WORKERS, REPEATS_ON_POSTGRES = 2_000_000, 100_000, 2, 3
 _WAYS = {"executor": by_executor, "bare": bare}
 
 
@@ -39,16 +42,17 @@ def sqlite(folder: Path, say: Say) -> Sequence[Pair]:
         )
 
 
-def on_postgres(folder: Path, say: Say) -> Sequence[Pair]:
-    """Return pairs of transitions a second of two processes over one Postgres."""
-    say(f"{ON_POSTGRES:,} enrolments wait")
+def on_postgres(waiting: int, folder: Path, say: Say) -> Sequence[Pair]:
+    """Return pairs of transitions a second of two processes over one Postgres where so many wait."""
+    due = waiting * ON_POSTGRES // WAITING
+    say(f"{waiting:,} enrolments wait, {due:,} of them are due at a time")
     with postgres(folder) as url:
         with closing(Database(url)) as database:
-            fill(database, ON_POSTGRES)
+            fill_waiting(database, waiting, due)
         moments = (NOW + number * ROUND for number in count())
         return alternate(
-            lambda: _by_workers("executor", url, next(moments)),
-            lambda: _by_workers("bare", url, next(moments)),
+            lambda: _by_workers("executor", url, next(moments), due),
+            lambda: _by_workers("bare", url, next(moments), due),
             REPEATS_ON_POSTGRES,
         )
 
@@ -59,7 +63,7 @@ def _rounds(measure: Callable[[datetime], float]) -> Callable[[], float]:
     return lambda: measure(next(moments))
 
 
-def _by_workers(way: str, url: str, at: datetime) -> float:
+def _by_workers(way: str, url: str, at: datetime, due: int) -> float:
     """Let workers do a round; return transitions a second from their common start to the last one's end."""
     command = [sys.executable, "-m", "benchmarks.executor_transitions", way, url, at.isoformat()]
     with ExitStack() as opened:
@@ -77,8 +81,8 @@ def _by_workers(way: str, url: str, at: datetime) -> float:
             one.stdin.flush()
         ends = [_line(one).split() for one in workers]
     done = sum(int(number) for number, _ in ends)
-    if done != ON_POSTGRES:
-        raise BenchmarkError(f"{done} of {ON_POSTGRES} enrolments were advanced; the measurement is void")
+    if done != due:
+        raise BenchmarkError(f"{done} of {due} enrolments were advanced; the measurement is void")
     return done / max(float(seconds) for _, seconds in ends)
 
 
@@ -111,11 +115,12 @@ EXECUTOR_SQLITE = Benchmark(
 )
 EXECUTOR_POSTGRES = Benchmark(
     name="executor_postgres",
-    measures=f"The same of {ON_POSTGRES:,} by {WORKERS} processes on Postgres.",
+    measures=f"The same of {ON_POSTGRES:,} by {WORKERS} processes on Postgres, where {WAITING:,} wait.",
     against="The same bare SQL by as many processes.",
     unit="transitions/s",
     bound=Bound("ratio", ">=", 0.3),
-    run=on_postgres,
+    run=partial(on_postgres, WAITING),
+    sized=lambda waiting: partial(on_postgres, waiting),
 )
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from benchmarks.durable_appends import DURABLE_APPENDS
 from benchmarks.errors import UnknownBenchmark
 from benchmarks.estimators import ESTIMATORS
 from benchmarks.executor_transitions import EXECUTOR_POSTGRES, EXECUTOR_SQLITE
+from benchmarks.executor_waiting import EXECUTOR_WAITING_POSTGRES, EXECUTOR_WAITING_SQLITE
 from benchmarks.handover_gateway import HANDOVER_GATEWAY
 from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
@@ -43,6 +44,7 @@ from benchmarks.rules_one_user import RULES_ONE_USER
 from benchmarks.simulate_tables import SIMULATE_DIGITS, SIMULATE_DIGITS_MARGIN, SIMULATE_SMALL_SETS
 from benchmarks.slow_provider import SLOW_PROVIDER_MEMORY, SLOW_PROVIDER_OTHERS
 from benchmarks.small_request import SMALL_REQUEST
+from benchmarks.trigger_to_channel import TRIGGER_TO_CHANNEL
 
 _ALL = (
     LOAD_GENERATOR,
@@ -64,6 +66,9 @@ _ALL = (
     DECIDE_SCORES,
     EXECUTOR_SQLITE,
     EXECUTOR_POSTGRES,
+    EXECUTOR_WAITING_SQLITE,
+    EXECUTOR_WAITING_POSTGRES,
+    TRIGGER_TO_CHANNEL,
     RULES_ONE_USER,
     RULES_COLUMNS,
     RULES_COLUMNS_IDS,

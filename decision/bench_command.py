@@ -29,7 +29,12 @@ def bench(
     ] = False,
     trials: Annotated[
         int | None,
-        typer.Option(min=10, help="Trials of benchmarks that are made of them; fewer promise less."),
+        typer.Option(
+            min=10, help="Trials, rows or events of benchmarks that are made of them; fewer promise less."
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=1, max=10_000, help="Events a second of `trigger_to_channel`.")
     ] = None,
     folder: Annotated[
         Path, typer.Option(help="Where to measure: on the disk that would hold the data.")
@@ -44,6 +49,8 @@ def bench(
         for benchmark in benchmarks:
             typer.echo(f"{benchmark.name}\n    {benchmark.measures}\n    Promised: {benchmark.bound}")
         return
+    if rate is not None:
+        benchmarks = [one if one.at_rate is None else one.at_rate(rate) for one in benchmarks]
     if trials is not None:
         benchmarks = [one if one.sized is None else replace(one, run=one.sized(trials)) for one in benchmarks]
     last = folder / report.LAST_RUN

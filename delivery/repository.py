@@ -43,8 +43,8 @@ def claim_due(
             the index: from one batch to the next there are ever more to step over.)
     """
     since_micros = _EVER if since is None else to_micros(since)
-    found = _CLAIM_DUE.run(connection, {"since": since_micros, "now": to_micros(now), "most": limit})
-    return [_stored(row) for row in found.all()]
+    found = _CLAIM_DUE.rows(connection, {"since": since_micros, "now": to_micros(now), "most": limit})
+    return [_stored(row) for row in found]
 
 
 def claim_of_users(connection: Connection, user_ids: Sequence[str]) -> list[Enrolment]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Dialect, String, Table
 
+from storage.statements import run_each
+
 Values = tuple[Any, ...]
 
 # Stands between the texts of an array while they are escaped together: Postgres allows it in no text.
@@ -94,7 +96,7 @@ def _run(connection: Connection, known: dict[str, str], build: Any, rows: Sequen
     if sql is None:
         sql = known[dialect.name] = build(dialect)
     if dialect.name == "sqlite":
-        connection.exec_driver_sql(sql, rows if isinstance(rows, list) else list(rows))
+        run_each(connection, sql, rows if isinstance(rows, list) else list(rows))
     else:
         connection.exec_driver_sql(sql, tuple(map(_array, zip(*rows, strict=True))))
 

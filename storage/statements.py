@@ -40,17 +40,7 @@ class Statement:
     def run_many(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Run the statement for each row, which all have the same keys."""
         compiled = self._of(connection.dialect)
-        arguments = [compiled.arguments(row) for row in rows]
-        if not arguments:
-            return
-        driver = _driver(connection)
-        if driver is None:
-            connection.exec_driver_sql(compiled.sql, arguments)
-            return
-        try:
-            driver.executemany(compiled.sql, arguments).close()
-        except sqlite3.Error as error:
-            raise _wrapped(error, compiled.sql, arguments, connection.dialect) from error
+        run_each(connection, compiled.sql, [compiled.arguments(row) for row in rows])
 
     def rows(self, connection: Connection, row: Row) -> list[tuple[Any, ...]]:
         """Run a query once and return all of its rows, as plain tuples."""
@@ -81,6 +71,20 @@ class Statement:
             order = tuple(compiled.positiontup) if compiled.positional else None
             known = self._compiled[dialect.name] = _Compiled(str(compiled), order, constants)
         return known
+
+
+def run_each(connection: Connection, sql: str, arguments: list[Any]) -> None:
+    """Run a statement of a database's own for each of some arguments, as its driver takes them."""
+    if not arguments:
+        return
+    driver = _driver(connection)
+    if driver is None:
+        connection.exec_driver_sql(sql, arguments)
+        return
+    try:
+        driver.executemany(sql, arguments).close()
+    except sqlite3.Error as error:
+        raise _wrapped(error, sql, arguments, connection.dialect) from error
 
 
 def _driver(connection: Connection) -> sqlite3.Connection | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, tuple_, update
@@ -17,10 +17,9 @@ from storage.times import from_micros
 
 def in_force(connection: Connection) -> Controls:
     """Return the controls that hold now."""
-    found: Sequence[Sequence[Any]] = _IN_FORCE.run(connection, {}).all()
     return Controls(
         Control(Scope(scope), target, Mode(mode), by, why, from_micros(at))
-        for scope, target, mode, by, why, at in found
+        for scope, target, mode, by, why, at in _IN_FORCE.rows(connection, {})
     )
 
 
