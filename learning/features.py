@@ -178,8 +178,11 @@ class FeatureSet:
             row += 1
         return self._columns(gathered, constant)
 
-    def rows(self, features: Sequence[Mapping[str, Any]], arms: Sequence[Arm]) -> FloatArray:
+    def rows(self, features: Mapping[str, Sequence[Any]], arms: Sequence[Arm]) -> FloatArray:
         """Return the columns of many users, of one arm each, shape (n, len(names)), as `matrix` gives them.
+
+        Args:
+            features: by name each user's value, all that are `inputs`.
 
         Raises:
             FeaturesMismatch: as `matrix`.
@@ -194,10 +197,10 @@ class FeatureSet:
             at = positions[attribute][which].tolist()
             width = len(self._vocabularies[attribute])
             for _, name in arrays:
-                gathered[row] = _picked(name, [one.get(name) for one in features], at, width)
+                gathered[row] = _picked(name, features[name], at, width)
                 row += 1
         for _, name in self._scalars:
-            gathered[row] = [_number(name, one.get(name)) for one in features]
+            gathered[row] = _numbers(name, features[name])
             row += 1
         return np.ascontiguousarray(self._columns(gathered, constant[:, which]))
 
@@ -380,10 +383,15 @@ def _picked(name: str, arrays: Sequence[Any], places: Sequence[int], width: int)
         None if value is None or place == width else value[place]
         for value, place in zip(arrays, places, strict=True)
     ]
+    return _numbers(name, cells)
+
+
+def _numbers(name: str, values: Sequence[Any]) -> FloatArray:
+    """Return numbers of many users, NaN for null."""
     try:
-        found = np.array(cells, dtype=np.float64)
+        found = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers: {error}") from error
-    if found.shape != (len(cells),):
-        raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers, not of arrays")
+        raise FeaturesMismatch(f"the feature {name!r} must be made of numbers: {error}") from error
+    if found.shape != (len(values),):
+        raise FeaturesMismatch(f"the feature {name!r} must be made of numbers, not of arrays")
     return found

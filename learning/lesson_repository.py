@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, select
 
@@ -11,14 +10,6 @@ from learning.repository import IN_LIST, REWARD_LABEL
 from storage.ledger import Kind
 from storage.order import settled
 from storage.schema import facts
-
-
-class Joined(NamedTuple):
-    """A reward as it was first recorded and its decision, both as JSON."""
-
-    id: str
-    reward: str
-    decision: str
 
 
 def rewards_since(connection: Connection, after: int, until: int | None) -> list[int]:
@@ -35,8 +26,8 @@ def rewards_since(connection: Connection, after: int, until: int | None) -> list
     return list(connection.execute(query).scalars())
 
 
-def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[Joined]:
-    """Return rewards beside their decisions, of which something is learnt.
+def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[tuple[str, str, str]]:
+    """Return rewards beside their decisions: id, both bodies as JSON.
 
     Those whose messages were recalled are left out, and those whose decision is gone.
     """
@@ -47,8 +38,8 @@ def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[
         .join(made, and_(made.c.kind == Kind.DECISION, made.c.id == facts.c.id))
         .where(~recalls.exists())
     )
-    found = []
+    found: list[tuple[str, str, str]] = []
     for start in range(0, len(seqs), IN_LIST):
         some = facts.c.seq.in_(seqs[start : start + IN_LIST])
-        found += [Joined(*row) for row in connection.execute(query.where(some))]
+        found += connection.execute(query.where(some)).tuples()
     return found

@@ -7,7 +7,6 @@ all its rows at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,28 +24,26 @@ from playbooks.models import DO_NOTHING, Arm
 _PAGE = 500
 
 
-class Lesson(msgspec.Struct, frozen=True, gc=False):
-    """The part of a decision's record (`playbooks.decision.Decision`) that is learnt from."""
+class _Lesson(msgspec.Struct, frozen=True, gc=False):
+    """The part of a decision's record (`playbooks.decision.Decision`) that is learnt from.
+
+    `features` is a struct of those that the policy reads, f0, f1, … in the order of their names.
+    """
 
     decision_id: str
     user_id: str
-    placement: str
-    decided_at: datetime
-    features: Mapping[str, Any]
-    arms: Sequence[str]
-    chosen: int
+    features: Any
     propensity: float
     playbook: str | None
     playbook_version: int | None
     holdout: Sequence[str] = ()
-    refused_by: str | None = None
     fallback: str | None = None
 
-    @property
-    def teaches(self) -> bool:
-        """Whether a policy drew it and something was delivered; control decisions are for measuring alone."""
-        delivered = self.refused_by is None and self.arms[self.chosen] != DO_NOTHING
-        return delivered and self.fallback is None and not self.holdout
+
+class _Taught(NamedTuple):
+    lesson: _Lesson
+    reward: Reward
+    earned: float
 
 
 class Page(NamedTuple):
@@ -67,7 +64,12 @@ class Lessons:
         self._database, self._features = database, features
         self._placements = frozenset(spec.placements)
         self._plans = Plans(database)
-        self._lesson = msgspec.json.Decoder(Lesson)
+        self._inputs = {f"f{place}": name for place, name in enumerate(sorted(features.inputs))}
+        read = msgspec.defstruct(
+            "Read", [(field, Any, None) for field in self._inputs], rename=self._inputs, gc=False
+        )
+        lesson = msgspec.defstruct("Lesson", [("features", read)], bases=(_Lesson,), frozen=True, gc=False)
+        self._lesson = msgspec.json.Decoder(lesson)
         self._reward = msgspec.json.Decoder(Reward)
 
     def pages(self, after: int, until: int | None, corrected: int | None) -> list[Page]:
@@ -85,35 +87,40 @@ class Lessons:
         """
         # By what happened, not by ids alone, which are drawn at random.
         taught = sorted(
-            self._taught(page), key=lambda one: (one[0].decided_at, one[0].user_id, one[0].decision_id)
+            self._taught(page),
+            key=lambda one: (one.reward.decided_at, one.lesson.user_id, one.lesson.decision_id),
         )
-        lessons = [lesson for lesson, _ in taught]
-        arms = [self._arm(lesson) for lesson in lessons]
+        read = [one.lesson.features for one in taught]
+        features = {name: [getattr(one, field) for one in read] for field, name in self._inputs.items()}
         return Rows(
-            matrix=self._features.rows([lesson.features for lesson in lessons], arms),
-            targets=np.array([value for _, value in taught], dtype=np.float64),
-            propensities=np.array([lesson.propensity for lesson in lessons], dtype=np.float64),
-            importance=np.ones(len(lessons)),
+            matrix=self._features.rows(features, [self._arm(one) for one in taught]),
+            targets=np.array([one.earned for one in taught], dtype=np.float64),
+            propensities=np.array([one.lesson.propensity for one in taught], dtype=np.float64),
+            importance=np.ones(len(taught)),
         )
 
-    def _taught(self, page: Page) -> Iterator[tuple[Lesson, float]]:
+    def _taught(self, page: Page) -> Iterator[_Taught]:
+        """Yield decisions that a policy drew and of which something was delivered.
+
+        Control decisions are for measuring alone.
+        """
         with self._database.read() as connection:
             found = lesson_repository.rewards_with_decisions(connection, page.seqs)
             later: Mapping[str, Reward] = {}
             if page.corrected is not None:
-                ids = [row.id for row in found]
-                later = outcome_repository.corrected(connection, ids, page.corrected)
-        for row in found:
+                later = outcome_repository.corrected(connection, [id_ for id_, _, _ in found], page.corrected)
+        for id_, body, record in found:
+            reward = self._reward.decode(body)
+            if not reward.acts or reward.arm == DO_NOTHING or reward.placement not in self._placements:
+                continue
             try:
-                lesson = self._lesson.decode(row.decision)
+                lesson = self._lesson.decode(record)
             except msgspec.ValidationError:
                 # Erasure leaves a tombstone in the place of the record.
                 continue
-            if lesson.teaches and lesson.placement in self._placements:
-                reward = later.get(row.id) or self._reward.decode(row.reward)
-                yield lesson, reward.earned
+            if lesson.fallback is None and not lesson.holdout:
+                yield _Taught(lesson, reward, later.get(id_, reward).earned)
 
-    def _arm(self, lesson: Lesson) -> Arm:
-        return self._plans.arm(
-            lesson.playbook or "", lesson.playbook_version or 0, lesson.arms[lesson.chosen]
-        )
+    def _arm(self, taught: _Taught) -> Arm:
+        lesson = taught.lesson
+        return self._plans.arm(lesson.playbook or "", lesson.playbook_version or 0, taught.reward.arm)

@@ -11,6 +11,7 @@ import typer
 
 from decision.asking import Key, Url, at_hand, remote
 from decision.printing import print_json
+from decision.version_files import holds_version, read_version
 
 if TYPE_CHECKING:
     from learning.evaluation import Candidate, Evaluation, How, Log
@@ -30,8 +31,8 @@ def evaluate(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="What to evaluate: a version (own decisions); logged, uniform, always:ACTION or a file with "
-            "action_dist. Default: the log's action_dist."
+            help="What to evaluate: a version (own decisions); logged, uniform, always:ACTION, a file that "
+            "`train` wrote or one with action_dist. Default: the log's action_dist."
         ),
     ] = None,
     baseline: Annotated[
@@ -117,8 +118,15 @@ def _elsewhere(
     log = evaluation.read_log(path)
     if rewards is not None:
         log = log.between(*rewards)
-    candidate = evaluation.candidate(log, policy, distributions)
-    return log, candidate, None if baseline is None else evaluation.candidate(log, baseline, distributions)
+
+    def named(policy: str | None) -> Candidate:
+        if policy is not None and holds_version(Path(policy)):
+            from learning.offline.candidates import trained_candidate  # noqa: PLC0415
+
+            return trained_candidate(read_version(Path(policy)), path, log)
+        return evaluation.candidate(log, policy, distributions)
+
+    return log, named(policy), None if baseline is None else named(baseline)
 
 
 def _drawn(

@@ -67,9 +67,8 @@ class LoggedRounds:
             PolicySpecError: the features read what the log has not.
         """
         features, arms = self.feature_set(spec), self.arms
-        matrix = np.empty((len(self), len(features.names)))
-        for row, action in enumerate(self.log.action.tolist()):
-            matrix[row] = features.matrix(self.features(row), [arms[action]])[0]
+        scalars = {name: self.scalars[name].tolist() for name in features.inputs}
+        matrix = features.rows(scalars, [arms[action] for action in self.log.action.tolist()])
         return Rows(matrix, self.log.rewards, self.log.propensities, np.ones(len(self)))
 
     def feature_set(self, spec: PolicySpec) -> FeatureSet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -27,6 +29,7 @@ from storage.errors import ConfigurationError
 from storage.ledger import Kind, NewFact
 from tests.integration.test_learning_loop import START, WINDOW, World, run, spec, training
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train.md"
 MEMBERS: dict[str, Any] = {"first": {"kind": "vw"}, "other": {"kind": "linear_gaussian"}}
 
 
@@ -122,7 +125,9 @@ def test_a_version_that_nobody_learnt_is_found_out(database: Database) -> None:
         rebuild(database, "next_category@99")
 
 
-def test_it_is_asked_for_on_the_command_line_and_over_http(tmp_path: Path) -> None:
+def test_it_is_asked_for_on_the_command_line_and_over_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = Database(f"sqlite:///{tmp_path / 'nextplay.db'}")
     with closing(database):
         with training(database, spec()) as made:
@@ -131,16 +136,22 @@ def test_it_is_asked_for_on_the_command_line_and_over_http(tmp_path: Path) -> No
         served.include_router(policies_api.router(database, NotImplemented, lambda _: "ann", lambda: None))
         answer = TestClient(served).post(f"/v1/policies/versions/{version.version}/rebuild")
     assert (answer.status_code, answer.json()["verdict"]) == (200, "exact")
-    asked = ["rebuild", version.version, "--data", str(tmp_path)]
-    out = tmp_path / "rebuilt.bin"
-    told = CliRunner().invoke(policies_command.app, [*asked, "--out", str(out)], catch_exceptions=False)
+    commands = re.findall(
+        r"^nextplay policies (rebuild .* --data .*)$", PAGE.read_text(encoding="utf-8"), re.M
+    )
+    plain, written = (
+        shlex.split(one.replace("next_category@7", version.version).replace("var/data", str(tmp_path)))
+        for one in commands
+    )
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(policies_command.app, plain, catch_exceptions=False)
     assert told.stdout.startswith(f"{version.version}: exact; {version.trained} of {version.trained}")
-    again = PolicyVersion.from_bytes(out.read_bytes())
-    assert (again.version, again.model) == (version.version, version.model)
-    told = CliRunner().invoke(policies_command.app, [*asked, "--json"], catch_exceptions=False)
+    told = CliRunner().invoke(policies_command.app, written, catch_exceptions=False)
     assert msgspec.json.decode(told.stdout) == answer.json()
+    again = PolicyVersion.from_bytes((tmp_path / "rebuilt.bin").read_bytes())
+    assert (again.version, again.model) == (version.version, version.model)
     with pytest.raises(ConfigurationError, match="is there already"):
-        CliRunner().invoke(policies_command.app, [*asked, "--out", str(out)], catch_exceptions=False)
+        CliRunner().invoke(policies_command.app, written, catch_exceptions=False)
 
 
 def test_rounding_is_within_tolerance_and_gone_weights_are_not_compared(database: Database) -> None:

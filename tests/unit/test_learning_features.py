@@ -163,7 +163,8 @@ def test_rows_of_many_users_are_those_of_each(drawn: list[tuple[dict[str, Any], 
         {"one_hot": "arm.category"},
         {"product": ["rate", "orders.log1p"]},
     )
-    together = features.rows([one for one, _ in drawn], [which for _, which in drawn])
+    given_ = {name: [one.get(name) for one, _ in drawn] for name in features.inputs}
+    together = features.rows(given_, [which for _, which in drawn])
     assert together.shape == (len(drawn), len(features.names))
     for row, (one, which) in zip(together, drawn, strict=True):
         np.testing.assert_array_equal(row, features.matrix(one, [which])[0])
@@ -172,4 +173,4 @@ def test_rows_of_many_users_are_those_of_each(drawn: list[tuple[dict[str, Any], 
 @pytest.mark.parametrize("value", [[1.0], "abc", 3.0, [[1.0], [2.0], [3.0]], ["a", "b", "c"]])
 def test_rows_refuse_what_is_no_array_of_the_vocabulary(value: Any) -> None:
     with pytest.raises(FeaturesMismatch, match="category_rate"):
-        compile_(RATE).rows([{"category_rate": value}], [ARMS[0]])
+        compile_(RATE).rows({"category_rate": [value]}, [ARMS[0]])

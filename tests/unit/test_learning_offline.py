@@ -9,9 +9,19 @@ import numpy as np
 import pytest
 import yaml
 
-from learning.errors import InvalidRounds, InvalidRows, LearningError, PolicySpecError
+from decision.version_files import holds_version, read_version
+from learning.errors import (
+    BrokenWeights,
+    InvalidRounds,
+    InvalidRows,
+    LearningError,
+    PolicySpecError,
+    UnknownCandidate,
+)
+from learning.evaluation import read_log
 from learning.evaluation.log import Log
 from learning.offline import LoggedRounds, read_grid, read_rounds, train, tune
+from learning.offline.candidates import trained_candidate
 from learning.offline.train import later, vectors_of
 from learning.spec import PolicySpec
 
@@ -149,3 +159,34 @@ def test_a_grid_that_can_not_be_is_named(tmp_path: Path, text: str, said: str) -
     with pytest.raises(PolicySpecError) as refused:
         read_grid(path, spec())
     assert said in str(refused.value)
+
+
+def test_a_trained_version_is_a_candidate_on_another_log(tmp_path: Path) -> None:
+    version = train(logged(), spec(), NOW).version
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-1, 1, 60)
+    rows = [f"{('up', 'down')[place % 2]},1,0.5,{value}" for place, value in enumerate(x)]
+    path = tmp_path / "log.csv"
+    path.write_text("action,reward,pscore,context.x\n" + "\n".join(rows) + "\n")
+    log = read_log(path)
+    found = trained_candidate(version, path, log)
+    assert found.dist is not None
+    assert found.name == version.version
+    up = log.actions.index("up")
+    # The floor of .1 is spread over both.
+    assert found.dist[x > 0.2, up].min() == pytest.approx(0.95)
+    assert found.dist[x < -0.2, up].max() == pytest.approx(0.05)
+    path.write_text(path.read_text() + "left,1,0.5,0.1\n")
+    with pytest.raises(UnknownCandidate, match="not trained on the action 'left'"):
+        trained_candidate(version, path, read_log(path))
+
+
+def test_a_version_in_a_file_is_told_from_rounds_and_one_cut_short_is_refused(tmp_path: Path) -> None:
+    file, rounds = tmp_path / "trained.bin", tmp_path / "log.csv"
+    file.write_bytes(train(logged(), spec(), NOW).version.to_bytes())
+    rounds.write_text("action,reward\n")
+    assert [holds_version(one) for one in (file, rounds, tmp_path / "none")] == [True, False, False]
+    assert read_version(file).policy == "from_log"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(BrokenWeights, match="damaged"):
+        read_version(file)
