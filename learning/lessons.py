@@ -68,8 +68,10 @@ class Lessons:
         read = msgspec.defstruct(
             "Read", [(field, Any, None) for field in self._inputs], rename=self._inputs, gc=False
         )
-        lesson = msgspec.defstruct("Lesson", [("features", read)], bases=(_Lesson,), frozen=True, gc=False)
-        self._lesson = msgspec.json.Decoder(lesson)
+        lesson: Any = msgspec.defstruct(
+            "Lesson", [("features", read)], bases=(_Lesson,), frozen=True, gc=False
+        )
+        self._lesson: msgspec.json.Decoder[_Lesson] = msgspec.json.Decoder(lesson)
         self._reward = msgspec.json.Decoder(Reward)
 
     def pages(self, after: int, until: int | None, corrected: int | None) -> list[Page]:

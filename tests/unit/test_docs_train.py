@@ -38,7 +38,7 @@ def test_the_commands_and_the_python_run(
             assert json.loads(result.stdout).keys() == {"trained_on", "held_out"}
         elif arguments[0] == "evaluate":
             found = json.loads(result.stdout)
-            assert found["policy"] == "from_log@2"
+            assert found["candidate"] == "from_log@2"
             assert found["estimates"]["dr"]["value"] is not None
         elif "--json" in arguments:
             found = json.loads(result.stdout)
