@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from storage.errors import DatabaseUnavailable, NextplayError, WriterBusy
 from storage.faultpoints import reached
@@ -33,6 +33,8 @@ QUEUE_ROWS = 50_000
 _TRIES = 4
 # Postgres, appendix A: deadlock_detected, serialization_failure.
 _VICTIM = ("40P01", "40001")
+# How SQLAlchemy says that the connection of a transaction was lost.
+_GONE = "Can't reconnect"
 
 
 class Lane(IntEnum):
@@ -125,13 +127,15 @@ class PooledWriter:
         for _ in range(_TRIES - 1):
             try:
                 return self._once(work, rows, forced)
+            except PendingRollbackError as error:
+                raise explained(error) from error
             except DBAPIError as error:
                 # Of two that wait for each other the server ends one, which has then done nothing.
                 if not is_victim(error):
                     raise explained(error) from error
         try:
             return self._once(work, rows, forced)
-        except DBAPIError as error:
+        except (DBAPIError, PendingRollbackError) as error:
             raise explained(error) from error
 
     def _once(self, work: Work[T], rows: int, forced: bool) -> T:
@@ -171,6 +175,9 @@ def is_victim(error: DBAPIError) -> bool:
 
 def explained(error: Exception) -> Exception:
     """Turn what the driver says of a lost, full or read-only database into our own error."""
+    if isinstance(error, PendingRollbackError) and _GONE in str(error):
+        # Whatever failed first was somebody's who went on without it.
+        return DatabaseUnavailable("the database went away in mid-work; nothing was written: try again")
     if isinstance(error, NextplayError) or not isinstance(error, DBAPIError):
         return error
     text = str(error.orig)

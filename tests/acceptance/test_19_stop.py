@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from tests.acceptance.driver import Running
+from tests.faults.alterations import HAND_OVERS, HandOver
+from tests.faults.harness import Harness
+from tests.faults.stores import Store
+from tests.launching import launcher
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +149,38 @@ def test_what_is_not_there_and_what_is_not_stopped_is_said(service: Running) -> 
     assert gone.status_code == 404
     assert "is not stopped" in gone.json()["detail"]
     assert stopped(service) == []
+
+
+def test_a_stop_in_one_process_holds_in_the_executor_of_another(tmp_path: Path, postgres_url: str) -> None:
+    store = Store(postgres_url)
+    harness = Harness(launcher(), store, tmp_path, seed="stop", alterations=["very_slow_hand_overs"])
+    harness.ask(40)
+
+    def handed_over() -> list[HandOver]:
+        noted = tmp_path / HAND_OVERS
+        lines = noted.read_bytes().splitlines() if noted.exists() else []
+        return [msgspec.json.decode(line, type=HandOver) for line in lines]
+
+    with harness.beside() as second, harness.connect() as first:
+        delivering = threading.Thread(target=lambda: second.post("/v1/jobs/deliver").raise_for_status())
+        delivering.start()
+        while len(handed_over()) < 3:
+            time.sleep(0.01)
+        body = {"scope": "everything", "target": "", "mode": "pause", "why": "a wrong code"}
+        assert first.post("/v1/controls", json=body).status_code == 201
+        stopped_at = time.monotonic_ns()
+        delivering.join()
+        before = handed_over()
+        assert max(one.at for one in before) - stopped_at < 1e9
+        # Not one more while it is stopped, whoever delivers.
+        for http in (first, second):
+            http.post("/v1/jobs/deliver").raise_for_status()
+        assert len(handed_over()) == len(before)
+        (control,) = second.get("/v1/controls").json()["controls"]
+        assert control["waiting"]["messages"] > 0
+        wanted = {"scope": "everything", "target": "", "why": "settled"}
+        assert second.delete("/v1/controls", params=wanted).status_code == 200
+        first.post("/v1/jobs/deliver").raise_for_status()
+        after = [one.key for one in handed_over()]
+        assert len(after) == len(set(after)) == len(before) + control["waiting"]["messages"]
+    assert not harness.close()

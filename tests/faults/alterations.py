@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,14 @@ def no_fsync() -> None:
     os.fsync = leave
 
 
-def slow_hand_overs() -> None:
-    """Take 5 ms for each message, as a provider would (no promise is broken by this)."""
+def slow_hand_overs(seconds: float) -> None:
+    """Take so long for each message, as a provider would (no promise is broken by this)."""
     from delivery.channels.mailbox import Mailbox
 
     send = Mailbox.send
 
     def slow(self: Mailbox, message: Any) -> Any:
-        time.sleep(0.005)
+        time.sleep(seconds)
         return send(self, message)
 
     Mailbox.send = slow  # type: ignore[method-assign]
@@ -126,5 +127,6 @@ ALTERATIONS: Mapping[str, Callable[[], None]] = {
     "acknowledge_before_commit": acknowledge_before_commit,
     "no_message_lease": no_message_lease,
     "no_fsync": no_fsync,
-    "slow_hand_overs": slow_hand_overs,
+    "slow_hand_overs": partial(slow_hand_overs, 0.005),
+    "very_slow_hand_overs": partial(slow_hand_overs, 0.05),
 }

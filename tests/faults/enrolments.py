@@ -42,7 +42,8 @@ ENTRY = "tests.faults.journey:main"
 _SHARES = (0.3, 0.9, 0.6, 1.0)
 # Seconds between two kills, for each enrolment and kill: as long as an enrolment takes, roughly.
 _SECONDS_EACH = 0.002
-_LONGEST = 600.0
+# The most that a worker may take for a moment.
+_LONGEST = 3600.0
 
 
 class Result(msgspec.Struct):
