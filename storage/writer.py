@@ -128,14 +128,16 @@ class PooledWriter:
             try:
                 return self._once(work, rows, forced)
             except PendingRollbackError as error:
-                raise explained(error) from error
+                raise _ended(error) from error
             except DBAPIError as error:
                 # Of two that wait for each other the server ends one, which has then done nothing.
                 if not is_victim(error):
                     raise explained(error) from error
         try:
             return self._once(work, rows, forced)
-        except (DBAPIError, PendingRollbackError) as error:
+        except PendingRollbackError as error:
+            raise _ended(error) from error
+        except DBAPIError as error:
             raise explained(error) from error
 
     def _once(self, work: Work[T], rows: int, forced: bool) -> T:
@@ -173,11 +175,15 @@ def is_victim(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _VICTIM
 
 
+def _ended(error: PendingRollbackError) -> Exception:
+    """Return what it means that a transaction can't go on: somebody went on without what failed first."""
+    if _GONE not in str(error):
+        return error
+    return DatabaseUnavailable("the database went away in mid-work; nothing was written: try again")
+
+
 def explained(error: Exception) -> Exception:
     """Turn what the driver says of a lost, full or read-only database into our own error."""
-    if isinstance(error, PendingRollbackError) and _GONE in str(error):
-        # Whatever failed first was somebody's who went on without it.
-        return DatabaseUnavailable("the database went away in mid-work; nothing was written: try again")
     if isinstance(error, NextplayError) or not isinstance(error, DBAPIError):
         return error
     text = str(error.orig)
