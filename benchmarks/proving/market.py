@@ -53,7 +53,7 @@ class MarketTask:
         self.vocabularies: Mapping[str, Sequence[str]] = {"value": words["vocabularies"]["arm_value"]}
         # Small coupons do little in either form, and a few euros or many are best.
         better = "500" if form == "logistic" else "1200"
-        both = _spec("usual", "100", 0.6), _spec("rival", better, 0.2)
+        both = _spec("usual", "100", 0.6), _spec("rival", better, 0.4)
         self.specs: Mapping[str, PolicySpec] = {one.id: one for one in both}
         listed = yaml.safe_load((LIBRARY / "offers.yaml").read_text(encoding="utf-8"))
         contents = yaml.safe_load((LIBRARY / "contents.yaml").read_text(encoding="utf-8"))

@@ -15,13 +15,14 @@ from learning.evaluation.wealth import equation, interval
 # a mixture over them loses little against the best stake in between.
 _PLACES = np.arange(36.0)
 STAKES: FloatArray = 0.98 * 1.3**-_PLACES
-# What each begins with: most on the largest stakes, which few rounds of much weight call for. That little is
-# left for small ones costs many rounds no more than a logarithm.
+# What each begins with: half on the largest stake, and of the rest most on large ones, which few rounds of
+# much weight call for. That little is left for small ones costs many rounds no more than a logarithm.
+_LARGEST = 0.5
 _BEGINS = 1 / (_PLACES + 1) ** 2
-LOG_SHARES: FloatArray = np.log(_BEGINS / _BEGINS.sum())
+LOG_SHARES: FloatArray = np.log((1 - _LARGEST) * _BEGINS / _BEGINS.sum() + _LARGEST * (_PLACES == 0))
 # The share of the error that the lower bound may have; the rest is the upper's. What is looked for is rare
 # (clicks, orders), so that little weight with no reward bounds the value from above and hardly from below.
-ERROR_BELOW = 0.2
+ERROR_BELOW = 0.1
 # Cells of a table of logarithms made at a time.
 _CELLS = 1_000_000
 
