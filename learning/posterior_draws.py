@@ -48,7 +48,11 @@ def thompson(
     """
     values = checked_scores(values)
     deviations = np.asarray(deviations, dtype=np.float64)
-    if deviations.shape != values.shape or not ((deviations >= 0) & (deviations < np.inf)).all():
+    if (
+        values.ndim != 1
+        or deviations.shape != values.shape
+        or not ((deviations >= 0) & (deviations < np.inf)).all()
+    ):
         raise InvalidScores("each score needs a deviation that is finite and not below 0")
     if draws < 1 or len(seed) != 16:
         raise InvalidScores(

@@ -59,7 +59,8 @@ def test_equal_scores_get_equal_shares(scores: FloatArray, setting: float, floor
 
 
 @pytest.mark.parametrize(
-    "scores", [np.array([]), np.array([np.nan, 1.0]), np.array([np.inf]), np.zeros((2, 2))]
+    "scores",
+    [np.array([]), np.array([np.nan, 1.0]), np.array([np.inf]), np.array(0.5), np.zeros((2, 2, 2))],
 )
 def test_scores_that_make_no_vector_are_refused(scores: FloatArray) -> None:
     for vector in (epsilon_greedy, softmax, inverse_gap_weighting):
