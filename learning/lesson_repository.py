@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
@@ -38,8 +39,8 @@ def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[
         .join(made, and_(made.c.kind == Kind.DECISION, made.c.id == facts.c.id))
         .where(~recalls.exists())
     )
-    found: list[tuple[str, str, str]] = []
+    found: list[Any] = []
     for start in range(0, len(seqs), IN_LIST):
         some = facts.c.seq.in_(seqs[start : start + IN_LIST])
-        found += connection.execute(query.where(some)).tuples()
+        found += connection.execute(query.where(some)).all()
     return found
