@@ -165,6 +165,7 @@ def test_a_stop_in_one_process_holds_in_the_executor_of_another(tmp_path: Path, 
         delivering = threading.Thread(target=lambda: second.post("/v1/jobs/deliver").raise_for_status())
         delivering.start()
         while len(handed_over()) < 3:
+            assert delivering.is_alive()
             time.sleep(0.01)
         body = {"scope": "everything", "target": "", "mode": "pause", "why": "a wrong code"}
         assert first.post("/v1/controls", json=body).status_code == 201
