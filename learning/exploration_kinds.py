@@ -106,12 +106,16 @@ class InverseGap(_Kind):
 
 
 class Thompson(_Kind):
-    """How often each arm is best in `draws` posterior draws; needs a learner that has a posterior."""
+    """How often each arm is best in `draws` posterior draws; needs a learner that has a posterior.
+
+    Deviations count `width` times: below 1 it explores less than the posterior says.
+    """
 
     uncertain: ClassVar[bool] = True
 
     kind: Literal["thompson"]
     draws: int = Field(default=500, ge=100, le=2000)
+    width: float = Field(default=1.0, gt=0, le=10)
     floor: Decay
 
     def mass(self, trained: int) -> float:
@@ -121,7 +125,9 @@ class Thompson(_Kind):
         if stakes.deviations is None:
             raise InvalidScores("thompson needs the deviation of each score, and the record has none")
         seed = digest_of(stakes.request, 16, _PURPOSE)
-        return thompson(stakes.values, stakes.deviations, self.draws, seed, self.floor.at(trained))
+        return thompson(
+            stakes.values, self.width * stakes.deviations, self.draws, seed, self.floor.at(trained)
+        )
 
 
 class FixedSplit(_Kind):

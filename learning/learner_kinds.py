@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from learning.features import ArmAttribute
+from learning.feature_kinds import ArmAttribute
 from learning.learner import Learner, Task
 from learning.models import DisjointGaussian, Linear, LinearGaussian, LogisticGaussian, ValueModel
 from learning.models.linear import Link
@@ -21,6 +22,7 @@ from learning.posterior_learners import (
     logistic_prior,
 )
 from learning.vw_learner import Loss, VwLearner
+from learning.worth_learner import WorthLearner, with_worth
 
 
 class _Kind(BaseModel):
@@ -41,12 +43,45 @@ class _Kind(BaseModel):
         """The attribute of which each name has a model of its own."""
         return None
 
+    @property
+    def worths(self) -> frozenset[str]:
+        """The columns that it takes for what a success is worth."""
+        return frozenset()
+
     def cells(self, columns: int, marks: int) -> int:
         """Return how many covariances it keeps of `columns`, among them `marks` that tell arms apart."""
         return 0
 
 
-class _Posterior(_Kind):
+class _Single(_Kind, ABC):
+    """One model. With `worth`, the column that says what a success is worth, it is of the chance of one."""
+
+    worth: str | None = None
+
+    @property
+    def worths(self) -> frozenset[str]:
+        return frozenset() if self.worth is None else frozenset({self.worth})
+
+    def prior(self, task: Task) -> ValueModel:
+        """Return the model of a task before anything was learnt."""
+        if self.worth is None:
+            return self._prior(task)
+        return with_worth(task, task.names.index(self.worth), self._prior)
+
+    def start(self, task: Task) -> Learner:
+        """Return the learner of a task."""
+        if self.worth is None:
+            return self._start(task)
+        return WorthLearner(task, task.names.index(self.worth), self._start)
+
+    @abstractmethod
+    def _prior(self, task: Task) -> ValueModel: ...
+
+    @abstractmethod
+    def _start(self, task: Task) -> Learner: ...
+
+
+class _Posterior(_Single):
     @property
     def posterior(self) -> bool:
         return True
@@ -57,7 +92,7 @@ class _Posterior(_Kind):
         return (columns - marks + 1) ** 2 * (marks + 1)
 
 
-class Vw(_Kind):
+class Vw(_Single):
     """VW as a scalar regressor on the chosen arm, in a process of its own (`learning/vw_learner.py`)."""
 
     kind: Literal["vw"]
@@ -70,10 +105,10 @@ class Vw(_Kind):
     def link(self) -> Link:
         return "logistic" if self.loss == "logistic" else "identity"
 
-    def prior(self, task: Task) -> Linear:
+    def _prior(self, task: Task) -> Linear:
         return Linear(task.names, task.weights, task.intercept, task.low, task.high, self.link)
 
-    def start(self, task: Task) -> Learner:
+    def _start(self, task: Task) -> Learner:
         return VwLearner(
             task,
             bits=self.bits,
@@ -98,10 +133,10 @@ class Gaussian(_Posterior):
     def marks(self) -> ArmAttribute | None:
         return self.per
 
-    def prior(self, task: Task) -> LinearGaussian | DisjointGaussian:
+    def _prior(self, task: Task) -> LinearGaussian | DisjointGaussian:
         return gaussian_prior(task, self.ridge) if self.per is None else disjoint_prior(task, self.ridge)
 
-    def start(self, task: Task) -> Learner:
+    def _start(self, task: Task) -> Learner:
         if self.per is not None:
             return DisjointLearner(task, ridge=self.ridge, half_life=self.half_life)
         return GaussianLearner(task, ridge=self.ridge, half_life=self.half_life)
@@ -118,10 +153,10 @@ class Logistic(_Posterior):
     def link(self) -> Link:
         return "logistic"
 
-    def prior(self, task: Task) -> LogisticGaussian:
+    def _prior(self, task: Task) -> LogisticGaussian:
         return logistic_prior(task, self.ridge)
 
-    def start(self, task: Task) -> Learner:
+    def _start(self, task: Task) -> Learner:
         return LogisticLearner(task, ridge=self.ridge, half_life=self.half_life)
 
 
@@ -153,6 +188,10 @@ class Portfolio(_Kind):
     @property
     def marks(self) -> ArmAttribute | None:
         return next((one.marks for one in self.members.values() if one.marks is not None), None)
+
+    @property
+    def worths(self) -> frozenset[str]:
+        return frozenset().union(*(one.worths for one in self.members.values()))
 
     def cells(self, columns: int, marks: int) -> int:
         return sum(one.cells(columns, marks) for one in self.members.values())

@@ -22,15 +22,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from learning.errors import PolicySpecError
-from learning.exploration_kinds import ExplorationKind
-from learning.features import Feature, FromScalar, OneHot, Product
-from learning.features import Name as FeatureName
+from learning.exploration_kinds import ExplorationKind, Thompson
+from learning.feature_kinds import Feature, FromScalar, OneHot, Product
+from learning.feature_kinds import Name as FeatureName
 from learning.learner import Task
-from learning.learner_kinds import Gaussian, LearnerKind, Portfolio
+from learning.learner_kinds import LearnerKind, Portfolio
 from learning.models import Linear, ValueModel
 from playbooks.document import Name
 from playbooks.guards import LoyalGuard
 from playbooks.money import Money
+from playbooks.suggesting import closest
 
 FloatArray = NDArray[np.float64]
 
@@ -135,6 +136,11 @@ class PolicySpec(_Document):
                 f"prior: {links['identity']} would take it for rewards and {links['logistic']} for log-odds; "
                 "leave the prior out, or take members of one sort"
             )
+        if self.learner.worths and not all(one.worths for one in self.learner.members.values()):
+            raise ValueError(
+                "prior: members with `worth` would take it for chances and the others for rewards; leave the "
+                "prior out, or give all of them one"
+            )
         return self
 
     @model_validator(mode="after")
@@ -152,12 +158,16 @@ class PolicySpec(_Document):
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
         # Guards and costs change nothing of what was learnt; and specifications from before there was a
-        # context or a `per` keep their fingerprints and weights.
+        # context, a `per`, a `worth` or a `width` keep their fingerprints and weights.
         left_out: dict[str, Any] = {"guards": True, "costs": True}
         if not self.context:
             left_out["context"] = True
-        if isinstance(self.learner, Gaussian) and self.learner.per is None:
-            left_out["learner"] = {"per": True}
+        if self.learner is not None:
+            left_out["learner"] = {
+                name: True for name in ("per", "worth") if getattr(self.learner, name, None) is None
+            }
+        if isinstance(self.exploration, Thompson) and self.exploration.width == 1.0:
+            left_out["exploration"] = {"width": True}
         text = self.model_dump_json(by_alias=True, exclude=left_out)
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -175,19 +185,39 @@ class PolicySpec(_Document):
         """Return what a learner has to know, given the columns' names.
 
         Raises:
-            PolicySpecError: the prior weighs a column that does not exist, or there are more columns than
-                the learner has room for.
+            PolicySpecError: the prior or the worth names a column that does not exist, or there are more
+                columns than the learner has room for.
         """
         if unknown := sorted(set(self.prior.weights) - set(names)):
             raise PolicySpecError(
                 f"{self.id}: prior.weights names the column {unknown[0]!r}, which the features do not make; "
                 f"columns: {', '.join(names)}"
             )
-        weights = np.array([self.prior.weights.get(name, 0.0) for name in names])
         marks = self._marks(names)
+        for worth in sorted(self.learner.worths) if self.learner is not None else ():
+            self._check_worth(worth, names, marks)
+        weights = np.array([self.prior.weights.get(name, 0.0) for name in names])
         if self.learner is not None:
             _check_room(self.id, self.learner.cells(len(names), len(marks)), len(names))
         return Task(names, self.reward.low, self.reward.high, weights, self.prior.intercept, marks)
+
+    def _check_worth(self, worth: str, names: tuple[str, ...], marks: tuple[int, ...]) -> None:
+        if worth not in names:
+            raise PolicySpecError(
+                f"{self.id}: learner.worth names the column {worth!r}, which the features do not make"
+                + closest(worth, names)
+            )
+        if worth in self.prior.weights:
+            raise PolicySpecError(
+                f"{self.id}: prior.weights names the column {worth!r}, which is what a success is worth and "
+                "no weight is learned of; leave it out there"
+            )
+        if names.index(worth) in marks:
+            raise PolicySpecError(
+                f"{self.id}: learner.worth names {worth!r}, which tells arms apart; take another"
+            )
+        if len(names) == 1:
+            raise PolicySpecError(f"{self.id}: learner.worth leaves no feature to tell chances by; add one")
 
     def _marks(self, names: tuple[str, ...]) -> tuple[int, ...]:
         """Return the places of the columns that tell the arms apart which have a model of their own."""

@@ -54,6 +54,25 @@ class _Open:
     outcomes: list[Outcome] = field(default_factory=list)
 
 
+class Past:
+    """Which coupons each customer was shown and took: the features `shown`, `taken_300` and so on."""
+
+    def __init__(self, customers: int, values: Sequence[int]) -> None:
+        """`values` of the coupons in cents."""
+        self._values = list(values)
+        self.shown, self.taken = (np.zeros((customers, len(self._values)), dtype=np.int64) for _ in range(2))
+
+    def features(self, customer: int) -> dict[str, int]:
+        """Return what decisions know of a customer's past."""
+        told = {}
+        for name, counts in (("shown", self.shown[customer]), ("taken", self.taken[customer])):
+            told[name] = int(counts.sum())
+            told |= {
+                f"{name}_{value}": count for value, count in zip(self._values, counts.tolist(), strict=True)
+            }
+        return told
+
+
 class Playing:
     """One policy in one market, day by day."""
 
@@ -73,6 +92,7 @@ class Playing:
         self._trained = 0
         self._policy = self._serve(self._spec.untrained(self._features.names))
         self._open: deque[_Open] = deque()
+        self._past = Past(len(market), [round(100 * value) for value in market.values])
         # Of budgets by their keys: how much is taken, and at most may be.
         self.taken: dict[str, int] = {}
         self.limits: dict[str, int] = {}
@@ -98,7 +118,7 @@ class Playing:
         made = decide(
             snapshot,
             Request(f"{day}:{user}", user, PLACEMENT, f"{day}:{user}"),
-            features=market.described(customer),
+            features=market.described(customer) | self._past.features(customer),
             audiences=frozenset(),
             circumstances=Circumstances(levels=levels),
             now=now,
@@ -108,8 +128,11 @@ class Playing:
         place = None if arm is None else self._place(arm)
         self.tally.add(market.worth(customer, day), place, made)
         answer = market.answer(customer, day, place)
-        if arm is None:
+        if arm is None or place is None:
             return
+        # An order comes before the customer is decided for again.
+        self._past.shown[customer, place] += 1
+        self._past.taken[customer, place] += answer.ordered
         waiting = _Open(made, arm)
         if answer.ordered:
             said = {"margin": answer.margin, "discount": arm.value / 100, "currency": "EUR"}

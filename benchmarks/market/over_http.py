@@ -56,7 +56,7 @@ class Visiting:
             now = self._market.start + timedelta(days=day)
             self._service.move_clock(now)
             self._tell(now)
-            for job in ("reward", "learn"):
+            for job in ("push", "reward", "learn"):
                 self._service.run(job)
             self._decide(day, now)
             yield day
@@ -83,9 +83,12 @@ class Visiting:
         self.tally.add(market.worth(customer, day), place)
         did = market.answer(customer, day, place)
         discount = 0.0 if place is None else float(market.values[place])
+        if place is not None:
+            self._will_tell(customer, f"shown-{day}", "coupon_shown", now, {"value": discount})
         if did.ordered:
             self.tally.realised += did.margin - discount
-            self._order(customer, day, now + did.after, did.margin, discount)
+            order = {"margin": did.margin, "discount": discount, "currency": "EUR"}
+            self._will_tell(customer, f"order-{day}", "order_completed", now + did.after, order)
         if did.left:
             self.tally.realised -= market.parameters.opt_out.costs
             path = f"/v1/users/{market.name(customer)}/consents"
@@ -96,19 +99,22 @@ class Visiting:
         amount = offer["terms"]["value"] / 100
         return int(abs(self._market.values - amount).argmin())
 
-    def _order(self, customer: int, day: int, at: datetime, margin: float, discount: float) -> None:
+    def _will_tell(
+        self, customer: int, number: str, event: str, at: datetime, properties: dict[str, Any]
+    ) -> None:
+        user = self._market.name(customer)
         message: Message = {
             "type": "track",
-            "messageId": f"order-{day}-{self._market.name(customer)}",
-            "userId": self._market.name(customer),
-            "event": "order_completed",
+            "messageId": f"{number}-{user}",
+            "userId": user,
+            "event": event,
             "timestamp": at.isoformat(),
-            "properties": {"margin": margin, "discount": discount, "currency": "EUR"},
+            "properties": properties,
         }
         heapq.heappush(self._coming, (at, str(message["messageId"]), message))
 
     def _tell(self, now: datetime) -> None:
-        """Send the orders that happened by now."""
+        """Send what was shown and ordered by now."""
         due = []
         while self._coming and self._coming[0][0] <= now:
             due.append(heapq.heappop(self._coming)[2])

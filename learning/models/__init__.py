@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from learning.models.disjoint_gaussian import DisjointGaussian
+from learning.models.known_worth import KnownWorth
 from learning.models.linear import Linear
 from learning.models.linear_gaussian import LinearGaussian
 from learning.models.logistic_gaussian import LogisticGaussian
@@ -11,6 +12,7 @@ from learning.models.value_model import FloatArray, ValueModel, kind_of
 __all__ = [
     "DisjointGaussian",
     "FloatArray",
+    "KnownWorth",
     "Linear",
     "LinearGaussian",
     "LogisticGaussian",
@@ -20,6 +22,7 @@ __all__ = [
 
 _MODELS: dict[str, type[ValueModel]] = {
     "disjoint_gaussian": DisjointGaussian,
+    "known_worth": KnownWorth,
     "linear": Linear,
     "linear_gaussian": LinearGaussian,
     "logistic_gaussian": LogisticGaussian,

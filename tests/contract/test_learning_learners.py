@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from learning.errors import BrokenWeights, InvalidRows, LearnerLost, LearnerRefused
 from learning.learner import Learner, Task
@@ -22,8 +23,10 @@ from learning.posterior_learners import DisjointLearner, GaussianLearner, Logist
 from learning.rows import Rows
 from learning.vw_format import escaped
 from learning.vw_learner import Loss, VwLearner
+from learning.worth_learner import WorthLearner
 
 COLUMNS = 12
+WORTH = 5
 # Names as a vocabulary has them; `|`, `:`, blanks and line ends would break an example unless escaped.
 NAMES = ("rate", "category=FD WRAPS/BAGS", "a|b", "a:2", "c\nd", "12", "é", *(f"n{i}" for i in range(5)))
 
@@ -38,6 +41,8 @@ def task(intercept: float = 0.0, weight: float = 0.0) -> Task:
 def rows(n: int, seed: int = 0) -> Rows:
     rng = np.random.default_rng(seed)
     matrix = rng.random((n, COLUMNS)) * (rng.random((n, COLUMNS)) < 0.7)
+    # What a success is worth, for whom it may concern.
+    matrix[:, WORTH] = 1.0
     chance = np.clip(matrix @ np.linspace(0, 0.3, COLUMNS), 0, 1)
     targets = (rng.random(n) < chance).astype(float)
     return Rows(matrix, targets, rng.uniform(0.01, 1, n), np.ones(n))
@@ -53,6 +58,8 @@ def make(kind: str, what: Task) -> Learner:
             return GaussianLearner(what, ridge=1.0, half_life=2_000)
         case "disjoint":
             return DisjointLearner(what, ridge=1.0)
+        case "worth":
+            return WorthLearner(what, WORTH, lambda of_chances: DisjointLearner(of_chances, ridge=1.0))
         case "logistic":
             return LogisticLearner(what, ridge=1.0)
         case "fading_logistic":
@@ -75,6 +82,7 @@ def make(kind: str, what: Task) -> Learner:
         "linear_gaussian",
         "fading",
         "disjoint",
+        "worth",
         "logistic",
         "fading_logistic",
         "portfolio",
@@ -375,3 +383,24 @@ def test_the_pool_defect_of_vw_harms_no_fold() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert found.stdout.strip() == "learnt", found.stderr
+
+
+def test_where_worth_is_known_chances_are_learnt_for_themselves() -> None:
+    rng = np.random.default_rng(8)
+    names = ("a", "b", "worth")
+
+    def drawn(n: int) -> tuple[Rows, NDArray[np.float64]]:
+        matrix = np.column_stack([rng.random((n, 2)), rng.uniform(-2, 20, n)])
+        chance = 0.1 + 0.3 * matrix[:, 0]
+        targets = (rng.random(n) < chance) * matrix[:, 2] * rng.uniform(0.8, 1.2, n)
+        return Rows(matrix, targets, np.ones(n), np.ones(n)), chance * matrix[:, 2]
+
+    what = Task(names, -30.0, 30.0, np.zeros(3), 0.0)
+    some, _ = drawn(3_000)
+    others, expected = drawn(2_000)
+
+    def error(learner: Learner) -> float:
+        return float(((learner.fold(None, some).model.predict(others.matrix) - expected) ** 2).mean())
+
+    plain = error(GaussianLearner(what, ridge=1.0))
+    assert error(WorthLearner(what, 2, lambda task: GaussianLearner(task, ridge=1.0))) < 0.5 * plain

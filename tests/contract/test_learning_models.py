@@ -14,6 +14,7 @@ from scipy.special import expit
 from learning.errors import BrokenWeights
 from learning.models import (
     DisjointGaussian,
+    KnownWorth,
     Linear,
     LinearGaussian,
     LogisticGaussian,
@@ -53,7 +54,16 @@ def _logistic(seed: int) -> LogisticGaussian:
     return prior.learn(rng.random((200, 7)), (rng.random(200) < 0.4).astype(float), rng.random(200))
 
 
+def _worth(seed: int) -> KnownWorth:
+    rng = np.random.default_rng(seed)
+    others = NAMES[:3] + NAMES[4:]
+    prior = LinearGaussian.prior(others, low=0.0, high=1.0, ridge=0.7)
+    chance = prior.learn(rng.random((200, 6)), (rng.random(200) < 0.4).astype(float))
+    return KnownWorth(NAMES, 3, chance, 0.0, 1.0)
+
+
 MODELS: dict[str, ValueModel] = {
+    "known_worth": _worth(3),
     "linear": _linear(1, "identity"),
     "linear_logistic": _linear(2, "logistic"),
     "linear_gaussian": _gaussian(3),
@@ -267,3 +277,25 @@ def test_only_a_posterior_has_deviations(model: ValueModel) -> None:
         assert deviation.shape == (5,)
         assert (deviation > 0).all()
         assert model.deviation(np.empty((0, 7))).shape == (0,)  # type: ignore[union-attr]
+
+
+def test_what_a_success_is_worth_scales_its_chance_with_all_that_is_told_of_it() -> None:
+    model = _worth(3)
+    wide = KnownWorth(NAMES, 3, model.chance, -20.0, 20.0)
+    row = np.full(7, 0.2)
+    low, high = (np.array([*row[:3], worth, *row[4:]]) for worth in (1.0, -12.0))
+    chance = float(model.chance.predict(np.delete(row, 3)[None, :])[0])
+    deviations = wide.deviation(np.stack([low, high]))
+    assert wide.predict(np.stack([low, high])) == pytest.approx([chance, -12 * chance])
+    assert deviations is not None
+    assert deviations[1] == pytest.approx(12 * deviations[0])
+    assert sum(wide.explain(high).values()) == pytest.approx(-12 * chance)
+    assert wide.explain(high)["column 3"] == 0.0
+    many = np.random.default_rng(4).random((3, 2, 7))
+    np.testing.assert_allclose(wide.predict(many), [wide.predict(one) for one in many])
+    with pytest.raises(BrokenWeights, match="other columns"):
+        KnownWorth(NAMES, 2, model.chance, 0.0, 1.0)
+    with pytest.raises(BrokenWeights, match="column 7 of 7"):
+        KnownWorth(NAMES, 7, model.chance, 0.0, 1.0)
+    with pytest.raises(BrokenWeights, match="between"):
+        KnownWorth(NAMES, 3, model.chance, 1.0, 1.0)

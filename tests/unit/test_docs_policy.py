@@ -43,7 +43,7 @@ def test_every_kind_is_described_and_its_example_is_read() -> None:
 def test_every_feature_of_the_page_makes_columns() -> None:
     text = PAGE.read_text(encoding="utf-8")
     features = [yaml.safe_load(one) for one in re.findall(r"^\| `(\{.*?\})` \|", text, re.M)]
-    assert len(features) == 4
+    assert len(features) == 7
     features[1]["transform"] = ["raw", "log1p"]
     spec = PolicySpec.model_validate(
         WHOLE
@@ -62,9 +62,12 @@ def test_every_feature_of_the_page_makes_columns() -> None:
         "lately",
         "orders_4w",
         "orders_4w.log1p",
+        "value",
+        "took",
         "category=TEA",
         "category=MILK",
         "lately*orders_4w.log1p",
+        "net",
     )
 
 

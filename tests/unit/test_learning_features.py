@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from learning.errors import FeaturesMismatch, PolicySpecError
-from learning.features import LARGEST, Feature, FeatureSet
+from learning.feature_kinds import LARGEST, Feature
+from learning.features import FeatureSet
 from playbooks.models import Arm
 
 VOCABULARY = ["MILK", "DRY BN/VEG", "CANDY - PACKAGED"]
@@ -85,6 +86,46 @@ def test_remembered_positions_do_not_leak_between_arms_made_anew() -> None:
         assert features.matrix({"category_rate": [0.0, 1.0, 2.0]}, [fresh]).tolist() == [[turn % 3]]
 
 
+def valued(value: str | None) -> Arm:
+    attributes = {"category": "MILK"} if value is None else {"category": "MILK", "value": value}
+    return Arm(f"p/{value}", "p", "coupon", "mailbox", "notice", attributes)
+
+
+def test_a_number_of_the_arm_is_the_same_for_every_user() -> None:
+    features = compile_({"number": "arm.value", "scale": 0.01, "transform": ["raw", "sqrt"], "missing": True})
+    matrix = features.matrix({}, [valued("400"), valued("ten"), valued(None)])
+    assert features.names == ("value", "value.sqrt", "value.missing")
+    assert matrix.tolist() == [[4.0, 2.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
+    assert features.inputs == frozenset()
+
+
+def test_a_rate_is_drawn_to_what_is_usual() -> None:
+    usual = {"pull": 4, "towards": 0.25}
+    features = compile_(
+        {"name": "took", "rate": ["taken", "shown"], **usual},
+        {"name": "took_such", "rate": ["taken_of", "shown_of"], "at": "arm.category", **usual},
+    )
+    assert features.names == ("took", "took_such")
+    assert features.inputs == {"taken", "shown", "taken_of", "shown_of"}
+    told = {"taken": 3, "shown": 4, "taken_of": [0, 1, 4], "shown_of": [0, 12, 4]}
+    assert features.matrix(told, ARMS).tolist() == [[0.5, 0.25], [0.5, 0.125], [0.5, 0.625]]
+    nothing = {"taken": None, "shown": float("nan"), "taken_of": [-3, None, 0], "shown_of": None}
+    assert features.matrix(nothing, ARMS).tolist() == [[0.25, 0.25]] * 3
+
+
+def test_sums_and_products_are_made_in_the_order_in_which_they_stand() -> None:
+    features = compile_(
+        {"scalar": "margin"},
+        {"number": "arm.value", "scale": 0.01},
+        {"name": "net", "sum": {"margin": 1, "value": -2}, "least": 0.5},
+        {"product": ["net", "margin"]},
+        {"name": "both", "sum": {"net*margin": 1, "net": 1}},
+    )
+    assert features.names == ("margin", "value", "net", "net*margin", "both")
+    matrix = features.matrix({"margin": 10}, [valued("300"), valued("500"), valued("1000")])
+    assert matrix[:, 2:].tolist() == [[4.0, 40.0, 44.0], [0.5, 5.0, 5.5], [0.5, 5.0, 5.5]]
+
+
 ANYTHING = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True))
 
 
@@ -97,6 +138,8 @@ def test_whatever_comes_in_what_comes_out_is_finite(
         {"scalar": "orders", "transform": ["raw", "log1p"], "scale": scale},
         {"product": ["rate", "orders"]},
         {"product": ["rate*orders", "rate*orders"]},
+        {"name": "share", "rate": ["orders", "orders"], "pull": 1e-9, "towards": 0},
+        {"name": "all", "sum": {"rate*orders": 1e9, "share": 1}},
     )
     matrix = features.matrix({"category_rate": array, "orders": scalar}, ARMS)
     assert np.isfinite(matrix).all()
@@ -119,6 +162,8 @@ def test_a_scalar_that_is_no_number_is_refused() -> None:
     [
         ([RATE, RATE], "two columns are named 'rate'"),
         ([{"product": ["rate", "orders"]}], "'rate', which is not declared above"),
+        ([{"name": "net", "sum": {"margin": 1}}], "the sum names the column 'margin'"),
+        ([{"name": "x", "rate": ["a", "b"], "at": "arm.colour", "pull": 1, "towards": 0}], "no vocabulary"),
         ([{"one_hot": "arm.colour"}], "arm.colour has no vocabulary"),
     ],
 )
@@ -138,6 +183,11 @@ def test_a_specification_that_makes_no_sense_is_refused(features: list[Any], com
         {"scalar": "orders", "transform": ["cube"]},
         {"scalar": "orders", "scale": float("inf")},
         {"surprise": "orders"},
+        {"number": "value"},
+        {"name": "net", "sum": {}},
+        {"name": "net", "sum": {"margin": float("nan")}},
+        {"name": "took", "rate": ["taken", "shown"], "pull": 0, "towards": 0.2},
+        {"name": "took", "rate": ["taken", "shown"], "pull": 1, "towards": 1.2},
     ],
 )
 def test_a_wrong_feature_is_refused_when_it_is_read(feature: dict[str, Any]) -> None:
@@ -155,13 +205,25 @@ ROW = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(st.tuples(ROW, st.sampled_from([*ARMS, arm(None), arm("UNKNOWN")])), max_size=6))
+@given(
+    st.lists(st.tuples(ROW, st.sampled_from([*ARMS, arm(None), arm("UNKNOWN"), valued("300")])), max_size=6)
+)
 def test_rows_of_many_users_are_those_of_each(drawn: list[tuple[dict[str, Any], Arm]]) -> None:
     features = compile_(
         {**RATE, "transform": ["raw", "sqrt"], "missing": True, "cap": 50},
         {"scalar": "orders", "transform": ["log1p"], "missing": True},
         {"one_hot": "arm.category"},
         {"product": ["rate", "orders.log1p"]},
+        {"number": "arm.value", "scale": 0.01},
+        {
+            "name": "share",
+            "rate": ["category_rate", "category_rate"],
+            "at": "arm.category",
+            "pull": 2,
+            "towards": 0.3,
+        },
+        {"name": "of_orders", "rate": ["orders", "orders"], "pull": 2, "towards": 0.3},
+        {"name": "net", "sum": {"rate": 0.3, "value": -1, "share": 0.7}, "least": -0.5},
     )
     given_ = {name: [one.get(name) for one, _ in drawn] for name in features.inputs}
     together = features.rows(given_, [which for _, which in drawn])

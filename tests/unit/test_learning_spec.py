@@ -73,7 +73,7 @@ def test_a_specification_is_read_and_its_fingerprint_follows_its_content(
         ("id: next_category", "id: Next Category", "id:"),
         ("placements: [outbound]", "placements: []", "placements"),
         ("transform: [log1p]", "transform: [cube]", "features.1.scalar.transform"),
-        ("scalar: orders_4w", "surprise: orders_4w", "'from', 'scalar', 'one_hot' or 'product'"),
+        ("scalar: orders_4w", "surprise: orders_4w", "'one_hot', 'product' or 'sum'"),
         ("features:", "surprise: 1\nfeatures:", "surprise"),
         ("intercept: 0.05", "intercept: .nan", "prior.intercept"),
         ("features:", "reward: {low: 1, high: 1}\nfeatures:", "must lie below"),
@@ -84,6 +84,7 @@ def test_a_specification_is_read_and_its_fingerprint_follows_its_content(
         ("{kind: vw}", "{kind: logistic, per: arm.category}", "learner.logistic.per"),
         ("{kind: vw}", "{kind: linear_gaussian, per: arm.color}", "add {one_hot: arm.color} to features"),
         ("{kind: vw}", "{kind: linear_gaussian, half_life: 0}", "learner.linear_gaussian.half_life"),
+        ("kind: epsilon_greedy, epsilon", "kind: thompson, width: 0, floor", "exploration.thompson.width"),
     ],
 )
 def test_a_wrong_specification_is_refused_with_the_place(
@@ -94,6 +95,58 @@ def test_a_wrong_specification_is_refused_with_the_place(
         read_spec(written(tmp_path, TEXT.replace(before, after)))
     assert complaint in str(refused.value)
     assert "policy.yaml" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("learner", "complaint"),
+    [
+        ("{kind: vw, worth: rates}", "learner.worth names the column 'rates', .* did you mean 'rate'"),
+        ("{kind: vw, worth: rate}", "prior.weights names the column 'rate'"),
+        (
+            "{kind: portfolio, members: {a: {kind: vw, worth: rates}, b: {kind: vw, worth: rates}}}",
+            "learner.worth names the column 'rates'",
+        ),
+    ],
+)
+def test_a_worth_that_is_no_column_or_weighed_is_refused(
+    learner: str, complaint: str, tmp_path: Path
+) -> None:
+    spec = read_spec(written(tmp_path, TEXT.replace("{kind: vw}", learner)))
+    with pytest.raises(PolicySpecError, match=complaint):
+        cold_start(spec, VOCABULARIES, NOW, after=None)
+
+
+def test_a_known_worth_multiplies_the_prior_chance_and_explores_by_what_is_at_stake(tmp_path: Path) -> None:
+    text = TEXT.replace("{kind: vw}", "{kind: linear_gaussian, worth: orders_4w.log1p}")
+    text = text.replace("kind: epsilon_greedy, epsilon", "kind: thompson, width: 0.5, floor")
+    spec = read_spec(written(tmp_path, text.replace("prior:", "reward: {low: 0, high: 10}\nprior:")))
+    policy = cold_start(spec, VOCABULARIES, NOW, after=None).serve()
+    features = {"category_rate": [0.2, 0.0, 0.0], "orders_4w": np.e - 1}
+    np.testing.assert_allclose(policy.score(features, ARMS), [0.15, 0.05, 0.05])
+    twice = {**features, "orders_4w": np.e**2 - 1}
+    np.testing.assert_allclose(policy.score(twice, ARMS), [0.3, 0.1, 0.1])
+    once, again = policy.deviations(features, ARMS), policy.deviations(twice, ARMS)
+    assert once is not None
+    assert again is not None
+    np.testing.assert_allclose(again, 2 * once)
+
+
+def test_what_was_there_before_a_worth_and_a_width_keeps_its_fingerprint(spec: PolicySpec) -> None:
+    assert spec.fingerprint == "bb7c616640ea6ecf"
+
+
+def test_a_narrower_draw_explores_less(tmp_path: Path) -> None:
+    text = TEXT.replace("{kind: vw}", "{kind: linear_gaussian}").replace(
+        "start: 1.0, floor: 0.02", "start: 0, floor: 0"
+    )
+    made = []
+    for width in ("", "width: 0.25, "):
+        changed = text.replace("kind: epsilon_greedy, epsilon", f"kind: thompson, {width}floor")
+        exploration = read_spec(written(tmp_path, changed)).exploration
+        made.append(exploration.vector(stakes(0.3, 0.2, 0.0, deviations=[0.1, 0.1, 0.0]), 0))
+    # The second arm is best with a chance of Φ(−0.1 / (width × 0.1 × √2)).
+    assert made[0][1] == pytest.approx(0.24, abs=0.06)
+    assert made[1][1] < 0.02
 
 
 SPLIT = """

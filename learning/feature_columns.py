@@ -1,0 +1,105 @@
+"""What numbers come out of values of users and arms, and out of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from learning.errors import FeaturesMismatch
+from learning.feature_kinds import Transform
+from playbooks.models import Arm
+
+FloatArray = NDArray[np.float64]
+
+# The sign is kept, so that a negative value is no error and order is preserved.
+FUNCTIONS: dict[Transform, Callable[[FloatArray], FloatArray]] = {
+    "raw": lambda x: x,
+    "sqrt": lambda x: np.copysign(np.sqrt(np.abs(x)), x),
+    "log1p": lambda x: np.copysign(np.log1p(np.abs(x)), x),
+}
+
+
+def number_of(name: str, value: Any) -> float:
+    """Return a scalar as a number, NaN for null."""
+    if value is None:
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise FeaturesMismatch(f"the feature {name!r} must be a number, not {value!r}") from error
+
+
+def picked(name: str, arrays: Sequence[Any], places: Sequence[int], width: int) -> FloatArray:
+    """Return of each array the number at its place; the place `width` is nowhere."""
+    for value in arrays:
+        if value is not None and (not isinstance(value, list | tuple) or len(value) != width):
+            raise FeaturesMismatch(
+                f"the feature {name!r} must be an array of {width} numbers, one for each name"
+            )
+    cells = [
+        None if value is None or place == width else value[place]
+        for value, place in zip(arrays, places, strict=True)
+    ]
+    return numbers_of(name, cells)
+
+
+def numbers_of(name: str, values: Sequence[Any]) -> FloatArray:
+    """Return numbers of many users, NaN for null."""
+    try:
+        found = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise FeaturesMismatch(f"the feature {name!r} must be made of numbers: {error}") from error
+    if found.shape != (len(values),):
+        raise FeaturesMismatch(f"the feature {name!r} must be made of numbers, not of arrays")
+    return found
+
+
+def told_of(arm: Arm, attribute: str) -> float:
+    """Return an attribute as a number, NaN where it is none."""
+    try:
+        return float(arm.attributes.get(attribute, "nan"))
+    except ValueError:
+        return np.nan
+
+
+def times(left: int, right: int, columns: FloatArray) -> FloatArray:
+    """Return the product of two columns, (…, columns, n) → (…, n)."""
+    product: FloatArray = columns[..., left, :] * columns[..., right, :]
+    return product
+
+
+def summed(weights: Mapping[int, float], least: float, columns: FloatArray) -> FloatArray:
+    """Return a weighted sum of columns, at least `least`, (…, columns, n) → (…, n)."""
+    # One after the other, so that a row comes out the same among many and alone.
+    total = sum(weight * columns[..., row, :] for row, weight in weights.items())
+    return np.maximum(total, least)
+
+
+def fill_many(rows: FloatArray, name: str, values: Sequence[Any] | None) -> None:
+    """Fill an array feature of many users; null stays NaN."""
+    known = [place for place, value in enumerate(values or ()) if value is not None]
+    if len(known) < len(rows):
+        for place in known:
+            fill(rows[place], name, (values or ())[place])
+    else:
+        fill(rows, name, values)
+
+
+def fill(row: FloatArray, name: str, value: Any) -> None:
+    """Fill an array feature of one user, or of all of many.
+
+    Raises:
+        FeaturesMismatch: a value of another kind or an array of another length.
+    """
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers: {error}") from error
+    if array.shape != row.shape:
+        raise FeaturesMismatch(
+            f"the feature {name!r} has shape {array.shape}, its vocabulary has {row.shape[-1]} names"
+        )
+    row[:] = array
