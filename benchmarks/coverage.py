@@ -25,8 +25,9 @@ STATED = 0.95
 # Of 200 runs that cover .95, one in ten shows less.
 ENOUGH = 0.93
 # How often all users may come until a challenger has to be promoted, and again until it is rolled back.
-_TURNS = 12
-_CONTESTANTS = 400
+_TURNS = 4
+# Rounds of a customer count together, and rewards of the market lie far apart: proof takes many customers.
+_HOUSEHOLDS, _CUSTOMERS = 400, 3_000
 # Looks at the lift while the log grows, as shares of it.
 _LOOKS = (0.25, 0.5, 1.0)
 
@@ -67,7 +68,7 @@ def demo(number: int, folder: Path, say: Say) -> Sequence[Pair]:
     """Return for each seed the least of the shares on the demo's task, beside the normal interval's."""
     task = JourneyTask()
     return [
-        _measured(number, folder, say, seed, {"demo": (task, JourneyTask(_CONTESTANTS))}) for seed in SEEDS
+        _measured(number, folder, say, seed, {"demo": (task, JourneyTask(_HOUSEHOLDS))}) for seed in SEEDS
     ]
 
 
@@ -79,7 +80,7 @@ def market(number: int, folder: Path, say: Say) -> Sequence[Pair]:
             folder,
             say,
             seed,
-            {form: (MarketTask(form, seed), MarketTask(form, seed, _CONTESTANTS)) for form in FORMS},
+            {form: (MarketTask(form, seed), MarketTask(form, seed, _CUSTOMERS)) for form in FORMS},
         )
         for seed in SEEDS
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,17 +82,14 @@ class JourneyTask:
         return float(self._truth[user, week, place])
 
     def runs(self, number: int, seed: int) -> Sequence[Run]:
-        vectors = Vectors(self)
         households, weeks = self._rates.shape[:2]
-        both = np.array(
-            [[vectors.of(self.features(user, turn)) for turn in range(weeks)] for user in range(households)]
-        )
+        both = self._both
         logged, candidate = both[:, :, 0], both[:, :, 1]
         # What each arm is worth, in the order of the arms, and nothing.
-        places = [self._journey.categories.index(one.attributes["category"]) for one in vectors.arms]
+        places = [self._journey.categories.index(one.attributes["category"]) for one in self._vectors.arms]
         worth = np.concatenate([self._truth[:, :, places], np.zeros((households, weeks, 1))], axis=2)
         value, known = float((candidate * worth).sum(-1).mean()), float((logged * worth).sum(-1).mean())
-        names = [*(one.id for one in vectors.arms), DO_NOTHING]
+        names = [*(one.id for one in self._vectors.arms), DO_NOTHING]
         rng = np.random.default_rng(seed)
         found = []
         for _ in range(number):
@@ -103,6 +101,21 @@ class JourneyTask:
             log = log_of(names, shown, action, rewards, owners, 0.0, 1.0)
             found.append(Run(log, Candidate("bold", log.at_actions(seen), seen), value, known))
         return found
+
+    @cached_property
+    def _vectors(self) -> Vectors:
+        return Vectors(self)
+
+    @cached_property
+    def _both(self) -> FloatArray:
+        """What both policies would do with every household in every week: (households, weeks, 2, arms)."""
+        households, weeks = self._rates.shape[:2]
+        return np.array(
+            [
+                [self._vectors.of(self.features(user, turn)) for turn in range(weeks)]
+                for user in range(households)
+            ]
+        )
 
     def _rates_at(self, week: int) -> FloatArray:
         """Return how often a household bought in each category lately, by half-life, in purchases a week."""
