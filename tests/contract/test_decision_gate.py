@@ -337,7 +337,7 @@ def test_where_consent_is_needed_silence_is_none(
     database: Database, clock: SimulatedClock, consents: Consents
 ) -> None:
     now = clock.now()
-    needed = [{"id": "agreed", "kind": "consent", "channels": {"memory": "sms"}}]
+    needed = [{"id": "agreed", "kind": "consent", "channels": {CHANNEL: "sms"}}]
     check = permission(database, consents, now, constraints=needed)
     says(consents, "bob", ConsentState.GRANTED, now)
     stopped, free = rules(check, database, [send(now), send(now, "bob")], now)

@@ -164,7 +164,9 @@ def test_a_send_after_the_reservation_ended_reserves_and_counts_once(
         enrolment = enrolment_of(decider, DecisionLog(database, clock), answer)
         sends = [Send(enrolment.id, enrolment, enrolment.arm.channel, clock.now())]
         assert database.write(partial(gate.check, sends=sends, now=clock.now())) == [None]
-        database.write(partial(gate.committed, enrolment=enrolment, now=clock.now()))
+        database.write(
+            partial(gate.committed, enrolment=enrolment, channel=enrolment.arm.channel, now=clock.now())
+        )
     clock.move_to(clock.now() + RESERVATION)
     uses = counters.read("ann", clock.now(), since=clock.now() - WEEK)
     assert len(uses[RULE]) == 3

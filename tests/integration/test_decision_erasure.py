@@ -242,8 +242,9 @@ def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
     erased = shop.http.delete(f"/v1/users/{ANN}")
     assert erased.status_code == 200, erased.text
     counts = erased.json()["erased"]
-    # No policy competes here: shadow rounds are erased in tests/contract/test_learning_challengers.py.
-    empty = {"counters", "shadow_rounds"}
+    # No policy competes here, and every receipt was of use: tests/contract/test_learning_challengers.py and
+    # test_delivery_receipts.py erase the others.
+    empty = {"counters", "shadow_rounds", "stray_receipts"}
     assert all(counts[place.name] > 0 for place in service.erasure.places if place.name not in empty), counts
     assert (counts["counters"] > 0) is bool(shop.counters_url)
     assert shop.where(ANN) == set()
@@ -340,7 +341,9 @@ def test_an_interrupted_erasure_goes_on(shop: Shop, monkeypatch: pytest.MonkeyPa
             erasure.erase([ANN])
     monkeypatch.setattr(erasure, "places", places)
     erased = erasure.erase([ANN])
-    assert all(number for name, number in erased.places.items() if name != "counters"), erased
+    assert all(
+        number for name, number in erased.places.items() if name not in ("counters", "stray_receipts")
+    ), erased
     assert shop.where(ANN) == set()
 
 
