@@ -6,7 +6,7 @@ writer. All writes are of many rows at a time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -223,42 +223,20 @@ def _arm(body: str) -> Arm:
 
 
 def _enrolment(row: Sequence[Any]) -> Enrolment:
-    (
-        enrolment_id,
-        user_id,
-        playbook,
-        version,
-        decision_id,
-        arm,
-        state,
-        entered_at,
-        due_at,
-        waiting_for,
-        revision,
-        status,
-        result,
-        started_at,
-    ) = row
-    return Enrolment(
-        enrolment_id,
-        user_id,
-        playbook,
-        version,
-        decision_id,
-        _arm(arm),
-        state,
-        entered_at,
-        due_at,
-        waiting_for,
-        revision,
-        _STATUS[status],
-        result,
-        started_at,
-    )
+    """Return an enrolment from a row that SQLAlchemy made, with moments as they are."""
+    return _made(row, _as_it_is)
 
 
 def _stored(row: Sequence[Any]) -> Enrolment:
     """Return an enrolment from a row as it is stored, with moments as microseconds."""
+    return _made(row, from_micros)
+
+
+def _as_it_is(moment: datetime) -> datetime:
+    return moment
+
+
+def _made(row: Sequence[Any], moment: Callable[[Any], datetime]) -> Enrolment:
     (
         enrolment_id,
         user_id,
@@ -283,11 +261,11 @@ def _stored(row: Sequence[Any]) -> Enrolment:
         decision_id,
         _arm(arm),
         state,
-        from_micros(entered_at),
-        None if due_at is None else from_micros(due_at),
+        moment(entered_at),
+        None if due_at is None else moment(due_at),
         waiting_for,
         revision,
         _STATUS[status],
         result,
-        None if started_at is None else from_micros(started_at),
+        None if started_at is None else moment(started_at),
     )
