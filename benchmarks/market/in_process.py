@@ -106,7 +106,8 @@ class Playing:
             self._learn(now)
             for customer in range(day % self._market.parameters.cadence, len(self._market), 7):
                 if self._market.here[customer] and self.tally.decisions < decisions:
-                    self._meet(customer, day, now + timedelta(seconds=customer))
+                    # Over the whole day: a budget is paced by the clock.
+                    self._meet(customer, day, now + customer / len(self._market) * timedelta(days=1))
             day += 1
         return self.tally
 
