@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _PURPOSE = b"thompson"
 
 
-class _Kind(BaseModel):
+class _Kind(BaseModel, ABC):
     """`learns`: it explores by what a value model says; `uncertain`: by the model's posterior too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,9 +33,9 @@ class _Kind(BaseModel):
         """Return the total mass in [0, 1] that is spread evenly over all arms, whatever they are worth."""
         return 0.0
 
+    @abstractmethod
     def vector(self, stakes: Stakes, trained: int) -> FloatArray:
         """Return the probabilities of one request's arms, shape (k,)."""
-        raise NotImplementedError
 
     def vectors(self, stakes: StakesOfMany, trained: int) -> FloatArray:
         """Return the probabilities of many requests' arms, shape (n, k): of each the vector of it alone."""
