@@ -84,8 +84,8 @@ def measure(rate: float, number: int, folder: Path, say: Say) -> Sequence[Pair]:
             for repeat in range(REPEATS):
                 phones = [f"+4915{repeat}{index:08}" for index in range(number)]
                 _introduce(client, phones)
-                pair, busiest = _round(client, taken, phones, Schedule(rate, number))
-                say(f"{pair.subject:,.0f} ms, half of them in {busiest:,.0f} ms")
+                pair, middle = _round(client, taken, phones, Schedule(rate, number))
+                say(f"{pair.subject:,.0f} ms, half of them in {middle:,.0f} ms")
                 pairs.append(pair)
     return pairs
 

@@ -102,6 +102,20 @@ def test_it_says_why_it_is_another_one(database: Database) -> None:
     assert again.trained == told.trained
 
 
+def published_after(database: Database, version: PolicyVersion, model: Linear) -> PolicyVersion:
+    """Publish a model that learnt nothing more than a version had."""
+    new = child(
+        version,
+        Learnt(model, version.state or b""),
+        trained=version.trained,
+        through=version.through,
+        metrics={},
+        now=START + 3 * WINDOW,
+    )
+    database.write(partial(version_repository.insert_version, new=new, now=START), rows=2)
+    return new
+
+
 def test_a_version_that_nobody_learnt_is_found_out(database: Database) -> None:
     world = World(database)
     with training(database, spec()) as made:
@@ -109,15 +123,7 @@ def test_a_version_that_nobody_learnt_is_found_out(database: Database) -> None:
     model = model_from_bytes(version.model)
     assert isinstance(model, Linear)
     forged = Linear(model.names, model.weights + 1e-3, model.intercept, model.low, model.high)
-    next_one = child(
-        version,
-        Learnt(forged, version.state or b""),
-        trained=version.trained,
-        through=version.through,
-        metrics={},
-        now=START + 3 * WINDOW,
-    )
-    database.write(partial(version_repository.insert_version, new=next_one, now=START), rows=2)
+    next_one = published_after(database, version, forged)
     _, told = rebuild(database, next_one.version)
     assert told.verdict == "different"
     assert "the learner or its numerics have changed" in told.says[0]
@@ -161,15 +167,7 @@ def test_rounding_is_within_tolerance_and_gone_weights_are_not_compared(database
         model = model_from_bytes(version.model)
         assert isinstance(model, Linear)
         near = Linear(model.names, model.weights * (1 + 1e-9), model.intercept, model.low, model.high)
-        rounded = child(
-            version,
-            Learnt(near, version.state or b""),
-            trained=version.trained,
-            through=version.through,
-            metrics={},
-            now=START + 3 * WINDOW,
-        )
-    database.write(partial(version_repository.insert_version, new=rounded, now=START), rows=2)
+    rounded = published_after(database, version, near)
     _, told = rebuild(database, rounded.version)
     assert told.verdict == "within tolerance"
     assert 0 < (told.largest_difference or 0) < 1e-6
