@@ -16,10 +16,10 @@ from decision.answers import DecideRequest
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import BadRequest
+from decision.gathering import Gathering
 from decision.jobs import JobRunner
 from decision.observe import metrics
 from decision.report import ledger_summary
-from decision.waiting import result_of
 from playbooks.models import DO_NOTHING
 from storage.clock import Clock, ClockError, SimulatedClock
 from storage.engine import Database
@@ -41,6 +41,7 @@ class ClockSetting(BaseModel):
 
 def add_decide_route(app: FastAPI, decider: Decider) -> None:
     """Add `POST /v1/decide`; it goes past pydantic, which would cost more than deciding."""
+    gathering = Gathering(decider)
 
     async def decide(request: Request) -> Response:
         body = await request.body()
@@ -58,7 +59,7 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
             raise BadRequest(
                 f"the Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters, it has {len(key)}"
             )
-        answer = await result_of(decider.submit(asked, key))
+        answer = await gathering.answer(asked, key)
         metrics.decided(asked.placement, answer.fallback or ("offer" if answer.offer else DO_NOTHING))
         return Response(_encode(answer), media_type=_JSON)
 

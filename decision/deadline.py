@@ -23,3 +23,6 @@ class Deadline(NamedTuple):
     def passed(self) -> bool:
         """Whether nobody waits any more."""
         return time.monotonic() >= self.at
+
+
+NEVER = Deadline.after(None)

@@ -34,24 +34,25 @@ from decision.answers import (
 )
 from decision.context import check_context
 from decision.deadline import Deadline
+from decision.errors import KeyReused
 from decision.in_flight import InFlight, minded
-from decision.inline import OUTBOUND, InlineMessages, MessageShown
+from decision.inline import InlineMessages, message_of
 from decision.observe import traces
-from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder, UnderWay
+from decision.recording import DECISION_ROWS, Enroller, Key, Made, Recorder
 from decision.recording_together import RecorderTogether
 from decision.reserving import reserve
 from decision.submitting_together import DecidingTogether, Submitting
 from decision.surroundings import Surroundings
-from decision.together import Together
+from decision.together import Ask, Together
+from decision.under_way import UnderWay
 from decision.whom import Whom
 from learning.explaining import Explanation, explain
 from learning.policy import LearnedPolicy
 from playbooks.constraints.circumstances import Circumstances
-from playbooks.counters import Counters, Reservation
+from playbooks.counters import Counters
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
 from playbooks.errors import UnknownPlacement
-from playbooks.library import Library
 from playbooks.matching import Request, Snapshot, decide, fall_back
 from storage.clock import Clock
 from storage.engine import Database
@@ -106,8 +107,7 @@ class Decider:
         self._insiders = insiders
         self._recorder = Recorder(enroller, mark_used)
         self._context = frozenset(context)
-        # What was asked under a key and is not answered yet: the same request waits for the same answer.
-        self._under_way: dict[str, UnderWay] = {}
+        self.under_way = UnderWay()
         self._in_flight = InFlight()
         self._people = people or EveryoneAlone()
         self._whom = Whom(self._people, lookup or Lookup(database, self._people))
@@ -173,12 +173,28 @@ class Decider:
             WriterBusy: too much waits to be written.
         """
         deadline = Deadline.after(request.deadline_ms)
-        snapshot = self._snapshot
+        asked = self.check(request, key)
+        if asked is not None and (earlier := self.under_way.follow(asked)) is not None:
+            return earlier
+        future = self.submit_alone(request, key, asked, deadline)
+        if asked is not None:
+            self.under_way.begin(asked, future)
+        return future
+
+    def check(self, request: DecideRequest, key: str | None) -> Key | None:
+        """Return under which key a request's answer is to be remembered, None under none.
+
+        Raises:
+            WrongContext: the context is not what the policy reads.
+        """
         check_context(request.context, self._context)
-        asked = None if key is None or request.dry_run else Key(key, fingerprint_of(request))
-        if asked is not None and (earlier := self._under_way.get(asked.name)) is not None:
-            return earlier.follow(asked)
-        made = self.make(snapshot, request, deadline, key)
+        return None if key is None or request.dry_run else Key(key, fingerprint_of(request))
+
+    def submit_alone(
+        self, request: DecideRequest, key: str | None, asked: Key | None, deadline: Deadline
+    ) -> Future[DecideAnswer]:
+        """Decide a request that was checked, as `submit` does, whatever is under way with its key."""
+        made = self.make(self._snapshot, request, deadline, key)
         traces.note(decision_id=made.decision.decision_id, placement=request.placement)
         traces.note(policy=made.decision.policy)
         if request.dry_run:
@@ -194,14 +210,34 @@ class Decider:
             made.drop()
             self._in_flight.let_go(made.decision)
             raise
-        if asked is not None:
-            self._under_way[asked.name] = UnderWay(asked, future)
-            future.add_done_callback(lambda _: self._under_way.pop(asked.name, None))
         future.add_done_callback(made.settle)
         future.add_done_callback(lambda _: self._in_flight.let_go(made.decision))
         future.add_done_callback(partial(self._recorder.recorded, made))
         traces.span_until_done("commit", future)
         return future
+
+    def ask(self, request: DecideRequest, key: str | None, deadline: Deadline) -> Ask:
+        """Return whom a request means and how they are to be decided for, with others.
+
+        Raises:
+            NextplayError: the identity in it can't be one.
+        """
+        user, fallback = self._whom.of(request)
+        own = None if request.deadline_ms is None else deadline
+        return Ask(user, key, request.context, own, fallback)
+
+    def submit_each(
+        self, asks: Sequence[Ask], keys: Sequence[Key | None], placement: str
+    ) -> Future[list[DecideAnswer | KeyReused]]:
+        """Decide for users of whom none is there twice, who wait for their answers; all are durable at once.
+
+        Args:
+            keys: under which answers are to be remembered.
+
+        Raises:
+            as `submit`.
+        """
+        return self._submitting.submit_each(self._snapshot, asks, keys, placement)
 
     def decide_many(
         self, users: Sequence[str], placement: str, keys: Sequence[str] | None = None
@@ -250,9 +286,9 @@ class Decider:
         # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.
         reservation = None
         if not request.dry_run:
-            reservation = self._reserve(snapshot.library, decision, circumstances)
+            reservation = reserve(self._counters, snapshot.library, decision, circumstances)
         explanation = self._explain(snapshot, decision) if request.explain else None
-        message = self._message(snapshot.library, decision)
+        message = message_of(self._messages, snapshot.library, decision)
         return Made(decision, snapshot.library, deadline, late, reservation, explanation, message)
 
     def decide(self, user_id: str, placement: str, *, key: str | None = None) -> DecideAnswer:
@@ -306,17 +342,6 @@ class Decider:
         served = snapshot.library.at(decision.placement, audiences)
         arms = [arm for one in served if one.serves(decision.user_id, audiences) for arm in one.arms]
         return explain(decision, snapshot.policy, arms)
-
-    def _message(self, library: Library, decision: Decision) -> MessageShown | None:
-        if self._messages is None or decision.placement == OUTBOUND or not decision.acts:
-            return None
-        playbook = library.get(decision.playbook or "", decision.playbook_version or 0)
-        return self._messages.of(playbook, playbook.arm(decision.arm), decision.user_id)
-
-    def _reserve(
-        self, library: Library, decision: Decision, circumstances: Circumstances
-    ) -> Reservation | None:
-        return reserve(self._counters, library, decision, circumstances)
 
 
 def _told(answer: DecideAnswer) -> Future[DecideAnswer]:

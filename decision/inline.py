@@ -8,7 +8,8 @@ import structlog
 from delivery.recipients import Occasion, Recipients
 from playbooks.content.filling import Contents
 from playbooks.content.names import ARM, OFFER, names_of
-from playbooks.library import PublishedPlaybook
+from playbooks.decision import Decision
+from playbooks.library import Library, PublishedPlaybook
 from playbooks.models import Arm
 from storage.errors import NextplayError
 
@@ -62,3 +63,11 @@ class InlineMessages:
                 self._same.clear()
             self._same[place] = message
         return message
+
+
+def message_of(messages: InlineMessages | None, library: Library, decision: Decision) -> MessageShown | None:
+    """Return the message of what a decision gives where it is shown at once, None where it is not."""
+    if messages is None or decision.placement == OUTBOUND or not decision.acts:
+        return None
+    playbook = library.get(decision.playbook or "", decision.playbook_version or 0)
+    return messages.of(playbook, playbook.arm(decision.arm), decision.user_id)

@@ -61,37 +61,6 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
-    """A request under a key whose answer is not durable yet."""
-
-    key: Key
-    answer: Future[DecideAnswer]
-
-    def follow(self, asked: Key) -> Future[DecideAnswer]:
-        """Return a future of its own that ends as this one does.
-
-        Raises:
-            KeyReused: something else is asked now.
-        """
-        asked.check(self.key.fingerprint)
-        own: Future[DecideAnswer] = Future()
-
-        def copy(done: Future[DecideAnswer]) -> None:
-            if done.cancelled():
-                own.cancel()
-            if not own.set_running_or_notify_cancel():
-                return
-            error = done.exception()
-            if error is None:
-                own.set_result(done.result())
-            else:
-                own.set_exception(error)
-
-        self.answer.add_done_callback(copy)
-        return own
-
-
-@dataclass(frozen=True, slots=True)
 class Made:
     """A decision about to be recorded; `late` is what it is if a deadline passes before that."""
 

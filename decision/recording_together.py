@@ -10,6 +10,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from decision.answers import DecideAnswer, answer_of
+from decision.deadline import NEVER, Deadline
+from decision.errors import KeyReused
 from decision.inline import MessageShown
 from decision.recording import Enroller, Key, Recorder, same_as_then
 from playbooks import repository
@@ -23,11 +25,16 @@ from storage.ledger import Kind, NewFact
 
 
 class One(NamedTuple):
-    """A decision about to be recorded, what it is to reserve, and its content where it is shown at once."""
+    """A decision about to be recorded, what it is to reserve, and its content where it is shown at once.
+
+    `late` is what it is if its deadline passes before that.
+    """
 
     decision: Decision
     wanted: Sequence[Wanted] = ()
     message: MessageShown | None = None
+    deadline: Deadline = NEVER
+    late: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +60,14 @@ class MadeTogether:
         playbook = self.library.get(decision.playbook or "", decision.playbook_version or 0)
         return playbook.arm(decision.arm)
 
-    def settle(self, answers: Sequence[DecideAnswer]) -> None:
+    def settle(self, answers: Sequence[DecideAnswer | KeyReused]) -> None:
         """Give back what was reserved for decisions of which another answer is recorded."""
         others = [
             one
             for one, answer in zip(self.ones, answers, strict=True)
-            if one.decision.decision_id != answer.decision_id
+            if isinstance(answer, KeyReused)
+            or one.decision.decision_id != answer.decision_id
+            or one.decision.fallback != answer.fallback
         ]
         self.drop(others)
 
@@ -84,18 +93,28 @@ class RecorderTogether:
         Raises:
             KeyReused: a key was used for another request.
         """
+        return [_answered(one) for one in self.record_each(connection, made, keys or ())]
+
+    def record_each(
+        self, connection: Connection, made: MadeTogether, keys: Sequence[Key | None]
+    ) -> list[DecideAnswer | KeyReused]:
+        """Do as `record` does, but for keys that were used for another request: for these say so.
+
+        Args:
+            keys: of each decision the one it was asked under, if it was; none: nobody has one.
+        """
         earlier = self._earlier(connection, keys)
         fresh = [place for place in range(len(made.ones)) if place not in earlier]
         finals = self._finals(connection, made, fresh)
         facts = [
-            NewFact(Kind.DECISION, one.decision_id, one.placement, one.user_id, one.decided_at, one)
+            NewFact(Kind.DECISION, one.decision_id, one.placement, one.user_id or None, one.decided_at, one)
             for one in finals.values()
         ]
         if facts:
             ledger.append(connection, facts, facts[0].occurred_at)
         for policy in {one.policy for one in finals.values() if one.fallback is None}:
             self._recorder.mark(connection, policy)
-        answers: list[DecideAnswer] = []
+        answers: list[DecideAnswer | KeyReused] = []
         remembered: dict[str, Answer] = {}
         for place, one in enumerate(made.ones):
             if place in earlier:
@@ -105,10 +124,11 @@ class RecorderTogether:
             arm = made.arm_of(final)
             if arm is not None:
                 self._enroller.start(connection, final, arm)
-            answers.append(answer_of(final, made.library, arm, None, one.message))
-            if keys is not None:
-                body = msgspec.json.encode(answers[-1]).decode()
-                remembered[keys[place].name] = Answer(keys[place].fingerprint, final.decision_id, body)
+            answer = answer_of(final, made.library, arm, None, one.message)
+            answers.append(answer)
+            if keys and (key := keys[place]) is not None:
+                body = msgspec.json.encode(answer).decode()
+                remembered[key.name] = Answer(key.fingerprint, final.decision_id, body)
         if remembered:
             repository.remember_answers(connection, remembered, facts[0].occurred_at)
         return answers
@@ -119,18 +139,14 @@ class RecorderTogether:
         Raises:
             KeyReused: a key was used for another request.
         """
-        return self._same(repository.known_answers(connection, [key.name for key in keys]), keys)
+        known = repository.known_answers(connection, [key.name for key in keys])
+        return {place: _answered(one) for place, one in _same(known, keys).items()}
 
-    def _earlier(self, connection: Connection, keys: Sequence[Key] | None) -> dict[int, DecideAnswer]:
-        if keys is None:
-            return {}
-        return self._same(repository.answers_to(connection, [key.name for key in keys]), keys)
-
-    @staticmethod
-    def _same(known: Mapping[str, Answer], keys: Sequence[Key]) -> dict[int, DecideAnswer]:
-        return {
-            place: same_as_then(known[key.name], key) for place, key in enumerate(keys) if key.name in known
-        }
+    def _earlier(
+        self, connection: Connection, keys: Sequence[Key | None]
+    ) -> dict[int, DecideAnswer | KeyReused]:
+        names = [key.name for key in keys if key is not None]
+        return _same(repository.answers_to(connection, names), keys) if names else {}
 
     def _finals(
         self, connection: Connection, made: MadeTogether, places: Sequence[int]
@@ -139,12 +155,17 @@ class RecorderTogether:
         finals = {place: made.ones[place].decision for place in places}
         reserving: list[str] = []
         for place, decision in finals.items():
+            one = made.ones[place]
+            if one.late is not None and one.deadline.passed:
+                finals[place] = one.late
+                continue
             arm = made.arm_of(decision)
             rule = None if arm is None else self._enroller.refuses(connection, decision, arm)
             if rule is not None:
+                made.drop([one])
                 finals[place] = msgspec.structs.replace(decision, refused_by=rule)
             else:
-                reserving += [wanted.decision_id for wanted in made.ones[place].wanted]
+                reserving += [wanted.decision_id for wanted in one.wanted]
         if made.reserved is None or not reserving:
             return finals
         refused = made.reserved.keep(connection, reserving)
@@ -152,3 +173,21 @@ class RecorderTogether:
             if (rule := refused.get(decision.decision_id)) is not None:
                 finals[place] = msgspec.structs.replace(decision, refused_by=rule)
         return finals
+
+
+def _same(known: Mapping[str, Answer], keys: Sequence[Key | None]) -> dict[int, DecideAnswer | KeyReused]:
+    """Return what was answered under keys before, or that something else was asked, by place."""
+    found: dict[int, DecideAnswer | KeyReused] = {}
+    for place, key in enumerate(keys):
+        if key is not None and key.name in known:
+            try:
+                found[place] = same_as_then(known[key.name], key)
+            except KeyReused as reused:
+                found[place] = reused
+    return found
+
+
+def _answered(one: DecideAnswer | KeyReused) -> DecideAnswer:
+    if isinstance(one, KeyReused):
+        raise one
+    return one

@@ -6,16 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from audiences.identity.people import People
 from decision.answers import DecideAnswer, DecideRequest, fingerprint_of
+from decision.errors import KeyReused
 from decision.recording import DECISION_ROWS, Key, Recorder
 from decision.recording_together import MadeTogether, RecorderTogether
-from decision.together import Together
+from decision.together import Ask, Together
 from playbooks.matching import Snapshot
 from storage.engine import Database
 from storage.errors import NextplayError
-from storage.writer import TURN_ROWS
+from storage.writer import TURN_ROWS, Lane, Work
+
+# What is told of each decision: its answer, or where nobody else is to suffer for it, why there is none.
+T = TypeVar("T", DecideAnswer, DecideAnswer | KeyReused)
 
 # Decisions of one transaction.
 TOGETHER = TURN_ROWS // DECISION_ROWS
@@ -82,9 +87,11 @@ class Submitting:
         fresh = [place for place in range(len(users)) if place not in earlier]
         if not fresh:
             return [DecidingTogether(users, earlier, None)]
-        whom = [self._people.canonical(users[place]) for place in fresh]
-        names = None if keys is None else [keys[place].name for place in fresh]
-        made = self._together.make(snapshot, whom, placement, names)
+        asks = [
+            Ask(self._people.canonical(users[place]), None if keys is None else keys[place].name)
+            for place in fresh
+        ]
+        made = self._together.make(snapshot, asks, placement)
         under_way = []
         for start in range(0, len(fresh), TOGETHER):
             places = fresh[start : start + TOGETHER]
@@ -93,16 +100,22 @@ class Submitting:
             # Those who were answered before are told of with the users around them.
             begin = 0 if start == 0 else places[0]
             end = fresh[start + TOGETHER] if start + TOGETHER < len(fresh) else len(users)
-            future = self._write(part, own)
+            future = self._write(part, partial(self._recording.record, made=part, keys=own), Lane.BACKGROUND)
             told = {place - begin: earlier[place] for place in range(begin, end) if place in earlier}
             under_way.append(DecidingTogether(users[begin:end], told, future, made.budgets))
         return under_way
 
-    def _write(self, part: MadeTogether, keys: Sequence[Key] | None) -> Future[list[DecideAnswer]]:
+    def submit_each(
+        self, snapshot: Snapshot, asks: Sequence[Ask], keys: Sequence[Key | None], placement: str
+    ) -> Future[list[DecideAnswer | KeyReused]]:
+        """Decide for users who wait for their answers; see `Decider.submit_each`."""
+        made = self._together.make(snapshot, asks, placement)
+        return self._write(made, partial(self._recording.record_each, made=made, keys=keys), Lane.DECISION)
+
+    def _write(self, part: MadeTogether, record: Work[list[T]], lane: Lane) -> Future[list[T]]:
+        rows = DECISION_ROWS * len(part.ones)
         try:
-            future = self._database.writer.submit(
-                partial(self._recording.record, made=part, keys=keys), rows=DECISION_ROWS * len(part.ones)
-            )
+            future = self._database.writer.submit(record, rows=rows, lane=lane)
         except NextplayError:
             part.drop()
             self._together.let_go(part)
@@ -110,13 +123,14 @@ class Submitting:
         future.add_done_callback(partial(self._settle, part))
         return future
 
-    def _settle(self, part: MadeTogether, done: Future[list[DecideAnswer]]) -> None:
+    def _settle(self, part: MadeTogether, done: Future[list[T]]) -> None:
         self._together.let_go(part)
         if done.exception() is not None:
             return
         answers = done.result()
         part.settle(answers)
-        for policy in {one.policy for one in answers if one.fallback is None}:
+        told = [one for one in answers if not isinstance(one, KeyReused)]
+        for policy in {one.policy for one in told if one.fallback is None}:
             self._recorder.note(policy)
 
     def _without_repeats(self, users: Sequence[str]) -> Iterator[slice]:

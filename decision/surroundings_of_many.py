@@ -57,10 +57,7 @@ class SurroundingsOfMany:
         if levels is None:
             uses, levels = None, {}
         people = {profile: user for user in users for profile in self._people.members(user)}
-        with self._database.read() as connection:
-            tags = self._tags(connection, people, now) if wanted.tags else {}
-            consents = self._consents(connection, people) if wanted.consents else {}
-            events = self._events(connection, people, wanted) if wanted.events else {}
+        tags, consents, events = self._told(people, wanted, now)
         return [
             Circumstances(
                 levels=_among(levels, [budget.key for budget in own.budgets]),
@@ -73,6 +70,19 @@ class SurroundingsOfMany:
             )
             for user, own, known in zip(users, needs, features, strict=True)
         ]
+
+    def _told(
+        self, people: Mapping[str, str], wanted: Needs, now: datetime
+    ) -> tuple[dict[str, set[str]], dict[str, list[Consent]], dict[str, dict[str, datetime]]]:
+        """Return tags, consents and latest events of people, as far as they are wanted."""
+        if not (wanted.tags or wanted.consents or wanted.events):
+            return {}, {}, {}
+        with self._database.read() as connection:
+            return (
+                self._tags(connection, people, now) if wanted.tags else {},
+                self._consents(connection, people) if wanted.consents else {},
+                self._events(connection, people, wanted) if wanted.events else {},
+            )
 
     def _uses(self, subjects: Sequence[str], needs: Needs, now: datetime) -> Mapping[str, Uses] | None:
         """Return what subjects used, None while nobody can say."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import datetime
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -16,21 +17,28 @@ import structlog
 from audiences.features import FeatureReader, Features
 from audiences.identity.people import People
 from audiences.repository import are_known
-from decision.answers import FEATURES_MISSING, FEATURES_UNREACHABLE, POLICY_BROKEN, UNKNOWN_USER
+from decision.answers import (
+    DEADLINE,
+    FEATURES_MISSING,
+    FEATURES_UNREACHABLE,
+    POLICY_BROKEN,
+    UNKNOWN_USER,
+)
+from decision.deadline import Deadline
 from decision.in_flight import InFlight, minded
-from decision.inline import OUTBOUND, InlineMessages, MessageShown
+from decision.inline import InlineMessages, message_of
 from decision.recording import wanted_of
 from decision.recording_together import MadeTogether, One
 from decision.reserving import loss_of
 from decision.surroundings import Surroundings
-from playbooks.alike import Case, Setting
+from playbooks.alike import Case
 from playbooks.constraints.circumstances import Circumstances, Needs
 from playbooks.counters import Counters, Wanted
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
 from playbooks.exploring import is_exploration
 from playbooks.matching import Request, Snapshot, fall_back
-from playbooks.matching_many import Asked, Block, Place
+from playbooks.matching_many import Asked, Block, WorkedOut
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
@@ -40,13 +48,27 @@ _log = structlog.get_logger(__name__)
 
 # Users whose prices follow from the same levels of budgets; what they take counts for those after them.
 WAVE = 50
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Ask(NamedTuple):
+    """Of whom a decision of a block is asked, by the canonical id, under which key, and how.
+
+    `fallback` says why nobody can be decided for.
+    """
+
+    user: str
+    key: str | None = None
+    context: Mapping[str, float | bool | None] = _NOTHING
+    deadline: Deadline | None = None
+    fallback: str | None = None
 
 
 class _Known(NamedTuple):
     """A user of whom features are known, their place in the block, and what constraints ask for."""
 
     place: int
-    features: Features
+    features: Mapping[str, Any]
     audiences: Set[str]
     needs: Needs
 
@@ -73,48 +95,50 @@ class Together:
         self._surroundings, self._in_flight = surroundings, in_flight
         self._counters, self._messages = counters, messages
         # What blocks worked out for the snapshot that decided last.
-        self._worked_out: tuple[Snapshot | None, dict[Place, Setting]] = None, {}
+        self._worked_out: WorkedOut | None = None
 
-    def make(
-        self, snapshot: Snapshot, users: Sequence[str], placement: str, keys: Sequence[str] | None
-    ) -> MadeTogether:
-        """Decide for users, by canonical ids of which none is there twice, and reserve.
-
-        Args:
-            keys: the request key of each; None: their decisions' ids.
+    def make(self, snapshot: Snapshot, asks: Sequence[Ask], placement: str) -> MadeTogether:
+        """Decide for users of whom none is there twice, and reserve.
 
         Raises:
             UnknownPlacement: no playbook serves the placement.
         """
         now = self._clock.now()
-        ids = [new_id(now) for _ in users]
+        ids = [new_id(now) for _ in asks]
         requests = [
-            Request(one, user, placement, key, bool(self._insiders) and self._is_insider(user))
-            for one, user, key in zip(ids, users, keys or ids, strict=True)
+            Request(
+                one, ask.user, placement, ask.key or one, bool(self._insiders) and self._is_insider(ask.user)
+            )
+            for one, ask in zip(ids, asks, strict=True)
         ]
-        of, settings = self._worked_out
-        if of is not snapshot:
-            settings = {}
-            self._worked_out = snapshot, settings
-        block = Block(snapshot, placement, now, settings)
-        found: list[One | None] = [None] * len(users)
+        worked_out = self._worked_out
+        if worked_out is None or worked_out.snapshot is not snapshot:
+            worked_out = self._worked_out = WorkedOut(snapshot)
+        block = Block(snapshot, placement, now, worked_out)
+        found: list[One | None] = [None] * len(asks)
         known: list[_Known] = []
         needs: dict[frozenset[str], Needs] = {}
-        for place, read in enumerate(self._read(users)):
+        for place, read in enumerate(self._read(asks)):
             if isinstance(read, str):
                 found[place] = One(fall_back(snapshot, requests[place], now, read))
                 continue
-            audiences = self._audiences_of(users[place])
+            ask = asks[place]
+            audiences = self._audiences_of(ask.user)
             own = needs.get(frozenset(audiences))
             if own is None:
                 own = needs[frozenset(audiences)] = needs_at(snapshot.library, placement, audiences, now)
             if requests[place].test and own.account:
                 # What colleagues share is not theirs to use up.
                 own = msgspec.structs.replace(own, account=False)
-            known.append(_Known(place, read, audiences, own))
+            values = {**read.values, **ask.context} if ask.context else read.values
+            known.append(_Known(place, values, audiences, own))
         for one, made in zip(known, self._decided(block, snapshot, requests, known, now), strict=True):
             found[one.place] = made
-        everybody = [one for one in found if one is not None]
+        everybody = [
+            one if ask.deadline is None else _within(ask.deadline, one, snapshot, request, now)
+            for one, ask, request in zip(found, asks, requests, strict=True)
+            if one is not None
+        ]
         wanted = [each for one in everybody for each in one.wanted]
         reserved = self._counters.reserve_many(wanted, now) if wanted else None
         budgets = any(own.budgets for own in needs.values())
@@ -128,8 +152,14 @@ class Together:
     def _is_insider(self, user: str) -> bool:
         return not self._insiders.isdisjoint(self._people.members(user))
 
-    def _read(self, users: Sequence[str]) -> list[Features | str]:
+    def _read(self, asks: Sequence[Ask]) -> list[Features | str]:
         """Return the features of each user, or why there are none."""
+        reasons = [_reason(ask) for ask in asks]
+        users = [ask.user for ask, reason in zip(asks, reasons, strict=True) if reason is None]
+        read = iter(self._read_of(users) if users else ())
+        return [next(read) if reason is None else reason for reason in reasons]
+
+    def _read_of(self, users: Sequence[str]) -> list[Features | str]:
         try:
             read = self._features.read_many(users)
         except NextplayError as error:
@@ -165,7 +195,7 @@ class Together:
         taken: Counter[str] = Counter()
         with self._in_flight.turn(needs) as under_way:
             users = [requests[one.place].user_id for one in known]
-            values = [one.features.values for one in known]
+            values = [one.features for one in known]
             read = self._surroundings.of_many(users, [one.needs for one in known], values, now)
             read = [minded(one, under_way) for one in read]
             while len(made) < len(known):
@@ -206,17 +236,27 @@ class Together:
             return One(fall_back(snapshot, asked.request, now, POLICY_BROKEN))
         library = snapshot.library
         wanted = [wanted_of(library, made, asked.case.circumstances), loss_of(library, made)]
-        return One(made, [one for one in wanted if one is not None], self._message(snapshot, made))
+        message = message_of(self._messages, library, made)
+        return One(made, [one for one in wanted if one is not None], message)
 
-    def _message(self, snapshot: Snapshot, decision: Decision) -> MessageShown | None:
-        if self._messages is None or decision.placement == OUTBOUND or not decision.acts:
-            return None
-        playbook = snapshot.library.get(decision.playbook or "", decision.playbook_version or 0)
-        return self._messages.of(playbook, playbook.arm(decision.arm), decision.user_id)
+
+def _reason(ask: Ask) -> str | None:
+    """Return why nothing need be read of a user."""
+    if ask.fallback is None and ask.deadline is not None and ask.deadline.passed:
+        return DEADLINE
+    return ask.fallback
+
+
+def _within(deadline: Deadline, one: One, snapshot: Snapshot, request: Request, now: datetime) -> One:
+    """Return a decision that turns into its fallback when a deadline passes, or has done so."""
+    late = fall_back(snapshot, request, now, DEADLINE)
+    if deadline.passed:
+        return One(late, deadline=deadline, late=late)
+    return one._replace(deadline=deadline, late=late)
 
 
 def _case(request: Request, known: _Known, circumstances: Circumstances) -> Case:
-    return Case(request.user_id, known.features.values, known.audiences, circumstances)
+    return Case(request.user_id, known.features, known.audiences, circumstances)
 
 
 def _amounts(wanted: Sequence[Wanted]) -> Mapping[str, int]:

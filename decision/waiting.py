@@ -1,9 +1,10 @@
-"""Lets a request wait for its commit: one that answers many wakes the event loop once, not for each."""
+"""Lets requests wait for commits: one that answers many wakes the event loop once, not for each."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
@@ -12,17 +13,16 @@ from weakref import WeakKeyDictionary
 T = TypeVar("T")
 
 
-class _Woken:
+class Woken:
     """What other threads have finished for one event loop."""
 
     def __init__(self) -> None:
-        self._done: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._done: deque[Callable[[], None]] = deque()
         self._called = False
 
-    def finished(self, waiting: asyncio.Future[Any], done: Future[Any]) -> None:
-        """Take note in whatever thread that something is done."""
-        loop = waiting.get_loop()
-        self._done.append((waiting, done))
+    def call(self, loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
+        """Have the loop, whose this is, call what must not raise; from whatever thread."""
+        self._done.append(tell)
         # `_tell` puts it down before it looks, so whatever comes meanwhile is seen by it or calls again.
         if not self._called and not loop.is_closed():
             self._called = True
@@ -31,18 +31,18 @@ class _Woken:
     def _tell(self) -> None:
         self._called = False
         while self._done:
-            waiting, done = self._done.popleft()
-            if waiting.done():
-                continue
-            if done.cancelled():
-                waiting.cancel()
-            elif (error := done.exception()) is not None:
-                waiting.set_exception(error)
-            else:
-                waiting.set_result(done.result())
+            self._done.popleft()()
 
 
-_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Woken] = WeakKeyDictionary()
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Woken] = WeakKeyDictionary()
+
+
+def woken_of(loop: asyncio.AbstractEventLoop) -> Woken:
+    """Return what wakes an event loop; to be asked for in its own thread."""
+    woken = _loops.get(loop)
+    if woken is None:
+        woken = _loops[loop] = Woken()
+    return woken
 
 
 async def result_of(future: Future[T]) -> T:
@@ -50,13 +50,22 @@ async def result_of(future: Future[T]) -> T:
     if future.done():
         return future.result()
     loop = asyncio.get_running_loop()
-    woken = _loops.get(loop)
-    if woken is None:
-        woken = _loops[loop] = _Woken()
+    woken = woken_of(loop)
     waiting: asyncio.Future[T] = loop.create_future()
-    future.add_done_callback(partial(woken.finished, waiting))
+    future.add_done_callback(lambda done: woken.call(loop, partial(_pass_on, waiting, done)))
     try:
         return await waiting
     except asyncio.CancelledError:
         future.cancel()
         raise
+
+
+def _pass_on(waiting: asyncio.Future[Any], done: Future[Any]) -> None:
+    if waiting.done():
+        return
+    if done.cancelled():
+        waiting.cancel()
+    elif (error := done.exception()) is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(done.result())

@@ -38,9 +38,6 @@ _TOGETHER = 4
 # Settings that are kept.
 _KEPT = 1_000
 
-# A placement, and those of its audiences that matter there.
-Place = tuple[str, frozenset[str]]
-
 
 class Asked(NamedTuple):
     """A request, and what is known of its user."""
@@ -66,26 +63,55 @@ class _Row(NamedTuple):
     found: _Found
 
 
+class WorkedOut:
+    """What blocks worked out for a snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._heeded: dict[str, frozenset[str]] = {}
+        self._settings: dict[tuple[str, frozenset[str]], Setting] = {}
+
+    def heeded_at(self, placement: str) -> frozenset[str]:
+        """Return the audiences that matching looks at for a placement's playbooks."""
+        heeded = self._heeded.get(placement)
+        if heeded is None:
+            library = self.snapshot.library
+            here = tuple([one for one in library.playbooks if one.document.placement == placement])
+            served = replace(self.snapshot, library=replace(library, playbooks=here))
+            heeded = self._heeded[placement] = frozenset(audiences_of(served))
+        return heeded
+
+    def setting(self, placement: str, audiences: frozenset[str]) -> Setting:
+        """Return what serves a placement for members of those of its audiences that are heeded."""
+        setting = self._settings.get((placement, audiences))
+        if setting is None:
+            library = self.snapshot.library
+            playbooks = library.at(placement, audiences)
+            terms = [library.rules.terms(one) for one in playbooks]
+            setting = Setting(playbooks, terms, self.snapshot.seed, self.snapshot.holdout)
+            if len(self._settings) >= _KEPT:
+                self._settings.clear()
+            self._settings[placement, audiences] = setting
+        return setting
+
+
 class Block:
     """Decides for many users at one placement and moment."""
 
     def __init__(
-        self, snapshot: Snapshot, placement: str, now: datetime, settings: dict[Place, Setting] | None = None
+        self, snapshot: Snapshot, placement: str, now: datetime, worked_out: WorkedOut | None = None
     ) -> None:
         """Decide from a snapshot.
 
         Args:
-            settings: what earlier blocks worked out for the same snapshot, which this one adds to.
+            worked_out: what earlier blocks worked out for the same snapshot, which this one adds to.
 
         Raises:
             UnknownPlacement: no playbook of the library serves the placement.
         """
         check_placement(snapshot.library, placement)
         self._snapshot, self._placement, self._now = snapshot, placement, now
-        here = [one for one in snapshot.library.playbooks if one.document.placement == placement]
-        served = replace(snapshot, library=replace(snapshot.library, playbooks=tuple(here)))
-        self._audiences = audiences_of(served)
-        self._settings = {} if settings is None else settings
+        self._worked_out = WorkedOut(snapshot) if worked_out is None else worked_out
 
     def decide(self, asked: Sequence[Asked]) -> list[Decision | Exception]:
         """Return the decision about each user, or why there is none (see `matching.decide`).
@@ -135,12 +161,13 @@ class Block:
 
     def _contests(self, asked: Sequence[Asked]) -> list[tuple[Contest, list[_Row]]]:
         """Return contests, and who takes part in each, in their order."""
+        heeded = self._worked_out.heeded_at(self._placement)
         of_audiences: dict[frozenset[str], list[int]] = {}
         for place, one in enumerate(asked):
-            of_audiences.setdefault(frozenset(self._audiences & one.case.audiences), []).append(place)
+            of_audiences.setdefault(heeded & one.case.audiences, []).append(place)
         found: dict[int, tuple[Contest, list[_Row]]] = {}
         for audiences, places in of_audiences.items():
-            setting = self._setting(audiences)
+            setting = self._worked_out.setting(self._placement, audiences)
             cases = [asked[place].case for place in places]
             read = {name: recorded_many([one.features.get(name) for one in cases]) for name in setting.names}
             keys = setting.keys(cases, read, self._placement, self._snapshot.controls, self._now)
@@ -151,18 +178,6 @@ class Block:
                 contest = known[key].contest
                 found.setdefault(id(contest), (contest, []))[1].append(_Row(place, known[key]))
         return list(found.values())
-
-    def _setting(self, audiences: frozenset[str]) -> Setting:
-        setting = self._settings.get((self._placement, audiences))
-        if setting is None:
-            library = self._snapshot.library
-            playbooks = library.at(self._placement, audiences)
-            terms = [library.rules.terms(one) for one in playbooks]
-            setting = Setting(playbooks, terms, self._snapshot.seed, self._snapshot.holdout)
-            if len(self._settings) >= _KEPT:
-                self._settings.clear()
-            self._settings[self._placement, audiences] = setting
-        return setting
 
     def _found(self, case: Case) -> _Found:
         """Return what competes for whoever is like this user."""

@@ -54,8 +54,7 @@ class SqlCounters:
 
     def read_many(self, user_ids: Sequence[str], now: datetime, *, since: datetime) -> Mapping[str, Uses]:
         people = {profile: user_id for user_id in user_ids for profile in self._people.members(user_id)}
-        with self._database.read() as connection:
-            return together_repository.read_many(connection, people, now, since=since)
+        return together_repository.look_at_many(self._database, people, now, since=since)
 
     def taken(self, budget: Budget, now: datetime) -> int:
         with self._database.read() as connection:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from itertools import chain
+from operator import itemgetter
+from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -12,10 +16,14 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from playbooks.counters.repository import lock_of, return_expired
 from playbooks.tables import budget_totals, uses
-from storage.statements import Statement
+from storage.engine import Database
+from storage.statements import Row, Statement
+from storage.times import from_micros, to_micros
 
 # Parameters of one IN (…).
-_IN = 500
+_IN = 512
+
+_USED_AT = itemgetter(2)
 
 _TAKE = Statement(
     update(budget_totals)
@@ -32,19 +40,49 @@ def read_many(
     Args:
         people: the person of each profile.
     """
-    found: dict[str, dict[str, list[datetime]]] = {}
-    profiles = list(people)
+    asked = _asked(people, now, since)
+    return _by_person(people, [statement.rows(connection, row) for statement, row in asked])
+
+
+def look_at_many(
+    database: Database, people: Mapping[str, str], now: datetime, *, since: datetime
+) -> dict[str, dict[str, list[datetime]]]:
+    """Return what `read_many` does, in what is committed now."""
+    asked = _asked(people, now, since)
+    return _by_person(people, [database.look(statement, row) for statement, row in asked])
+
+
+def _asked(people: Mapping[str, str], now: datetime, since: datetime) -> Iterator[tuple[Statement, Row]]:
+    profiles, moments = list(people), {"since": to_micros(since), "now": to_micros(now)}
     for start in range(0, len(profiles), _IN):
-        query = select(uses.c.user_id, uses.c.rule, uses.c.used_at).where(
-            uses.c.user_id.in_(profiles[start : start + _IN]),
-            uses.c.used_at > since,
-            or_(uses.c.expires_at.is_(None), uses.c.expires_at > now),
+        some = profiles[start : start + _IN]
+        # Of each power of two there is one statement; a profile that is named twice is found once.
+        size = 1 << (len(some) - 1).bit_length()
+        some += some[-1:] * (size - len(some))
+        yield _of_so_many(size), {**moments, **{f"user_{place}": user for place, user in enumerate(some)}}
+
+
+@cache
+def _of_so_many(profiles: int) -> Statement:
+    """Return the query of the uses of so many profiles, oldest first."""
+    return Statement(
+        select(uses.c.user_id, uses.c.rule, uses.c.used_at)
+        .where(
+            uses.c.user_id.in_([bindparam(f"user_{place}") for place in range(profiles)]),
+            uses.c.used_at > bindparam("since", type_=BigInteger),
+            or_(uses.c.expires_at.is_(None), uses.c.expires_at > bindparam("now", type_=BigInteger)),
         )
-        for profile, rule, used_at in connection.execute(query):
-            found.setdefault(people[profile], {}).setdefault(rule, []).append(used_at)
-    for of in found.values():
-        for moments in of.values():
-            moments.sort()
+        .order_by(uses.c.used_at)
+    )
+
+
+def _by_person(
+    people: Mapping[str, str], shares: Sequence[Sequence[tuple[Any, ...]]]
+) -> dict[str, dict[str, list[datetime]]]:
+    """Return moments by person and rule, oldest first, of rows of profiles that come oldest first."""
+    found: dict[str, dict[str, list[datetime]]] = {}
+    for profile, rule, used_at in shares[0] if len(shares) == 1 else sorted(chain(*shares), key=_USED_AT):
+        found.setdefault(people[profile], {}).setdefault(rule, []).append(from_micros(used_at))
     return found
 
 
