@@ -106,10 +106,13 @@ class LearnedPolicy:
             return None
         if not arms:
             return np.zeros((users, 0))
-        found = [
-            self._model.deviation(matrix) for share in self._shares(features, users, arms) for matrix in share
-        ]
-        return None if any(one is None for one in found) else np.array(found)
+        found = []
+        for share in self._shares(features, users, arms):
+            deviations = self._model.deviation(share.reshape(-1, share.shape[-1]))
+            if deviations is None:
+                return None
+            found.append(deviations)
+        return np.concatenate(found).reshape(users, len(arms))
 
     def explore_many(self, stakes: StakesOfMany) -> FloatArray:
         return self._spec.exploration.vectors(stakes, self._trained)

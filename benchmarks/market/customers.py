@@ -7,6 +7,7 @@ seed, the customer and the day, whoever asks in which order.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from scipy.special import expit
 from benchmarks.market.parameters import Fading, Parameters
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 Form = Literal["logistic", "reference"]
 FORMS: tuple[Form, ...] = ("logistic", "reference")
 
@@ -74,38 +76,56 @@ class Market:
         steps = {f"over_{round(step * 100)}": float(share > step) for step in _STEPS}
         return {"margin": float(self.margin[customer]), **told, **steps}
 
-    def chances(self, customer: int, day: float) -> FloatArray:
-        """Return how likely an order within the window is: without a coupon, then at each face value."""
-        log_odds = self.base[customer] + self._season(day)
-        log_odds += _faded(self._habit, self._habit_day, customer, day, self.parameters.habit)
-        log_odds -= _faded(self._fatigue, self._fatigue_day, customer, day, self.parameters.fatigue)
-        sensitivity, share = self.sensitivity[customer], self.deal_share[customer]
-        forms = self.parameters.forms
+    def chances(self, customers: int | IntArray, day: float) -> FloatArray:
+        """Return how likely an order within the window is, for each customer (…): shape (…, 1 + values).
+
+        Without a coupon, then at each face value.
+        """
+        log_odds = self.base[customers] + self._season(day)
+        log_odds = log_odds + _faded(self._habit, self._habit_day, customers, day, self.parameters.habit)
+        log_odds -= _faded(self._fatigue, self._fatigue_day, customers, day, self.parameters.fatigue)
+        of_each = log_odds, self.sensitivity[customers], self.deal_share[customers], self.margin[customers]
+        log_odds, sensitivity, share, margin = (np.expand_dims(one, -1) for one in of_each)
+        plain, forms = expit(log_odds), self.parameters.forms
         if self.form == "logistic":
             slope = sensitivity * forms.logistic.slope * share
-            size = np.log1p(self.values / (forms.logistic.scale * self.margin[customer]))
+            size = np.log1p(self.values / (forms.logistic.scale * margin))
             answered: FloatArray = expit(log_odds + slope * size)
         else:
             step = forms.reference
             reference = sensitivity * (step.low + (step.high - step.low) * (1 - share))
-            plain = expit(log_odds)
             taken = plain * np.where(self.values < step.half * reference, 1 - step.insult, 1.0)
             answered = taken + step.lift * (1 - plain) * expit((self.values - reference) / step.width)
-        return np.append(expit(log_odds), answered)
+        return np.concatenate([plain, answered], axis=-1)
 
-    def worth(self, customer: int, day: float) -> FloatArray:
-        """Return the expected net of doing nothing, then of each face value, in euros."""
+    def worth(self, customers: int | IntArray, day: float) -> FloatArray:
+        """Return the expected net of doing nothing, then of each face value, in euros: (…, 1 + values)."""
         left = self.parameters.opt_out
-        net = self.margin[customer] - np.append(0.0, self.values)
-        worth: FloatArray = self.chances(customer, day) * net
-        worth[1:] -= left.chance * left.costs
+        net = np.expand_dims(self.margin[customers], -1) - np.append(0.0, self.values)
+        worth: FloatArray = self.chances(customers, day) * net
+        worth[..., 1:] -= left.chance * left.costs
         return worth
 
+    def answers(self, customers: Sequence[int], day: float, values: Sequence[int | None]) -> list[Answer]:
+        """Let customers, of whom none is there twice, each answer to a face value, and remember it.
+
+        Args:
+            values: the place of each one's; None: nothing was offered.
+        """
+        chances = self.chances(np.array(customers, dtype=np.intp), day)
+        return [
+            self._answer(customer, day, value, float(chance[0 if value is None else value + 1]))
+            for customer, value, chance in zip(customers, values, chances, strict=True)
+        ]
+
     def answer(self, customer: int, day: float, value: int | None) -> Answer:
-        """Let a customer answer to a face value (its place; None: nothing was offered), and remember it."""
+        """Let a customer answer (see `answers`)."""
+        return self.answers([customer], day, [value])[0]
+
+    def _answer(self, customer: int, day: float, value: int | None, chance: float) -> Answer:
         rng = np.random.default_rng([self.seed, 1, customer, round(day * 24)])
         orders, left, delay = rng.random(3)
-        ordered = bool(orders < self.chances(customer, day)[0 if value is None else value + 1])
+        ordered = bool(orders < chance)
         spread = self.parameters.order_spread
         # Its mean is the customer's margin.
         factor = math.exp(spread * float(rng.normal()) - spread**2 / 2)
@@ -128,10 +148,13 @@ class Market:
         return season.amplitude * math.cos(2 * math.pi * (of_year - season.top) / _YEAR) + bump
 
 
-def _faded(levels: FloatArray, days: FloatArray, customer: int, day: float, how: Fading) -> float:
-    return float(levels[customer] * 0.5 ** ((day - days[customer]) / how.half_life))
+def _faded(
+    levels: FloatArray, days: FloatArray, customers: int | IntArray, day: float, how: Fading
+) -> FloatArray:
+    faded: FloatArray = levels[customers] * 0.5 ** ((day - days[customers]) / how.half_life)
+    return faded
 
 
 def _add(levels: FloatArray, days: FloatArray, customer: int, day: float, how: Fading) -> None:
-    levels[customer] = min(how.most, _faded(levels, days, customer, day, how) + how.adds)
+    levels[customer] = min(how.most, float(_faded(levels, days, customer, day, how)) + how.adds)
     days[customer] = day

@@ -1,39 +1,47 @@
 """The market played in one process: the service's own pure parts, without HTTP and without a database.
 
-`decide`, `credit`, `reward`, the learner and the budgets' arithmetic are those that the service runs; what is
-left out is that decisions are written down. Rewards mature when their windows close, and are learned once a
-day.
+Matching, `credit`, `reward`, the learner and the budgets' arithmetic are those that the service runs; what is
+left out is that decisions are written down. Customers come in a few blocks a day, which are decided for as
+`decide-batch` does it. Rewards mature when their windows close, and are learned once a day.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from benchmarks.market.customers import Market
+from benchmarks.market.customers import IntArray, Market
 from benchmarks.market.tally import Tally
 from learning.features import FeatureSet
 from learning.learner import Learner
+from learning.models import ValueModel
 from learning.policy import LearnedPolicy
 from learning.rewards import Decided, Mature, Outcome, credit, reward
 from learning.rows import Rows
 from learning.spec import PolicySpec, read_spec
+from playbooks.alike import Case, Setting
 from playbooks.constraints.circumstances import Circumstances
+from playbooks.constraints.counting import Spend
 from playbooks.decision import Decision
+from playbooks.exploring import budgets_of, losses
 from playbooks.goal_documents import OPT_OUT
 from playbooks.library import Library, PublishedPlaybook, expand
-from playbooks.matching import Request, Snapshot, decide
+from playbooks.matching import Request, Snapshot, decide, stakes_of
+from playbooks.matching_many import Asked, Block, Place
 from playbooks.models import DO_NOTHING, Arm, Playbook
 from playbooks.offers import Offer
 
 LIBRARY = Path(__file__).parent / "library"
 PLACEMENT = "checkout"
+# So many of a day's customers come together: about fifty, as many as the service decides for at once where
+# they take from the same budgets.
+BLOCKS = 6
 
 
 def published(folder: Path = LIBRARY) -> PublishedPlaybook:
@@ -80,6 +88,9 @@ class Playing:
         self._market = market
         self._playbook = published(folder)
         self._library = Library((self._playbook,))
+        # Where exploring may cost anything: it is counted here, so that a block need not be asked one by one.
+        free = self._playbook.document.model_copy(update={"exploration_budget": None})
+        self._free = Library((replace(self._playbook, document=free),))
         self._terms = self._library.rules.terms(self._playbook)
         self._spec: PolicySpec = read_spec(folder / "policy.yaml")
         words = yaml.safe_load((folder / "vocabularies.yaml").read_text(encoding="utf-8"))["vocabularies"]
@@ -90,9 +101,12 @@ class Playing:
         self._learner: Learner = self._spec.learner.start(task)
         self._state: bytes | None = None
         self._trained = 0
-        self._policy = self._serve(self._spec.untrained(self._features.names))
+        self._serve(self._spec.untrained(self._features.names))
         self._open: deque[_Open] = deque()
-        self._past = Past(len(market), [round(100 * value) for value in market.values])
+        cents = [round(100 * value) for value in market.values]
+        self._places = {arm.id: cents.index(arm.value) for arm in self._playbook.arms}
+        self._described = [market.described(customer) for customer in range(len(market))]
+        self._past = Past(len(market), cents)
         # Of budgets by their keys: how much is taken, and at most may be.
         self.taken: dict[str, int] = {}
         self.limits: dict[str, int] = {}
@@ -100,66 +114,141 @@ class Playing:
 
     def play(self, decisions: int) -> Tally:
         """Let days go by until so many decisions are made, or nobody is left."""
-        day = 0
+        day, cadence = 0, self._market.parameters.cadence
         while self.tally.decisions < decisions and self._market.here.any():
-            now = self._market.start + timedelta(days=day)
-            self._learn(now)
-            for customer in range(day % self._market.parameters.cadence, len(self._market), 7):
-                if self._market.here[customer] and self.tally.decisions < decisions:
+            morning = self._market.start + timedelta(days=day)
+            self._learn(morning)
+            coming = np.arange(day % cadence, len(self._market), cadence)
+            for place, block in enumerate(np.array_split(coming, BLOCKS)):
+                here = block[self._market.here[block]][: decisions - self.tally.decisions]
+                if len(here):
                     # Over the whole day: a budget is paced by the clock.
-                    self._meet(customer, day, now + customer / len(self._market) * timedelta(days=1))
+                    self._meet(here, day, morning + place / BLOCKS * timedelta(days=1))
             day += 1
         return self.tally
 
-    def _meet(self, customer: int, day: int, now: datetime) -> None:
-        market, user = self._market, self._market.name(customer)
+    def _meet(self, customers: IntArray, day: int, now: datetime) -> None:
+        market, who = self._market, customers.tolist()
+        decided = self._decided([self._asked(customer, day) for customer in who], now)
+        arms = [None if made.arm == DO_NOTHING else self._playbook.arm(made.arm) for made in decided]
+        places = [None if arm is None else self._places[arm.id] for arm in arms]
+        self.tally.add(market.worth(customers, day), places)
+        answers = market.answers(who, day, places)
+        for customer, made, arm, place, answer in zip(who, decided, arms, places, answers, strict=True):
+            if arm is None or place is None:
+                continue
+            # An order comes before the customer is decided for again.
+            self._past.shown[customer, place] += 1
+            self._past.taken[customer, place] += answer.ordered
+            waiting, of = _Open(made, arm), made.request_key
+            if answer.ordered:
+                at = now + answer.after
+                said = {"margin": answer.margin, "discount": arm.value / 100, "currency": "EUR"}
+                waiting.outcomes.append(Outcome(f"order:{of}", made.user_id, "order_completed", at, said))
+                self.tally.realised += answer.margin - arm.value / 100
+            if answer.left:
+                waiting.outcomes.append(Outcome(f"left:{of}", made.user_id, OPT_OUT, now, {}))
+                self.tally.realised -= market.parameters.opt_out.costs
+            self._open.append(waiting)
+
+    def _asked(self, customer: int, day: int) -> Asked:
+        user = self._market.name(customer)
+        key = f"{day}:{user}"
+        known = self._described[customer] | self._past.features(customer)
+        return Asked(Request(key, user, PLACEMENT, key), Case(user, known, frozenset(), Circumstances()))
+
+    def _decided(self, asked: Sequence[Asked], now: datetime) -> list[Decision]:
+        """Decide about customers, and take from the budgets what was drawn and what exploring cost.
+
+        From the first on who is drawn what those before left no room for, the others are decided for anew, as
+        the service does; from the first on whom exploring would cost more than is left of the day's budget,
+        one after the other.
+        """
+        decided: list[Decision] = []
+        while len(decided) < len(asked):
+            fitting = self._while_it_fits(self._together(asked[len(decided) :], now), now)
+            if not fitting:
+                break
+            decided += fitting
+        for one in asked[len(decided) :]:
+            made = self._alone(one, now)
+            self._charge(made, made.explored, now)
+            self.tally.narrowed += bool(made.narrowed)
+            decided.append(made)
+        return decided
+
+    def _circumstances(self, now: datetime) -> Circumstances:
         budgets = self._terms.needs_at(now).budgets
-        levels = {one.key: self.taken.get(one.key, 0) for one in budgets}
-        snapshot = Snapshot(self._library, self._policy, f"market-{market.seed}", costs=self._spec.costs)
-        made = decide(
-            snapshot,
-            Request(f"{day}:{user}", user, PLACEMENT, f"{day}:{user}"),
-            features=market.described(customer) | self._past.features(customer),
-            audiences=frozenset(),
-            circumstances=Circumstances(levels=levels),
+        return Circumstances(levels={one.key: self.taken.get(one.key, 0) for one in budgets})
+
+    def _alone(self, asked: Asked, now: datetime) -> Decision:
+        request, case = asked
+        return decide(
+            self._snapshot,
+            request,
+            features=case.features,
+            audiences=case.audiences,
+            circumstances=self._circumstances(now),
             now=now,
         )
-        arm = None if made.arm == DO_NOTHING else self._playbook.arm(made.arm)
-        self._charge(made, arm, now)
-        place = None if arm is None else self._place(arm)
-        self.tally.add(market.worth(customer, day), place, made)
-        answer = market.answer(customer, day, place)
-        if arm is None or place is None:
-            return
-        # An order comes before the customer is decided for again.
-        self._past.shown[customer, place] += 1
-        self._past.taken[customer, place] += answer.ordered
-        waiting = _Open(made, arm)
-        if answer.ordered:
-            said = {"margin": answer.margin, "discount": arm.value / 100, "currency": "EUR"}
-            order = Outcome(f"order:{day}:{user}", user, "order_completed", now + answer.after, said)
-            waiting.outcomes.append(order)
-            self.tally.realised += answer.margin - arm.value / 100
-        if answer.left:
-            waiting.outcomes.append(Outcome(f"left:{user}", user, OPT_OUT, now, {}))
-            self.tally.realised -= market.parameters.opt_out.costs
-        self._open.append(waiting)
 
-    def _charge(self, made: Decision, arm: Arm | None, now: datetime) -> None:
-        for spending in self._terms.spends if arm is not None else ():
-            if arm is not None and (spend := spending.spend(arm, now)) is not None:
-                key = spend.budget.key
-                self.limits[key] = spend.budget.limit
-                self.taken[key] = self.taken.get(key, 0) + spend.amount
-        for playbook, lost in made.explored.items():
-            budget = self._playbook.document.exploration_budget
-            if budget is not None:
-                key = budget.counted(playbook, now).key
-                self.limits[key] = budget.limit
-                self.taken[key] = self.taken.get(key, 0) + lost
+    def _together(self, asked: Sequence[Asked], now: datetime) -> Iterator[Decision]:
+        """Yield decisions that explore as if that might cost anything."""
+        circumstances = self._circumstances(now)
+        here = [one._replace(case=one.case._replace(circumstances=circumstances)) for one in asked]
+        for made in Block(self._unlimited, PLACEMENT, now, self._settings).decide(here):
+            if isinstance(made, Exception):
+                raise made
+            yield made
 
-    def _place(self, arm: Arm) -> int:
-        return int(np.flatnonzero(np.isclose(self._market.values, arm.value / 100))[0])
+    def _while_it_fits(self, decided: Iterable[Decision], now: datetime) -> list[Decision]:
+        """Return decisions up to the first that budgets have no room for, and take from budgets for them.
+
+        Exploring that stays within a day's budget is not changed by it: so these are the decisions that
+        `decide` makes one after the other.
+        """
+        fitting: list[Decision] = []
+        for made in decided:
+            lost = self._lost(made, now)
+            if not self._fits(made, lost, now):
+                break
+            self._charge(made, lost, now)
+            fitting.append(made)
+        return fitting
+
+    def _lost(self, made: Decision, now: datetime) -> dict[str, int]:
+        values = stakes_of(made, np.array(made.scores), None).values
+        own = [(self._playbook.id, self._playbook.document.exploration_budget)]
+        budgets = budgets_of(own, self._spec.costs, self.taken, now)
+        return losses(values, np.array(made.probabilities), [self._playbook.id] * len(made.scores), budgets)
+
+    def _takes(self, made: Decision, now: datetime) -> list[Spend]:
+        if made.arm == DO_NOTHING:
+            return []
+        arm = self._playbook.arm(made.arm)
+        return [spend for one in self._terms.spends if (spend := one.spend(arm, now)) is not None]
+
+    def _fits(self, made: Decision, lost: Mapping[str, int], now: datetime) -> bool:
+        explores = self._playbook.document.exploration_budget
+        if explores is not None:
+            key = explores.counted(self._playbook.id, now).key
+            if self.taken.get(key, 0) + sum(lost.values()) > explores.limit:
+                return False
+        spends = self._takes(made, now)
+        return all(self.taken.get(one.budget.key, 0) + one.amount <= one.budget.limit for one in spends)
+
+    def _charge(self, made: Decision, lost: Mapping[str, int], now: datetime) -> None:
+        for spend in self._takes(made, now):
+            key = spend.budget.key
+            self.limits[key] = spend.budget.limit
+            self.taken[key] = self.taken.get(key, 0) + spend.amount
+        explores = self._playbook.document.exploration_budget
+        for playbook, loss in lost.items():
+            self.tally.explored += loss
+            if explores is not None:
+                key = explores.counted(playbook, now).key
+                self.limits[key] = explores.limit
+                self.taken[key] = self.taken.get(key, 0) + loss
 
     def _learn(self, now: datetime) -> None:
         window = self._playbook.document.goal.window
@@ -171,7 +260,7 @@ class Playing:
         rows = self._rows(due, now)
         learnt = self._learner.fold(self._state, rows)
         self._state, self._trained = learnt.state, self._trained + len(rows)
-        self._policy = self._serve(learnt.model)
+        self._serve(learnt.model)
 
     def _rows(self, due: Sequence[_Open], now: datetime) -> Rows:
         goal = self._playbook.document.goal
@@ -184,7 +273,8 @@ class Playing:
         for one in decided:
             mature = reward(goal, one, credited.get(one.decision_id, ()), now)
             earned.append(mature.value - mature.cost if isinstance(mature, Mature) else 0.0)
-        matrix = np.array([self._features.matrix(one.decision.features, [one.arm])[0] for one in due])
+        read = {name: [one.decision.features.get(name) for one in due] for name in self._features.inputs}
+        matrix = self._features.rows(read, [one.arm for one in due])
         return Rows(
             matrix=matrix,
             targets=np.array(earned),
@@ -192,5 +282,10 @@ class Playing:
             importance=np.ones(len(due)),
         )
 
-    def _serve(self, model: object) -> LearnedPolicy:
-        return LearnedPolicy(f"market@{self._trained}", self._spec, self._features, model, self._trained)  # type: ignore[arg-type]
+    def _serve(self, model: ValueModel) -> None:
+        policy = LearnedPolicy(f"market@{self._trained}", self._spec, self._features, model, self._trained)
+        self._snapshot, self._unlimited = (
+            Snapshot(library, policy, f"market-{self._market.seed}", costs=self._spec.costs)
+            for library in (self._library, self._free)
+        )
+        self._settings: dict[Place, Setting] = {}

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
+
 from benchmarks.market.customers import Market
 from benchmarks.market.in_process import PLACEMENT
 from benchmarks.market.tally import Tally
@@ -80,7 +82,7 @@ class Visiting:
         offer: Any = answer["offer"]
         place = None if offer is None else self._place(offer)
         self.fallbacks += answer["fallback"] is not None
-        self.tally.add(market.worth(customer, day), place)
+        self.tally.add(market.worth(np.array([customer]), day), [place])
         did = market.answer(customer, day, place)
         discount = 0.0 if place is None else float(market.values[place])
         if place is not None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-
-from playbooks.decision import Decision
 
 FloatArray = NDArray[np.float64]
 
@@ -18,7 +17,8 @@ class Tally:
 
     `single` has what each face value would have brought for everybody, `oracle` what the best one for each
     customer would; both at the moments, and of the customers, that the policy's own decisions led to.
-    `realised` is what orders really brought.
+    `realised` is what orders really brought; `explored` what exploring was expected to cost, in thousandths
+    of cents, `narrowed` of how many it would have cost more than the day's budget had left.
     """
 
     decisions: int = 0
@@ -32,26 +32,18 @@ class Tally:
     single: FloatArray = field(default_factory=lambda: np.zeros(0))
     drawn: FloatArray = field(default_factory=lambda: np.zeros(0))
 
-    def add(self, worth: FloatArray, place: int | None, made: Decision | None = None) -> None:
-        """Count a decision for a face value (its place; None: nothing), all of whose worths are known.
-
-        Args:
-            made: its record, where it is at hand.
-        """
+    def add(self, worth: FloatArray, places: Sequence[int | None]) -> None:
+        """Count decisions for face values (their places; None: nothing), whose worths (n, k) are known."""
         if not self.decisions:
-            self.single, self.drawn = np.zeros(len(worth) - 1), np.zeros(len(worth) - 1)
-        self.decisions += 1
-        self.policy += float(worth[0 if place is None else place + 1])
-        self.oracle += float(worth[1:].max())
-        self.nothing += float(worth[0])
-        self.single += worth[1:]
-        if made is not None:
-            self.narrowed += bool(made.narrowed)
-            self.explored += sum(made.explored.values())
-        if place is None:
-            self.idle += 1
-        else:
-            self.drawn[place] += 1
+            self.single, self.drawn = np.zeros(worth.shape[1] - 1), np.zeros(worth.shape[1] - 1)
+        taken = np.array([0 if place is None else place + 1 for place in places], dtype=np.intp)
+        self.decisions += len(places)
+        self.policy += float(np.take_along_axis(worth, taken[:, None], axis=1).sum())
+        self.oracle += float(worth[:, 1:].max(axis=1).sum())
+        self.nothing += float(worth[:, 0].sum())
+        self.single += worth[:, 1:].sum(axis=0)
+        self.idle += int((taken == 0).sum())
+        self.drawn += np.bincount(taken, minlength=worth.shape[1])[1:]
 
     @property
     def best_single(self) -> float:

@@ -119,9 +119,11 @@ class DisjointGaussian:
         return np.clip(raw, self.low, self.high).reshape(matrix.shape[:-1])
 
     def deviation(self, matrix: FloatArray) -> FloatArray:
-        parts = self._parts_of(matrix)
-        spread = np.einsum("nij,nj->ni", self._roots[parts], self._extended(matrix))
-        deviations: FloatArray = np.sqrt(self._noises[parts] * np.einsum("ij,ij->i", spread, spread))
+        variances, rows = np.empty(len(matrix)), self._extended(matrix)
+        for place, own in self._shares(matrix):
+            spread = rows[own] @ self.parts[place].root.T
+            variances[own] = self.parts[place].noise * np.einsum("ij,ij->i", spread, spread)
+        deviations: FloatArray = np.sqrt(variances)
         return deviations
 
     def explain(self, row: FloatArray) -> dict[str, float]:
@@ -147,15 +149,6 @@ class DisjointGaussian:
     def _means(self) -> FloatArray:
         """Weights and intercept of each part, shape (parts, len(_own) + 1)."""
         return np.stack([np.append(part.weights, part.intercept) for part in self.parts])
-
-    @cached_property
-    def _roots(self) -> FloatArray:
-        """Roots of the inverse precisions, shape (parts, len(_own) + 1, len(_own) + 1)."""
-        return np.stack([part.root for part in self.parts])
-
-    @cached_property
-    def _noises(self) -> FloatArray:
-        return np.array([part.noise for part in self.parts])
 
     @cached_property
     def _own(self) -> NDArray[np.intp]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from benchmarks.market import __main__ as command
 from benchmarks.market.customers import FORMS, Form, Market
-from benchmarks.market.in_process import Playing
+from benchmarks.market.in_process import LIBRARY, Playing
 from benchmarks.market.parameters import read_parameters
 from benchmarks.market.tally import Tally
 
@@ -47,9 +48,8 @@ def test_equal_seeds_are_equal_markets_and_the_forms_differ() -> None:
 
 def test_the_way_goes_from_the_best_single_value_to_the_oracle() -> None:
     tally = Tally()
-    tally.add(np.array([0.0, 1.0, 3.0]), 0)
-    tally.add(np.array([0.5, 4.0, 3.0]), 0)
-    tally.add(np.array([0.5, 1.0, 3.0]), None)
+    tally.add(np.array([[0.0, 1.0, 3.0], [0.5, 4.0, 3.0]]), [0, 0])
+    tally.add(np.array([[0.5, 1.0, 3.0]]), [None])
     # Single: 9 with the second; oracle 10; policy 1 + 4 + 0.5.
     assert (tally.best_single, tally.oracle, tally.policy) == (9.0, 10.0, 5.5)
     assert tally.way == -3.5
@@ -63,6 +63,23 @@ def test_a_run_learns_counts_and_stays_within_its_budgets() -> None:
     spent = sum(taken for key, taken in playing.taken.items() if key.startswith("budget."))
     assert spent == round(100 * float(tally.drawn @ playing._market.values))
     assert all(taken <= playing.limits[key] for key, taken in playing.taken.items() if "budget." in key)
+
+
+def test_blocks_decide_as_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "library"
+    shutil.copytree(LIBRARY, folder)
+    plan, policy = folder / "playbooks" / "coupons.yaml", folder / "policy.yaml"
+    # Without prices that rise with every coupon, and with a budget that is soon spent; without Thompson's
+    # ties, whose breaking is a matter of rounding.
+    kept = [line for line in plan.read_text().splitlines() if "kind: budget" not in line]
+    plan.write_text("\n".join(kept).replace("constraints:", "constraints: []").replace("300.00", "20.00"))
+    smooth = "exploration: {kind: softmax, temperature: 5, floor: {start: 0.05, floor: 0.05, half_life: 1}}\n"
+    policy.write_text(re.sub(r"exploration: .*\n", smooth, policy.read_text()))
+    together, apart = (Playing(Market(read_parameters(), "logistic", 1, 300), folder) for _ in range(2))
+    monkeypatch.setattr(apart, "_together", lambda asked, now: iter(()))
+    assert together.play(150).drawn.tolist() == apart.play(150).drawn.tolist()
+    assert together.taken == apart.taken
+    assert 0 < together.tally.narrowed == apart.tally.narrowed < 150
 
 
 def test_the_command_runs_as_documented() -> None:
