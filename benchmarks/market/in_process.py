@@ -25,7 +25,7 @@ from learning.policy import LearnedPolicy
 from learning.rewards import Decided, Mature, Outcome, credit, reward
 from learning.rows import Rows
 from learning.spec import PolicySpec, read_spec
-from playbooks.alike import Case, Setting
+from playbooks.alike import Case
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.counting import Spend
 from playbooks.decision import Decision
@@ -33,7 +33,7 @@ from playbooks.exploring import budgets_of, losses
 from playbooks.goal_documents import OPT_OUT
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.matching import Request, Snapshot, decide, stakes_of
-from playbooks.matching_many import Asked, Block, Place
+from playbooks.matching_many import Asked, Block, WorkedOut
 from playbooks.models import DO_NOTHING, Arm, Playbook
 from playbooks.offers import Offer
 
@@ -196,7 +196,7 @@ class Playing:
         """Yield decisions that explore as if that might cost anything."""
         circumstances = self._circumstances(now)
         here = [one._replace(case=one.case._replace(circumstances=circumstances)) for one in asked]
-        for made in Block(self._unlimited, PLACEMENT, now, self._settings).decide(here):
+        for made in Block(self._unlimited, PLACEMENT, now, self._worked_out).decide(here):
             if isinstance(made, Exception):
                 raise made
             yield made
@@ -288,4 +288,4 @@ class Playing:
             Snapshot(library, policy, f"market-{self._market.seed}", costs=self._spec.costs)
             for library in (self._library, self._free)
         )
-        self._settings: dict[Place, Setting] = {}
+        self._worked_out = WorkedOut(self._unlimited)
