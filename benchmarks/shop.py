@@ -36,6 +36,7 @@ PLACEMENT = "outbound"
 SEED = "bench"
 # The clock moves in these steps; each makes one of `ROUND` parts of the waiting enrolments fall due.
 STEP = timedelta(minutes=1)
+DAY = timedelta(days=1)
 ROUND = 10
 _ORDERS = 8
 # Fewer than may wait for the writer.
@@ -61,11 +62,11 @@ flow:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How much work waits: enrolments that come due again and again, decisions whose windows close."""
+    """How much work waits: enrolments that come due again and again, decisions whose windows close daily."""
 
     enrolments: int
-    steps: int
-    decisions_a_step: int
+    days: int
+    decisions_a_day: int
 
 
 def users(number: int) -> list[str]:
@@ -131,7 +132,7 @@ def pile_up(service: Service, backlog: Backlog, decided_for: Sequence[str]) -> N
     """Decide for some users, then record copies of it as the standing backlog.
 
     The copies are as the service would have recorded them: enrolments that wait in the playbook `watch`,
-    and decisions whose attribution windows close one after the other from now on.
+    and decisions whose attribution windows close at the end of each day from now on.
     """
     decisions = [
         service.decisions.recorded(service.decider.decide(user_id, PLACEMENT).decision_id)
@@ -143,12 +144,12 @@ def pile_up(service: Service, backlog: Backlog, decided_for: Sequence[str]) -> N
         service.database.write(partial(_enrol, new=share), rows=len(share))
     acting = [decision for decision in decisions if decision.playbook and decision.acts]
     library = service.decider.snapshot.library
-    total = backlog.steps * backlog.decisions_a_step
+    total = backlog.days * backlog.decisions_a_day
     copies = []
     for number in range(total):
         original = acting[number % len(acting)]
         window = library.newest(original.playbook or "").document.goal.window
-        closes_at = NOW + STEP * (number // backlog.decisions_a_step + 1)
+        closes_at = NOW + DAY * (number // backlog.decisions_a_day + 1)
         copies.append(_copied(original, number, closes_at - window))
     for start in range(0, total, _COPIES_PER_WRITE):
         share_of_copies = copies[start : start + _COPIES_PER_WRITE]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,19 +18,20 @@ from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate
 from benchmarks.errors import BenchmarkError
 from benchmarks.http_load import Requests, run_apart
 from benchmarks.schedule import Latencies, Schedule
-from benchmarks.shop import NOW, SEED, STEP, Backlog, opened_shop, pile_up, users
+from benchmarks.shop import DAY, NOW, SEED, STEP, Backlog, opened_shop, pile_up, users
 
 if TYPE_CHECKING:
     from decision.demo.client import ServiceClient
 
-BACKLOG = Backlog(enrolments=10_000, steps=1_000, decisions_a_step=100)
 USERS = 200
 SCHEDULE = Schedule(rate=200, number=800)
-REPEATS = 5
+REPEATS = 4
+# A day's rewards keep the learner at work for longer than the requests take; the first day is for warming up.
+BACKLOG = Backlog(enrolments=10_000, days=REPEATS + 1, decisions_a_day=60_000)
 # The executor and the learner are given this long to get going before requests are measured.
 _HEAD_START_SECONDS = 0.5
-# Share of the time in which new rewards must be being learnt; the rest is the way from one call to the next.
-_LEARNING_AT_LEAST = 0.5
+# Share of a round in which rewards must be being learnt; the rest is the way to the first and from the last.
+_LEARNING_AT_LEAST = 0.8
 
 
 def measure(folder: Path, say: Say) -> Sequence[Pair]:
@@ -38,7 +41,7 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
     data = folder / "data"
     say(
         f"makes a backlog of {BACKLOG.enrolments:,} waiting enrolments and "
-        f"{BACKLOG.steps * BACKLOG.decisions_a_step:,} decisions"
+        f"{BACKLOG.days * BACKLOG.decisions_a_day:,} decisions"
     )
     with opened_shop(data, USERS) as service:
         pile_up(service, BACKLOG, users(USERS))
@@ -47,6 +50,7 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
         work = _Work(str(client.http.base_url), client.key)
 
         def loaded() -> float:
+            work.mature_a_day()
             with work.going_on():
                 return _p99(requests)
 
@@ -64,96 +68,90 @@ def _p99(requests: Requests) -> float:
 
 
 class _Work:
-    """Keeps executor and learner of a running service busy, by asking for their jobs again and again.
+    """Keeps executor and learner of a running service busy while requests are measured.
 
-    The clock is moved on a step each time, so enrolments fall due and windows close as long as there are any.
+    The executor is asked again and again, with the clock moved on a step whenever nothing is due, so that its
+    enrolments come back; the learner gets a day's rewards at once.
     """
 
     def __init__(self, base_url: str, key: str) -> None:
         self._base_url = base_url
         self._key = key
-        self._now = NOW
-        self._moving = threading.Lock()
-        self._beside = ThreadPoolExecutor(1)
-        self._seconds = 0.0
-        self._learning = 0.0
-        self._advanced = 0
-        self._trained = 0
-        self._failures: list[BaseException] = []
+        self._days = 0
+        self._rounds: list[_Round] = []
+
+    def mature_a_day(self) -> None:
+        """Close the attribution windows of the next day's decisions, so that their rewards can be learnt."""
+        self._days += 1
+        with self._client() as client:
+            client.move_clock(NOW + self._days * DAY)
+            client.run("reward")
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
         """Keep both busy for as long as the block lasts, and the moment until their last jobs end.
 
         Raises:
-            BenchmarkError: a job failed, the executor had nothing to do, or the learner too little.
+            BenchmarkError: a job failed, the executor had nothing to do, or the learner was done too early.
         """
-        stop = threading.Event()
-        advanced, learning, began = self._advanced, self._learning, time.perf_counter()
-        threads = [
-            threading.Thread(target=self._repeat, args=(what, stop)) for what in (self._execute, self._learn)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            time.sleep(_HEAD_START_SECONDS)
-            yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
-            seconds = time.perf_counter() - began
-            self._seconds += seconds
-        if self._failures:
-            raise BenchmarkError(f"a job failed under load: {self._failures[0]}") from self._failures[0]
-        busy = (self._learning - learning) / seconds
-        if self._advanced == advanced or busy < _LEARNING_AT_LEAST:
+        done = _Round(NOW + self._days * DAY, began=time.perf_counter())
+        with ThreadPoolExecutor(2) as beside:
+            under_way = [beside.submit(self._execute, done), beside.submit(self._learn, done)]
+            try:
+                time.sleep(_HEAD_START_SECONDS)
+                yield
+            finally:
+                done.measured = time.perf_counter() - done.began
+                done.over.set()
+            for one in under_way:
+                one.result()
+        if not done.advanced or done.learning < _LEARNING_AT_LEAST * done.measured:
             raise BenchmarkError(
-                f"{self._advanced - advanced} enrolments were advanced, and learning was under way only "
-                f"{busy:.0%} of the time; the measurement is void"
+                f"{done.advanced:,} enrolments were advanced, and learning {done.trained:,} rewards took "
+                f"{done.learning:.1f} of {done.measured:.1f} s; the measurement is void"
             )
+        self._rounds.append(done)
 
     def told(self) -> str:
         """Say how much was done under load."""
-        return (
-            f"under load {self._advanced / self._seconds:,.0f} enrolments a second were advanced, "
-            f"{self._trained / self._seconds:,.0f} rewards learnt; learning was under way "
-            f"{self._learning / self._seconds:.0%} of the time"
-        )
+        advanced = sum(done.advanced for done in self._rounds) / sum(done.executing for done in self._rounds)
+        learnt = sum(done.trained for done in self._rounds) / sum(done.learning for done in self._rounds)
+        return f"under load {advanced:,.0f} enrolments a second were advanced, {learnt:,.0f} rewards learnt"
 
-    def _repeat(self, what: Callable[[ServiceClient], None], stop: threading.Event) -> None:
+    def _execute(self, done: _Round) -> None:
+        now = done.now
+        with self._client() as client:
+            while not done.over.is_set():
+                advanced = int(client.run("deliver")["done"].get("advanced", 0))
+                done.advanced += advanced
+                if not advanced:
+                    now += STEP
+                    client.move_clock(now)
+        done.executing = time.perf_counter() - done.began
+
+    def _learn(self, done: _Round) -> None:
+        with self._client() as client:
+            done.trained = int(client.run("learn")["trained"])
+        done.learning = time.perf_counter() - done.began
+
+    def _client(self) -> closing[ServiceClient]:
         from decision.demo.client import ServiceClient  # noqa: PLC0415 - as above
 
-        client = ServiceClient(self._base_url, self._key)
-        try:
-            while not stop.is_set():
-                what(client)
-        except Exception as error:  # noqa: BLE001 - carried over to the thread that measures
-            self._failures.append(error)
-        finally:
-            client.close()
+        return closing(ServiceClient(self._base_url, self._key))
 
-    def _execute(self, client: ServiceClient) -> None:
-        advanced = int(client.run("deliver")["done"].get("advanced", 0))
-        self._advanced += advanced
-        if not advanced:
-            self._step(client)
 
-    def _learn(self, client: ServiceClient) -> None:
-        """Learn what matured, and meanwhile let mature what is to be learnt next."""
-        self._step(client)
-        maturing = self._beside.submit(client.run, "reward")
-        started = time.perf_counter()
-        trained = int(client.run("learn")["trained"])
-        if trained > self._trained:
-            self._trained = trained
-            self._learning += time.perf_counter() - started
-        maturing.result()
+@dataclass
+class _Round:
+    """One round under load: what was done, and how many seconds of it were executing and learning."""
 
-    def _step(self, client: ServiceClient) -> None:
-        with self._moving:
-            self._now += STEP
-            client.move_clock(self._now)
+    now: datetime
+    began: float
+    over: threading.Event = field(default_factory=threading.Event)
+    measured: float = 0.0
+    executing: float = 0.0
+    learning: float = 0.0
+    advanced: int = 0
+    trained: int = 0
 
 
 def _bodies() -> list[bytes]:
