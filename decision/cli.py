@@ -280,7 +280,7 @@ def _jobs_apart(
     from decision.apart.supervisor import JobsApart  # noqa: PLC0415
     from decision.files import read_files  # noqa: PLC0415
     from decision.wiring import Service  # noqa: PLC0415
-    from feature_repo.store import import_feast  # noqa: PLC0415
+    from feature_repo.feast_import import import_feast  # noqa: PLC0415
 
     import_feast()
     files = read_files(settings.library_folder)

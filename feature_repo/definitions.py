@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from feature_repo.aggregates import FeatureType
+from feature_repo.feast_import import import_feast
 from feature_repo.snapshots import EVENT_TIMESTAMP
 from feature_repo.specs import Specs
 
@@ -36,6 +37,7 @@ def generate(specs: Specs, snapshots: Path) -> Definitions:
 
     Importing Feast takes seconds, so it happens here and not with this module.
     """
+    import_feast()
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, PushSource, ValueType  # noqa: PLC0415
     from feast.data_format import ParquetFormat  # noqa: PLC0415
     from feast.types import Array, Bool, Float32, Float64, Int64, String, UnixTimestamp  # noqa: PLC0415

@@ -21,6 +21,7 @@ from feature_repo import definitions
 from feature_repo.aggregates import ACCOUNT_KEY, ACCOUNT_PREFIX, ViewSpec
 from feature_repo.disk import using
 from feature_repo.errors import LayoutMismatch, OnlineStoreUnreachable, SnapshotMissing
+from feature_repo.feast_import import import_feast
 from feature_repo.history import History
 from feature_repo.layout import DirectAccess
 from feature_repo.live import Live
@@ -33,11 +34,6 @@ from feature_repo.specs import Specs
 from feature_repo.valkey import ValkeyAccess
 
 _log = structlog.get_logger(__name__)
-
-
-def import_feast() -> None:
-    """Import Feast now, which takes seconds, rather than at the first use."""
-    import feast  # noqa: F401, PLC0415
 
 
 # No account has it, and a join knows no null.
@@ -78,6 +74,7 @@ class FeatureRepository:
     @cached_property
     def feast(self) -> Any:
         """Feast's FeatureStore over this repository (the first use imports Feast: seconds)."""
+        import_feast()
         from feast import FeatureStore, RepoConfig  # noqa: PLC0415
         from feast.repo_config import RegistryConfig  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 from sqlalchemy import Connection
 
 from learning import repository
@@ -121,5 +121,5 @@ def _interval(nets: FloatArray, users: list[str], confidence: float) -> tuple[fl
         return None
     sums = np.bincount(places, nets - nets.mean())
     error = math.sqrt(float((sums**2).sum()) * len(known) / (len(known) - 1)) / len(nets)
-    half = float(norm.ppf(0.5 + confidence / 2)) * error
+    half = float(ndtri(0.5 + confidence / 2)) * error
     return float(nets.mean()) - half, float(nets.mean()) + half

@@ -34,7 +34,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betainc
 
 HOUR = timedelta(hours=1)
 WEEK_HOURS = 168
@@ -114,7 +114,8 @@ def is_jump(usual_events: Usual, hour: datetime, number: int, share: float) -> b
     if math.isnan(mean) or number < MANY or number < TIMES * mean:
         return False
     mean, size = max(mean, _LEAST), usual_events.size
-    return float(stats.nbinom.sf(number - 1, size, size / (size + mean))) < ALARM
+    # What is left above `number - 1` of a negative binomial of this size and mean.
+    return float(betainc(number, size, mean / (size + mean))) < ALARM
 
 
 def _middle(values: Floats) -> float:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from scipy.stats import binomtest
 from sqlalchemy import Connection
 
 from audiences.scores.facts import Answer
@@ -66,6 +65,9 @@ def difference_interval(a: int, of_a: int, b: int, of_b: int) -> tuple[float, fl
     >>> tuple(round(value, 4) for value in difference_interval(56, 70, 48, 80))
     (0.2, 0.0524, 0.3339)
     """
+    # All of scipy.stats takes a second to import: for a report, not for every start.
+    from scipy.stats import binomtest  # noqa: PLC0415
+
     share_a, share_b = a / of_a, b / of_b
     wilson_a = binomtest(a, of_a).proportion_ci(method="wilson")
     wilson_b = binomtest(b, of_b).proportion_ci(method="wilson")

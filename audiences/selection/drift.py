@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 BINS = 10
 # Sampled users for each bin: of fewer, an index says nothing.
@@ -49,7 +49,7 @@ def _index(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[floa
     size, of = ours.sum(), theirs.sum()
     a, b = np.maximum(ours, _EMPTY) / size, np.maximum(theirs, _EMPTY) / of
     index = float(((a - b) * np.log(a / b)).sum())
-    noise = float(chi2.ppf(CONFIDENCE, len(ours) - 1)) * (1 / size + 1 / of)
+    noise = float(chdtri(len(ours) - 1, 1 - CONFIDENCE)) * (1 / size + 1 / of)
     return index, noise
 
 
