@@ -42,22 +42,41 @@ class KnownAddresses:
         self._database, self._people, self._hashes = database, people, consents.addresses
 
     def of(self, user_id: str, address: Address) -> str:
+        held, found = self._look([user_id], address)
+        if user_id not in found:
+            wrong = " that can be one" if held else ""
+            raise NoAddress(f"the user has no {_CALLED[address]}{wrong}")
+        return found[user_id]
+
+    def of_many(self, user_ids: Sequence[str], address: Address) -> Mapping[str, str]:
+        return self._look(user_ids, address)[1]
+
+    def _look(self, user_ids: Sequence[str], address: Address) -> tuple[bool, dict[str, str]]:
+        """Return whether anybody holds what should be one, and the addresses of those who have one."""
+        members = {user_id: self._people.members(user_id) for user_id in user_ids}
         with self._database.read() as connection:
-            everything = held_by(connection, self._people.members(user_id))
+            everything = held_by(connection, sorted({one for some in members.values() for one in some}))
             held = [one for one in everything if one.identity.kind in _KEPT[address]]
             fit = [one for one in held if _fits(one.identity, address)]
             if not fit:
-                wrong = " that can be one" if held else ""
-                raise NoAddress(f"the user has no {_CALLED[address]}{wrong}")
-            return best(fit, *self._doubtful(connection, fit)).value
+                return bool(held), {}
+            doubtful = self._doubtful(connection, fit)
+        by_profile: dict[str, list[Held]] = {}
+        for one in fit:
+            by_profile.setdefault(one.profile, []).append(one)
+        of_users = {
+            user_id: [one for profile in some for one in by_profile.get(profile, ())]
+            for user_id, some in members.items()
+        }
+        return True, {user_id: best(own, *doubtful).value for user_id, own in of_users.items() if own}
 
     def _doubtful(
         self, connection: Connection, held: Sequence[Held]
     ) -> tuple[Callable[[Identity], bool], Callable[[Identity], bool]]:
-        """Return what says whether an address bounced, and whether others have it too."""
+        """Return what says whether an address that fits bounced, and whether others have it too."""
         identities = {one.identity for one in held}
         hashes = {
-            one: self._hashes.of(AddressKind(one.kind), one.value)
+            one: self._hashes.of_normal(AddressKind(one.kind), one.value)
             for one in identities
             if one.kind in set(AddressKind)
         }

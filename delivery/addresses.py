@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from delivery.channels.channel import Address
@@ -20,9 +21,20 @@ class Addresses(Protocol):
         """
         ...
 
+    def of_many(self, user_ids: Sequence[str], address: Address) -> Mapping[str, str]:
+        """Return what `of` does of users, of those who have one.
+
+        Raises:
+            NextplayError: it can't be read.
+        """
+        ...
+
 
 class NobodysAddresses:
     """Knows of no address."""
 
     def of(self, user_id: str, address: Address) -> str:
         raise NoAddress(f"the user has no address of the kind {address.value!r}")
+
+    def of_many(self, user_ids: Sequence[str], address: Address) -> Mapping[str, str]:
+        return {}

@@ -15,7 +15,8 @@ from delivery.plans import Plan
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """A message under lease: as it was claimed, as it is now, and when it may be handed over.
 
-    Without a `plan`, `problem` says why there is none.
+    Without a `plan`, `problem` says why there is none. `address` is what the user's was then, None where that
+    is yet to be asked.
     """
 
     before: Queued
@@ -25,6 +26,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     problem: str
     claimed_at: datetime
     until: datetime
+    address: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

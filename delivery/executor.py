@@ -36,7 +36,7 @@ from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
 from storage.ledger import Fact
-from storage.pace import Pace
+from storage.pace import A_FEW, Pace
 from storage.writer import TURN_ROWS, Lane
 
 Also = Callable[[Connection, Enrolment, Enrolment], None]
@@ -73,8 +73,8 @@ class Executor:
         self._views = views or Strangers()
         self._stepper = Stepper(plans, clock, decide_again)
         self._batch = batch
-        self._routing = Pace(batch)
-        self._advancing = Pace(batch)
+        self._routing = Pace(batch, A_FEW)
+        self._advancing = Pace(batch, A_FEW)
         self._putting_back = Pace(batch)
         self._stopping = threading.Event()
 

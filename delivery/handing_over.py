@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import msgspec
 from sqlalchemy.exc import DBAPIError
 
 from audiences.consent.models import Channel as Consent
@@ -17,7 +18,6 @@ from delivery.channels.webhook import WEBHOOK
 from delivery.claiming import Stops
 from delivery.errors import NoAddress, NotHandedOver
 from delivery.models import Enrolment, Message
-from delivery.outbox_repository import Queued
 from delivery.people.telling import Teller
 from delivery.plans import Plan
 from delivery.recipients import Recipients
@@ -81,7 +81,7 @@ class HandOver:
         over = now >= attempt.until or self._stopping() or self._managed.shut(attempt.queued.channel)
         if over or self._stops.of(attempt.queued, attempt.enrolment) is not None or self._ended(attempt, now):
             return Outcome(attempt, now, let_go=True)
-        one, enrolment = attempt.queued, attempt.enrolment
+        one = attempt.queued
         channel = self._channels.get(one.channel)
         if attempt.plan is None:
             return Outcome(attempt, now, reason=attempt.problem)
@@ -89,13 +89,28 @@ class HandOver:
             reason = f"there is no channel {one.channel!r}, only {sorted(self._channels)}"
             return Outcome(attempt, now, reason=reason)
         try:
-            message = self._message(attempt.plan, enrolment, one, channel)
+            message = self._message(attempt, attempt.plan, channel, now)
         except Exception as error:  # noqa: BLE001 - whatever one user's text fails on must not stop the others
             again = isinstance(error, NextplayError) and error.retry
             delay = channel.retry.delay(one.key, one.attempts) if again else None
             lost = isinstance(error, NoAddress)
             return Outcome(attempt, now, reason=str(error), retry_after=delay, elsewhere=lost)
         return self._sent(attempt, channel, message)
+
+    def with_addresses(self, channel: str, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
+        """Return attempts with the addresses of their users, asked for together.
+
+        Whoever has none, or can't be looked up now, is asked about alone when the message is handed over.
+        """
+        way = self._channels.get(channel)
+        if way is None or channel == WEBHOOK or way.address is Address.NONE or not attempts:
+            return attempts
+        users = sorted({one.enrolment.user_id for one in attempts})
+        try:
+            known = self._addresses.of_many(users, way.address)
+        except (NextplayError, DBAPIError):
+            return attempts
+        return [msgspec.structs.replace(one, address=known.get(one.enrolment.user_id)) for one in attempts]
 
     def _ended(self, attempt: Attempt, now: datetime) -> bool:
         """Whether a user said no since the message was claimed; claimed again, the gate says so."""
@@ -134,15 +149,21 @@ class HandOver:
             delay = max(delay, error.after)
         return Outcome(attempt, now, reason=reason, retry_after=delay, perhaps=error.perhaps, fault=True)
 
-    def _message(self, plan: Plan, enrolment: Enrolment, one: Queued, channel: Channel) -> Message:
+    def _message(self, attempt: Attempt, plan: Plan, channel: Channel, now: datetime) -> Message:
+        one, enrolment = attempt.queued, attempt.enrolment
         if one.channel == WEBHOOK and one.content:
             return self._tasks.message(plan, enrolment, one)
         if one.channel == WEBHOOK:
             return webhook_message(plan, enrolment, one)
         needs, user = channel.address, enrolment.user_id
-        address = "" if needs is Address.NONE else self._addresses.of(user, needs)
+        address = "" if needs is Address.NONE else self._address(attempt, needs, now)
         text = self._renderer.render(plan, enrolment, one.channel, one.content)
         if self._links is not None:
             text = self._links.dressed(one.key, channel.consent, text)
         said = (text.subject, text.body, one.queued_at)
         return Message(one.key, user, *said, address, plan.transactional)
+
+    def _address(self, attempt: Attempt, needs: Address, now: datetime) -> str:
+        if attempt.address is not None and now < attempt.claimed_at + _FRESH:
+            return attempt.address
+        return self._addresses.of(attempt.enrolment.user_id, needs)

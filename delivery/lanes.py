@@ -17,6 +17,9 @@ from storage.clock import Clock
 # before that. What is in hand goes before whatever is queued later, also what is more urgent.
 _AHEAD = 1.0
 _FIRST_GUESS = 16
+# Seconds for which what came of messages waits for what comes of others: a record of many costs little more
+# than one of one. Who dies meanwhile leaves as many attempts of which nobody knows what came of them.
+_TOGETHER = 0.02
 # Over less time than this a speed says little.
 _SPAN = 0.2
 
@@ -99,7 +102,7 @@ class Lane:
                 workers.take(claim.attempts)
             if not workers.in_hand:
                 return
-            outcomes = workers.done(self._most)
+            outcomes = workers.done(self._most, _TOGETHER)
             self._tell(self._record(outcomes))
             # What was let go may be taken again, or put aside.
             self.more |= any(one.let_go for one in outcomes)

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 
 from audiences.identity.people import EveryoneAlone, People
@@ -43,7 +44,7 @@ from playbooks.controls import Watched
 from storage.clock import Clock
 from storage.engine import Database
 from storage.faultpoints import reached
-from storage.pace import Pace
+from storage.pace import A_FEW, Pace
 from storage.writer import TURN_ROWS
 
 T = TypeVar("T")
@@ -113,7 +114,7 @@ class Relay:
             links,
             wanted,
         )
-        self._claiming, self._recording = Pace(batch), Pace(batch)
+        self._claiming, self._recording = Pace(batch, A_FEW), Pace(batch, A_FEW)
         # Gates and paces are asked by one lane at a time. SQLite's one writer sees to that by itself, and
         # commits the turns of several lanes together.
         self._turn: AbstractContextManager[Any] = nullcontext() if database.is_sqlite else threading.Lock()
@@ -191,9 +192,11 @@ class Relay:
             return self._claiming.turn(connection, some)[1]
 
         more, claim = self._in_turn(lambda: self._database.write(work, rows=limit))
-        if claim.attempts:
-            reached("relay.claimed")
-        return more, claim
+        if not claim.attempts:
+            return more, claim
+        reached("relay.claimed")
+        attempts = self._hand_over.with_addresses(channel, claim.attempts)
+        return more, msgspec.structs.replace(claim, attempts=attempts)
 
     def _record(self, channel: str, outcomes: Sequence[Outcome]) -> Report:
         reached("relay.handed_over")

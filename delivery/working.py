@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
@@ -42,24 +44,26 @@ class Workers:
             self._threads.append(thread)
             thread.start()
 
-    def done(self, most: int) -> list[Outcome]:
-        """Wait for an outcome; return it with what else is there by then, up to `most`.
+    def done(self, most: int, seconds: float) -> list[Outcome]:
+        """Wait for an outcome; return it with those that come within `seconds` of it, up to `most`.
 
         Raises:
             BaseException: what ended a worker, as it would have ended a process; nothing more is begun.
         """
-        outcomes: list[Outcome] = []
-        try:
-            while len(outcomes) < most:
-                one = self._done.get(block=not outcomes)
-                if isinstance(one, BaseException):
-                    raise one
-                outcomes.append(one)
-        except Empty:
-            pass
+        outcomes = [self._outcome(None)]
+        until = time.monotonic() + seconds
+        with suppress(Empty):
+            while len(outcomes) < min(most, self.in_hand):
+                outcomes.append(self._outcome(max(0.0, until - time.monotonic())))
         for one in outcomes:
             del self._until[one.attempt.queued.key]
         return outcomes
+
+    def _outcome(self, seconds: float | None) -> Outcome:
+        one = self._done.get(timeout=seconds)
+        if isinstance(one, BaseException):
+            raise one
+        return one
 
     def end(self) -> None:
         """Begin nothing more; what has begun ends by itself."""

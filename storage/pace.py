@@ -29,6 +29,9 @@ LONG_TURN = 0.02
 _SECONDS = "nextplay.turn_seconds"
 # Rows of a short and of a long turn before any was done.
 _FIRST_GUESS = (5.0, 100.0)
+# A turn of so many rows that are written in blocks costs hardly more than one of a single row: where a turn
+# costs more by itself than it may, fewer would only make more turns.
+A_FEW = 16
 # How much one turn may change the next at most, and how strongly it does: one slow turn says little.
 _MOST_CHANGE = 2.0
 _WEIGHT = 0.5
@@ -46,19 +49,24 @@ class Pace:
     filled turns so far.
     """
 
-    def __init__(self, most: int) -> None:
-        """`most` is the largest number of rows of a turn, however fast they are."""
-        self._most = most
-        self._rows = [min(most, guess) for guess in _FIRST_GUESS]
+    def __init__(self, most: int, least: int = 1) -> None:
+        """Bound turns.
+
+        Args:
+            most: rows of a turn, however fast they are.
+            least: of which a turn takes hardly longer than one of a single row.
+        """
+        self._most, self._least = most, min(least, most)
+        self._rows = [max(self._least, min(most, guess)) for guess in _FIRST_GUESS]
 
     def rows(self, connection: Connection) -> int:
-        """Return how many rows the present turn should take, at least 1; without a limit, the most."""
+        """Return how many rows the present turn should take; without a limit, the most."""
         seconds: float | None = connection.info.get(_SECONDS)
         if seconds is None:
             return self._most
         long = seconds >= LONG_TURN
         fitting = self._rows[long] * seconds / (LONG_TURN if long else SHORT_TURN)
-        return max(1, min(self._most, int(fitting)))
+        return max(self._least, min(self._most, int(fitting)))
 
     def turn(self, connection: Connection, work: Callable[[int], tuple[int, T]]) -> tuple[bool, T]:
         """Do work on as many rows as fit.
@@ -82,7 +90,7 @@ class Pace:
             return
         change = min(max(seconds / max(took, 1e-9), 1 / _MOST_CHANGE), _MOST_CHANGE) ** _WEIGHT
         long = seconds >= LONG_TURN
-        self._rows[long] = min(max(self._rows[long] * change, 1.0), float(self._most))
+        self._rows[long] = min(max(self._rows[long] * change, float(self._least)), float(self._most))
 
     def write(
         self,

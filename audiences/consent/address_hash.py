@@ -28,7 +28,11 @@ class AddressHash:
         Raises:
             AddressUnfit: it is no address of that kind.
         """
-        text = f"{kind.value}:{normal(kind, address, self._region)}"
+        return self.of_normal(kind, normal(kind, address, self._region))
+
+    def of_normal(self, kind: AddressKind, address: str) -> str:
+        """Return the hash of an address that is in its normal form."""
+        text = f"{kind.value}:{address}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def derive(self, purpose: str) -> bytes:

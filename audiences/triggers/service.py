@@ -31,7 +31,7 @@ from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
 from storage.ledger import Fact, Kind
-from storage.pace import Pace
+from storage.pace import A_FEW, Pace
 from storage.writer import Lane
 
 READER = "triggers"
@@ -83,7 +83,7 @@ class TriggerService:
         self._inside, self._members, self._values = inside, members, values
         self._of_account = of_account or (lambda _: ())
         self._people = people or EveryoneAlone()
-        self._following, self._firing = Pace(_TURN_FACTS), Pace(_TURN_CAUSES)
+        self._following, self._firing = Pace(_TURN_FACTS, A_FEW), Pace(_TURN_CAUSES, A_FEW)
 
     def run(self) -> int:
         """Fire what has come about up to now; return how many times triggers fired."""

@@ -55,6 +55,9 @@ def running(
     """
     taking = Taking()
     listening = socket.create_server(("127.0.0.1", http_port))
+    # What is accepted inherits it. asyncio sets it on sockets of its own only, and without it the body of an
+    # answer waits until the client has acknowledged the head: 40 ms on Linux.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Without a configuration of logs, which would change those of the process it is a part of.
     app = application(taking, token, SECRET)
     config = uvicorn.Config(app, log_config=None, log_level="warning", lifespan="off", access_log=False)
