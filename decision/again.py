@@ -1,4 +1,4 @@
-"""Deciding in a transaction of the jobs: anew in the middle of a run, or because a trigger fired."""
+"""Deciding for the jobs: anew in the middle of a run, or because a trigger fired."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from audiences.features import FeatureReader
 from audiences.identity.people import People
 from audiences.rules import Schema
 from audiences.selection.memberships import Memberships
+from decision.in_flight import InFlight
 from decision.surroundings import Surroundings
+from decision.together import Together
 from delivery.causes import Drawn
 from delivery.errors import UnknownVersion
 from delivery.models import Enrolment
 from learning import version_repository
 from learning.errors import BrokenWeights
 from learning.policy import LearnedPolicy
-from playbooks.constraints.circumstances import Circumstances
 from playbooks.controls.repository import in_force
+from playbooks.counters import Counters
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
 from playbooks.guards import LoyalGuard
@@ -31,6 +33,8 @@ from playbooks.library.repository import version_body
 from playbooks.library.serving import PublishedPlaybook
 from playbooks.matching import Request, Snapshot, decide
 from storage import ledger
+from storage.clock import Clock
+from storage.engine import Database
 from storage.errors import NextplayError
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
@@ -84,7 +88,7 @@ class DeciderAgain:
     def __call__(self, connection: Connection, enrolment: Enrolment, key: str, at: datetime) -> Drawn:
         playbook = self._playbook(connection, enrolment)
         library = Library((playbook,), rules=self._rules.of(connection))
-        decision, _ = self.draw(connection, library, playbook.document.placement, enrolment.user_id, key, at)
+        decision = self._decide(connection, library, playbook.document.placement, enrolment.user_id, key, at)
         fact = NewFact(
             Kind.DECISION, decision.decision_id, decision.placement, decision.user_id, at, decision
         )
@@ -92,40 +96,58 @@ class DeciderAgain:
         version_repository.mark_used(connection, decision.policy)
         return Drawn(decision.decision_id, playbook.arm(decision.arm) if decision.acts else None)
 
-    def draw(
+    def snapshot(self, connection: Connection, library: Library) -> Snapshot:
+        """Return what decides now among the playbooks of a library; loads who is in which audience too."""
+        self._memberships.load(connection)
+        return Snapshot(
+            library,
+            self._in_charge(connection),
+            self._seed,
+            self._holdout,
+            in_force(connection),
+            self._guards,
+            self._costs,
+        )
+
+    def together(self, database: Database, clock: Clock, counters: Counters) -> Together:
+        """Return what decides for many users at once, as this does for one."""
+        return Together(
+            database,
+            clock,
+            self._features,
+            self._memberships.of,
+            self._people,
+            self._insiders,
+            self._surroundings,
+            InFlight(),
+            counters,
+            None,
+            at_once=False,
+        )
+
+    def _decide(
         self, connection: Connection, library: Library, placement: str, user_id: str, key: str, at: datetime
-    ) -> tuple[Decision, Circumstances]:
-        """Return a decision among the playbooks of a library, and in which circumstances; nothing is written.
+    ) -> Decision:
+        """Return a decision among the playbooks of a library; nothing is written.
 
         Args:
             key: of the request: the same key draws the same.
         """
-        policy = self._in_charge(connection)
-        self._memberships.load(connection)
+        snapshot = self.snapshot(connection, library)
         user = self._people.canonical(user_id)
         audiences, features = self._memberships.of(user), self._features.read(user).values
         needs = needs_at(library, placement, audiences, at)
         test = not self._insiders.isdisjoint(self._people.members(user))
         if test:
             needs = msgspec.structs.replace(needs, account=False)
-        circumstances = self._surroundings.of(user, needs, features, at)
-        decision = decide(
-            Snapshot(
-                library,
-                policy,
-                self._seed,
-                self._holdout,
-                in_force(connection),
-                self._guards,
-                self._costs,
-            ),
+        return decide(
+            snapshot,
             Request(new_id(at), user, placement, key, test),
             features=features,
             audiences=audiences,
-            circumstances=circumstances,
+            circumstances=self._surroundings.of(user, needs, features, at),
             now=at,
         )
-        return decision, circumstances
 
     def _playbook(self, connection: Connection, enrolment: Enrolment) -> PublishedPlaybook:
         version = enrolment.playbook, enrolment.playbook_version

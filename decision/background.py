@@ -15,6 +15,7 @@ from decision.files import LibraryFiles
 from decision.jobs import Jobs
 from decision.opening import open_library
 from decision.recording import Recorder
+from decision.recording_together import RecorderTogether
 from decision.returning import ReceiptsJob
 from decision.stopping import open_controls
 from decision.triggered import Triggered
@@ -52,14 +53,7 @@ def jobs_of(
         features=service.features,
         audiences=service.audiences,
         selecting=service.selecting,
-        begin=Triggered(
-            fences["triggers"].database,
-            service.clock,
-            service.loader_of(files),
-            again,
-            service.counters,
-            Recorder(service.delivery, version_repository.mark_used),
-        ).run,
+        begin=_triggered(service, again, fences["triggers"].database).run,
         machines=service.incoming.events.machine_events_of(fences["machines"].database),
         quality=service.incoming.events.quality_of(fences["quality"].database),
         liveness=Liveness(fences["liveness"].database),
@@ -92,6 +86,20 @@ def jobs_of(
         published=service.follow,
         fences=fences,
         keeper=service.keeper,
+    )
+
+
+def _triggered(service: Service, again: DeciderAgain, fenced: Database) -> Triggered:
+    recorder = Recorder(service.delivery, version_repository.mark_used)
+    return Triggered(
+        fenced,
+        service.clock,
+        service.loader_of(service.files),
+        again,
+        again.together(service.database, service.clock, service.counters),
+        recorder,
+        RecorderTogether(recorder, service.delivery),
+        service.identity.people,
     )
 
 

@@ -88,8 +88,16 @@ class Together:
         in_flight: InFlight,
         counters: Counters,
         messages: InlineMessages | None,
+        *,
+        at_once: bool = True,
     ) -> None:
-        """See `Decider`, whose parts these are."""
+        """See `Decider`, whose parts these are.
+
+        Args:
+            at_once: somebody waits for the answers, so who is not known falls back, and so do all while no
+                features can be read. Otherwise who is not known has none, and what can't be read is raised.
+        """
+        self._at_once = at_once
         self._database, self._clock, self._features = database, clock, features
         self._audiences_of, self._people, self._insiders = audiences_of, people, insiders
         self._surroundings, self._in_flight = surroundings, in_flight
@@ -97,8 +105,13 @@ class Together:
         # What blocks worked out for the snapshot that decided last.
         self._worked_out: WorkedOut | None = None
 
-    def make(self, snapshot: Snapshot, asks: Sequence[Ask], placement: str) -> MadeTogether:
+    def make(
+        self, snapshot: Snapshot, asks: Sequence[Ask], placement: str, worked_out: WorkedOut | None = None
+    ) -> MadeTogether:
         """Decide for users of whom none is there twice, and reserve.
+
+        Args:
+            worked_out: for the snapshot by blocks before; None: what this keeps of the one that decided last.
 
         Raises:
             UnknownPlacement: no playbook serves the placement.
@@ -111,9 +124,10 @@ class Together:
             )
             for one, ask in zip(ids, asks, strict=True)
         ]
-        worked_out = self._worked_out
-        if worked_out is None or worked_out.snapshot is not snapshot:
-            worked_out = self._worked_out = WorkedOut(snapshot)
+        if worked_out is None:
+            worked_out = self._worked_out
+            if worked_out is None or worked_out.snapshot is not snapshot:
+                worked_out = self._worked_out = WorkedOut(snapshot)
         block = Block(snapshot, placement, now, worked_out)
         found: list[One | None] = [None] * len(asks)
         known: list[_Known] = []
@@ -160,6 +174,8 @@ class Together:
         return [next(read) if reason is None else reason for reason in reasons]
 
     def _read_of(self, users: Sequence[str]) -> list[Features | str]:
+        if not self._at_once:
+            return list(self._features.read_many(users))
         try:
             read = self._features.read_many(users)
         except NextplayError as error:

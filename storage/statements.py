@@ -8,7 +8,8 @@ microseconds (`storage.times.to_micros`), JSON as text.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -132,6 +133,20 @@ def defer(connection: Connection, statement: OfMany[R], rows: Iterable[R]) -> No
     refuses fails the work that deferred it.
     """
     connection.info.setdefault(_DEFERRED, {}).setdefault(statement, []).extend(rows)
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """Undo what the block did, and no more, if it raises; also what it deferred."""
+    deferred: dict[OfMany[Any], list[Any]] = connection.info.setdefault(_DEFERRED, {})
+    before = {statement: len(rows) for statement, rows in deferred.items()}
+    try:
+        with connection.begin_nested():
+            yield
+    except BaseException:
+        for statement, rows in deferred.items():
+            del rows[before.get(statement, 0) :]
+        raise
 
 
 def run_deferred(connection: Connection) -> None:

@@ -71,3 +71,12 @@ def test_a_persons_address_is_the_one_that_is_most_likely_to_reach_them(
     assert addresses.of("ann", Address.DEVICE) == "a-new-phone"
     with pytest.raises(NoAddress, match="no device that takes messages"):
         addresses.of("bob", Address.DEVICE)
+
+    # Of many at once it is the same, of those who have one.
+    everybody = ["ann_at_work", "bob", "carl", "ann"]
+    assert addresses.of_many(everybody, Address.EMAIL) == {
+        "ann_at_work": second,
+        "bob": "bob@example.com",
+        "ann": second,
+    }
+    assert addresses.of_many(["bob", "carl"], Address.DEVICE) == {}

@@ -429,13 +429,22 @@ def fails(error: Exception) -> Callable[[Message], None]:
 
 
 class Phones:
-    """Ann has a phone."""
+    """Ann has a phone; notes of how many users it was asked."""
+
+    def __init__(self) -> None:
+        self.known = {"ann": "+4915112345678"}
+        self.asked: list[int] = []
 
     def of(self, user_id: str, address: Address) -> str:
+        found = self.of_many([user_id], address)
+        if user_id not in found:
+            raise NoAddress("the user has no phone number")
+        return found[user_id]
+
+    def of_many(self, user_ids: Sequence[str], address: Address) -> dict[str, str]:
         assert address is Address.PHONE
-        if user_id == "ann":
-            return "+4915112345678"
-        raise NoAddress("the user has no phone number")
+        self.asked.append(len(user_ids))
+        return {user: self.known[user] for user in user_ids if user in self.known}
 
 
 def test_who_can_not_be_reached_fails_alone(database: Database, clock: SimulatedClock) -> None:
@@ -445,6 +454,25 @@ def test_who_can_not_be_reached_fails_alone(database: Database, clock: Simulated
     assert one.run() == Report(sent=1, failed=1)
     assert [message.address for message in channel.messages.values()] == ["+4915112345678"]
     assert fact(database, "failed", "bob:1:1").decode(MessageFact).reason == "the user has no phone number"
+
+
+def test_addresses_are_asked_for_together_and_anew_of_whoever_waited(
+    database: Database, clock: SimulatedClock
+) -> None:
+    phones = Phones()
+    phones.known |= {"bob": "+4915112345679", "eve": "+4915112345670"}
+    queue(database, clock, ["ann", "bob", "eve"])
+
+    def slowly(message: Message) -> None:
+        if message.user_id == "bob":
+            phones.known["eve"] = "+4915112345671"
+            clock.move_to(clock.now() + timedelta(seconds=1))
+
+    channel = MemoryChannel(address=Address.PHONE, after=slowly)
+    one = Relay(database, clock, PLANS, {"memory": channel}, OpenGate(), holder="one", addresses=phones)
+    assert one.run() == Report(sent=3)
+    assert phones.asked == [3, 1]
+    assert {one.user_id: one.address for one in channel.messages.values()} == phones.known
 
 
 def test_without_anybody_who_knows_addresses_none_is_written_to(
