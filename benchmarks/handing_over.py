@@ -99,6 +99,9 @@ class Phones:
     def of(self, user_id: str, address: Address) -> str:
         return "+4915112345678"
 
+    def of_many(self, user_ids: Sequence[str], address: Address) -> Mapping[str, str]:
+        return {user: self.of(user, address) for user in user_ids}
+
 
 @contextmanager
 def running_sandbox() -> Iterator[int]:

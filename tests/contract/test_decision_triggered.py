@@ -13,7 +13,6 @@ from audiences.errors import FeaturesUnavailable
 from audiences.features import Features
 from audiences.identity.people import EveryoneAlone
 from audiences.triggers.firing import Firing
-from decision import triggered
 from decision.in_flight import InFlight
 from decision.recording import Recorder
 from decision.recording_together import RecorderTogether
@@ -33,6 +32,7 @@ from storage.engine import Database
 from storage.ids import new_id
 from storage.leases import LeaseLost
 from storage.ledger import Fact, Kind, NewFact
+from storage.pace import Pace
 from tests.contract.test_decision_together import library_of
 from tests.deciding import WEEK, Even, Everywhere, Known, playbook
 
@@ -208,7 +208,7 @@ def test_while_features_can_not_be_read_firings_wait(world: World) -> None:
 
 
 def test_what_is_interrupted_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.following, "_pace", triggered.Pace(4))
+    monkeypatch.setattr(world.following, "_pace", Pace(4))
     users = [f"user-{number}" for number in range(10)]
     world.fire(*users)
     turns = 0
