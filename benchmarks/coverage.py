@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +19,11 @@ from learning.evaluation import How, evaluate, logged
 from learning.evaluation.difference import paired
 from learning.evaluation.evaluate import weighed
 
-RUNS = 200
+# Of 200 for each seed, 600 together, one of a hundred benchmarks shows less than .93 for intervals that cover
+# .95, and the demo's did, which in fresh runs covered .948. Of 1,500 none in a thousand does.
+RUNS = 500
 SEEDS = (1, 2, 3)
 STATED = 0.95
-# Of the runs of all seeds together, 600 that cover .95, one in a hundred shows less.
 ENOUGH = 0.93
 # How often all users may come until a challenger has to be promoted, and again until it is rolled back.
 _TURNS = 4
@@ -47,10 +48,11 @@ class Covered(NamedTuple):
         return min(self.value, self.lift, self.proof)
 
 
-def covered(runs: Sequence[Run]) -> Covered:
+def covered(runs: Iterable[Run]) -> Covered:
     """Return how often intervals of `STATED` cover what both policies are worth."""
-    hits = np.zeros(4)
+    hits, number = np.zeros(4), 0
     for one in runs:
+        number += 1
         how = How(["ips"], ["normal"], confidence=STATED)
         found = evaluate(one.log, one.candidate, how=how)
         lift = one.value - one.logged
@@ -61,7 +63,7 @@ def covered(runs: Sequence[Run]) -> Covered:
             _always(one, lift),
             normal is not None and _holds(normal, one.value),
         ]
-    return Covered(*(hits / len(runs)).tolist())
+    return Covered(*(hits / number).tolist())
 
 
 def demo(number: int, folder: Path, say: Say) -> Sequence[Pair]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -81,7 +81,7 @@ class JourneyTask:
             return float(self._rates[user, week, place] == 0)
         return float(self._truth[user, week, place])
 
-    def runs(self, number: int, seed: int) -> Sequence[Run]:
+    def runs(self, number: int, seed: int) -> Iterable[Run]:
         households, weeks = self._rates.shape[:2]
         both = self._both
         logged, candidate = both[:, :, 0], both[:, :, 1]
@@ -91,7 +91,6 @@ class JourneyTask:
         value, known = float((candidate * worth).sum(-1).mean()), float((logged * worth).sum(-1).mean())
         names = [*(one.id for one in self._vectors.arms), DO_NOTHING]
         rng = np.random.default_rng(seed)
-        found = []
         for _ in range(number):
             who = rng.integers(0, households, HOUSEHOLDS)
             owners = np.repeat(np.arange(HOUSEHOLDS), weeks)
@@ -99,8 +98,7 @@ class JourneyTask:
             action = drawn_from(rng, shown)
             rewards = _rows(worth[who])[np.arange(len(action)), action]
             log = log_of(names, shown, action, rewards, owners, 0.0, 1.0)
-            found.append(Run(log, Candidate("bold", log.at_actions(seen), seen), value, known))
-        return found
+            yield Run(log, Candidate("bold", log.at_actions(seen), seen), value, known)
 
     @cached_property
     def _vectors(self) -> Vectors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -39,7 +39,7 @@ class Task(Protocol):
     # Whether the world is another by now, in which the first policy is better.
     turned: bool
 
-    def runs(self, number: int, seed: int) -> Sequence[Run]:
+    def runs(self, number: int, seed: int) -> Iterable[Run]:
         """Return logs that the first policy drew, seen by the second, with the truth of both."""
         ...
 

@@ -11,12 +11,14 @@ import numpy as np
 
 from learning.errors import InvalidRounds
 from learning.evaluation import intervals as interval_methods
+from learning.evaluation import units
 from learning.evaluation.candidates import LOGGED, Candidate, logged
 from learning.evaluation.diagnostics import Diagnostics, diagnose
 from learning.evaluation.estimators import ESTIMATORS, Estimator
 from learning.evaluation.estimators import chosen as chosen_estimators
 from learning.evaluation.intervals import BOOTSTRAP, CLOSED
 from learning.evaluation.intervals.bootstrap import percentiles, resampled
+from learning.evaluation.intervals.likelihood import shaped, shows_shape
 from learning.evaluation.log import Log
 from learning.evaluation.pick import pick
 from learning.evaluation.promotion import Promotion, promotion
@@ -29,6 +31,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 100
 
 Pair = tuple[float, float]
+# A value and its interval.
+Bounded = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +148,9 @@ def evaluate(
         )
         for one in asked
     }
-    (value, low, high), (other, other_low, other_high), related = _both(head, rounds, others, how, found)
-    off, off_low, off_high = difference((value, low, high), (other, other_low, other_high), related)
+    (value, low, high), (other, other_low, other_high), (off, off_low, off_high) = _both(
+        head, rounds, others, how, found
+    )
     if candidate.name == baseline.name:
         off, off_low, off_high = 0.0, 0.0, 0.0
     said = verdict(found, off_low, off_high, overlaps=overlaps)
@@ -275,18 +280,25 @@ def _estimate(
 
 def _both(
     head: Estimator, rounds: Weighed, others: Weighed, how: How, found: Diagnostics
-) -> tuple[tuple[float, float, float], tuple[float, float, float], float]:
-    """Return value and interval of the candidate and of the baseline, and how they are correlated."""
+) -> tuple[Bounded, Bounded, Bounded]:
+    """Return value and interval of the candidate, of the baseline, and of their difference."""
     baseline = (
         head.terms(others) if others.has_model or not head.needs_model else ESTIMATORS["snips"].terms(others)
     )
     other = (baseline.value, *(_closed(baseline, others, how) or (others.low, others.high)))
     if not rounds.weights.any():
-        return (others.low, others.low, others.high), other, 0.0
+        candidate = (others.low, others.low, others.high)
+        return candidate, other, difference(candidate, other, 0.0)
     terms = head.terms(rounds)
     low, high = _widened(_closed(terms, rounds, how) or (rounds.low, rounds.high), rounds, found.unsupported)
+    candidate = (terms.value, low, high)
+    off, reach = terms.value - baseline.value, rounds.high - rounds.low
+    seen = shows_shape(terms, rounds) and shows_shape(baseline, others)
+    if seen and found.unsupported == 0 and abs(off) < reach:
+        both = units.shape(rounds, terms.influence - baseline.influence)
+        return candidate, other, (off, *shaped(off, both, (-reach, reach), how.confidence))
     related = correlation(rounds, terms.influence, baseline.influence)
-    return (terms.value, low, high), other, related
+    return candidate, other, difference(candidate, other, related)
 
 
 def _closed(terms: Terms, rounds: Weighed, how: How) -> Pair | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import json
+import math
 from dataclasses import replace
 from importlib import import_module
 
@@ -17,10 +18,12 @@ from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import Evaluation
 from learning.evaluation.intervals import CLOSED, INTERVALS
 from learning.evaluation.intervals.bootstrap import percentiles, resampled
+from learning.evaluation.intervals.likelihood import shaped
 from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES, mixed_log_wealth, threshold
 from learning.evaluation.logs import distributions
 from learning.evaluation.plots import figures
 from learning.evaluation.rounds import FloatArray, Weighed
+from learning.evaluation.units import Shape, shape
 from learning.evaluation.wealth import equation
 
 Rng = np.random.Generator
@@ -103,6 +106,70 @@ def test_intervals_cover_though_a_user_decides_many_times() -> None:
     assert covered / trials >= 0.92
     # Taking rounds as independent promises far too much: that is why users are.
     assert naive / trials < 0.85
+
+
+def orders(rng: Rng) -> tuple[Log, Candidate, float]:
+    """200 users come four times; one in five orders, for amounts of which few are large. Arms are alike."""
+    users, times, arms = 200, 4, 5
+    owners = np.repeat(np.arange(users), times)
+    liking = np.exp(0.6 * rng.normal(size=users) - 0.18)[owners]
+    n = len(owners)
+    amounts = np.minimum(20 * np.exp(0.8 * rng.normal(size=n) - 0.32), 200.0)
+    rewards = (rng.random(n) < np.minimum(0.2 * liking, 1.0)) * amounts
+    action = np.where(rng.random(n) < 0.6, rng.integers(0, arms, n), 0)
+    propensities = np.where(action == 0, 0.52, 0.12)
+    dist = np.tile([0.08, 0.68, 0.08, 0.08, 0.08], (n, 1))
+    log = Log(tuple("abcde"), action, rewards, propensities, owners=owners, low=-30.0, high=200.0)
+    # Of 0.2 * 20 the cuts take a little.
+    return log, Candidate("mostly b", log.at_actions(dist), dist), 3.98
+
+
+def test_intervals_of_amounts_know_of_the_large_ones_that_did_not_come() -> None:
+    rng = np.random.default_rng(17)
+    trials = 400
+    below, above, lifts, plain = 0, 0, 0, 0
+    for _ in range(trials):
+        log, one, value = orders(rng)
+        found = evaluate(log, one, how=How(["snips"], ["normal"]))
+        low, high = found.candidate_value.interval
+        below, above = below + (value < (low or 0)), above + (value > (high or 0))
+        low, high = found.difference.interval
+        lifts += float(low or 0) <= 0.0 <= float(high or 0)
+        _, high = found.estimates["snips"].intervals["normal"] or (0, 0)
+        plain += value > (high or 0)
+    assert (below + above) / trials <= 0.075
+    assert above / trials <= 0.06
+    assert lifts / trials >= 0.92
+    # Who forgets the large orders that did not come misses above, and hardly ever below.
+    assert plain / trials > 0.06
+
+
+def test_the_interval_of_a_shape_follows_it() -> None:
+    bounds = (-30.0, 100.0)
+    low, high = shaped(2.0, Shape(0.5, 0.0, math.inf), bounds, 0.95)
+    assert high - 2.0 == pytest.approx(2.0 - low, rel=1e-6)
+    skewed_low, skewed_high = shaped(2.0, Shape(0.5, 0.4, math.inf), bounds, 0.95)
+    assert low < skewed_low < 2.0 < high < skewed_high
+    # The other way round is the mirror image.
+    other_low, other_high = shaped(-2.0, Shape(0.5, -0.4, math.inf), (-100.0, 30.0), 0.95)
+    assert (-other_high, -other_low) == pytest.approx((skewed_low, skewed_high), rel=1e-6)
+    few_low, few_high = shaped(2.0, Shape(0.5, 0.4, 10.0), bounds, 0.95)
+    assert few_low < skewed_low < skewed_high < few_high
+    assert shaped(2.0, Shape(0.0, 0.0, math.inf), bounds, 0.95) == (2.0, 2.0)
+    assert shaped(2.0, Shape(math.inf, 0.0, math.inf), bounds, 0.95) == bounds
+
+
+def test_the_degrees_of_an_error_are_those_of_normal_sums_or_of_the_few_that_carry_it() -> None:
+    rng = np.random.default_rng(4)
+    normal = rng.normal(size=4000)
+    rounds = Weighed(np.full(4000, 0.5), np.ones(4000))
+    assert shape(rounds, normal - normal.mean()).degrees == pytest.approx(4000, rel=0.15)
+    few = np.where(np.arange(4000) < 8, 100.0, 0.0)
+    found = shape(rounds, few - few.mean())
+    assert found.degrees == pytest.approx(16, rel=0.01)
+    assert found.skewness == pytest.approx(8**-0.5, rel=0.01)
+    # All of one size: the error is as certain as can be.
+    assert shape(rounds, np.resize([1.0, -1.0], 4000)).degrees > 1e9
 
 
 def test_a_bootstrap_resamples_users_and_agrees_with_the_normal_interval() -> None:
