@@ -20,6 +20,7 @@ from decision.gathering import Gathering
 from decision.jobs import JobRunner
 from decision.observe import metrics
 from decision.report import ledger_summary
+from decision.straight import Straight
 from playbooks.models import DO_NOTHING
 from storage.clock import Clock, ClockError, SimulatedClock
 from storage.engine import Database
@@ -28,6 +29,7 @@ MAX_DECIDE_BYTES = 64 * 1024
 MAX_KEY_LENGTH = 255
 
 _JSON = "application/json"
+_DECIDE = "/v1/decide"
 
 _encode = msgspec.json.Encoder().encode
 _decode_request = msgspec.json.Decoder(DecideRequest).decode
@@ -63,7 +65,8 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
         metrics.decided(asked.placement, answer.fallback or ("offer" if answer.offer else DO_NOTHING))
         return Response(_encode(answer), media_type=_JSON)
 
-    app.add_route("/v1/decide", decide, methods=["POST"], include_in_schema=False)
+    app.add_route(_DECIDE, decide, methods=["POST"], include_in_schema=False)
+    app.add_middleware(Straight, method="POST", path=_DECIDE, endpoint=decide)
 
 
 def router(

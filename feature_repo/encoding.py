@@ -117,15 +117,17 @@ def decode(data: bytes) -> Any:
     return reader(data)
 
 
-class Seen(dict[bytes, Any]):
+class Seen(dict[bytes | None, Any]):
     """Decoded values by their bytes; of many users most have been seen before. None of them can be changed.
+
+    What is not there decodes to None.
 
     >>> Seen()[bytes((INT, 5))]
     5
     """
 
-    def __missing__(self, data: bytes) -> Any:
-        value = self[data] = decode(data)
+    def __missing__(self, data: bytes | None) -> Any:
+        value = self[data] = None if data is None else decode(data)
         return value
 
 

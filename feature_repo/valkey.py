@@ -37,6 +37,8 @@ READ_SECONDS, WRITE_SECONDS = 0.25, 10.0
 PAUSE_SECONDS = 1.0
 _PIPELINE = 500
 _RECEIVED = 1 << 16
+# Decoded values that are kept: counts come again and again.
+_KEPT = 4_096
 
 
 class ValkeyAccess:
@@ -62,6 +64,7 @@ class ValkeyAccess:
         self._local = threading.local()
         self._opened: list[_Connection] = []
         self._refusing_until = 0.0
+        self._seen = Seen()
 
     def read(self, service: str, user_ids: Sequence[str], now: datetime) -> list[OnlineRow]:
         plan = self._plans.get(service)
@@ -78,7 +81,7 @@ class ValkeyAccess:
             for group in groups
         ]
         replies = iter(self._ask(commands, self._patience))
-        rows, seen = [], Seen()
+        rows, seen, dates = [], self._decoded(), dict[bytes, int]()
         for _ in user_ids:
             values = plan.empty.copy()
             times: list[int | None] = [None] * len(plan.views)
@@ -86,12 +89,19 @@ class ValkeyAccess:
                 reply = next(replies)
                 for place, start, names in group.views:
                     if (stamp := reply[start]) is not None:
-                        times[place] = _seconds(stamp)
-                        for name, data in zip(names, reply[start + 1 : start + 1 + len(names)], strict=True):
-                            if data:
-                                values[name] = seen[data]
+                        if (date := dates.get(stamp)) is None:
+                            date = dates[stamp] = _seconds(stamp)
+                        times[place] = date
+                        end = start + 1 + len(names)
+                        values.update(zip(names, map(seen.__getitem__, reply[start + 1 : end]), strict=True))
             rows.append(plan.row(values, times, seconds))
         return rows
+
+    def _decoded(self) -> Seen:
+        """Return values that were decoded before, to which others are added."""
+        if len(self._seen) > _KEPT:
+            self._seen = Seen()
+        return self._seen
 
     def dates(self, view: str, keys: Sequence[str]) -> dict[str, int]:
         spec = self._specs.views[view]

@@ -40,6 +40,9 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+_ALL = frozenset(Scope)
+
+
 class KeyText(msgspec.Struct, frozen=True):
     """The two parts of a key's text."""
 
@@ -73,7 +76,7 @@ class Key(msgspec.Struct, frozen=True):
     @property
     def grants(self) -> frozenset[Scope]:
         """The scopes with what they imply: admin implies all."""
-        return frozenset(Scope) if Scope.ADMIN in self.scopes else self.scopes
+        return _ALL if Scope.ADMIN in self.scopes else self.scopes
 
     def state(self, now: datetime) -> Literal["valid", "expired", "revoked"]:
         """Whether the key counts at a moment."""

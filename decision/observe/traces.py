@@ -138,6 +138,11 @@ def span_until_done(name: str, future: Future[Any]) -> None:
     future.add_done_callback(end)
 
 
+def on() -> bool:
+    """Whether anything is traced."""
+    return _tracer is not None
+
+
 def recorded() -> bool:
     """Whether the current span is kept: whose request it is then has spans of its own below it."""
     return _tracer is not None and trace.get_current_span().is_recording()
