@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from decision import decide_schema
 from decision.answers import DecideRequest
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
@@ -66,6 +67,7 @@ def add_decide_route(app: FastAPI, decider: Decider) -> None:
         return Response(_encode(answer), media_type=_JSON)
 
     app.add_route(_DECIDE, decide, methods=["POST"], include_in_schema=False)
+    decide_schema.declare(app, _DECIDE)
     app.add_middleware(Straight, method="POST", path=_DECIDE, endpoint=decide)
 
 

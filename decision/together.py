@@ -222,7 +222,8 @@ class Together:
                 ]
                 for one in self._while_it_fits(snapshot, asked, block.decide(asked), now):
                     made.append(one)
-                    taken.update(_amounts(one.wanted))
+                    if amounts := _amounts(one.wanted):
+                        taken.update(amounts)
         return made
 
     def _while_it_fits(
@@ -243,7 +244,8 @@ class Together:
                 if place and levels.get(key, 0) + taken[key] + spend.amount > spend.budget.limit:
                     return
             self._in_flight.hold(snapshot.library, made.decision)
-            taken.update(_amounts(made.wanted))
+            if spends:
+                taken.update(_amounts(made.wanted))
             yield made
 
     def _one(self, snapshot: Snapshot, asked: Asked, made: Decision | Exception, now: datetime) -> One:
@@ -276,8 +278,8 @@ def _case(request: Request, known: _Known, circumstances: Circumstances) -> Case
 
 
 def _amounts(wanted: Sequence[Wanted]) -> Mapping[str, int]:
-    amounts: Counter[str] = Counter()
+    amounts: dict[str, int] = {}
     for one in wanted:
         for spend in one.spends:
-            amounts[spend.budget.key] += spend.amount
+            amounts[spend.budget.key] = amounts.get(spend.budget.key, 0) + spend.amount
     return amounts

@@ -35,6 +35,7 @@ from playbooks.controls.models import Controls
 from playbooks.eligible import place_in_group
 from playbooks.holdouts import is_held_out, is_held_out_from
 from playbooks.library import PublishedPlaybook
+from playbooks.use_patterns import UsePatterns
 
 
 class Case(NamedTuple):
@@ -44,6 +45,16 @@ class Case(NamedTuple):
     features: Mapping[str, Any]
     audiences: Set[str]
     circumstances: Circumstances
+
+
+class Known(NamedTuple):
+    """What a user is known by: those with equal keys are alike to matching.
+
+    Of these, who has equal `counts` used as much of what is counted.
+    """
+
+    key: Hashable
+    counts: Hashable
 
 
 class Setting:
@@ -64,6 +75,9 @@ class Setting:
         self._types = {name: kind for rule in rules for name, kind in rule.types.items()}
         # Names of the features that rules read, as records keep them.
         self.names = sorted({name for one in terms for name in one.names})
+        self._patterns = UsePatterns(terms)
+        # Whether users who are alike at one moment are so at any other.
+        self.timeless = not any(one.ends or one.spends or one.after or one.tiring for one in terms)
 
     def keys(
         self,
@@ -72,23 +86,29 @@ class Setting:
         placement: str,
         controls: Controls,
         now: datetime,
-    ) -> list[Hashable]:
-        """Return what each user is known by: those with equal keys are alike to matching.
+    ) -> list[Known]:
+        """Return what each user is known by.
 
         Args:
             read: by name the values of the features that rules read, as they are recorded, of each user.
         """
         answers = self._answers(cases, read, placement, now)
-        stopped = controls.users
-        return [
-            (
+        stopped, begins = controls.users, dict[str, list[datetime]]()
+        found: list[Known] = []
+        for one, answer in zip(cases, answers, strict=True):
+            zone = one.circumstances.zone
+            if zone not in begins:
+                begins[zone] = self._patterns.begins(zone, now)
+            pattern = self._patterns.of(one.circumstances.uses, begins[zone])
+            key = (
                 answer,
                 one.user_id if one.user_id in stopped else None,
                 self._hashed(one),
                 _circumstances(one.circumstances, self._agreements),
+                pattern.limits,
             )
-            for one, answer in zip(cases, answers, strict=True)
-        ]
+            found.append(Known(key, pattern.counts))
+        return found
 
     def _hashed(self, case: Case) -> Hashable:
         """Return what hashes of the user's id decide."""
@@ -114,7 +134,7 @@ class Setting:
             return _packed(self._rules, self._columns(self._rules, cases, read, placement, now), now)
         except (RuleValueError, TypeError, ValueError, OverflowError):
             # Somebody's value is of another type than rules are read for: each is asked alone.
-            return list(range(len(cases)))
+            return [object() for _ in cases]
 
     def _columns(
         self,
@@ -163,7 +183,6 @@ def _circumstances(of: Circumstances, agreements: Sequence[tuple[str, Any]]) -> 
         tuple([of.agreed(*need) for need in agreements]),
         tuple(sorted(of.events.items())) if of.events else (),
         of.uses is UNREADABLE,
-        tuple([(name, tuple(of.uses[name])) for name in sorted(of.uses)]) if of.uses else (),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from playbooks.constraints.allowing import Moment, allowed, counted_uses, lifted_by
+from playbooks.constraints.binding import Terms
 from playbooks.constraints.circumstances import Circumstances, Needs, Recorded
 from playbooks.constraints.fatigue import fatigue_of
 from playbooks.constraints.scoping import ALL, Arms
@@ -37,7 +38,7 @@ _DIGITS = 7
 class Eligible:
     """What may compete, what each rule stopped (playbooks, or arms), and what was asked to know it.
 
-    `holdouts` are the rules among these that held the user out.
+    `holdouts` are the rules among these that held the user out; `terms` are those that were looked at.
     """
 
     sides: list[Side] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Eligible:
     uses: dict[str, int] = field(default_factory=dict)
     fatigue: dict[str, float] = field(default_factory=dict)
     recorded: Recorded = field(default_factory=Recorded)
+    terms: Sequence[Terms] = ()
 
     def stop(self, rule: str, playbook: PublishedPlaybook, arms: Arms = ALL) -> None:
         """Note what a rule stopped."""
@@ -99,6 +101,7 @@ def eligible(
     for side in found.sides if lineup.tiring else ():
         tiring = library.rules.terms(side.playbook).tiring
         found.fatigue |= fatigue_of(tiring, side.playbook.arms, circumstances.uses, rates, now)
+    found.terms = lineup.terms
     found.uses = counted_uses(lineup.terms, circumstances, now)
     found.recorded = _recorded(lineup, circumstances)
     lifted: dict[str, str] = {}

@@ -6,14 +6,15 @@ their vectors are made together. What is left for each user is the draw and the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from playbooks.alike import Case, Setting
+from playbooks.alike import Case, Known, Setting
+from playbooks.constraints.allowing import counted_uses
 from playbooks.contest import Contest
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick_many
@@ -47,20 +48,34 @@ class Asked(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What competes for users who are alike, and what it costs there."""
+    """What competes for users who are alike, and what it costs there; `uses` by how much they used."""
 
     eligible: Eligible
     contest: Contest
     prices: Prices | None
     costs: FloatArray | None
     fatigue: Mapping[str, float]
+    uses: dict[Hashable, Mapping[str, int]]
+
+    def uses_of(self, known: Known, case: Case, now: datetime) -> Mapping[str, int]:
+        """Return what counts of one of them, as their record keeps it."""
+        found = self.uses.get(known.counts)
+        if found is None:
+            if len(self.uses) >= _KEPT:
+                self.uses.clear()
+            found = self.uses[known.counts] = counted_uses(self.eligible.terms, case.circumstances, now)
+        return found
 
 
 class _Row(NamedTuple):
-    """A user among those with the same arms: their place in the block, and what those alike to them found."""
+    """A user among those with the same arms: their place in the block, and what those alike to them found.
+
+    `uses` is what counts of them.
+    """
 
     place: int
     found: _Found
+    uses: Mapping[str, int]
 
 
 class WorkedOut:
@@ -68,8 +83,12 @@ class WorkedOut:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        policy = snapshot.policy
+        # Looking for all of a protocol's methods takes as long as some of them do.
+        self.policy = policy if isinstance(policy, PolicyForMany) else None
         self._heeded: dict[str, frozenset[str]] = {}
         self._settings: dict[tuple[str, frozenset[str]], Setting] = {}
+        self._alike: dict[tuple[str, frozenset[str]], dict[Hashable, _Found]] = {}
 
     def heeded_at(self, placement: str) -> frozenset[str]:
         """Return the audiences that matching looks at for a placement's playbooks."""
@@ -93,6 +112,14 @@ class WorkedOut:
                 self._settings.clear()
             self._settings[placement, audiences] = setting
         return setting
+
+    def alike(self, placement: str, audiences: frozenset[str]) -> dict[Hashable, _Found]:
+        """Return what was found for users by what they are known by, where that holds at any moment."""
+        found = self._alike.setdefault((placement, audiences), {})
+        if len(self._alike) > _KEPT or len(found) >= _KEPT:
+            self._alike.clear()
+            found = self._alike[placement, audiences] = {}
+        return found
 
 
 class Block:
@@ -118,8 +145,8 @@ class Block:
 
         Of all users the same must be taken of budgets.
         """
-        policy = self._snapshot.policy
-        if not isinstance(policy, PolicyForMany) or len(asked) < _TOGETHER:
+        policy = self._worked_out.policy
+        if policy is None or len(asked) < _TOGETHER:
             return [self._alone(one) for one in asked]
         try:
             read, contests = _read(asked, sorted(policy.inputs)), self._contests(asked)
@@ -171,15 +198,18 @@ class Block:
             cases = [asked[place].case for place in places]
             read = {name: recorded_many([one.features.get(name) for one in cases]) for name in setting.names}
             keys = setting.keys(cases, read, self._placement, self._snapshot.controls, self._now)
-            known: dict[Any, _Found] = {}
-            for place, case, key in zip(places, cases, keys, strict=True):
-                if key not in known:
-                    known[key] = self._found(case)
-                contest = known[key].contest
-                found.setdefault(id(contest), (contest, []))[1].append(_Row(place, known[key]))
+            alike: dict[Hashable, _Found] = {}
+            if setting.timeless and not any(one.circumstances.levels for one in cases):
+                alike = self._worked_out.alike(self._placement, audiences)
+            for place, case, known in zip(places, cases, keys, strict=True):
+                own = alike.get(known.key)
+                if own is None:
+                    own = alike[known.key] = self._found(case, known)
+                row = _Row(place, own, own.uses_of(known, case, self._now))
+                found.setdefault(id(own.contest), (own.contest, []))[1].append(row)
         return list(found.values())
 
-    def _found(self, case: Case) -> _Found:
+    def _found(self, case: Case, known: Known) -> _Found:
         """Return what competes for whoever is like this user."""
         snapshot, circumstances = self._snapshot, case.circumstances
         found = snapshot.eligible(
@@ -197,7 +227,8 @@ class Block:
             prices = prices_for(contest.arms, contest.owners, rules, snapshot.costs, circumstances, self._now)
             if prices is not None:
                 costs = prices.costs if costs is None else costs + prices.costs
-        return _Found(found, contest, prices, costs, told_fatigue(contest, found.fatigue))
+        fatigue = told_fatigue(contest, found.fatigue)
+        return _Found(found, contest, prices, costs, fatigue, {known.counts: found.uses})
 
     def _together(
         self,
@@ -252,7 +283,7 @@ class Block:
         chosen: int,
     ) -> Decision:
         snapshot, (request, case) = self._snapshot, asked
-        found, contest, prices, costs, fatigue = row.found
+        found, contest, prices, costs, fatigue, _ = row.found
         owner = contest.owners[chosen] if chosen < len(contest.owners) else None
         return Decision(
             decision_id=request.decision_id,
@@ -265,7 +296,7 @@ class Block:
             policy=snapshot.policy.version,
             features={**read, **{name: recorded(case.features.get(name)) for name in found.features}},
             audiences=sorted(case.audiences),
-            uses=found.uses,
+            uses=row.uses,
             suppressed=found.suppressed,
             holdout=tuple(found.holdouts),
             arms=contest.ids,
@@ -302,7 +333,7 @@ def recorded_many(values: Sequence[Any]) -> list[Any]:
     """Return users' values of a feature as `recorded` returns each."""
     first = values[0] if values else None
     if not isinstance(first, np.ndarray):
-        return [recorded(value) for value in values]
+        return [recorded(value) if isinstance(value, np.ndarray) else value for value in values]
     if all(isinstance(one, np.ndarray) and one.shape == first.shape for one in values):
         together: list[Any] = recorded(np.stack(values))
         return together

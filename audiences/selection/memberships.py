@@ -7,7 +7,7 @@ take ten times that.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from hashlib import blake2b
 
 import numpy as np
@@ -77,13 +77,15 @@ class Memberships:
         self._loading = threading.Lock()
         self._live: Mapping[str, State] = {}
         self._members: Mapping[str, BitMap] = {}
+        # Those that somebody is in.
+        self._populated: Sequence[tuple[str, BitMap]] = ()
 
     def of(self, user_id: str) -> Set[str]:
         """Return the audiences a user is in."""
         number = self.numbering.get(self._canonical(user_id))
         if number is None:
             return _NOBODY
-        return {audience for audience, bitmap in self._members.items() if number in bitmap}
+        return {audience for audience, bitmap in self._populated if number in bitmap}
 
     def members(self, audience: str) -> BitMap:
         """The numbers of the users in an audience; nobody is in one that was never evaluated."""
@@ -109,6 +111,7 @@ class Memberships:
         self._members = {
             audience: loaded[audience] if audience in loaded else self._members[audience] for audience in live
         }
+        self._populated = [(audience, bitmap) for audience, bitmap in self._members.items() if bitmap]
         self._live = live
         return True
 

@@ -45,7 +45,7 @@ from playbooks.models import Rules
 from playbooks.money import Money
 from playbooks.offers import Offer
 from storage import ledger
-from storage.clock import SimulatedClock
+from storage.clock import Clock, SimulatedClock
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
 from tests.deciding import WEEK, Started, playbook
@@ -176,6 +176,7 @@ def decider_of(
     features: Made,
     inside: Inside,
     counters: Counters | None = None,
+    clock: Clock | None = None,
 ) -> Decider:
     version = cold_start(spec_of(exploration), {"category": WORDS}, NOW, after=None)
     database.write(lambda c: version_repository.insert_version(c, version, NOW), rows=2)
@@ -183,7 +184,7 @@ def decider_of(
     people = EveryoneAlone()
     return Decider(
         database,
-        SimulatedClock(NOW),
+        clock or SimulatedClock(NOW),
         features,
         inside,
         Started(),
@@ -301,6 +302,38 @@ def test_each_decision_of_a_block_is_the_one_made_alone(
     assert {one.fallback for one in alone} == {None, "unknown_user"}
     assert any(one.fatigue for one in alone)
     assert sum(one.test for one in alone) == 1
+
+
+@pytest.mark.parametrize("timeless", [True, False])
+def test_what_one_block_found_holds_for_another_as_far_as_it_does(database: Database, timeless: bool) -> None:
+    features, inside = made_up(random.Random(3))
+    counters = SqlCounters(database)
+    happen(database, counters, random.Random(4))
+    fading = ("cool_down", "fatigue", "budget")
+    some = [one for one in CONSTRAINTS if not timeless or one.kind not in fading]
+    library = library_of(playbook("one"), playbook("two"), playbook("three"), constraints=some)
+    clock = SimulatedClock(NOW)
+    decider = decider_of(database, library, EXPLORATIONS[0], Made(features), Inside(inside), counters, clock)
+    log = DecisionLog(database, clock)
+    users, uses = USERS[:35], set[str]()
+    for hours in (0, 90, 160):
+        clock.move_to(NOW + hours * HOUR)
+        # Twice, so that what the first found is there for the second, and some have used more since.
+        for time in range(2):
+            keys = [f"{hours}-{time}-{user}" for user in users]
+            asked = [DecideRequest(placement="home", user_id=user, dry_run=True) for user in users]
+            alone = [
+                decider.make(decider.snapshot, request, Deadline.after(None), key).decision
+                for request, key in zip(asked, keys, strict=True)
+            ]
+            answers = [one for part in decider.decide_many(users, "home", keys) for one in part.result()]
+            for one, answer in zip(alone, answers, strict=True):
+                assert_same(one, log.recorded(answer.decision_id))
+            uses |= {f"{rule} {count}" for one in alone for rule, count in one.uses.items()}
+    # Of the same user there was more and less with time.
+    assert {"cap.weekly 1", "cap.weekly 2"} <= uses
+    assert any("cap.weekly" in one.suppressed for one in alone)
+    assert any("cap.weekly" not in one.suppressed for one in alone)
 
 
 def assert_same(one: Decision, other: Decision) -> None:

@@ -235,6 +235,23 @@ def test_the_api_says_that_it_asks_for_a_key(guarded: Guarded) -> None:
     assert schema["components"]["schemas"]["KeyWish"]
 
 
+def test_the_api_tells_of_deciding(guarded: Guarded) -> None:
+    schema = guarded.ask("GET", "/openapi.json").json()
+    decide, known = schema["paths"]["/v1/decide"]["post"], schema["components"]["schemas"]
+
+    def resolved(content: Any) -> Any:
+        return known[content["application/json"]["schema"]["$ref"].rpartition("/")[2]]
+
+    asked = resolved(decide["requestBody"]["content"])
+    assert asked["required"] == ["placement"]
+    assert asked["properties"]["deadline_ms"]["anyOf"][0]["maximum"] == 60_000
+    answer = resolved(decide["responses"]["200"]["content"])
+    assert {"decision_id", "propensity", "suppressed", "message"} <= answer["properties"].keys()
+    named = set(re.findall(r'"#/components/schemas/(decide\.\w+)"', json.dumps(schema)))
+    assert len(named) > 5
+    assert named <= known.keys()
+
+
 # Keys on every route
 
 
