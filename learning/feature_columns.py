@@ -65,16 +65,16 @@ def told_of(arm: Arm, attribute: str) -> float:
         return np.nan
 
 
-def times(left: int, right: int, columns: FloatArray) -> FloatArray:
-    """Return the product of two columns, (…, columns, n) → (…, n)."""
+def times(left: Sequence[int], right: Sequence[int], columns: FloatArray) -> FloatArray:
+    """Return products of k pairs of columns, (…, columns, n) → (…, k, n)."""
     product: FloatArray = columns[..., left, :] * columns[..., right, :]
     return product
 
 
 def summed(weights: Mapping[int, float], least: float, columns: FloatArray) -> FloatArray:
-    """Return a weighted sum of columns, at least `least`, (…, columns, n) → (…, n)."""
+    """Return a weighted sum of columns, at least `least`, (…, columns, n) → (…, 1, n)."""
     # One after the other, so that a row comes out the same among many and alone.
-    total = sum(weight * columns[..., row, :] for row, weight in weights.items())
+    total = sum(weight * columns[..., [row], :] for row, weight in weights.items())
     return np.maximum(total, least)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 ArmAttribute = Annotated[str, Field(pattern=r"^arm\.[a-z][a-z0-9_]{0,63}$")]
 Transform = Literal["raw", "sqrt", "log1p"]
+
+Columns = Annotated[list[str], Field(min_length=1, max_length=64)]
 
 # Larger magnitudes are cut: 32-bit weights could not learn from them.
 LARGEST = 1e6
@@ -69,10 +72,41 @@ class OneHot(_Document):
     one_hot: ArmAttribute
 
 
+class Steps(_Document):
+    """One column for each name of the attribute's vocabulary but the first: 1 for it and all after it.
+
+    For vocabularies that are in an order, such as face values: a weight is what one more step makes, so
+    neighbours are taken to be alike until they have shown to differ.
+    """
+
+    steps: ArmAttribute
+
+
 class Product(_Document):
     """The product of two columns declared above."""
 
     product: tuple[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """The name of its column."""
+        return ["*".join(self.product)]
+
+
+class Cross(_Document):
+    """The product of each column of one list with each of another, all declared above."""
+
+    cross: tuple[Columns, Columns]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """What is multiplied for each of its columns."""
+        return list(product(*self.cross))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its columns."""
+        return ["*".join(pair) for pair in self.pairs]
 
 
 class Sum(_Document):
@@ -89,7 +123,9 @@ _KINDS = {
     "number": ArmNumber,
     "rate": Rate,
     "one_hot": OneHot,
+    "steps": Steps,
     "product": Product,
+    "cross": Cross,
     "sum": Sum,
 }
 
@@ -105,7 +141,9 @@ Feature = Annotated[
     | Annotated[ArmNumber, Tag("number")]
     | Annotated[Rate, Tag("rate")]
     | Annotated[OneHot, Tag("one_hot")]
+    | Annotated[Steps, Tag("steps")]
     | Annotated[Product, Tag("product")]
+    | Annotated[Cross, Tag("cross")]
     | Annotated[Sum, Tag("sum")],
     Discriminator(
         _kind,

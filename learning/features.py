@@ -6,25 +6,28 @@
       - {number: arm.value, scale: 0.01}
       - {name: took, rate: [coupons_taken, coupons_shown], pull: 4, towards: 0.2}
       - {one_hot: arm.category}
+      - {steps: arm.value}
       - {product: [rate_12w, orders_4w.log1p]}
+      - {cross: [[took, orders_4w.log1p], ["value>=500", "value>=800"]]}
       - {name: net, sum: {margin: 1, value: -1}, least: 1}
 
 `from … at` picks from an array over a vocabulary the number that belongs to the arm's attribute; a scalar is
 the same for every arm, an arm's number the same for every user. Nulls, NaN and infinities become 0, and
 `missing: true` adds a column that is 1 there. Columns are named `rate_12w`, `rate_12w.sqrt`,
-`orders_4w.missing`, `value`, `took`, `category=<name>`, `<one>*<other>`, `net`.
+`orders_4w.missing`, `value`, `took`, `category=<name>`, `value>=<name>`, `<one>*<other>`, `net`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from learning.errors import PolicySpecError
+from learning.feature_arms import ArmColumns
 from learning.feature_columns import (
     FUNCTIONS,
     fill,
@@ -34,39 +37,24 @@ from learning.feature_columns import (
     picked,
     summed,
     times,
-    told_of,
 )
 from learning.feature_kinds import (
     LARGEST,
     ArmNumber,
+    Cross,
     Feature,
     FromArray,
     FromScalar,
     OneHot,
     Product,
     Rate,
+    Steps,
     Sum,
     Transform,
 )
 from playbooks.models import Arm
 
 FloatArray = NDArray[np.float64]
-
-# Arm lists whose positions are remembered; users of one placement share a handful of them.
-_REMEMBERED_LISTS = 1024
-
-
-class _OfArms(NamedTuple):
-    """What a list of arms makes of the features by itself.
-
-    `positions` in the vocabularies by attribute, numbers of attributes (features, arms), and the columns
-    (columns, arms) with the marks of one-hot features.
-    """
-
-    arms: tuple[Arm, ...]
-    positions: dict[str, NDArray[np.intp]]
-    numbers: FloatArray
-    constant: FloatArray
 
 
 class FeatureSet:
@@ -87,14 +75,15 @@ class FeatureSet:
         self._names: list[str] = []
         self._arrays: dict[str, list[tuple[int, str]]] = {}
         self._scalars: list[tuple[int, str]] = []
-        self._numbers: list[tuple[int, str]] = []
+        self._numbers: list[int] = []
+        self._of_arms = ArmColumns(self._vocabularies)
         self._rates: list[tuple[int, int, int, Rate]] = []
         self._scales: list[float] = []
         self._caps: list[float] = []
         self._transforms: dict[Transform, list[tuple[int, int]]] = {}
         self._missing: list[tuple[int, int]] = []
-        self._one_hots: list[tuple[int, str]] = []
-        self._combined: list[tuple[int, Callable[[FloatArray], FloatArray]]] = []
+        # The columns that are made of others, in their order, and how.
+        self._combined: list[tuple[slice, Callable[[FloatArray], FloatArray]]] = []
         for feature in features:
             self._declare(feature)
         if doubles := sorted({name for name in self._names if self._names.count(name) > 1}):
@@ -133,7 +122,7 @@ class FeatureSet:
         Raises:
             FeaturesMismatch: a value of another kind or an array of another length.
         """
-        of_arms = self._of_arms(arms)
+        of_arms = self._of_arms.of(arms, len(self._names))
         gathered = np.empty((len(self._scales), len(arms)))
         row = 0
         for attribute, arrays in self._arrays.items():
@@ -164,7 +153,7 @@ class FeatureSet:
         each = {id(arm): arm for arm in arms}
         places = {arm: place for place, arm in enumerate(each)}
         which = np.array([places[id(arm)] for arm in arms], dtype=np.intp)
-        of_arms = self._of_arms(list(each.values()))
+        of_arms = self._of_arms.of(list(each.values()), len(self._names))
         gathered = np.empty((len(self._scales), len(arms)))
         row = 0
         for attribute, arrays in self._arrays.items():
@@ -190,7 +179,7 @@ class FeatureSet:
         Raises:
             FeaturesMismatch: a value of another kind or an array of another length.
         """
-        of_arms = self._of_arms(arms)
+        of_arms = self._of_arms.of(arms, len(self._names))
         gathered = np.empty((users, len(self._scales), len(arms)))
         row = 0
         for attribute, arrays in self._arrays.items():
@@ -223,29 +212,36 @@ class FeatureSet:
         if self._rates:
             taken, tried = (np.maximum(gathered[..., source, :], 0.0) for source in self._rate_sources)
             columns[..., self._rate_target, :] = (taken + self._rate_prior) / (tried + self._rate_pull)
-        for target_row, combine in self._combined:
-            np.clip(combine(columns), -LARGEST, LARGEST, out=columns[..., target_row, :])
+        for made, combine in self._combined:
+            np.clip(combine(columns), -LARGEST, LARGEST, out=columns[..., made, :])
         return columns.swapaxes(-1, -2)
 
     def _declare(self, feature: Feature) -> None:
         if isinstance(feature, OneHot):
-            attribute = self._attribute(feature.one_hot)
-            self._one_hots.append((len(self._names), attribute))
-            self._names += [f"{attribute}={name}" for name in self._vocabularies[attribute]]
+            self._names += self._of_arms.one_hot(len(self._names), self._attribute(feature.one_hot))
+        elif isinstance(feature, Steps):
+            self._names += self._of_arms.steps(len(self._names), self._attribute(feature.steps))
         elif isinstance(feature, Product):
-            left, right = (self._column(name, "product") for name in feature.product)
-            self._combined.append((len(self._names), partial(times, left, right)))
-            self._names.append("*".join(feature.product))
+            self._multiply(feature.names, [feature.product], "product")
+        elif isinstance(feature, Cross):
+            self._multiply(feature.names, feature.pairs, "cross")
         elif isinstance(feature, Sum):
             weights = {self._column(name, "sum"): weight for name, weight in feature.sum.items()}
-            self._combined.append((len(self._names), partial(summed, weights, feature.least)))
-            self._names.append(feature.name)
+            self._combine([feature.name], partial(summed, weights, feature.least))
         elif isinstance(feature, Rate):
             taken, tried = (self._source(name, feature.at) for name in feature.rate)
             self._rates.append((len(self._names), taken, tried, feature))
             self._names.append(feature.name)
         else:
             self._declare_numeric(feature)
+
+    def _multiply(self, names: Sequence[str], pairs: Sequence[tuple[str, str]], where: str) -> None:
+        left, right = ([self._column(name, where) for name in side] for side in zip(*pairs, strict=True))
+        self._combine(names, partial(times, left, right))
+
+    def _combine(self, names: Sequence[str], how: Callable[[FloatArray], FloatArray]) -> None:
+        self._combined.append((slice(len(self._names), len(self._names) + len(names)), how))
+        self._names += names
 
     def _declare_numeric(self, feature: FromArray | FromScalar | ArmNumber) -> None:
         if isinstance(feature, FromArray):
@@ -258,7 +254,8 @@ class FeatureSet:
             attribute = feature.number.removeprefix("arm.")
             name = feature.name or attribute
             source = self._scaled(feature.scale, feature.cap)
-            self._numbers.append((source, attribute))
+            self._numbers.append(source)
+            self._of_arms.number(attribute)
         for transform in feature.transform:
             self._transforms.setdefault(transform, []).append((source, len(self._names)))
             self._names.append(name if transform == "raw" else f"{name}.{transform}")
@@ -299,7 +296,7 @@ class FeatureSet:
         """Lay rows out as `matrix` fills them: arrays by attribute, then scalars, then numbers of arms."""
         order = [source for arrays in self._arrays.values() for source, _ in arrays]
         order += [source for source, _ in self._scalars]
-        order += [source for source, _ in self._numbers]
+        order += self._numbers
         row_of = {source: row for row, source in enumerate(order)}
         self._scale_column = np.array([self._scales[source] for source in order], dtype=np.float64)[:, None]
         self._cap_column = np.array([self._caps[source] for source in order], dtype=np.float64)[:, None]
@@ -316,33 +313,3 @@ class FeatureSet:
         self._column_names = tuple(self._names)
         arrays = {name for pairs in self._arrays.values() for _, name in pairs}
         self._inputs = frozenset(arrays | {name for _, name in self._scalars})
-        self._places = {
-            attribute: {name: place for place, name in enumerate(names)}
-            for attribute, names in self._vocabularies.items()
-        }
-        # Keyed by identity: hashing an arm's attributes would cost more than looking them up. The value
-        # holds the arms, so an identity can't pass to another object while it is remembered.
-        self._remembered: dict[tuple[int, ...], _OfArms] = {}
-
-    def _of_arms(self, arms: Sequence[Arm]) -> _OfArms:
-        key = tuple(map(id, arms))
-        known = self._remembered.get(key)
-        if known is not None:
-            return known
-        positions = {
-            attribute: np.array(
-                [places.get(arm.attributes.get(attribute, ""), len(places)) for arm in arms], dtype=np.intp
-            )
-            for attribute, places in self._places.items()
-        }
-        constant = np.zeros((len(self._names), len(arms)))
-        for start, attribute in self._one_hots:
-            for column, place in enumerate(positions[attribute]):
-                if place < len(self._vocabularies[attribute]):
-                    constant[start + place, column] = 1.0
-        numbers = np.array([[told_of(arm, name) for arm in arms] for _, name in self._numbers])
-        if len(self._remembered) >= _REMEMBERED_LISTS:
-            self._remembered = {}
-        made = _OfArms(tuple(arms), positions, numbers.reshape(len(self._numbers), len(arms)), constant)
-        self._remembered[key] = made
-        return made

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from learning.errors import PolicySpecError
 from learning.exploration_kinds import ExplorationKind, Thompson
-from learning.feature_kinds import Feature, FromScalar, OneHot, Product
+from learning.feature_kinds import Cross, Feature, FromScalar, OneHot, Product
 from learning.feature_kinds import Name as FeatureName
 from learning.learner import Task
 from learning.learner_kinds import LearnerKind, Portfolio
@@ -224,7 +224,7 @@ class PolicySpec(_Document):
         if self.learner is None or self.learner.marks is None:
             return ()
         prefix = self.learner.marks.removeprefix("arm.") + "="
-        products = {"*".join(one.product) for one in self.features if isinstance(one, Product)}
+        products = {name for one in self.features if isinstance(one, Product | Cross) for name in one.names}
         return tuple(
             place for place, name in enumerate(names) if name.startswith(prefix) and name not in products
         )

@@ -60,6 +60,26 @@ def test_products_scales_and_caps() -> None:
     assert matrix.tolist() == [[10.0, 2.0, 20.0], [20.0, 2.0, 40.0], [25.0, 2.0, 50.0]]
 
 
+def test_steps_are_climbed_and_lists_are_crossed() -> None:
+    features = compile_(
+        {"steps": "arm.category"},
+        {"scalar": "orders"},
+        {**RATE},
+        {"cross": [["orders", "rate"], ["category>=DRY BN/VEG", "category>=CANDY - PACKAGED"]]},
+    )
+    arms = [*ARMS, arm("UNHEARD OF")]
+    matrix = features.matrix({"category_rate": [1, 2, 3], "orders": 5.0}, arms)
+    second, third = "category>=DRY BN/VEG", "category>=CANDY - PACKAGED"
+    crossed = (f"orders*{second}", f"orders*{third}", f"rate*{second}", f"rate*{third}")
+    assert features.names == (second, third, "orders", "rate", *crossed)
+    assert matrix.tolist() == [
+        [0, 0, 5, 1, 0, 0, 0, 0],
+        [1, 0, 5, 2, 5, 0, 2, 0],
+        [1, 1, 5, 3, 5, 5, 3, 3],
+        [0, 0, 5, 0, 0, 0, 0, 0],
+    ]
+
+
 def test_what_is_missing_is_0_and_says_so() -> None:
     features = compile_({**RATE, "missing": True}, {"scalar": "orders", "missing": True})
     arms = [ARMS[0], ARMS[1], arm(None), arm("UNHEARD OF")]

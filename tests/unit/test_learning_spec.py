@@ -73,7 +73,7 @@ def test_a_specification_is_read_and_its_fingerprint_follows_its_content(
         ("id: next_category", "id: Next Category", "id:"),
         ("placements: [outbound]", "placements: []", "placements"),
         ("transform: [log1p]", "transform: [cube]", "features.1.scalar.transform"),
-        ("scalar: orders_4w", "surprise: orders_4w", "'one_hot', 'product' or 'sum'"),
+        ("scalar: orders_4w", "surprise: orders_4w", "'one_hot', 'steps', 'product', 'cross' or 'sum'"),
         ("features:", "surprise: 1\nfeatures:", "surprise"),
         ("intercept: 0.05", "intercept: .nan", "prior.intercept"),
         ("features:", "reward: {low: 1, high: 1}\nfeatures:", "must lie below"),
