@@ -190,8 +190,7 @@ class FeatureSet:
             gathered[:, row : row + len(arrays)] = table[:, :, of_arms.positions[attribute]]
             row += len(arrays)
         for _, name in self._scalars:
-            values = [number_of(name, value) for value in features.get(name) or [None] * users]
-            gathered[:, row] = np.array(values)[:, None]
+            gathered[:, row] = numbers_of(name, features.get(name) or [None] * users)[:, None]
             row += 1
         gathered[:, row:] = of_arms.numbers
         return self._columns(gathered, of_arms.constant)

@@ -32,7 +32,7 @@ from playbooks.decision import Decision
 from playbooks.exploring import budgets_of, losses
 from playbooks.goal_documents import OPT_OUT
 from playbooks.library import Library, PublishedPlaybook, expand
-from playbooks.matching import Request, Snapshot, decide, stakes_of
+from playbooks.matching import Request, Snapshot, decide
 from playbooks.matching_many import Asked, Block, WorkedOut
 from playbooks.models import DO_NOTHING, Arm, Playbook
 from playbooks.offers import Offer
@@ -217,9 +217,10 @@ class Playing:
         return fitting
 
     def _lost(self, made: Decision, now: datetime) -> dict[str, int]:
-        values = stakes_of(made, np.array(made.scores), None).values
         own = [(self._playbook.id, self._playbook.document.exploration_budget)]
         budgets = budgets_of(own, self._spec.costs, self.taken, now)
+        # Nobody moves levers here.
+        values = np.append(np.array(made.scores) - np.array(made.costs or 0.0), 0.0)
         return losses(values, np.array(made.probabilities), [self._playbook.id] * len(made.scores), budgets)
 
     def _takes(self, made: Decision, now: datetime) -> list[Spend]:
