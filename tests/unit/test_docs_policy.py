@@ -14,6 +14,7 @@ from learning.learner_kinds import Gaussian, Logistic, Portfolio, Vw
 from learning.spec import PolicySpec
 from learning.versions import cold_start
 
+VOCABULARIES = {"category": ["TEA", "MILK"], "value": ["300", "500", "800"]}
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
 SOFTMAX = "{kind: softmax, temperature: 1, floor: {start: 0, floor: 0, half_life: 1}}"
 WHOLE: dict[str, Any] = {
@@ -43,7 +44,7 @@ def test_every_kind_is_described_and_its_example_is_read() -> None:
 def test_every_feature_of_the_page_makes_columns() -> None:
     text = PAGE.read_text(encoding="utf-8")
     features = [yaml.safe_load(one) for one in re.findall(r"^\| `(\{.*?\})` \|", text, re.M)]
-    assert len(features) == 7
+    assert len(features) == 9
     features[1]["transform"] = ["raw", "log1p"]
     spec = PolicySpec.model_validate(
         WHOLE
@@ -57,7 +58,8 @@ def test_every_feature_of_the_page_makes_columns() -> None:
         }
     )
     now = datetime(2026, 3, 2, tzinfo=UTC)
-    version = cold_start(spec, {"category": ["TEA", "MILK"]}, now, after=None)
+    version = cold_start(spec, VOCABULARIES, now, after=None)
+    values = ["value>=500", "value>=800"]
     assert version.serve().columns == (
         "lately",
         "orders_4w",
@@ -66,7 +68,10 @@ def test_every_feature_of_the_page_makes_columns() -> None:
         "took",
         "category=TEA",
         "category=MILK",
+        *values,
         "lately*orders_4w.log1p",
+        *(f"took*{value}" for value in values),
+        *(f"lately*{value}" for value in values),
         "net",
     )
 
