@@ -33,8 +33,6 @@ _log = structlog.get_logger(__name__)
 
 # Requests of a block: while it is decided nothing else is answered.
 MOST = 32
-# Fewer are decided one by one: what a block costs would be more than it saves.
-FEW = 3
 
 
 class Gathering:
@@ -128,7 +126,7 @@ class _Queue:
         if self._waiting:
             self._call(loop)
         for placement, some in blocks.items():
-            if len(some) < FEW:
+            if len(some) == 1:
                 self._alone(loop, some)
             else:
                 self._together(loop, placement, some)

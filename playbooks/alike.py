@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence, Set
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,10 +20,12 @@ from audiences.rules import (
     ManyUsers,
     Moments,
     Numbers,
+    OneUser,
     RuleValueError,
     Texts,
     Type,
     compile_columns,
+    compile_one,
 )
 from audiences.rules.columns import Column
 from audiences.rules.values import moment as micros_of
@@ -36,6 +38,9 @@ from playbooks.eligible import place_in_group
 from playbooks.holdouts import is_held_out, is_held_out_from
 from playbooks.library import PublishedPlaybook
 from playbooks.use_patterns import UsePatterns
+
+# Of so many users rules are asked over columns, whose arrays cost as much as asking fewer one by one.
+_COLUMNS = 48
 
 
 class Case(NamedTuple):
@@ -70,9 +75,8 @@ class Setting:
         self._held_out = [one for one in documents.values() if one.holdout > 0]
         self._groups = _shared_groups(playbooks, terms)
         self._agreements = sorted({(need.purpose, need.channel) for one in terms for need in one.agreements})
-        rules = [one.parsed for under in terms for one in under.conditions if one.parsed is not None]
-        self._rules = compile_columns(rules) if rules else None
-        self._types = {name: kind for rule in rules for name, kind in rule.types.items()}
+        self._rules = [one.parsed for under in terms for one in under.conditions if one.parsed is not None]
+        self._types = {name: kind for rule in self._rules for name, kind in rule.types.items()}
         # Names of the features that rules read, as records keep them.
         self.names = sorted({name for one in terms for name in one.names})
         self._patterns = UsePatterns(terms)
@@ -128,13 +132,43 @@ class Setting:
     def _answers(
         self, cases: Sequence[Case], read: Mapping[str, Sequence[Any]], placement: str, now: datetime
     ) -> Sequence[Hashable]:
-        if self._rules is None:
+        if not self._rules:
             return [None] * len(cases)
+        if len(cases) < _COLUMNS:
+            return self._each_answers(cases, read, placement, now)
+        rules = self._for_many
         try:
-            return _packed(self._rules, self._columns(self._rules, cases, read, placement, now), now)
+            return _packed(rules, self._columns(rules, cases, read, placement, now), now)
         except (RuleValueError, TypeError, ValueError, OverflowError):
             # Somebody's value is of another type than rules are read for: each is asked alone.
             return [object() for _ in cases]
+
+    @cached_property
+    def _for_one(self) -> OneUser:
+        return compile_one(self._rules)
+
+    @cached_property
+    def _for_many(self) -> ManyUsers:
+        return compile_columns(self._rules)
+
+    def _each_answers(
+        self, cases: Sequence[Case], read: Mapping[str, Sequence[Any]], placement: str, now: datetime
+    ) -> list[Hashable]:
+        """Return all rules' answers of each user, asked one by one."""
+        rules, of_moment = self._for_one, not CONTEXT.keys().isdisjoint(self._types)
+        found: list[Hashable] = []
+        for place, one in enumerate(cases):
+            values: Mapping[str, Any] = {name: of_all[place] for name, of_all in read.items()}
+            if of_moment:
+                values = Moment(now, placement, values, one.audiences, one.circumstances).values
+            try:
+                answers = rules(values, tags=one.circumstances.tags, audiences=one.audiences, now=now)
+            except RuleValueError:
+                # Their value is of another type than rules are read for.
+                found.append(object())
+            else:
+                found.append(tuple(answers))
+        return found
 
     def _columns(
         self,

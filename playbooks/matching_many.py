@@ -32,10 +32,9 @@ from playbooks.pacing import Prices, prices_for
 from playbooks.policy import FloatArray, PolicyForMany, StakesOfMany
 from playbooks.policy_checks import check_scores_of_many, check_vectors
 from playbooks.preselection import takes_all
+from playbooks.reading_many import read_many
 from playbooks.rehearsal.crowd import audiences_of
 
-# Fewer with the same arms are decided one by one: the arrays would cost more than they save.
-_TOGETHER = 4
 # Settings that are kept.
 _KEPT = 1_000
 
@@ -146,10 +145,11 @@ class Block:
         Of all users the same must be taken of budgets.
         """
         policy = self._worked_out.policy
-        if policy is None or len(asked) < _TOGETHER:
+        if policy is None:
             return [self._alone(one) for one in asked]
         try:
-            read, contests = _read(asked, sorted(policy.inputs)), self._contests(asked)
+            read = read_many([one.case.features for one in asked], sorted(policy.inputs))
+            contests = self._contests(asked)
         except Exception:  # noqa: BLE001 - whosever value it is that nobody can read, the others are decided for
             return [self._alone(one) for one in asked]
         found: list[Decision | Exception] = [_UNDECIDED] * len(asked)
@@ -196,7 +196,7 @@ class Block:
         for audiences, places in of_audiences.items():
             setting = self._worked_out.setting(self._placement, audiences)
             cases = [asked[place].case for place in places]
-            read = {name: recorded_many([one.features.get(name) for one in cases]) for name in setting.names}
+            read = read_many([one.features for one in cases], setting.names)
             keys = setting.keys(cases, read, self._placement, self._snapshot.controls, self._now)
             alike: dict[Hashable, _Found] = {}
             if setting.timeless and not any(one.circumstances.levels for one in cases):
@@ -243,7 +243,7 @@ class Block:
         Raises:
             Exception: whatever the policy raises, for one of them or all.
         """
-        if len(rows) < _TOGETHER or not takes_all(contest) or self._explores_within_budgets(contest):
+        if not takes_all(contest) or self._explores_within_budgets(contest):
             return None
         users, whose = len(rows), [asked[row.place] for row in rows]
         own = {name: [values[row.place] for row in rows] for name, values in read.items()}
@@ -322,22 +322,6 @@ class Block:
         """Whether what one explores is minded by the next, so that they are decided one after the other."""
         playbooks = [(one.id, one.document.exploration_budget) for one in contest.playbooks]
         return bool(budgets_of(playbooks, self._snapshot.costs, {}, self._now))
-
-
-def _read(asked: Sequence[Asked], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Return features of users as records keep them, by name."""
-    return {name: recorded_many([one.case.features.get(name) for one in asked]) for name in names}
-
-
-def recorded_many(values: Sequence[Any]) -> list[Any]:
-    """Return users' values of a feature as `recorded` returns each."""
-    first = values[0] if values else None
-    if not isinstance(first, np.ndarray):
-        return [recorded(value) if isinstance(value, np.ndarray) else value for value in values]
-    if all(isinstance(one, np.ndarray) and one.shape == first.shape for one in values):
-        together: list[Any] = recorded(np.stack(values))
-        return together
-    return [recorded(value) for value in values]
 
 
 def _stakes_of_many(

@@ -157,7 +157,7 @@ def test_one_key_is_one_decision_and_whoever_took_it_for_another_alone_is_told(
     assert isinstance(found[21], KeyReused)
     assert msgspec.json.encode(found[22]) == msgspec.json.encode(other)
     assert known.decision_id != other.decision_id
-    assert blocks == [12]
+    assert blocks == [2, 12]
     assert recorded(database) == 12
 
 

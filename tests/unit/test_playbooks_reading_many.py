@@ -1,0 +1,38 @@
+"""Features of many users, read as records keep those of one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from playbooks.eligible import recorded
+from playbooks.reading_many import read_many
+
+MOMENT = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def test_each_value_is_the_one_that_is_recorded_of_the_user_alone() -> None:
+    chance = np.random.default_rng(7)
+    users: list[dict[str, Any]] = [
+        {
+            "orders": number if number % 3 else None,
+            "city": "Rome",
+            "since": MOMENT,
+            "rates": chance.normal(size=3).astype(np.float32),
+            "likes": (chance.normal(size=3) * 1e9).astype(np.float32),
+            "wide": chance.normal(size=5),
+            # Of other users it is another shape, or not there.
+            "odd": None if number == 1 else np.ones(2 + number % 2, np.float32) / 3,
+        }
+        for number in range(6)
+    ]
+    users[2]["likes"] = np.array([np.nan, np.inf, 0.0], np.float32)
+    names = [*users[0], "unknown"]
+    found = read_many(users, names)
+    assert list(found) == names
+    for name in names:
+        told = [recorded(one.get(name)) for one in users]
+        assert str(found[name]) == str(told)
+    assert read_many([], ["orders"]) == {"orders": []}
