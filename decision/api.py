@@ -42,9 +42,13 @@ class ClockSetting(BaseModel):
     now: AwareDatetime
 
 
-def add_decide_route(app: FastAPI, decider: Decider) -> None:
-    """Add `POST /v1/decide`; it goes past pydantic, which would cost more than deciding."""
-    gathering = Gathering(decider)
+def add_decide_route(app: FastAPI, decider: Decider, at_once: int) -> None:
+    """Add `POST /v1/decide`; it goes past pydantic, which would cost more than deciding.
+
+    Args:
+        at_once: how many blocks are committed at a time.
+    """
+    gathering = Gathering(decider, at_once)
 
     async def decide(request: Request) -> Response:
         body = await request.body()

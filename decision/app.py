@@ -58,7 +58,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI)
     problems.install(app)
     # First, because routes are looked through in their order at every request.
-    decision_api.add_decide_route(app, service.decider)
+    decision_api.add_decide_route(app, service.decider, service.database.writer.at_once)
     health.add_routes(app, service)
     tracking_api.add_routes(
         app,

@@ -1,15 +1,15 @@
 """Decides together what was asked meanwhile: requests that came while others were decided are one block.
 
-Nobody waits for others to come: a request that finds nothing under way is decided at once. The more there is
-to do, the larger blocks grow, and the less each decision costs (`decision.together`). Answers are those that
-`Decider.submit` gives.
+Nobody waits for others to come: a request that finds nothing under way is decided at once. Only what could
+not be committed yet is not decided yet either. The more there is to do, the larger blocks grow, and the less
+each decision costs (`decision.together`). Answers are those that `Decider.submit` gives.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import Context
 from functools import partial
@@ -38,8 +38,9 @@ MOST = 32
 class Gathering:
     """Answers requests of event loops, many at a time."""
 
-    def __init__(self, decider: Decider) -> None:
-        self._decider = decider
+    def __init__(self, decider: Decider, at_once: int = 1) -> None:
+        """Answer with a decider of which so many blocks are committed at a time (see `Writer.at_once`)."""
+        self._decider, self._at_once = decider, at_once
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
 
     async def answer(self, request: DecideRequest, key: str | None) -> DecideAnswer:
@@ -61,7 +62,7 @@ class Gathering:
             decider.under_way.begin(asked, waiting.remembered)
         queue = self._loops.get(loop)
         if queue is None:
-            queue = self._loops[loop] = _Queue(decider)
+            queue = self._loops[loop] = _Queue(decider, self._at_once)
         queue.add(loop, waiting)
         return await waiting.answer
 
@@ -105,31 +106,33 @@ class _Waiting:
 class _Queue:
     """What waits to be decided on one event loop."""
 
-    def __init__(self, decider: Decider) -> None:
+    def __init__(self, decider: Decider, at_once: int) -> None:
         self._decider = decider
         self._waiting: deque[_Waiting] = deque()
         self._called = False
+        # Blocks, or requests alone, that are not durable yet. One more than are committed at a time is
+        # decided: others would wait as long for their commit, and be decided by what was known earlier.
+        self._under_way, self._most_under_way = 0, at_once + 1
 
     def add(self, loop: asyncio.AbstractEventLoop, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
         self._call(loop)
 
     def _call(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._called:
+        if not self._called and self._under_way < self._most_under_way:
             self._called = True
             # After all requests that the loop has read by now; in nobody's context, for it is for many.
             loop.call_soon(self._decide, loop, context=Context())
 
     def _decide(self, loop: asyncio.AbstractEventLoop) -> None:
         self._called = False
-        blocks = self._next()
-        if self._waiting:
-            self._call(loop)
-        for placement, some in blocks.items():
+        for placement, some in self._next().items():
             if len(some) == 1:
                 self._alone(loop, some)
             else:
                 self._together(loop, placement, some)
+        if self._waiting:
+            self._call(loop)
 
     def _next(self) -> dict[str, list[_Waiting]]:
         """Take what is decided next, by placement: everybody once, for the next is to see what one takes."""
@@ -199,10 +202,20 @@ class _Queue:
         _log.warning("a block can't be decided together", requests=len(some), error=repr(error))
         self._alone(loop, some)
 
-    @staticmethod
-    def _when_done(loop: asyncio.AbstractEventLoop, future: Future[Any], tell: Any) -> None:
+    def _when_done(
+        self, loop: asyncio.AbstractEventLoop, future: Future[Any], tell: Callable[[Future[Any]], None]
+    ) -> None:
         woken = woken_of(loop)
-        future.add_done_callback(lambda done: woken.call(loop, partial(tell, done)))
+        self._under_way += 1
+        future.add_done_callback(lambda done: woken.call(loop, partial(self._done, loop, tell, done)))
+
+    def _done(
+        self, loop: asyncio.AbstractEventLoop, tell: Callable[[Future[Any]], None], done: Future[Any]
+    ) -> None:
+        self._under_way -= 1
+        tell(done)
+        if self._waiting:
+            self._call(loop)
 
 
 def _tell(one: _Waiting, done: Future[DecideAnswer]) -> None:

@@ -235,6 +235,10 @@ class _FencedWriter:
         self._writer = writer
         self._fence = fence
 
+    @property
+    def at_once(self) -> int:
+        return self._writer.at_once
+
     def submit(
         self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True
     ) -> Future[T]:

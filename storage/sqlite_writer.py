@@ -43,6 +43,8 @@ class _Job:
 class SqliteWriter:
     """The one thread that writes to a SQLite database."""
 
+    at_once = 1
+
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lanes: dict[Lane, deque[_Job | Loan]] = {lane: deque() for lane in Lane}

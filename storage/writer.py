@@ -48,6 +48,11 @@ class Lane(IntEnum):
 class Writer(Protocol):
     """Runs pieces of work durably; a future is done only after its commit."""
 
+    @property
+    def at_once(self) -> int:
+        """How many commits are made at a time; what is handed over beyond that waits for one of them."""
+        ...
+
     def submit(
         self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True
     ) -> Future[T]:
@@ -91,6 +96,7 @@ class PooledWriter:
 
     def __init__(self, engine: Engine, workers: int = 8) -> None:
         self._engine = engine
+        self.at_once = workers
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage-writer")
         self._waiting_rows = dict.fromkeys(Lane, 0)
         self.meter: Meter | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -45,9 +46,6 @@ from tests.contract.test_decision_together import (
     open_to_all,
 )
 from tests.deciding import WEEK, Started, playbook
-
-# Pieces of work that Postgres is given at once.
-_WRITERS = 8
 
 Asked = tuple[DecideRequest, str | None]
 
@@ -202,7 +200,7 @@ def test_a_decision_that_cannot_be_recorded_fails_alone(
 
 def test_whose_deadline_passes_before_the_commit_is_answered_the_fallback(database: Database) -> None:
     decider = open_to_all(database, Cap(id="weekly", limit=1, window=WEEK))
-    for _ in range(1 if database.is_sqlite else _WRITERS):
+    for _ in range(database.writer.at_once):
         database.writer.submit(lambda _: time.sleep(0.3), lane=Lane.DECISION)
     answers = answered(
         decider,
@@ -239,3 +237,30 @@ def test_a_request_that_comes_alone_is_decided_alone_and_at_once(
 
     assert asyncio.run(ask()) == ["user-1"]
     assert blocks == []
+
+
+def test_what_cannot_be_committed_yet_is_decided_together_later(
+    database: Database, blocks: list[int]
+) -> None:
+    decider = open_to_all(database)
+    free = threading.Event()
+    for _ in range(database.writer.at_once):
+        database.writer.submit(lambda _: free.wait(10), lane=Lane.DECISION)
+
+    async def ask() -> list[DecideAnswer]:
+        gathering = Gathering(decider, database.writer.at_once)
+        tasks = []
+        for user in USERS[:40]:
+            tasks.append(asyncio.create_task(gathering.answer(of(user), None)))
+            for _ in range(3):
+                await asyncio.sleep(0)
+        # Alone were those for whom a commit would soon have been free.
+        assert blocks == []
+        free.set()
+        return await asyncio.gather(*tasks)
+
+    answers = asyncio.run(ask())
+    assert len({one.decision_id for one in answers}) == recorded(database) == 40
+    alone = database.writer.at_once + 1
+    assert sum(blocks) == 40 - alone
+    assert len(blocks) <= 2
