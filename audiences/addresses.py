@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 import phonenumbers
 
@@ -50,6 +51,8 @@ def normal_email(address: str) -> str:
     return found
 
 
+# A number is looked at several times on the way of each message to it.
+@lru_cache(maxsize=2_000)
 def normal_phone(number: str, region: str | None = None) -> str:
     """Return a phone number as E.164 has it (`+491701234567`).
 

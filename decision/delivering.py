@@ -48,7 +48,7 @@ from storage.clock import Clock
 from storage.engine import Database
 
 # Seconds that flows wait for channels; one that takes longer goes on by itself.
-_PATIENCE = 0.25
+_PATIENCE = 0.1
 # Other systems answer when they like, and one that fails says nothing of the others.
 _OTHER_SYSTEMS = Management(concurrency=8, breaker=None)
 

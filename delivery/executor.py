@@ -121,12 +121,17 @@ class Executor:
         """
         # Those that come in meanwhile are for the next time, or a busy service would never get to the rest.
         with self._database.read() as connection:
+            position = ledger.position_of(connection, READER)
+            if not ledger.read_after(connection, position, kind=ROUTED, limit=1):
+                return Report()
             head = ledger.head(connection)
         return self._until_short(partial(self._route, head=head))
 
     def advance_due(self) -> Report:
         """Advance the enrolments whose time is up at the present moment, each by one wait."""
         now, total, sight = self._clock.now(), Report(), self._sight()
+        if not repository.anything_due(self._database, now):
+            return total
         since: datetime | None = None
         while True:
             work = partial(self._advance_due, sight=sight, now=now, since=since)

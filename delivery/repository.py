@@ -21,6 +21,7 @@ from delivery.tables import IS_ACTIVE, enrolments
 from playbooks.models import Arm
 from storage import ledger
 from storage.bulk import Inserts, Updates, Values
+from storage.engine import Database
 from storage.statements import Statement, defer
 from storage.times import from_micros, to_micros
 
@@ -31,6 +32,11 @@ def add_enrolments(connection: Connection, new: Sequence[Enrolment]) -> None:
         (one.user_id, one.playbook, to_micros(one.began), *_decided(one)[:-1], *_standing(one)) for one in new
     ]
     defer(connection, _ADD_ENROLMENT, rows)
+
+
+def anything_due(database: Database, now: datetime) -> bool:
+    """Whether the time of an active enrolment is up, in what is committed."""
+    return bool(database.look(_ANY_DUE, {"now": to_micros(now)}))
 
 
 def claim_due(
@@ -198,6 +204,12 @@ _CLAIM_DUE = Statement(
     .order_by(enrolments.c.due_at, enrolments.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
+)
+_ANY_DUE = Statement(
+    select(enrolments.c.id)
+    .where(enrolments.c.due_at <= bindparam("now"))
+    .order_by(enrolments.c.due_at, enrolments.c.id)
+    .limit(1)
 )
 _SAVE_ACTIVE = Updates(enrolments, _MOVED, "id")
 _SAVE_OVER = Updates(enrolments, ("status", "result", *_MOVED), "id")

@@ -89,7 +89,9 @@ class TriggerService:
         """Fire what has come about up to now; return how many times triggers fired."""
         if not self._triggers:
             return 0
-        fired = self._following.until_done(self._database, self._follow, rows_each=3)
+        fired = 0
+        if self._anything_new():
+            fired = self._following.until_done(self._database, self._follow, rows_each=3)
         fired += self._follow_accounts()
         for trigger in self._triggers.values():
             match trigger.spec.when:
@@ -139,6 +141,12 @@ class TriggerService:
             users, last = counts.get(trigger.spec.id, (0, None))
             found.append({**trigger.spec.model_dump(mode="json"), "users": users, "last_fired_at": last})
         return found
+
+    def _anything_new(self) -> bool:
+        """Whether there is something to follow; where there is nothing, the writer need not be waited for."""
+        with self._database.read() as connection:
+            position = ledger.position_of(connection, READER)
+            return bool(ledger.read_after(connection, position, kind=KINDS, limit=1))
 
     def _follow(self, connection: Connection, limit: int) -> tuple[int, int]:
         position = ledger.position_of(connection, READER)

@@ -5,11 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from delivery.coupons.tables import coupon_calls
+from storage.engine import Database
+from storage.statements import Statement
+from storage.times import to_micros
+
+_BEFORE = Statement(
+    select(coupon_calls.c.key)
+    .where(coupon_calls.c.called_at < bindparam("before"))
+    .order_by(coupon_calls.c.called_at)
+    .limit(1)
+)
 
 
 class Call(NamedTuple):
@@ -33,6 +43,11 @@ def remember(connection: Connection, call: Call) -> None:
     """Remember a call; of two at once under one key the first stays."""
     upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     connection.execute(upsert(coupon_calls).values(call._asdict()).on_conflict_do_nothing())
+
+
+def anything_before(database: Database, before: datetime) -> bool:
+    """Whether a call was made before a moment, in what is committed."""
+    return bool(database.look(_BEFORE, {"before": to_micros(before)}))
 
 
 def forget(connection: Connection, before: datetime, limit: int) -> None:

@@ -15,6 +15,7 @@ from delivery.coupons.tables import coupons
 from delivery.parking_repository import RUN
 from delivery.tables import parked
 from playbooks.offers import Terms
+from storage.engine import Database
 from storage.statements import Statement
 from storage.times import to_micros
 
@@ -64,6 +65,11 @@ def ends_of(connection: Connection, enrolment_ids: Sequence[str]) -> dict[str, l
     for enrolment, state, end in connection.execute(query.where(coupons.c.enrolment_id.in_(enrolment_ids))):
         found.setdefault(enrolment, []).append((state, end))
     return found
+
+
+def anything_expires(database: Database, now: datetime) -> bool:
+    """Whether the time of an open coupon is over, in what is committed."""
+    return bool(database.look(_EXPIRES, {"now": to_micros(now)}))
 
 
 def claim_expiring(connection: Connection, now: datetime, limit: int) -> list[Coupon]:
@@ -165,6 +171,12 @@ def _terms(body: str) -> Terms:
 
 
 _ADD_COUPON = Statement(insert(coupons).values({one.name: bindparam(one.name) for one in coupons.c}))
+_EXPIRES = Statement(
+    select(coupons.c.id)
+    .where(coupons.c.closes_at <= bindparam("now"))
+    .order_by(coupons.c.closes_at, coupons.c.id)
+    .limit(1)
+)
 _CLOSE_COUPON = Statement(
     update(coupons)
     .where(coupons.c.id == bindparam("this"))

@@ -7,12 +7,21 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from delivery.coupons.models import Standing, Use
 from delivery.coupons.tables import coupon_uses
 from playbooks.counters.repository import lock_user
+from storage.engine import Database
+from storage.statements import Statement
+from storage.times import to_micros
 
+_DUE = Statement(
+    select(coupon_uses.c.id)
+    .where(coupon_uses.c.until <= bindparam("now"))
+    .order_by(coupon_uses.c.until, coupon_uses.c.id)
+    .limit(1)
+)
 # Nobody's user id begins so: of orders, which are locked in the same space.
 _ORDER = "order\x1e"
 
@@ -48,6 +57,11 @@ def reserved_of(connection: Connection, coupon_id: str) -> list[Use]:
     """Return the reservations of a coupon, whether they have run out or not."""
     query = _uses().where(coupon_uses.c.coupon_id == coupon_id, coupon_uses.c.until.is_not(None))
     return [_use(row) for row in connection.execute(query)]
+
+
+def anything_due(database: Database, now: datetime) -> bool:
+    """Whether a reservation has run out, in what is committed."""
+    return bool(database.look(_DUE, {"now": to_micros(now)}))
 
 
 def due(connection: Connection, now: datetime, limit: int) -> list[Use]:

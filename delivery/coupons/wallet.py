@@ -148,7 +148,11 @@ class Wallet:
 
     def lapse_due(self) -> int:
         """Give back the uses of all reservations that have run out; forget old calls. Returns how many."""
-        total, more = 0, True
+        now = self._clock.now()
+        more = use_repository.anything_due(self._database, now) or call_repository.anything_before(
+            self._database, now - _CALLS_KEPT
+        )
+        total = 0
         while more:
             more, lapsed = self._database.write(self._lapse, rows=self._batch)
             total += lapsed
@@ -158,7 +162,7 @@ class Wallet:
         """Let all reservations and open coupons end whose time is over at the present moment."""
         self.lapse_due()
         total = Report()
-        more = True
+        more = repository.anything_expires(self._database, self._clock.now())
         while more:
             more, expired = self._database.write(self._expire, rows=self._batch)
             total += Report(expired=expired)

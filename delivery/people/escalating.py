@@ -35,6 +35,8 @@ class Escalating:
 
     def run(self) -> int:
         """Escalate every task whose time has come, as often as it has; return how many escalations."""
+        if not repository.anything_escalates(self._database, self._clock.now()):
+            return 0
         return self._pace.until_done(self._database, self._some, rows_each=_ROWS_EACH)
 
     def _some(self, connection: Connection, limit: int) -> tuple[int, int]:

@@ -7,17 +7,26 @@ from datetime import date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
 
 from delivery.people.models import Task, TaskState
 from delivery.people.tables import exported_rows, leavers, tasks, team_turns
 from delivery.tables import enrolments
+from storage.engine import Database
+from storage.statements import Statement
+from storage.times import to_micros
 from storage.upserts import insert_into
 
 # Names the lock under which tasks come to people, so that no two see the same turn, load or staff.
 _STAFF = 0x6E707065
 
 _IS_UNDONE = and_(tasks.c.done_at.is_(None), tasks.c.left_at.is_(None))
+_ESCALATES = Statement(
+    select(tasks.c.id)
+    .where(tasks.c.escalate_at <= bindparam("now"), _IS_UNDONE)
+    .order_by(tasks.c.escalate_at)
+    .limit(1)
+)
 _STANDING = {
     TaskState.OPEN: and_(_IS_UNDONE, tasks.c.claimed_at.is_(None), tasks.c.level == 0),
     TaskState.CLAIMED: and_(_IS_UNDONE, tasks.c.claimed_at.is_not(None)),
@@ -100,6 +109,11 @@ def undone_by(connection: Connection, person: str) -> list[Task]:
     """Return the tasks that a person has and that are neither done nor left, locked, in their ids' order."""
     query = select(tasks).where(tasks.c.person == person, _IS_UNDONE)
     return [_task(row) for row in connection.execute(query.order_by(tasks.c.id).with_for_update())]
+
+
+def anything_escalates(database: Database, now: datetime) -> bool:
+    """Whether the time of an escalation has come, in what is committed."""
+    return bool(database.look(_ESCALATES, {"now": to_micros(now)}))
 
 
 def due_for_escalation(connection: Connection, now: datetime, limit: int) -> list[tuple[Task, int]]:
