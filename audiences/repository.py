@@ -6,10 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select, text
 
 from audiences.tables import tags, users
+from storage.statements import Statement
+from storage.times import to_micros
 from storage.upserts import insert_into
+
+# In words that both databases understand.
+_ADD_USER = Statement(
+    text("INSERT INTO users (user_id, first_seen_at) VALUES (:user, :at) ON CONFLICT DO NOTHING")
+)
 
 
 def add_users(connection: Connection, seen: Sequence[tuple[str, datetime]]) -> None:
@@ -20,8 +27,9 @@ def add_users(connection: Connection, seen: Sequence[tuple[str, datetime]]) -> N
             first_seen[user_id] = moment
     if not first_seen:
         return
-    rows = [{"user_id": user, "first_seen_at": moment} for user, moment in sorted(first_seen.items())]
-    connection.execute(insert_into(connection, users).on_conflict_do_nothing(), rows)
+    _ADD_USER.run_many(
+        connection, [{"user": user, "at": to_micros(moment)} for user, moment in sorted(first_seen.items())]
+    )
 
 
 def user_ids(connection: Connection) -> list[str]:

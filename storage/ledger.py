@@ -23,6 +23,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     case,
+    column,
     func,
     literal,
     literal_column,
@@ -37,7 +38,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from storage.bulk import Inserts, Values
 from storage.order import number, numbers_itself, places, settled
 from storage.schema import cursors, fact_counts, facts
-from storage.statements import defer
+from storage.statements import Statement, defer
 from storage.times import from_micros, to_micros
 
 # Rows read at a time by those who walk through the ledger: a few MB at most.
@@ -153,11 +154,8 @@ def _append_alone(connection: Connection, new: Sequence[NewFact], now: datetime)
 
     Looking first is several times as fast as an insert that gives back what it inserted.
     """
-    kinds = {fact.kind.value for fact in new}
-    query = select(facts.c.kind, facts.c.id).where(
-        facts.c.kind.in_(kinds), facts.c.id.in_([fact.id for fact in new])
-    )
-    taken = {(kind, fact_id) for kind, fact_id in connection.execute(query)}
+    kinds = {fact.kind for fact in new}
+    taken = {(row[1], row[2]) for row in _with_ids(connection, kinds, [fact.id for fact in new])}
     fresh: dict[tuple[str, str], NewFact] = {}
     for fact in new:
         key = (fact.kind.value, fact.id)
@@ -179,13 +177,22 @@ def known(connection: Connection, kinds: Collection[Kind], ids: Sequence[str]) -
     Of several under one id it is the fact whose kind is named first.
     """
     ranks = {kind: rank for rank, kind in enumerate(kinds)}
-    query = columns().where(facts.c.kind.in_([kind.value for kind in kinds]), facts.c.id.in_(ids))
     found: dict[str, Fact] = {}
-    for fact in map(fact_of, connection.execute(query)):
+    for fact in map(fact_of, _with_ids(connection, kinds, ids)):
         other = found.get(fact.id)
         if other is None or ranks[fact.kind] < ranks[other.kind]:
             found[fact.id] = fact
     return found
+
+
+def _with_ids(connection: Connection, kinds: Collection[Kind], ids: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the rows of facts of some kinds with one of these ids, as `columns` has them."""
+    named: tuple[list[str], list[str]] = [kind.value for kind in kinds], list(ids)
+    if connection.dialect.name == "sqlite":
+        # It takes no lists, and a statement for each number of ids would have to be made anew each time.
+        given = dict(zip(("kinds", "ids"), (_encode(one).decode() for one in named), strict=True))
+        return _WITH_IDS_IN_JSON.rows(connection, given)
+    return _WITH_IDS.rows(connection, dict(zip(("kinds", "ids"), named, strict=True)))
 
 
 def of_user(
@@ -384,6 +391,17 @@ def columns() -> Select[Any]:
         facts.c.recorded_at,
         facts.c.body,
     )
+
+
+_WITH_IDS = Statement(
+    columns().where(facts.c.kind == func.any(bindparam("kinds")), facts.c.id == func.any(bindparam("ids")))
+)
+_WITH_IDS_IN_JSON = Statement(
+    columns().where(
+        facts.c.kind.in_(select(column("value")).select_from(func.json_each(bindparam("kinds")))),
+        facts.c.id.in_(select(column("value")).select_from(func.json_each(bindparam("ids")))),
+    )
+)
 
 
 def fact_of(row: Sequence[Any]) -> Fact:
