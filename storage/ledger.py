@@ -20,10 +20,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     ScalarSelect,
-    Select,
     bindparam,
-    case,
-    column,
     func,
     literal,
     literal_column,
@@ -35,16 +32,22 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from storage import ledger_queries
 from storage.bulk import Inserts, Values
-from storage.order import number, numbers_itself, places, settled
+from storage.ledger_queries import ADVANCE, POSITION, page, with_ids
+from storage.order import number, numbers_itself, places
 from storage.schema import cursors, fact_counts, facts
-from storage.statements import Statement, defer
+from storage.statements import defer
 from storage.times import from_micros, to_micros
 
 # Rows read at a time by those who walk through the ledger: a few MB at most.
 PAGE_ROWS = 2_000
 # The cursor of the kept counters (`storage.projection`).
 COUNTS_READER = "ledger.counts"
+
+
+# Whoever asks for facts in a way of its own begins with these.
+columns = ledger_queries.columns
 
 
 class Kind(StrEnum):
@@ -155,7 +158,7 @@ def _append_alone(connection: Connection, new: Sequence[NewFact], now: datetime)
     Looking first is several times as fast as an insert that gives back what it inserted.
     """
     kinds = {fact.kind for fact in new}
-    taken = {(row[1], row[2]) for row in _with_ids(connection, kinds, [fact.id for fact in new])}
+    taken = {(row[1], row[2]) for row in with_ids(connection, kinds, [fact.id for fact in new])}
     fresh: dict[tuple[str, str], NewFact] = {}
     for fact in new:
         key = (fact.kind.value, fact.id)
@@ -178,21 +181,11 @@ def known(connection: Connection, kinds: Collection[Kind], ids: Sequence[str]) -
     """
     ranks = {kind: rank for rank, kind in enumerate(kinds)}
     found: dict[str, Fact] = {}
-    for fact in map(fact_of, _with_ids(connection, kinds, ids)):
+    for fact in map(fact_of, with_ids(connection, kinds, ids)):
         other = found.get(fact.id)
         if other is None or ranks[fact.kind] < ranks[other.kind]:
             found[fact.id] = fact
     return found
-
-
-def _with_ids(connection: Connection, kinds: Collection[Kind], ids: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the rows of facts of some kinds with one of these ids, as `columns` has them."""
-    named: tuple[list[str], list[str]] = [kind.value for kind in kinds], list(ids)
-    if connection.dialect.name == "sqlite":
-        # It takes no lists, and a statement for each number of ids would have to be made anew each time.
-        given = dict(zip(("kinds", "ids"), (_encode(one).decode() for one in named), strict=True))
-        return _WITH_IDS_IN_JSON.rows(connection, given)
-    return _WITH_IDS.rows(connection, dict(zip(("kinds", "ids"), named, strict=True)))
 
 
 def of_user(
@@ -263,10 +256,7 @@ def read_after(
     that began after one that still runs. A transaction does not see its own facts here.
     """
     kinds = [kind.value] if isinstance(kind, Kind) else [one.value for one in kind]
-    query = columns().where(facts.c.seq > position, facts.c.kind.in_(kinds), settled(connection))
-    if labels:
-        query = query.where(facts.c.label.in_(labels))
-    return [fact_of(row) for row in connection.execute(query.order_by(facts.c.seq).limit(limit))]
+    return [fact_of(row) for row in page(connection, position, kinds, labels, limit)]
 
 
 def happened_between(
@@ -327,7 +317,8 @@ def head(connection: Connection) -> int:
 
 def position_of(connection: Connection, reader: str) -> int:
     """Return how far a named reader has come: the `seq` of the last fact it took, 0 at the start."""
-    return connection.execute(select(reader_position(reader))).scalar() or 0
+    found = POSITION.rows(connection, {"of": reader})
+    return found[0][0] if found else 0
 
 
 def reader_position(reader: str) -> ScalarSelect[int]:
@@ -341,13 +332,7 @@ def advance(connection: Connection, reader: str, position: int, kinds: Collectio
     A cursor never goes back: of two who read the same facts, the slower one changes nothing. Retention
     leaves what the reader has still to take of `kinds`; without any it may be of every kind.
     """
-    statement = _insert_cursor(connection, reader, position, kinds)
-    further = case(
-        (statement.excluded.position > cursors.c.position, statement.excluded.position),
-        else_=cursors.c.position,
-    )
-    changes = {"position": further, "kinds": statement.excluded.kinds}
-    connection.execute(statement.on_conflict_do_update(index_elements=["reader"], set_=changes))
+    ADVANCE.run(connection, {"reader": reader, "position": position, "kinds": _joined(kinds)})
 
 
 def advance_from(
@@ -377,31 +362,6 @@ def _joined(kinds: Collection[Kind]) -> str | None:
 def _insert_cursor(connection: Connection, reader: str, position: int, kinds: Collection[Kind]) -> Any:
     dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     return dialect_insert(cursors).values(reader=reader, position=position, kinds=_joined(kinds))
-
-
-def columns() -> Select[Any]:
-    """Return the query of all facts, whose rows `fact_of` takes."""
-    return select(
-        facts.c.seq,
-        facts.c.kind,
-        facts.c.id,
-        facts.c.label,
-        facts.c.user_id,
-        facts.c.occurred_at,
-        facts.c.recorded_at,
-        facts.c.body,
-    )
-
-
-_WITH_IDS = Statement(
-    columns().where(facts.c.kind == func.any(bindparam("kinds")), facts.c.id == func.any(bindparam("ids")))
-)
-_WITH_IDS_IN_JSON = Statement(
-    columns().where(
-        facts.c.kind.in_(select(column("value")).select_from(func.json_each(bindparam("kinds")))),
-        facts.c.id.in_(select(column("value")).select_from(func.json_each(bindparam("ids")))),
-    )
-)
 
 
 def fact_of(row: Sequence[Any]) -> Fact:
