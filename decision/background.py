@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from audiences.feeds import FeatureFeed
+from audiences.identity.people import People
 from audiences.liveness.service import Liveness
 from decision.evaluating.competing import open_promoting
 from decision.files import LibraryFiles
@@ -103,9 +104,11 @@ def _triggered(service: Service, again: DeciderAgain, fenced: Database) -> Trigg
     )
 
 
-def trainings_of(files: LibraryFiles, database: Database, opened: ExitStack) -> list[Training]:
+def trainings_of(
+    files: LibraryFiles, database: Database, people: People, opened: ExitStack
+) -> list[Training]:
     """Return what trains each policy of a library, that of policy.yaml first; closed with `opened`."""
-    trainings = [Training(database, spec, files.vocabularies) for spec in files.policies.values()]
+    trainings = [Training(database, spec, files.vocabularies, people) for spec in files.policies.values()]
     for one in trainings:
         opened.callback(one.close)
     return trainings

@@ -10,7 +10,7 @@ from audiences.identity.people import People
 from learning import outcome_repository, repository
 from learning.plans import Plans
 from learning.repository import Window
-from learning.rewards import Decided, Mature, Outcome, Pending, credit, reward
+from learning.rewards import Decided, Mature, Outcome, Pending, Reward, credit, reward
 from playbooks.goal_documents import Goal
 from playbooks.models import DO_NOTHING
 from storage.engine import Database
@@ -74,3 +74,36 @@ class Judging:
             outcomes = credited.get(window.decision_id, ())
             found.append((window, reward(decision.goal, decision, outcomes, now)))
         return found
+
+    def so_far(self, windows: Sequence[Window], now: datetime) -> list[tuple[Window, Mature]]:
+        """Return what each decision would have earned if nothing came after `now`."""
+        credited = self.credited(windows)
+        found = []
+        for window in windows:
+            decision = self.decided(window)
+            end = window.decided_at if decision.goal is None else window.decided_at + decision.goal.window
+            came = [one for one in credited.get(window.decision_id, ()) if one.occurred_at <= now]
+            earned = reward(decision.goal, decision, came, end)
+            if isinstance(earned, Mature):
+                found.append((window, earned))
+        return found
+
+
+def body_of(window: Window, mature: Mature) -> Reward:
+    """Return what a decision earned as the fact of its reward tells it."""
+    return Reward(
+        decision_id=window.decision_id,
+        placement=window.placement,
+        policy=window.policy,
+        playbook=window.playbook,
+        arm=window.arm,
+        acts=window.acts,
+        decided_at=window.decided_at,
+        value=mature.value,
+        outcome=mature.outcome,
+        cost=mature.cost,
+        delay=None if mature.delay is None else mature.delay.total_seconds(),
+        against=mature.against,
+        version=window.rewarded + 1,
+        goal=window.goal_version,
+    )

@@ -1,13 +1,18 @@
-"""SQL of what is learnt from: matured rewards beside their decisions."""
+"""SQL of what is learnt from: matured rewards beside their decisions, and windows that are open."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, and_, select
 
-from learning.repository import IN_LIST, REWARD_LABEL
+from learning.repository import CURRENT_REWARD, IN_LIST, REWARD_LABEL, Window, pieces, window_of
+from learning.rewards import Reward
+from learning.tables import reward_windows
+from playbooks.models import DO_NOTHING
 from storage.ledger import Kind
 from storage.order import settled
 from storage.schema import facts
@@ -43,4 +48,58 @@ def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[
     for start in range(0, len(seqs), IN_LIST):
         some = facts.c.seq.in_(seqs[start : start + IN_LIST])
         found += connection.execute(query.where(some)).all()
+    return found
+
+
+def open_windows(
+    connection: Connection, placements: Collection[str], now: datetime, limit: int
+) -> list[Window]:
+    """Return windows of arms that were delivered and are open, those first that close first."""
+    windows = reward_windows.c
+    query = (
+        select(reward_windows)
+        .where(windows.matured.is_(False), windows.closes_at > now, windows.rewarded == 0)
+        .where(_delivered(placements), windows.decided_at <= now)
+        .order_by(windows.closes_at, windows.user_id, windows.decision_id)
+        .limit(limit)
+    )
+    return [window_of(row) for row in connection.execute(query)]
+
+
+def closed_windows(
+    connection: Connection, placements: Collection[str], limit: int
+) -> list[tuple[Window, float | None]]:
+    """Return the latest matured windows of delivered arms, each with after how many seconds it succeeded."""
+    windows = reward_windows.c
+    decoder = msgspec.json.Decoder(Reward)
+    query = (
+        select(reward_windows, facts.c.body.label("reward"))
+        .join(facts, and_(facts.c.kind == Kind.REWARD, facts.c.id == CURRENT_REWARD))
+        .where(windows.matured.is_(True), _delivered(placements))
+        .order_by(windows.closes_at.desc(), windows.user_id, windows.decision_id)
+        .limit(limit)
+    )
+    found = []
+    for row in connection.execute(query):
+        told = dict(row._mapping)
+        reward = decoder.decode(told.pop("reward"))
+        found.append((Window(**told), reward.delay if reward.outcome is not None else None))
+    return found
+
+
+def _delivered(placements: Collection[str]) -> ColumnElement[bool]:
+    windows = reward_windows.c
+    return and_(windows.placement.in_(placements), windows.acts.is_(True), windows.arm != DO_NOTHING)
+
+
+def decisions(connection: Connection, ids: Collection[str]) -> dict[str, str]:
+    """Return the records of decisions as JSON, by id, but of those whose messages were recalled."""
+    recall = facts.alias("recall")
+    recalls = select(recall.c.id).where(recall.c.kind == Kind.RECALL, recall.c.id == facts.c.id)
+    found: dict[str, str] = {}
+    for some in pieces(ids):
+        query = select(facts.c.id, facts.c.body).where(
+            facts.c.kind == Kind.DECISION, facts.c.id.in_(some), ~recalls.exists()
+        )
+        found |= {row.id: row.body for row in connection.execute(query)}
     return found

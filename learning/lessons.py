@@ -6,7 +6,7 @@ all its rows at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,6 +44,7 @@ class _Taught(NamedTuple):
     lesson: _Lesson
     reward: Reward
     earned: float
+    importance: float = 1.0
 
 
 class Page(NamedTuple):
@@ -87,10 +88,27 @@ class Lessons:
             UnknownPlan: an arm that was drawn was never published.
             FeaturesMismatch: a record's features are not what the specification says.
         """
+        return self._made(self._taught(page))
+
+    def early(self, seen: Sequence[tuple[Reward, float]]) -> Rows:
+        """Return what decisions teach whose windows are open: what each earned so far, how much it counts.
+
+        Raises:
+            UnknownPlan, FeaturesMismatch: as `rows`.
+        """
+        with self._database.read() as connection:
+            found = lesson_repository.decisions(connection, [one.decision_id for one, _ in seen])
+        taught = []
+        for one, importance in seen:
+            lesson = self._decoded(one, found.get(one.decision_id))
+            if lesson is not None:
+                taught.append(_Taught(lesson, one, one.earned, importance))
+        return self._made(taught)
+
+    def _made(self, some: Iterable[_Taught]) -> Rows:
         # By what happened, not by ids alone, which are drawn at random.
         taught = sorted(
-            self._taught(page),
-            key=lambda one: (one.reward.decided_at, one.lesson.user_id, one.lesson.decision_id),
+            some, key=lambda one: (one.reward.decided_at, one.lesson.user_id, one.lesson.decision_id)
         )
         read = [one.lesson.features for one in taught]
         features = {name: [getattr(one, field) for one in read] for field, name in self._inputs.items()}
@@ -98,7 +116,7 @@ class Lessons:
             matrix=self._features.rows(features, [self._arm(one) for one in taught]),
             targets=np.array([one.earned for one in taught], dtype=np.float64),
             propensities=np.array([one.lesson.propensity for one in taught], dtype=np.float64),
-            importance=np.ones(len(taught)),
+            importance=np.array([one.importance for one in taught], dtype=np.float64),
         )
 
     def _taught(self, page: Page) -> Iterator[_Taught]:
@@ -113,15 +131,22 @@ class Lessons:
                 later = outcome_repository.corrected(connection, [id_ for id_, _, _ in found], page.corrected)
         for id_, body, record in found:
             reward = self._reward.decode(body)
-            if not reward.acts or reward.arm == DO_NOTHING or reward.placement not in self._placements:
-                continue
-            try:
-                lesson = self._lesson.decode(record)
-            except msgspec.ValidationError:
-                # Erasure leaves a tombstone in the place of the record.
-                continue
-            if lesson.fallback is None and not lesson.holdout:
+            lesson = self._decoded(reward, record)
+            if lesson is not None:
                 yield _Taught(lesson, reward, later.get(id_, reward).earned)
+
+    def _decoded(self, reward: Reward, record: str | None) -> _Lesson | None:
+        """Return what is learnt from of a decision, None where nothing is."""
+        if not reward.acts or reward.arm == DO_NOTHING or reward.placement not in self._placements:
+            return None
+        if record is None:
+            return None
+        try:
+            lesson = self._lesson.decode(record)
+        except msgspec.ValidationError:
+            # Erasure leaves a tombstone in the place of the record.
+            return None
+        return lesson if lesson.fallback is None and not lesson.holdout else None
 
     def _arm(self, taught: _Taught) -> Arm:
         lesson = taught.lesson

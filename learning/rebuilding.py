@@ -12,8 +12,9 @@ from learning import change_repository, version_repository
 from learning.errors import BrokenWeights, NotRebuilt, VersionGone
 from learning.learner import Learnt
 from learning.models import ValueModel, model_from_bytes
+from learning.open_windows import EARLY
 from learning.rows import FloatArray
-from learning.training import Start, Training
+from learning.training import Start, Training, settled_model
 from learning.version_repository import PolicyChange
 from learning.versions import PolicyVersion
 from storage.engine import Database
@@ -97,8 +98,14 @@ def rebuild(database: Database, name: str) -> tuple[PolicyVersion, Rebuilt]:
             f"{record.trained - trained} of {record.trained} decisions are not to be learnt from any more: "
             "they were erased or recalled, or are past their retention"
         )
+    if published is not None and (early := published.metrics.get(EARLY)):
+        published = msgspec.structs.replace(published, model=_settled(published).to_bytes())
+        says.append(
+            f"it also learnt of {early:.0f} decisions whose windows were open then; compared is what it "
+            "learnt of closed ones"
+        )
     verdict, largest = _compared(rebuilt, published)
-    if verdict == "different" and not says:
+    if verdict == "different" and trained == record.trained:
         says.append("the same decisions gave other weights: the learner or its numerics have changed since")
     return rebuilt, Rebuilt(name, verdict, largest, trained, record.trained, len(steps), says)
 
@@ -141,6 +148,18 @@ def _learn(database: Database, record: PolicyVersion, steps: list[_Step]) -> tup
     finally:
         training.close()
     return trained, learnt
+
+
+def _settled(published: PolicyVersion) -> ValueModel:
+    """Return the model of what a version learnt of closed windows alone."""
+    spec = published.specification()
+    if spec.learner is None:
+        return model_from_bytes(published.model)
+    learner = spec.learner.start(published.task())
+    try:
+        return settled_model(learner, published)
+    finally:
+        learner.close()
 
 
 def _compared(rebuilt: PolicyVersion, published: PolicyVersion | None) -> tuple[Verdict, float | None]:

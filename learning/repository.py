@@ -49,7 +49,7 @@ _MATURED = Statement(
     .values(matured=true(), rewarded=bindparam("version"))
 )
 # The id of the fact that is a decision's reward now.
-_CURRENT = case(
+CURRENT_REWARD = case(
     (
         reward_windows.c.rewarded > 1,
         reward_windows.c.decision_id + literal(":") + cast(reward_windows.c.rewarded, Text),
@@ -181,7 +181,7 @@ def values_of_version(
     recall = select(marks.c.id).where(marks.c.kind == Kind.RECALL, marks.c.id == reward_windows.c.decision_id)
     query = (
         select(facts.c.body)
-        .join(reward_windows, facts.c.id == _CURRENT)
+        .join(reward_windows, facts.c.id == CURRENT_REWARD)
         .where(
             facts.c.kind == Kind.REWARD,
             _of_version(playbook, version, since),
@@ -207,7 +207,7 @@ def drawn_of_playbook(
 ) -> Iterator[Drawn]:
     """Yield the decisions that drew an arm of a playbook with since <= decided_at < until."""
     decoder = msgspec.json.Decoder(Reward)
-    current = and_(facts.c.kind == Kind.REWARD, facts.c.id == _CURRENT)
+    current = and_(facts.c.kind == Kind.REWARD, facts.c.id == CURRENT_REWARD)
     windows = reward_windows.c
     query = (
         select(windows.user_id, windows.arm, windows.playbook_version, facts.c.body)
@@ -331,7 +331,7 @@ def rewards_of(connection: Connection, ids: Collection[str]) -> dict[str, Reward
         result |= {decision: decoder.decode(body) for decision, body in connection.execute(first)}
         later = (
             select(windows.decision_id, facts.c.body)
-            .join(facts, facts.c.id == _CURRENT)
+            .join(facts, facts.c.id == CURRENT_REWARD)
             .where(facts.c.kind == Kind.REWARD, windows.decision_id.in_(some), windows.rewarded > 1)
         )
         result |= {decision: decoder.decode(body) for decision, body in connection.execute(later)}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from audiences.identity.people import EveryoneAlone, People
 from audiences.liveness.repository import silent_since
 from learning import outcome_repository, repository
-from learning.judging import Judging
+from learning.judging import Judging, body_of
 from learning.late_outcomes import LateOutcomes, refusal
 from learning.repository import CORRECTED, REWARD_LABEL, Held, Window
 from learning.rewards import Mature, Reward
@@ -160,7 +160,7 @@ class RewardService:
             before = repository.rewards_of(connection, again)
         rewards, same = [], []
         for window, mature in judged:
-            body = _body(window, mature)
+            body = body_of(window, mature)
             if _alike(before.get(window.decision_id), body):
                 same.append(window)
             else:
@@ -192,25 +192,6 @@ def _open(connection: Connection, opened: Sequence[tuple[int, int, Window | None
     (after, _, _), (_, last, _) = opened[0], opened[-1]
     windows = [window for _, _, window in opened if window is not None]
     return repository.open_windows(connection, after, windows, last)
-
-
-def _body(window: Window, mature: Mature) -> Reward:
-    return Reward(
-        decision_id=window.decision_id,
-        placement=window.placement,
-        policy=window.policy,
-        playbook=window.playbook,
-        arm=window.arm,
-        acts=window.acts,
-        decided_at=window.decided_at,
-        value=mature.value,
-        outcome=mature.outcome,
-        cost=mature.cost,
-        delay=None if mature.delay is None else mature.delay.total_seconds(),
-        against=mature.against,
-        version=window.rewarded + 1,
-        goal=window.goal_version,
-    )
 
 
 def _alike(before: Reward | None, now: Reward) -> bool:

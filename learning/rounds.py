@@ -16,6 +16,7 @@ from learning.errors import InvalidRounds, SeenInTraining
 from learning.evaluation import Candidate, Evaluation, How, Log, evaluate
 from learning.evaluation.evaluate import DEFAULT
 from learning.models import LinearGaussian
+from learning.open_windows import EARLY
 from learning.plans import Plans
 from learning.recalls import concerned, note_of, recalled_spans
 from learning.rewards import Reward
@@ -186,6 +187,7 @@ class _View:
         self._database = database
         self._spec = candidate.specification()
         self._policy = candidate.serve()
+        self._seen_until = candidate.created_at if candidate.metrics.get(EARLY) else None
         self._plans = Plans(database)
         with database.read() as connection:
             self._recalls = recalled_spans(connection)
@@ -193,9 +195,15 @@ class _View:
         self.recalled: set[str] = set()
 
     def span(self, after: int, until: int | None) -> Span:
-        """Return between which moments rewards are known of all decisions, not only of some arms."""
+        """Return between which moments rewards are known of all decisions, not only of some arms.
+
+        Decisions whose windows a version learnt of while they were open are no test of it.
+        """
         with self._database.read() as connection:
-            return repository.whole_span(connection, self._spec.placements, after, until)
+            start, end = repository.whole_span(connection, self._spec.placements, after, until)
+        if self._seen_until is not None:
+            start = self._seen_until if start is None else max(start, self._seen_until)
+        return start, end
 
     def logged(self, after: int, until: int | None, span: Span) -> Iterator[tuple[int, Reward, Decision]]:
         """Yield matured decisions of the policy's placements that were drawn, in the order of rewards.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
@@ -69,6 +69,8 @@ class PolicySpec(_Document):
     `guards` shape what is offered to whom, before arms are scored.
     `costs` say by currency what a minor unit of an arm's cost takes from its value, in units of reward.
     `context` are numbers that a request tells about its moment; features of those names read them.
+    With `open_windows: learn` decisions whose windows are open teach what is known of them so far
+    (`learning.censoring`).
     A policy whose exploration does not learn (a fixed split, a single variant) has no features, prior and
     learner; every other has a learner and features.
     """
@@ -82,6 +84,7 @@ class PolicySpec(_Document):
     features: list[Feature] = []
     prior: Prior = Prior()
     learner: LearnerKind | None = None
+    open_windows: Literal["wait", "learn"] = "wait"
     exploration: ExplorationKind
 
     @field_validator("costs")
@@ -111,6 +114,8 @@ class PolicySpec(_Document):
                     f"exploration.kind {kind} draws by what is written there and learns nothing: leave out "
                     "features, prior and learner"
                 )
+            if self.open_windows != "wait":
+                raise ValueError(f"open_windows: exploration.kind {kind} learns of no window; leave it out")
             return self
         if not self.features:
             raise ValueError(f"features: exploration.kind {kind} needs at least one feature to score arms by")
@@ -157,9 +162,9 @@ class PolicySpec(_Document):
     @property
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
-        # Guards and costs change nothing of what was learnt; and specifications from before there was a
-        # context, a `per`, a `worth` or a `width` keep their fingerprints and weights.
-        left_out: dict[str, Any] = {"guards": True, "costs": True}
+        # Guards, costs and open windows change nothing of what was learnt of closed ones; and specifications
+        # from before there was a context, a `per`, a `worth` or a `width` keep fingerprints and weights.
+        left_out: dict[str, Any] = {"guards": True, "costs": True, "open_windows": True}
         if not self.context:
             left_out["context"] = True
         if self.learner is not None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from audiences.identity.people import EveryoneAlone, People
 from learning import outcome_repository, version_repository
 from learning.features import FeatureSet
+from learning.judging import Judging
 from learning.learner import Learner, Learnt
 from learning.lessons import Lessons
-from learning.models import model_from_bytes
+from learning.models import ValueModel, model_from_bytes
+from learning.open_windows import EARLY, Early, OpenWindows, without_early
 from learning.outcome_repository import Waiting
 from learning.rows import Rows
 from learning.spec import PolicySpec
@@ -74,9 +77,17 @@ class Training:
     """Owns the learner of one policy and publishes its versions."""
 
     def __init__(
-        self, database: Database, spec: PolicySpec, vocabularies: Mapping[str, Sequence[str]]
+        self,
+        database: Database,
+        spec: PolicySpec,
+        vocabularies: Mapping[str, Sequence[str]],
+        people: People | None = None,
     ) -> None:
-        """Prepare to train the policy of `spec`; `vocabularies` are names by arm attribute.
+        """Prepare to train the policy of `spec`.
+
+        Args:
+            vocabularies: names by arm attribute.
+            people: says who is one person, whose outcomes count for each other; without it nobody is.
 
         Raises:
             PolicySpecError: features and vocabularies or prior do not fit together.
@@ -89,6 +100,10 @@ class Training:
         # None: the policy draws by fixed shares and has nothing to learn.
         self.learner: Learner | None = spec.learner.start(task) if spec.learner is not None else None
         self._lessons = Lessons(database, spec, self._features)
+        self._open: OpenWindows | None = None
+        if spec.open_windows == "learn":
+            judging = Judging(database, people or EveryoneAlone())
+            self._open = OpenWindows(database, spec, judging, self._lessons)
 
     @property
     def policy(self) -> str:
@@ -118,8 +133,11 @@ class Training:
         been learnt are not added to what was learnt of them: all is learnt anew, from the first reward on, as
         soon as the corrections are one in a hundred of it or wait for an hour.
 
+        With `open_windows: learn` the version also serves what decisions of open windows teach, weighed for
+        what is still to come. That leaves no state behind: when they close they are learnt whole.
+
         Returns:
-            The version in charge now: the last one before when nothing new matured or the policy is fixed.
+            The version in charge now: the last one before when nothing new is known or the policy is fixed.
 
         Raises:
             InvalidRows: a reward lies outside the bounds of the specification.
@@ -134,7 +152,7 @@ class Training:
         with self._database.read() as connection:
             number = version_repository.next_number(connection, self._spec.id)
             waiting = outcome_repository.corrections_after(connection, version.corrected, version.through)
-        before = model_from_bytes(version.model)
+        before = settled_model(self.learner, version)
         anew = _is_due(waiting, version, now)
         start = Start(0, None, waiting.last) if anew else Start(version.through, version.state)
         tally, trained, learnt, position = _Tally(), 0 if anew else version.trained, None, start.position
@@ -146,14 +164,19 @@ class Training:
                 # The rows are new to the model in charge, so its error on them is an honest one.
                 tally.add(rows, before.predict(rows.matrix))
             position = last
-        if learnt is None:
+        early = self._early(version.state if learnt is None else learnt.state, now)
+        if learnt is None and (early is None or early.metrics.items() <= version.metrics.items()):
             return version
+        if learnt is None:
+            learnt, anew = Learnt(before, version.state or b"", version.member), False
+            trained, position = version.trained, version.through
+        metrics = tally.metrics() if tally.rows else without_early(version.metrics)
         following = child(
             version,
-            learnt,
+            learnt if early is None else self._served(learnt, early),
             trained=trained,
             through=position,
-            metrics=tally.metrics() if tally.rows else version.metrics,
+            metrics=metrics if early is None else metrics | early.metrics,
             now=now,
             corrected=waiting.last if anew else version.corrected,
             anew=anew,
@@ -162,6 +185,20 @@ class Training:
         self._publish(following, version, changes, now)
         reached("learn.published")
         return following
+
+    def _early(self, state: bytes | None, now: datetime) -> Early | None:
+        """Return what open windows teach, None where nothing is learnt of them, or of no closed one yet."""
+        if self._open is None or state is None:
+            return None
+        return self._open.look(now)
+
+    def _served(self, learnt: Learnt, early: Early) -> Learnt:
+        """Return what was learnt with the model that open windows make of it; they leave no state behind."""
+        if self.learner is None or not len(early.rows):
+            return learnt
+        served = self.learner.fold(learnt.state, early.rows)
+        # Who is in charge of a portfolio changes by rewards that are known whole.
+        return replace(learnt, model=served.model) if served.member == learnt.member else learnt
 
     def _publish(
         self, new: PolicyVersion, before: PolicyVersion, changes: Sequence[Succeeded], now: datetime
@@ -207,6 +244,19 @@ class Training:
     def _continues(self, version: PolicyVersion) -> bool:
         vocabularies = {key: list(names) for key, names in self._vocabularies.items()}
         return version.spec_hash == self._spec.fingerprint and version.vocabularies == vocabularies
+
+
+def settled_model(learner: Learner, version: PolicyVersion) -> ValueModel:
+    """Return the model of what a version learnt of closed windows alone.
+
+    Raises:
+        BrokenWeights, LearnerLost: as `Learner.fold`.
+    """
+    if not version.metrics.get(EARLY) or version.state is None:
+        return model_from_bytes(version.model)
+    columns = len(version.task().names)
+    nothing = Rows(np.zeros((0, columns)), np.zeros(0), np.zeros(0), np.zeros(0))
+    return learner.fold(version.state, nothing).model
 
 
 def _is_due(waiting: Waiting, version: PolicyVersion, now: datetime) -> bool:

@@ -28,6 +28,7 @@ from learning.errors import (
 )
 from learning.evaluation import Evaluation
 from learning.late_outcomes import RefusedOutcome
+from learning.rebuilding import rebuild
 from learning.reward_service import Judged, RewardService
 from learning.rewards import Reward
 from learning.rounds import evaluate_decisions, see_again
@@ -249,6 +250,54 @@ def test_a_decision_earns_what_its_window_brings(world: World, service: RewardSe
     assert earned["last_moment"].outcome == last
     assert earned["twice"].outcome == early
     assert service.mature(START + WINDOW * 2).matured == 0
+
+
+def test_open_windows_teach_what_is_known_of_them(world: World, service: RewardService) -> None:
+    def batch(start: datetime, buyers: int) -> None:
+        """Decide for all; so many buy, evenly over the window."""
+        world.decide(Fixed("BACON"), start)
+        for place, user in enumerate(USERS[:buyers]):
+            world.buy(user, start + WINDOW * ((place + 0.5) / buyers), "BACON")
+
+    ridge = spec(learner={"kind": "linear_gaussian"}, features=[{"one_hot": "arm.category"}])
+    early = ridge.model_copy(update={"open_windows": "learn"})
+    assert early.fingerprint == ridge.fingerprint
+    bacon = np.array([[0.0, 0.0, 0.0, 0.0, 1.0]])
+
+    def expected(version: PolicyVersion) -> float:
+        return float(version.serve()._model.predict(bacon)[0])
+
+    second = START + WINDOW
+    half = second + WINDOW / 2
+    with training(world.database, early) as job:
+        batch(START, 60)
+        service.mature(START + WINDOW / 2)
+        # No window has closed: nothing is known of delays.
+        assert job.learn(START + WINDOW / 2).trained == 0
+        service.mature(second)
+        closed = job.learn(second)
+        assert closed.metrics["early"] == 0
+        batch(second, 90)
+        service.mature(half)
+        version = job.learn(half)
+        # Of ninety that will come 45 have: a zero counts a third, and 45 of 70 is more than the half that
+        # bought before, where 45 of 120 would be less.
+        assert (version.metrics["early"], version.metrics["early_successes"]) == (120, 45)
+        assert (version.trained, version.through) == (closed.trained, closed.through)
+        assert expected(version) > expected(closed) + 0.03
+        assert job.learn(half) == version
+        # They leave nothing behind: what is learnt of them when they close is all there is.
+        service.mature(second + WINDOW)
+        last = job.learn(second + WINDOW)
+        assert last.trained == closed.trained + 120
+        rebuilt = rebuild(world.database, version.version)[1]
+        assert rebuilt.verdict == "exact"
+        assert "120 decisions whose windows were open then" in rebuilt.says[0]
+        # Decisions that it learnt of early are no test of it.
+        with pytest.raises(InvalidRounds):
+            see_again(world.database, version, after=version.through)
+    with training(world.database, ridge.model_copy(update={"id": "waits_too"})) as waiting:
+        assert waiting.learn(second + WINDOW).state == last.state
 
 
 def test_doing_nothing_earns_nothing_at_once(world: World, service: RewardService) -> None:
