@@ -79,7 +79,10 @@ def test_every_feature_of_the_page_makes_columns() -> None:
 def _scored(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the examples, those of learners with an exploration that scores."""
     scoring = next(block for block in blocks if "exploration" in block)
-    return [block | scoring if block.keys() & {"learner", "guards", "costs"} else block for block in blocks]
+    return [
+        block | scoring if block.keys() & {"learner", "guards", "costs", "open_windows"} else block
+        for block in blocks
+    ]
 
 
 def _members(union: Any) -> list[Any]:
