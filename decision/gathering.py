@@ -1,7 +1,7 @@
 """Decides together what was asked meanwhile: requests that came while others were decided are one block.
 
-Nobody waits for others to come: a request that finds nothing under way is decided at once. Only what could
-not be committed yet is not decided yet either. The more there is to do, the larger blocks grow, and the less
+Nobody waits for others to come: a request that finds nothing under way is decided at once. But what could not
+be committed yet is not decided yet either. The more there is to do, the larger blocks grow, and the less
 each decision costs (`decision.together`). Answers are those that `Decider.submit` gives.
 """
 
@@ -110,9 +110,9 @@ class _Queue:
         self._decider = decider
         self._waiting: deque[_Waiting] = deque()
         self._called = False
-        # Blocks, or requests alone, that are not durable yet. One more than are committed at a time is
-        # decided: others would wait as long for their commit, and be decided by what was known earlier.
-        self._under_way, self._most_under_way = 0, at_once + 1
+        # Blocks, or requests alone, that are not durable yet: as many as are committed at a time. Others would
+        # wait for their commit all the same, in smaller blocks, decided by what was known earlier.
+        self._under_way, self._most_under_way = 0, at_once
 
     def add(self, loop: asyncio.AbstractEventLoop, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
