@@ -110,8 +110,8 @@ class _Queue:
         self._decider = decider
         self._waiting: deque[_Waiting] = deque()
         self._called = False
-        # Blocks, or requests alone, that are not durable yet: as many as are committed at a time. Others would
-        # wait for their commit all the same, in smaller blocks, decided by what was known earlier.
+        # Blocks, or requests alone, that are not durable yet: as many as are committed at a time. Others
+        # would wait for their commit all the same, in smaller blocks, decided by what was known earlier.
         self._under_way, self._most_under_way = 0, at_once
 
     def add(self, loop: asyncio.AbstractEventLoop, waiting: _Waiting) -> None:
