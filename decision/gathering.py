@@ -111,15 +111,17 @@ class _Queue:
         self._waiting: deque[_Waiting] = deque()
         self._called = False
         # Blocks, or requests alone, that are not durable yet: as many as are committed at a time. Others
-        # would wait for their commit all the same, in smaller blocks, decided by what was known earlier.
-        self._under_way, self._most_under_way = 0, at_once
+        # would wait for their commit all the same, in smaller blocks, decided by what was known earlier;
+        # only a block that can't grow any more is decided ahead.
+        self._under_way, self._at_once = 0, at_once
 
     def add(self, loop: asyncio.AbstractEventLoop, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
         self._call(loop)
 
     def _call(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._called and self._under_way < self._most_under_way:
+        ahead = len(self._waiting) >= MOST
+        if not self._called and self._under_way < self._at_once + ahead:
             self._called = True
             # After all requests that the loop has read by now; in nobody's context, for it is for many.
             loop.call_soon(self._decide, loop, context=Context())
