@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from decision.asking import at_hand
 from decision.printing import print_json
 from decision.version_files import check_new, write_version
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from learning.offline import Judged
 
 Log = Annotated[Path, typer.Argument(help="CSV or Parquet rounds: action, reward, pscore, context.<name>.")]
+LogOrFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="CSV or Parquet rounds (action, reward, pscore, context.<name>), or a service's folder."
+    ),
+]
 Spec = Annotated[Path, typer.Option(help="The policy's specification, as policy.yaml.")]
 Out = Annotated[Path | None, typer.Option(help="Write the trained version to this file.")]
 HeldOut = Annotated[
@@ -23,13 +30,20 @@ HeldOut = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def train(log: Log, spec: Spec, out: Out = None, held_out: HeldOut = 0.3, as_json: AsJson = False) -> None:
+def train(
+    log: LogOrFolder, spec: Spec, out: Out = None, held_out: HeldOut = 0.3, as_json: AsJson = False
+) -> None:
     """Train a policy on the earlier rounds of a log, and say what it is worth on the later ones."""
     from learning import offline  # noqa: PLC0415 - NumPy and SciPy, needed here only
     from learning.spec import read_spec  # noqa: PLC0415
 
     check_new(out)
-    trained = offline.train(offline.read_rounds(log), read_spec(spec), datetime.now(UTC), held_out=held_out)
+    if log.is_dir():
+        with at_hand(log, "evaluate") as (_, database, clock):
+            trained = offline.train_on_ledger(database, read_spec(spec), clock.now(), held_out=held_out)
+    else:
+        rounds = offline.read_rounds(log)
+        trained = offline.train(rounds, read_spec(spec), datetime.now(UTC), held_out=held_out)
     write_version(trained.version, out)
     if as_json:
         print_json({"trained_on": trained.rounds, "held_out": trained.held_out})

@@ -20,9 +20,6 @@ from storage.engine import Database
 from storage.ledger import Fact, Kind, NewFact
 from storage.writer import TURN_ROWS
 
-# An event waits for its commit for some moments after its time of recording was read. One that was recorded
-# longer than this before a window closed was seen when the window matured.
-_IN_FLIGHT = timedelta(minutes=5)
 _MOST_WINDOW = timedelta(days=366)
 
 
@@ -66,27 +63,29 @@ class LateOutcomes:
         )
 
     def _again(self, page: Page) -> Iterator[Window]:
-        """Yield windows with a reward for which one of these outcomes counts, and came late."""
+        """Yield windows with a reward for which one of these outcomes counts.
+
+        Outcomes are looked at before windows mature, so it came after that: late, or to a clock that had
+        been ahead when the window closed.
+        """
         if not page.outcomes:
             return
-        late = {(one.kind, one.id): one.recorded_at + _IN_FLIGHT for one in page.outcomes}
         users = self._judging.profiles({one.user_id or "" for one in page.outcomes})
         start = min(one.occurred_at for one in page.outcomes) - _MOST_WINDOW
         end = max(one.occurred_at for one in page.outcomes)
         with self._database.read() as connection:
             windows = outcome_repository.matured_windows(connection, users, start, end)
-        by_person: dict[str, list[tuple[Outcome, datetime]]] = {}
+        by_person: dict[str, list[Outcome]] = {}
         for fact in page.outcomes:
             outcome = self._judging.of_person(outcome_repository.outcome_of(fact))
-            by_person.setdefault(outcome.user_id, []).append((outcome, late[fact.kind, fact.id]))
+            by_person.setdefault(outcome.user_id, []).append(outcome)
         for window in windows:
             decision = self._judging.decided(window)
-            for outcome, known in by_person.get(decision.user_id, ()):
-                if decision.goal is None or known < window.closes_at:
-                    continue
-                if kind_of(decision.goal, decision, outcome) is not None:
-                    yield window
-                    break
+            of_person = by_person.get(decision.user_id, ())
+            if decision.goal is not None and any(
+                kind_of(decision.goal, decision, one) is not None for one in of_person
+            ):
+                yield window
 
     def _orphans(self, facts: Sequence[Fact]) -> Iterator[NewFact]:
         """Yield the refusals of outcomes that name a decision which they can't be credited to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -81,6 +81,20 @@ def newest_names(connection: Connection, policy: str, limit: int = _LOOKED_AT) -
     """Return the names of the newest versions of a policy, the newest first."""
     query = select(policies.c.version).where(policies.c.policy == policy)
     return list(connection.execute(query.order_by(policies.c.number.desc()).limit(limit)).scalars())
+
+
+def newest_vocabularies(connection: Connection) -> Mapping[str, Sequence[str]]:
+    """Return the vocabularies of the version that was published last, of whichever policy.
+
+    Raises:
+        UnknownVersion: none was ever published.
+        BrokenWeights: what is kept of it is damaged.
+    """
+    query = select(policies.c.version).order_by(policies.c.created_at.desc(), policies.c.number.desc())
+    name = connection.execute(query.limit(1)).scalar()
+    if name is None:
+        raise UnknownVersion("no policy version was ever published here: start the service once")
+    return PolicyVersion.from_bytes(keeping.opened(_row(connection, name).body)).vocabularies
 
 
 def next_number(connection: Connection, policy: str) -> int:

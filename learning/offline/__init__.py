@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from learning.offline.ledger import train_on_ledger
 from learning.offline.rounds import LoggedRounds, read_rounds
 from learning.offline.train import Judged, Trained, train, trained_version
 from learning.offline.tune import Tuned, read_grid, tune
@@ -14,6 +15,7 @@ __all__ = [
     "read_grid",
     "read_rounds",
     "train",
+    "train_on_ledger",
     "trained_version",
     "tune",
 ]

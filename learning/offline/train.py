@@ -22,8 +22,8 @@ from playbooks.policy import Stakes
 FloatArray = NDArray[np.float64]
 
 # Fewer rounds than this can't be parted into some to learn from and some to judge on.
-_FEWEST = 20
-_HOW = How(estimators=("dr",), resamples=2)
+FEWEST = 20
+HOW = How(estimators=("dr",), resamples=2)
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -103,7 +103,7 @@ def judge(version: PolicyVersion, rounds: LoggedRounds, trained_on: LoggedRounds
     rows = rounds.rows(version.specification())
     vectors = vectors_of(version, rounds)
     log = rounds.log
-    found = evaluate(log, Candidate(version.version, log.at_actions(vectors), vectors), how=_HOW)
+    found = evaluate(log, Candidate(version.version, log.at_actions(vectors), vectors), how=HOW)
     estimate = found.estimates["dr"]
     constant = np.full(len(rows), float(trained_on.log.rewards.mean()))
     return Judged(
@@ -138,9 +138,9 @@ def later(rounds: LoggedRounds, share: float) -> NDArray[np.bool_]:
         InvalidRounds: too few rounds, or users, for both sides.
     """
     n = len(rounds)
-    if n < _FEWEST:
+    if n < FEWEST:
         raise InvalidRounds(
-            f"{n} rounds are too few to learn from some and judge on others; {_FEWEST} are needed"
+            f"{n} rounds are too few to learn from some and judge on others; {FEWEST} are needed"
         )
     log = rounds.log
     order = np.arange(n) if log.moments is None else np.argsort(log.moments, kind="stable")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from benchmarks.market.customers import Market
-from benchmarks.market.in_process import LIBRARY
+from benchmarks.market.in_process import LIBRARY, PLACEMENT
 from benchmarks.market.over_http import Visiting
 from benchmarks.market.parameters import Group, Hidden, Reference, read_parameters
+from decision import following
 from decision.cli import app
+from decision.demo.client import ServiceClient
+from decision.scheduling import INTERVALS
 from tests.launching import running_service
 
 WEEKS = 4
@@ -104,8 +108,32 @@ def test_which_face_value(library: Path) -> None:
             env={"COLUMNS": "160"},
         )
         assert "net of one" in shown.output, shown.output
+        rewards_change_decide(service, market)
         refused = service.http.get("/v1/playbooks/coupon/exploration")
         assert refused.status_code == 404
         assert "did you mean 'coupons'?" in refused.json()["detail"]
         again = service.http.post("/v1/playbooks/coupons/rewards/recompute", json={"version": 7})
         assert again.status_code == 404
+
+
+def rewards_change_decide(service: ServiceClient, market: Market) -> None:
+    """A reward that matured changes decide within two minutes: after one run of each job on its way."""
+    closed = 7 * WEEKS
+
+    def scored(key: str) -> tuple[str, list[float]]:
+        (made,) = service.decide_all([(market.name(0), PLACEMENT, key)], lambda _: None)
+        return made["policy"], service.get(f"/v1/decisions/{made['decision_id']}")["scores"]
+
+    before, scores = scored("before")
+    # The windows of a day's decisions close, and the schedule runs what is due, a minute and ten seconds on.
+    service.move_clock(market.start + timedelta(days=closed))
+    assert INTERVALS["reward"] + INTERVALS["learn"] + following.INTERVAL < 120
+    service.move_clock(market.start + timedelta(days=closed, seconds=INTERVALS["reward"]))
+    service.run("reward")
+    service.move_clock(
+        market.start + timedelta(days=closed, seconds=INTERVALS["reward"] + INTERVALS["learn"])
+    )
+    service.run("learn")
+    after, others = scored("after")
+    assert int(after.partition("@")[2]) == int(before.partition("@")[2]) + 1
+    assert others != scores

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,23 @@ def test_going_on_from_a_state_equals_learning_at_once(learner: Learner) -> None
     then = learner.fold(first.state, whole.part(slice(800, None))).model
     matrix = rows(100, seed=2).matrix
     np.testing.assert_allclose(then.predict(matrix), at_once.predict(matrix), rtol=0, atol=1e-9)
+
+
+def test_one_arm_without_a_reward_and_a_column_that_was_never_seen_leave_good_scores(
+    learner: Learner,
+) -> None:
+    """Nothing but zeros of one arm: its score falls; all scores, and how unsure they are, are finite."""
+    some, silent = rows(600), 3
+    same = np.tile(some.matrix[:1], (600, 1))
+    same[:, silent] = 0.0
+    one = replace(some, matrix=same, targets=np.zeros(600))
+    learnt = learner.fold(learner.fold(None, one).state, one).model
+    asked = np.vstack([one.matrix[:1], one.matrix[:1]])
+    asked[1, silent] = 1e6
+    assert np.isfinite(learnt.predict(asked)).all()
+    assert learnt.predict(one.matrix[:1])[0] < 0.05
+    deviations = learnt.deviation(asked)
+    assert deviations is None or np.isfinite(deviations).all()
 
 
 def test_no_rows_leave_the_prior(kind: str) -> None:

@@ -349,6 +349,29 @@ def test_an_outcome_that_comes_late_corrects_the_reward(world: World, service: R
         )
 
 
+def test_a_clock_that_jumps_spoils_nothing(world: World, service: RewardService) -> None:
+    ridge = spec(learner={"kind": "linear_gaussian"}, features=[{"one_hot": "arm.category"}])
+    world.decide(Fixed("BACON"), START)
+    with training(world.database, ridge) as job:
+        # A year ahead all windows have closed, and nobody has bought yet.
+        ahead = START + timedelta(days=365)
+        assert service.mature(ahead) == Judged(matured=len(USERS))
+        hasty = job.learn(ahead)
+        assert hasty.metrics["mean_reward"] == 0.0
+        # And back again: nothing is undone, nothing is opened twice.
+        assert service.mature(START) == Judged()
+        assert job.learn(START) == hasty
+        for user in USERS[:30]:
+            world.buy(user, START + timedelta(days=1), "BACON", told=START + timedelta(days=1))
+        assert service.mature(START + WINDOW) == Judged(corrected=30)
+        corrected = job.learn(START + WINDOW)
+    assert (corrected.anew, corrected.trained) == (True, len(USERS))
+    matrix = np.array([[0.0, 0.0, 0.0, 0.0, 1.0]])
+    before, after = (one.serve()._model.predict(matrix)[0] for one in (hasty, corrected))
+    assert before < 0.05
+    assert after == pytest.approx(0.25, abs=0.02)
+
+
 def test_what_speaks_against_a_decision_takes_from_it_also_late(database: Database) -> None:
     against = [
         {"event": "order_completed", "where": "list_contains(event.categories, 'TEA')", "value": -2.0},

@@ -16,9 +16,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from decision import cli
 from decision.evaluating import policies_api, policies_command
 from learning import version_repository
-from learning.errors import UnknownVersion
+from learning.errors import InvalidRounds, UnknownVersion
 from learning.learner import Learnt
 from learning.models import Linear, model_from_bytes
 from learning.rebuilding import rebuild
@@ -158,6 +159,40 @@ def test_it_is_asked_for_on_the_command_line_and_over_http(
     assert (again.version, again.model) == (version.version, version.model)
     with pytest.raises(ConfigurationError, match="is there already"):
         CliRunner().invoke(policies_command.app, written, catch_exceptions=False)
+
+
+def test_a_policy_is_trained_on_the_ledger_of_a_folder(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'nextplay.db'}")
+    with closing(database), training(database, spec()) as made:
+        served = run(World(database), made, 6)
+    other = spec(id="another", learner={"kind": "linear_gaussian"})
+    (tmp_path / "policy.json").write_text(other.model_dump_json(by_alias=True))
+    (documented,) = re.findall(r"^nextplay (train var/data .*)$", PAGE.read_text(encoding="utf-8"), re.M)
+    told_to = documented.replace("var/data", str(tmp_path)).replace(
+        "policy.yaml", str(tmp_path / "policy.json")
+    )
+    command = [*shlex.split(told_to)[:-2], "--json"]
+    told = CliRunner().invoke(cli.app, [*command, "--out", str(tmp_path / "t.bin")], catch_exceptions=False)
+    found = msgspec.json.decode(told.stdout)
+    version = PolicyVersion.from_bytes((tmp_path / "t.bin").read_bytes())
+    assert version.trained == found["trained_on"]
+    # Two thirds and a little of the rewards, of those of them that teach.
+    assert 0.5 * served.trained < version.trained < 0.8 * served.trained
+    judged = found["held_out"]
+    assert judged["rounds"] > 50
+    assert 0 < judged["value"] < 1
+    assert judged["rms_error"] < judged["constant_error"]
+    # Nothing was written: the version in charge is the one that was.
+    with closing(Database(f"sqlite:///{tmp_path / 'nextplay.db'}")) as again, again.read() as connection:
+        assert version_repository.newest_names(connection, "another") == []
+        assert version_repository.newest_names(connection, "next_category", 1) == [served.version]
+    elsewhere = spec(id="elsewhere", placements=["nowhere"], learner={"kind": "linear_gaussian"})
+    (tmp_path / "policy.json").write_text(elsewhere.model_dump_json(by_alias=True))
+    with pytest.raises(InvalidRounds, match="a policy drew at nowhere"):
+        CliRunner().invoke(cli.app, command, catch_exceptions=False)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match="there is no database"):
+        CliRunner().invoke(cli.app, ["train", str(tmp_path / "empty"), *command[2:]], catch_exceptions=False)
 
 
 def test_rounding_is_within_tolerance_and_gone_weights_are_not_compared(database: Database) -> None:
