@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -70,7 +70,7 @@ class Gathering:
 class _Waiting:
     """A request that waits for its answer; others that ask the same under its key follow `remembered`."""
 
-    __slots__ = ("answer", "ask", "asked", "deadline", "key", "remembered", "request")
+    __slots__ = ("answer", "ask", "asked", "context", "deadline", "key", "remembered", "request")
 
     def __init__(
         self,
@@ -82,6 +82,8 @@ class _Waiting:
     ) -> None:
         self.request, self.key, self.asked, self.deadline = request, key, asked, deadline
         self.answer = answer
+        # What is logged and traced of a decision that is made alone is this request's.
+        self.context = copy_context()
         self.remembered: Future[DecideAnswer] | None = None
         self.ask: Ask | None = None
 
@@ -163,7 +165,9 @@ class _Queue:
     def _alone(self, loop: asyncio.AbstractEventLoop, some: Sequence[_Waiting]) -> None:
         for one in some:
             try:
-                future = self._decider.submit_alone(one.request, one.key, one.asked, one.deadline)
+                future = one.context.run(
+                    self._decider.submit_alone, one.request, one.key, one.asked, one.deadline
+                )
             except Exception as error:  # noqa: BLE001 - as above
                 one.fail(error)
             else:

@@ -20,6 +20,7 @@ from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused, WrongContext
 from decision.gathering import MOST, Gathering
+from decision.observe.ids import begin_request, request_id
 from decision.submitting_together import Submitting
 from playbooks.constraints.documents import Cap
 from playbooks.counters import SqlCounters
@@ -217,16 +218,17 @@ def test_whose_deadline_passes_before_the_commit_is_answered_the_fallback(databa
 def test_a_request_that_comes_alone_is_decided_alone_and_at_once(
     database: Database, blocks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decider, begun = open_to_all(database), list[str]()
+    decider, begun = open_to_all(database), list[tuple[str, str | None]]()
     plain = Decider.submit_alone
 
     def noted(self: Decider, request: DecideRequest, *given: Any) -> Any:
-        begun.append(request.user_id)
+        begun.append((request.user_id, request_id()))
         return plain(self, request, *given)
 
     monkeypatch.setattr(Decider, "submit_alone", noted)
 
-    async def ask() -> list[str]:
+    async def ask() -> list[tuple[str, str | None]]:
+        begin_request()
         task = asyncio.create_task(Gathering(decider).answer(of("user-1"), "key"))
         # One turn for the request to be read, one to be decided.
         for _ in range(2):
@@ -235,7 +237,10 @@ def test_a_request_that_comes_alone_is_decided_alone_and_at_once(
         await task
         return by_now
 
-    assert asyncio.run(ask()) == ["user-1"]
+    ((user, number),) = asyncio.run(ask())
+    assert user == "user-1"
+    # The log tells whose decision it was.
+    assert number is not None
     assert blocks == []
 
 
