@@ -105,12 +105,15 @@ def _write_library(folder: Path, url: str) -> None:
 
 
 def _introduce(client: ServiceClient, phones: Sequence[str]) -> None:
-    """Let users be known with their phones, and be looked at before anything is measured."""
+    """Let users be known with their phones, and be looked at before anything is measured.
+
+    A service that has just begun computes everybody's features and audiences, which is another matter.
+    """
     client.ingest(
         ({"type": "identify", "userId": _user(one), "traits": {"phone": one}} for one in phones),
         lambda _: None,
     )
-    for job in ("push", "triggers", "deliver"):
+    for job in ("features", "audiences", "push", "triggers", "deliver"):
         client.run(job)
 
 

@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import httpcore2
@@ -75,10 +76,7 @@ class Http:
             NotReached: there is none in time, or the address is refused.
         """
         try:
-            target = httpx2.URL(url)
-            where = httpcore2.URL(
-                scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
-            )
+            target, where = _parsed(url)
         except httpx2.InvalidURL as error:
             raise NotReached(f"{url} is no URL: {error}") from error
         sent = {"host": target.netloc.decode("ascii"), "content-length": str(len(content)), **headers}
@@ -177,6 +175,15 @@ class _Backend(httpcore2.SyncBackend):
                 if place == len(allowed) - 1:
                     raise
         raise httpcore2.ConnectError(f"{host} has no address")
+
+
+# A channel posts to the same address over and over.
+@lru_cache(maxsize=256)
+def _parsed(url: str) -> tuple[httpx2.URL, httpcore2.URL]:
+    target = httpx2.URL(url)
+    return target, httpcore2.URL(
+        scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path
+    )
 
 
 def _left(late: type[Exception]) -> float:
