@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -37,6 +37,10 @@ INTERVALS: Mapping[str, float] = {
     # Those who changed; everybody each quarter of an hour.
     "audiences": 15.0,
 }
+# The same after a run that found something to do: somebody waits, and more is on its way.
+_SOON: Mapping[str, float] = {"deliver": 0.1, "triggers": 0.1}
+# What one job found is work for another, which begins at once where it runs in the same process.
+_LEADS_TO: Mapping[str, str] = {"triggers": "deliver"}
 # Seconds between two looks whether it is this process's turn, and at least from a failure to the next try.
 _LOOK = 1.0
 
@@ -66,11 +70,12 @@ class Scheduler:
     def __init__(self, jobs: Jobs, names: Iterable[str], intervals: Mapping[str, float] = INTERVALS) -> None:
         self._jobs = jobs
         self._stop = threading.Event()
+        self._called = {name: threading.Event() for name in names}
         self._threads = [
             threading.Thread(
                 target=self._repeat, args=(name, intervals[name]), name=f"job-{name}", daemon=True
             )
-            for name in names
+            for name in self._called
         ]
 
     def start(self) -> None:
@@ -79,6 +84,8 @@ class Scheduler:
 
     def stop(self, seconds: float) -> Ended:
         self._stop.set()
+        for called in self._called.values():
+            called.set()
         self._jobs.stop()
         until = time.monotonic() + seconds
         for thread in self._threads:
@@ -90,18 +97,27 @@ class Scheduler:
     def _repeat(self, name: str, seconds: float) -> None:
         while not self._stop.is_set():
             if not self._jobs.may_run(name):
-                self._stop.wait(min(seconds, _LOOK))
-            elif self._ran(name):
-                self._stop.wait(seconds)
+                self._pause(name, min(seconds, _LOOK))
+            elif (found := self._ran(name)) is None:
+                self._pause(name, max(seconds, _LOOK))
             else:
-                self._stop.wait(max(seconds, _LOOK))
+                if found and (after := self._called.get(_LEADS_TO.get(name, ""))) is not None:
+                    after.set()
+                self._pause(name, _SOON.get(name, seconds) if found else seconds)
 
-    def _ran(self, name: str) -> bool:
+    def _pause(self, name: str, seconds: float) -> None:
+        """Wait, unless the job is called: by another that found work for it, or to end."""
+        called = self._called[name]
+        called.wait(seconds)
+        called.clear()
+
+    def _ran(self, name: str) -> bool | None:
+        """Run a job; say whether it found something to do, None if it failed."""
         try:
-            self._jobs.run(name, asked=False)
+            report = self._jobs.run(name, asked=False)
         except LeaseHeld:
             # It was lost between looking and taking: another process runs the job now.
-            return False
+            return None
         except Exception as error:  # noqa: BLE001 - one failed run must not end all later ones
             known = unavailable(error) or error
             if self._stop.is_set():
@@ -110,5 +126,11 @@ class Scheduler:
                 _log.warning("job failed", job=name, code=known.code, error=str(known))
             else:
                 _log.exception("job failed", job=name)
-            return False
-        return True
+            return None
+        return _found(report)
+
+
+def _found(report: Mapping[str, Any]) -> bool:
+    """Whether a run did anything, by what it reports beside its name and its time."""
+    told = {name: value for name, value in report.items() if name not in ("job", "seconds")}
+    return any(any(value.values()) if isinstance(value, Mapping) else bool(value) for value in told.values())
