@@ -10,6 +10,8 @@ from learning.evaluation.evaluate import EstimateOf
 from learning.evaluation.promotion import Promotion
 
 _SHOWN = 12
+# Room for the longest name of an estimator with its parameter.
+_LABEL = 20
 
 
 def told(found: Evaluation) -> Iterator[str]:
@@ -22,13 +24,14 @@ def told(found: Evaluation) -> Iterator[str]:
         f"by {found.headline}"
     )
     yield ""
-    yield f"{'estimator':<18}{'value':>10}  {share} interval"
+    yield f"{'estimator':<{_LABEL}}{'value':>10}  {share} interval"
     for name, one in found.estimates.items():
-        yield _line(name, one)
-    yield f"{'baseline':<18}{found.baseline_value.value:>10.4f}  {_bounds(found.baseline_value.interval)}"
+        yield from _lines(name, one)
+    baseline = found.baseline_value
+    yield f"{'baseline':<{_LABEL}}{baseline.value:>10.4f}  {_bounds(baseline.interval)}"
     naive = seen.naive
     matched = "" if naive.matched_mean is None else f"; of rounds with its favourite {naive.matched_mean:.4f}"
-    yield f"{'naive':<18}{naive.logged_mean:>10.4f}  the plain mean of the log{matched}"
+    yield f"{'naive':<{_LABEL}}{naive.logged_mean:>10.4f}  the plain mean of the log{matched}"
     yield ""
     users = "" if seen.users is None else f" of {seen.users:,} users"
     yield f"rounds {seen.rounds:,}{users}, worth {seen.effective_sample_size:,.0f} of this policy"
@@ -66,12 +69,16 @@ def _promotion(gate: Promotion) -> Iterator[str]:
     yield from (f"refused: {reason}" for reason in gate.reasons)
 
 
-def _line(name: str, one: EstimateOf) -> str:
+def _lines(name: str, one: EstimateOf) -> Iterator[str]:
+    """Yield the estimate with the interval that was picked, then each other one that there is."""
     label = name if one.parameter is None else f"{name}={one.parameter:g}"
     if one.value is None:
-        return f"{label:<18}{'none':>10}  {one.why}"
-    others = "".join(f"; {method} {_bounds(bounds)}" for method, bounds in one.intervals.items())
-    return f"{label:<18}{one.value:>10.4f}  {_bounds(one.interval)} {one.method}{others}"
+        yield f"{label:<{_LABEL}}{'none':>10}  {one.why}"
+        return
+    yield f"{label:<{_LABEL}}{one.value:>10.4f}  {_bounds(one.interval)} {one.method}"
+    for method, bounds in one.intervals.items():
+        if method != one.method and bounds is not None:
+            yield f"{'':<{_LABEL}}{'':>10}  {_bounds(bounds)} {method}"
 
 
 def _bounds(interval: tuple[float | None, float | None] | None) -> str:

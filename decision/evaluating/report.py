@@ -27,7 +27,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 54rem; marg
   padding: 0 1rem; }
 h1 { font-size: 1.7rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 .note { background: #f6f3ea; border-left: 4px solid #d9c98c; padding: .6rem 1rem; }
-pre { font-size: .8rem; line-height: 1.35; overflow-x: auto; } svg { max-width: 100%; height: auto; }
+pre { font-size: .8rem; line-height: 1.35; white-space: pre-wrap; } svg { max-width: 100%; height: auto; }
 """
 
 

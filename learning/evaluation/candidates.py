@@ -55,8 +55,8 @@ def candidate(log: Log, text: str | None, read: Callable[[Path], FloatArray]) ->
     path = Path(text)
     if not path.is_file():
         raise UnknownCandidate(
-            f"there is no policy and no file {text!r}; {closest(text, [LOGGED, UNIFORM]) or ''} name logged, "
-            "uniform, always:ACTION or a file with a column action_dist"
+            f"there is no policy and no file {text!r}; {_meant(log, text)}name logged, uniform, "
+            "always:ACTION or a file with a column action_dist"
         )
     dist = read(path)
     if dist.shape != (len(log), len(log.actions)):
@@ -72,6 +72,17 @@ def logged(log: Log) -> Candidate:
     return Candidate(LOGGED, log.propensities, log.logged_dist)
 
 
+def _meant(log: Log, text: str) -> str:
+    """Return the policy that was probably meant, as the start of a sentence that goes on."""
+    if text in log.actions:
+        return f'did you mean "{ALWAYS}{text}"? '
+    return _then(closest(text, [LOGGED, UNIFORM, *(ALWAYS + one for one in log.actions)]))
+
+
+def _then(suggestion: str | None) -> str:
+    return f"{suggestion} " if suggestion else ""
+
+
 def _of_dist(log: Log, name: str, dist: FloatArray) -> Candidate:
     return Candidate(name, log.at_actions(dist), dist)
 
@@ -80,7 +91,7 @@ def _always(log: Log, action: str) -> FloatArray:
     if action not in log.actions:
         raise UnknownCandidate(
             f"not evaluable: no support for {action!r}, the log never took it; "
-            f"{closest(action, list(log.actions)) or ''} it took {', '.join(log.actions[:20])}"
+            f"{_then(closest(action, list(log.actions)))}it took {', '.join(log.actions[:20])}"
         )
     dist = np.zeros((len(log), len(log.actions)))
     dist[:, log.actions.index(action)] = 1.0

@@ -16,6 +16,8 @@ from learning.evaluation.rounds import FloatArray
 # A log of which more is wrong says something else than it seems to.
 MOST_REFUSED = 0.05
 _TOLD = 5
+# How the doubt begins that a range of rewards takes away.
+UNDECLARED = "nobody said how large a reward can be"
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -114,7 +116,8 @@ class Log:
             raise InvalidRounds(
                 f"the reward {self.rewards[where]:g} of round {where + 1} lies outside of [{low:g}, {high:g}]"
             )
-        return replace(self, low=low, high=high, declared=True)
+        notes = tuple(one for one in self.notes if not one.startswith(UNDECLARED))
+        return replace(self, low=low, high=high, declared=True, notes=notes)
 
 
 def reward_range(rewards: FloatArray) -> tuple[float, float]:

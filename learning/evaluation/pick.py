@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from learning.evaluation.intervals import BOOTSTRAP
 from learning.evaluation.rounds import Weighed
 from learning.evaluation.terms import Terms
@@ -18,6 +16,4 @@ def pick(terms: Terms, rounds: Weighed) -> str:
     few and many rounds and for small and large weights it was the narrowest. The direct method uses no reward
     of the log, so that only resampling says how it varies (and nothing says how wrong its model is).
     """
-    if terms.base is not None and not np.any(terms.correction):
-        return BOOTSTRAP
-    return LIKELIHOOD
+    return LIKELIHOOD if terms.rewarded else BOOTSTRAP

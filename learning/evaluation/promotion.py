@@ -9,7 +9,7 @@ import msgspec
 
 from learning.evaluation.diagnostics import Diagnostics
 from learning.evaluation.difference import paired
-from learning.evaluation.log import Log, reward_range
+from learning.evaluation.log import UNDECLARED, Log, reward_range
 from learning.evaluation.rounds import Weighed
 from learning.evaluation.verdict import Word
 
@@ -69,7 +69,7 @@ def promotion(
     if log.refused:
         reasons.append(f"{len(log.refused)} rows of the log are wrong and were left out: {log.refused[0]}")
     if not log.declared and (log.low, log.high) != (0.0, 1.0):
-        reasons.append("nobody said how large a reward can be, so the bound proves nothing (--rewards)")
+        reasons.append(f"{UNDECLARED}, so the bound proves nothing (--rewards)")
     reasons += [f"the log has no guard metric {name!r}" for name in margins if name not in log.guards]
     bounds = paired(one, other, confidence, learning=learning)
     if bounds.low <= 0:

@@ -17,12 +17,14 @@ class Terms:
     """An estimate as mean(base) + Σ correction / Σ scale, arrays of shape (n,).
 
     A `base` or `scale` of None is 0 or 1 in every round. Sums are all that resampling needs, and one form
-    lets all estimators share the resamples.
+    lets all estimators share the resamples. `rewarded` says that rewards of the log are in it, of the direct
+    method they are not.
     """
 
     correction: FloatArray
     base: FloatArray | None = None
     scale: FloatArray | None = None
+    rewarded: bool = True
 
     def __len__(self) -> int:
         return len(self.correction)

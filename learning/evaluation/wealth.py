@@ -70,7 +70,7 @@ def equation(terms: Terms, rounds: Weighed) -> Equation | None:
 
     None for ratios that are not of weights alone, and for estimates that use no reward.
     """
-    if terms.base is not None and not np.any(terms.correction):
+    if not terms.rewarded:
         return None
     most = units.most(rounds)
     if terms.scale is not None:

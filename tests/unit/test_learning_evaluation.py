@@ -288,8 +288,11 @@ def test_one_arm_no_rewards_and_few_users_are_doubted() -> None:
     said = " / ".join(found.diagnostics.doubts)
     assert "only 10 users" in said
     assert "no round was rewarded" in said
-    low, high = found.estimates["ips"].interval or (1, 0)
-    assert (low, 0 < float(high or 0) < 0.3) == (0.0, True)
+    # Nothing was seen, which is not to know that there is nothing; no model knows that was fitted on it.
+    for name in ("ips", "dr", "sndr"):
+        low, high = found.estimates[name].interval or (1, 0)
+        assert (low, 0 < float(high or 0) < 0.3) == (0.0, True), name
+    assert (found.estimates["dm"].method, found.estimates["dr"].method) == ("bootstrap", "likelihood")
 
 
 def test_an_answer_has_no_number_that_json_has_not() -> None:
@@ -344,6 +347,11 @@ def test_candidates_by_name() -> None:
         candidate(log, "always:z", distributions)
     with pytest.raises(UnknownCandidate, match='did you mean "uniform"'):
         candidate(log, "unifrom", distributions)
+    for wrong in ("alwys:b", "b"):
+        with pytest.raises(UnknownCandidate, match='; did you mean "always:b"\\? name'):
+            candidate(log, wrong, distributions)
+    with pytest.raises(UnknownCandidate, match=r"no file 'best\.csv'; name logged"):
+        candidate(log, "best.csv", distributions)
     with pytest.raises(UnknownCandidate, match="no column action_dist"):
         candidate(log, None, distributions)
 

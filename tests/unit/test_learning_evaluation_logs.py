@@ -153,7 +153,13 @@ def test_copies_are_left_out(tmp_path: Path) -> None:
     numbered[9]["round_id"] = "r3"
     (one,) = read_log(parquet(tmp_path, numbered)).refused
     assert str(one) == "row 10, round_id: it is a copy of row 4: both are 'r3'"
-    # Without a context equal rounds are no surprise.
+    # What was written down twice has the same moment, and at another one it is another round.
+    hours = [row | {"occurred_at": f"2026-03-02T{index % 24:02d}:00:00Z"} for index, row in enumerate(given)]
+    assert len(read_log(parquet(tmp_path, [*hours, hours[0]])).refused) == 1
+    assert len(read_log(parquet(tmp_path, [*hours, hours[0] | {"occurred_at": "2026-03-03"}])).refused) == 0
+    # Nor are equal rounds a surprise where contexts are few, or there are none.
+    few = [row | {"context.age": float(index % 4)} for index, row in enumerate(given)]
+    assert len(log_of_rows([*few, *few, *few])) == 180
     plain = [{"action": 0, "reward": 1, "pscore": 0.5}] * 10
     assert len(log_of_rows(plain)) == 10
 
@@ -273,6 +279,13 @@ def test_folders_of_the_open_bandit_dataset(tmp_path: Path) -> None:
     (tmp_path / "more.csv").write_text("a\n")
     with pytest.raises(UnreadableLog, match="must hold one log beside"):
         read_log(tmp_path)
+
+
+def test_who_says_how_large_a_reward_can_be_takes_the_doubt_away() -> None:
+    log = log_of_rows([row | {"reward": 40.0 * row["reward"]} for row in rows()])
+    assert (log.low, log.high) == (0.0, 40.0)
+    assert "nobody said how large a reward can be" in log.notes[0]
+    assert log.between(0.0, 50.0).notes == ()
 
 
 def exported(n: int = 40) -> list[Row]:

@@ -38,11 +38,10 @@ _EDGE = 1e-12
 
 def likelihood(terms: Terms, rounds: Weighed, confidence: float) -> tuple[float, float] | None:
     """Return low and high; None where the estimate does not use the rewards (the direct method)."""
-    if not np.any(terms.correction):
-        if terms.base is not None:
-            return None
-        if not rounds.weights.any():
-            return rounds.low, rounds.high
+    if not terms.rewarded:
+        return None
+    if not rounds.weights.any():
+        return rounds.low, rounds.high
     spread = rounds.high - rounds.low
     at = min(max((terms.value - rounds.low) / spread, 0.0), 1.0)
     seen = units.shape(rounds, terms.influence)

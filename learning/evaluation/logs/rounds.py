@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from audiences.rules.source import closest
 from learning.errors import UnreadableLog
-from learning.evaluation.log import Log, check_share, reward_range
+from learning.evaluation.log import UNDECLARED, Log, check_share, reward_range
 from learning.evaluation.logs.columns import Columns
 from learning.evaluation.rounds import FloatArray
 
@@ -23,6 +23,8 @@ OPTIONAL = (ACTION_DIST, ESTIMATED, LOGGED_DIST, ROUND, USER, MOMENT)
 _SUM = 1e-4
 # Where this share of contexts is unlike all others they differ by round, and equal rows are copies.
 _DISTINCT = 0.9
+# As long as no more than half of the log is taken for copies: a log that was written twice.
+_LEFT = 0.5
 
 
 @dataclass(slots=True)
@@ -52,10 +54,14 @@ def log_of(columns: Columns, name: str) -> Log:
         _check_propensities(columns, propensities, tables[LOGGED_DIST], actions)
     context_names = [one for one in columns.names if one.startswith(CONTEXT)]
     context = context_of(columns, context_names)
-    _check_copies(columns, [rewards, propensities, actions.index.astype(np.float64)], context)
+    moments = _moments(columns) if MOMENT in columns else None
+    cells = [rewards, propensities, actions.index.astype(np.float64)]
+    if moments is not None:
+        # Who comes at another time is no copy; a moment that can't be read is the same for all.
+        cells.append(moments.astype(np.int64).astype(np.float64))
+    _check_copies(columns, cells, context)
     guards = {one.removeprefix(GUARD): columns.numbers(one) for one in columns.names if one.startswith(GUARD)}
     users = columns.texts(USER) if USER in columns else None
-    moments = _moments(columns) if MOMENT in columns else None
     good = columns.good()
     refused = sorted(columns.wrong.values(), key=lambda one: one.row)
     check_share(refused, columns.rows, name)
@@ -64,9 +70,7 @@ def log_of(columns: Columns, name: str) -> Log:
     if not low < high:
         low, high = low - 1, high + 1
     elif (low, high) != (0.0, 1.0):
-        notes.append(
-            f"nobody said how large a reward can be: the largest in the log, {high:g}, was taken (--rewards)"
-        )
+        notes.append(f"{UNDECLARED}: the largest in the log, {high:g}, was taken (--rewards)")
     return Log(
         actions=actions.names,
         action=actions.index[good],
@@ -165,8 +169,9 @@ def _check_copies(columns: Columns, cells: list[FloatArray], context: FloatArray
     whole = np.column_stack([*cells, context])
     _, firsts, places = np.unique(whole, axis=0, return_index=True, return_inverse=True)
     copies = firsts[places.ravel()] != np.arange(len(whole))
-    # Where contexts repeat, equal rounds are no surprise.
-    if len(first) + int(copies.sum()) >= _DISTINCT * len(whole):
+    # Where contexts repeat in what is left, or little is left, equal rounds are no surprise.
+    left = int((~copies).sum())
+    if len(first) >= _DISTINCT * left and left >= _LEFT * len(whole):
         for row in np.flatnonzero(copies).tolist():
             original = int(firsts[places.ravel()[row]])
             columns.refuse(row, CONTEXT + "*", f"it is a copy of row {original + 1}")
