@@ -75,13 +75,6 @@ def of_error(error: NextplayError) -> Problem:
     )
 
 
-def answered(error: NextplayError) -> Problem:
-    """Return what a request is answered that ended in one of our own errors; the log has those of ours."""
-    if error.status >= _SERVER_ERROR:
-        _log.warning("request failed", code=error.code, detail=str(error))
-    return of_error(error)
-
-
 def unrouted(method: str, path: str, allowed: tuple[str, ...]) -> Problem:
     """Return the problem document of a request that no route takes; `allowed` methods have its path."""
     if allowed:
@@ -97,7 +90,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(NextplayError)
     async def _own(_request: Request, error: Exception) -> Response:
         assert isinstance(error, NextplayError)  # noqa: S101 - registered for this type only
-        return answered(error)
+        if error.status >= _SERVER_ERROR:
+            _log.warning("request failed", code=error.code, detail=str(error))
+        return of_error(error)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: Exception) -> Response:

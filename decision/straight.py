@@ -12,9 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from decision import problems
 from decision.observe import traces
-from storage.errors import NextplayError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -32,8 +30,26 @@ class Straight:
             await self._app(scope, receive, send)
             return
         scope["endpoint"] = self._endpoint
+        request = Request(scope, receive, send)
         try:
-            response = await self._endpoint(Request(scope, receive, send))
-        except NextplayError as error:
-            response = problems.answered(error)
+            response = await self._endpoint(request)
+        except Exception as error:
+            refusal = await _refused(request, error)
+            if refusal is None:
+                raise
+            response = refusal
         await response(scope, receive, send)
+
+
+async def _refused(request: Request, error: Exception) -> Response | None:
+    """Return what the application's own handler answers, None where it has none for such an error."""
+    handlers = request.app.exception_handlers
+    for kind in type(error).__mro__:
+        if kind is Exception:
+            # What is unexpected is for the layer outside of all others.
+            return None
+        if (handler := handlers.get(kind)) is not None:
+            answered = handler(request, error)
+            response: Response = await answered if isinstance(answered, Awaitable) else answered
+            return response
+    return None
