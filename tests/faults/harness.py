@@ -34,7 +34,7 @@ from tests.faults.launcher import Request
 from tests.faults.load import START, USERS, Ask, Batch, Load, message
 from tests.faults.stores import CounterServer, Store
 
-_START_SECONDS = 90.0
+_START_SECONDS = 180.0
 _REQUEST_SECONDS = 30.0
 # So short that a job's turn is free again soon after the death of the process that had it.
 _LEASE_SECONDS = "0.5"
