@@ -62,7 +62,6 @@ from storage.writer import Lane
 
 _log = structlog.get_logger(__name__)
 
-
 Context = Mapping[str, float | bool | None]
 
 
@@ -198,7 +197,7 @@ class Decider:
         traces.note(decision_id=made.decision.decision_id, placement=request.placement)
         traces.note(policy=made.decision.policy)
         if request.dry_run:
-            self._in_flight.let_go(made.decision)
+            self._in_flight.let_go(made.decision.decision_id)
             return _told(msgspec.structs.replace(made.answer(made.decision), dry_run=True))
         try:
             future = self._database.writer.submit(
@@ -208,10 +207,10 @@ class Decider:
             )
         except NextplayError:
             made.drop()
-            self._in_flight.let_go(made.decision)
+            self._in_flight.let_go(made.decision.decision_id)
             raise
         future.add_done_callback(made.settle)
-        future.add_done_callback(lambda _: self._in_flight.let_go(made.decision))
+        future.add_done_callback(lambda _: self._in_flight.let_go(made.decision.decision_id))
         future.add_done_callback(partial(self._recorder.recorded, made))
         traces.span_until_done("commit", future)
         return future

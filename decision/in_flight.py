@@ -57,10 +57,10 @@ class InFlight:
             self._held[decision.decision_id] = amounts
             self._totals.update(amounts)
 
-    def let_go(self, decision: Decision) -> None:
+    def let_go(self, decision_id: str) -> None:
         """Count it no more: it is durable, and in the counters, or it never will be."""
-        if decision.decision_id not in self._held:
+        if decision_id not in self._held:
             return
         with self._lock:
-            self._totals.subtract(self._held.pop(decision.decision_id, {}))
+            self._totals.subtract(self._held.pop(decision_id, {}))
             self._totals = +self._totals

@@ -129,6 +129,23 @@ class Together:
             if worked_out is None or worked_out.snapshot is not snapshot:
                 worked_out = self._worked_out = WorkedOut(snapshot)
         block = Block(snapshot, placement, now, worked_out)
+        try:
+            return self._made(block, snapshot, asks, requests, placement, now)
+        except Exception:
+            # What exploring would have cost some of them is minded by nobody any more.
+            for one in ids:
+                self._in_flight.let_go(one)
+            raise
+
+    def _made(
+        self,
+        block: Block,
+        snapshot: Snapshot,
+        asks: Sequence[Ask],
+        requests: Sequence[Request],
+        placement: str,
+        now: datetime,
+    ) -> MadeTogether:
         found: list[One | None] = [None] * len(asks)
         known: list[_Known] = []
         needs: dict[frozenset[str], Needs] = {}
@@ -161,7 +178,7 @@ class Together:
     def let_go(self, made: MadeTogether) -> None:
         """Mind no more what is durable now, or never will be."""
         for one in made.ones:
-            self._in_flight.let_go(one.decision)
+            self._in_flight.let_go(one.decision.decision_id)
 
     def _is_insider(self, user: str) -> bool:
         return not self._insiders.isdisjoint(self._people.members(user))

@@ -454,3 +454,25 @@ def test_a_batch_that_was_interrupted_goes_on_and_decides_nobody_twice(database:
     assert {user: one.decision_id for user, one in decided(decider, users, key="sunday")} == ids
     with database.read() as connection:
         assert len(ledger.latest(connection, Kind.DECISION, 500)) == len(users)
+
+
+def test_what_a_block_that_failed_would_have_explored_is_not_minded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("nobody can say")
+
+    decider = open_to_all(database, budget=ExplorationBudget(amount=Money(20_000, "EUR")))
+    expected = [one for _, one in decided(decider, USERS[:8])]
+    assert any(one.offer for one in expected)
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlCounters, "reserve_many", broken)
+        with pytest.raises(RuntimeError, match="nobody"):
+            decided(decider, USERS[8:40])
+    log, counters = DecisionLog(database, SimulatedClock(NOW)), SqlCounters(database)
+    records = [log.recorded(one.decision_id) for one in expected]
+    budget = ExplorationBudget(amount=Money(20_000, "EUR")).counted("one", NOW)
+    ((_, later),) = decided(decider, USERS[40:41])
+    levels = log.recorded(later.decision_id).circumstances.levels
+    assert levels[budget.key] == sum(sum(one.explored.values()) for one in records if not one.test)
+    assert levels[budget.key] <= counters.taken(budget, NOW)
