@@ -31,7 +31,7 @@ _SECONDS = "nextplay.turn_seconds"
 _FIRST_GUESS = (5.0, 100.0)
 # A turn of so many rows that are written in blocks costs hardly more than one of a single row: where a turn
 # costs more by itself than it may, fewer would only make more turns.
-A_FEW = 16
+A_FEW = 32
 # How much one turn may change the next at most, and how strongly it does: one slow turn says little.
 _MOST_CHANGE = 2.0
 _WEIGHT = 0.5

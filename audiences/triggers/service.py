@@ -89,9 +89,10 @@ class TriggerService:
         """Fire what has come about up to now; return how many times triggers fired."""
         if not self._triggers:
             return 0
-        fired = 0
-        if self._anything_new():
-            fired = self._following.until_done(self._database, self._follow, rows_each=3)
+        fired, head = 0, self._head_of_new()
+        if head is not None:
+            follow = partial(self._follow, head=head)
+            fired = self._following.until_done(self._database, follow, rows_each=3)
         fired += self._follow_accounts()
         for trigger in self._triggers.values():
             match trigger.spec.when:
@@ -142,15 +143,21 @@ class TriggerService:
             found.append({**trigger.spec.model_dump(mode="json"), "users": users, "last_fired_at": last})
         return found
 
-    def _anything_new(self) -> bool:
-        """Whether there is something to follow; where there is nothing, the writer need not be waited for."""
+    def _head_of_new(self) -> int | None:
+        """Return up to where there is something to follow; None: the writer need not be waited for.
+
+        What comes in meanwhile is for the next time: what fired is to be decided on first.
+        """
         with self._database.read() as connection:
             position = ledger.position_of(connection, READER)
-            return bool(ledger.read_after(connection, position, kind=KINDS, limit=1))
+            if not ledger.read_after(connection, position, kind=KINDS, limit=1):
+                return None
+            return ledger.head(connection)
 
-    def _follow(self, connection: Connection, limit: int) -> tuple[int, int]:
+    def _follow(self, connection: Connection, limit: int, head: int) -> tuple[int, int]:
         position = ledger.position_of(connection, READER)
-        facts = ledger.read_after(connection, position, kind=KINDS, limit=limit)
+        page = ledger.read_after(connection, position, kind=KINDS, limit=limit)
+        facts = [fact for fact in page if fact.seq <= head]
         if not facts:
             return 0, 0
         ledger.advance(connection, READER, facts[-1].seq, KINDS)
