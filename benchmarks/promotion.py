@@ -130,6 +130,10 @@ def reach(seeds: int, _folder: Path, say: Say) -> Sequence[Pair]:
 
     That is the bet which grows fastest (Kelly, Bell System Technical Journal 1956) on what the learnt policy
     really adds at each moment: no bound that holds at all times finds out much more.
+
+    Where the best constant arm earns .1, `ROUNDS` tell too little: somebody who has the best policy from the
+    first round on and knows its gain promotes in .75 of 300 logs, one look at the end finds it in .91, and
+    the learnt policy is the best one late.
     """
     pairs = []
     for world in SCARCE:

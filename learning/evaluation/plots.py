@@ -121,7 +121,8 @@ def _overlap(found: Evaluation) -> Figure:
         axes.barh(places + 0.2, shares, height=0.38, color=_BLUE, label=found.candidate)
     axes.set_yticks(places, [one.action[:28] for one in most])
     axes.invert_yaxis()
-    axes.legend(frameon=False, loc="lower right")
+    # Above, where no bar reaches.
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
     axes.set_xlabel("share of decisions")
     return figure
 
