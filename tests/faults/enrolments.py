@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -108,9 +109,11 @@ class Run:
             if beside and self._chance.random() < 1 / 3:
                 self._kill(beside)
                 beside = self._start(moment, "beside")
-            else:
-                self._kill(first)
+            elif self._kill(first):
                 first = self._start(moment, "first")
+            else:
+                status = 0
+                break
             killed += 1
         if status != 0:
             raise RuntimeError(f"a worker ended by itself ({status}):\n{self._said()}")
@@ -134,9 +137,14 @@ class Run:
         ready.unlink(missing_ok=True)
         return pid
 
-    def _kill(self, pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
-        self._ends(pid, -signal.SIGKILL)
+    def _kill(self, pid: int) -> bool:
+        """Kill a worker; False if it came to its end just before."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        status = self._launcher.ended(pid, _LONGEST)
+        if status not in (-signal.SIGKILL, 0):
+            raise RuntimeError(f"a worker ended with {status}:\n{self._said()}")
+        return status != 0
 
     def _ends(self, pid: int, expected: int = 0) -> None:
         status = self._launcher.ended(pid, _LONGEST)
