@@ -87,5 +87,5 @@ def shape(rounds: Weighed, influence: FloatArray) -> Shape:
         return Shape(found, 0.0, math.inf)
     # Shares keep tiny and huge rewards within what a number can hold.
     each = each / math.sqrt(squares)
-    excess = float((each**4).sum()) - 1 / len(each)
-    return Shape(found, float((each**3).sum()), 2 / excess if excess > 0 else math.inf)
+    excess = float(np.square(each * each).sum()) - 1 / len(each)
+    return Shape(found, float((each * each * each).sum()), 2 / excess if excess > 0 else math.inf)
