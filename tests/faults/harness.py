@@ -205,6 +205,8 @@ class Harness:
     def kill(self) -> None:
         """Kill the service if it lives still."""
         if self.is_alive():
+            # One that took over since they were looked for dies with its server, and is to be known as dead.
+            self._look_for_jobs()
             os.kill(self.pid, signal.SIGKILL)
         self.wait_dead(_START_SECONDS)
 
