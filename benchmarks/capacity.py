@@ -10,7 +10,7 @@ from benchmarks.schedule import MAX_REQUESTS, Latencies, Schedule
 # What "holds" means: for so long, with a 99th percentile of so many milliseconds at most.
 HELD_SECONDS, HELD_P99 = 30.0, 25.0
 _TRIAL_SECONDS = 3.0
-_UP, _BISECTIONS, _DOWN = 1.3, 4, 0.96
+_UP, _BISECTIONS, _DOWN = 1.3, 4, 0.75
 # Answers a second that must come of a rate, or the server has fallen behind.
 _KEPT = 0.99
 
@@ -20,24 +20,37 @@ Load = Callable[[Schedule], Latencies]
 def capacity(load: Load, guess: float) -> float:
     """Return the highest rate (requests a second) that is held for `HELD_SECONDS`.
 
-    Short trials find about where it lies; then rates are tried for the whole time, from there down.
+    Short trials find about where it lies; then rates are tried for the whole time, from there down and, where
+    that was too far, up again by halves.
 
     Raises:
         BenchmarkError: nothing is held, however slow.
     """
-    rate = guess
-    while not _holds(load, rate, _TRIAL_SECONDS):
-        rate /= 2
-        if rate < 1:
-            raise BenchmarkError("not even one request a second is answered in time")
+    rate = _held(load, guess, 0.5, _TRIAL_SECONDS)
     low, high = rate, rate * _UP
     while _holds(load, high, _TRIAL_SECONDS):
         low, high = high, high * _UP
+    low = _between(load, low, high, _TRIAL_SECONDS)
+    if _holds(load, low, HELD_SECONDS):
+        return low
+    held = _held(load, low * _DOWN, _DOWN, HELD_SECONDS)
+    return _between(load, held, held / _DOWN, HELD_SECONDS)
+
+
+def _held(load: Load, rate: float, down: float, seconds: float) -> float:
+    """Return the first rate that is held for so long, from `rate` down."""
+    while not _holds(load, rate, seconds):
+        rate *= down
+        if rate < 1:
+            raise BenchmarkError("not even one request a second is answered in time")
+    return rate
+
+
+def _between(load: Load, low: float, high: float, seconds: float) -> float:
+    """Return about the highest rate that is held for so long, of those from one that is to one that isn't."""
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _holds(load, middle, _TRIAL_SECONDS) else (low, middle)
-    while not _holds(load, low, HELD_SECONDS):
-        low *= _DOWN
+        low, high = (middle, high) if _holds(load, middle, seconds) else (low, middle)
     return low
 
 
