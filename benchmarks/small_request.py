@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from decision.demo.client import ServiceClient
 
 USERS = 200
-SCHEDULE = Schedule(rate=200, number=800)
+SCHEDULE = Schedule(rate=200, number=400)
 REPEATS = 4
 # A day's rewards keep the learner at work for longer than the requests take; the first day is for warming up.
 BACKLOG = Backlog(enrolments=10_000, days=REPEATS + 1, decisions_a_day=60_000)
@@ -78,6 +78,8 @@ class _Work:
         self._base_url = base_url
         self._key = key
         self._days = 0
+        # Of how many rewards the newest version knows.
+        self._through = 0
         self._rounds: list[_Round] = []
 
     def mature_a_day(self) -> None:
@@ -131,8 +133,9 @@ class _Work:
 
     def _learn(self, done: _Round) -> None:
         with self._client() as client:
-            done.trained = int(client.run("learn")["trained"])
+            through = int(client.run("learn")["trained"])
         done.learning = time.perf_counter() - done.began
+        done.trained, self._through = through - self._through, through
 
     def _client(self) -> closing[ServiceClient]:
         from decision.demo.client import ServiceClient  # noqa: PLC0415 - as above
