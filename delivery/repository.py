@@ -102,18 +102,6 @@ def claim_one(connection: Connection, enrolment_id: str) -> Enrolment | None:
     return None if row is None else _enrolment(row)
 
 
-def due_users(connection: Connection, now: datetime, limit: int, of: Sequence[str]) -> list[str]:
-    """Return users whose enrolments in some playbooks are due, among those that `claim_due` would return."""
-    due = (
-        select(enrolments.c.user_id, enrolments.c.playbook)
-        .where(enrolments.c.due_at <= now)
-        .order_by(enrolments.c.due_at, enrolments.c.id)
-        .limit(limit)
-        .subquery()
-    )
-    return list(connection.execute(select(due.c.user_id).where(due.c.playbook.in_(of)).distinct()).scalars())
-
-
 def inside(connection: Connection, playbook: str) -> dict[int, dict[str, int]]:
     """Return how many runs are under way in each state of each version of a playbook."""
     query = (
