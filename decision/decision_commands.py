@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Connection
 
-from decision.settings import load_settings
 from storage.errors import ConfigurationError
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
@@ -31,17 +27,6 @@ def _moment(text: str) -> Any:
     return typer.Option(formats=_FORMATS, help=text)
 
 
-class _Looking:
-    """A database at which is only looked, also beside a service that runs on it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        yield self._connection
-
-
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="The file to write; it must not be there yet.")],
@@ -52,7 +37,7 @@ def export(
     until: Annotated[datetime | None, _moment("The first moment left out, UTC.")] = None,
 ) -> None:
     """Write the decision log, with the rewards that matured, to one file."""
-    from decision.observe.looking import looking, sqlite_file  # noqa: PLC0415 - databases' drivers
+    from decision.observe.looking import looking_at  # noqa: PLC0415 - databases' drivers
     from learning.exports import FORMATS, export_log  # noqa: PLC0415
 
     chosen = format_ or _SUFFIXES.get(out.suffix)
@@ -60,13 +45,9 @@ def export(
     if known is None:
         asked = f"there is no format {format_!r}" if format_ else f"the ending of {out.name} names no format"
         raise ConfigurationError(f"{asked}; give --format {', '.join(FORMATS)}")
-    url = load_settings(data=data).url
-    file = sqlite_file(url)
-    if file is not None and not file.exists():
-        raise ConfigurationError(f"there is no database {file}; name the service's folder with --data")
-    with looking(url) as connection:
+    with looking_at(data) as database:
         done = export_log(
-            _Looking(connection),
+            database,
             out,
             known,
             placements=placement or (),

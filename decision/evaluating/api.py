@@ -13,10 +13,11 @@ from decision.evaluating.claims import claims_of
 from decision.evaluating.experiments import own_experiment
 from decision.evaluating.own import claimed, look
 from learning.errors import UnknownCandidate
-from learning.evaluation import How, candidate, evaluate
+from learning.evaluation import Candidate, How, candidate, evaluate
 from learning.evaluation.evaluate import CONFIDENCE, RESAMPLES
 from learning.evaluation.logs import log_of_rows
 from learning.evaluation.rounds import FloatArray
+from learning.offline.published import candidate_in_rows, names_version
 from storage.clock import Clock
 from storage.engine import Database
 
@@ -27,8 +28,8 @@ class EvaluationRequest(BaseModel):
     """What to evaluate: a policy version on the service's decisions, or a policy on `rounds` that are sent.
 
     Rounds are objects with action, reward and pscore, and optionally action_dist, estimated_rewards,
-    round_id, user_id, context.* and guard.*; `policy` and `baseline` are then `logged`, `uniform` or
-    `always:ACTION`, the policy by default the rounds' `action_dist`.
+    round_id, user_id, context.* and guard.*; `policy` and `baseline` are then `logged`, `uniform`,
+    `always:ACTION` or a version, whose arms the actions are, the policy by default the rounds' `action_dist`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -71,8 +72,14 @@ def router(database: Database, clock: Clock) -> APIRouter:
             log = log_of_rows(asked.rounds)
             if asked.rewards is not None:
                 log = log.between(*asked.rewards)
-            other = None if asked.baseline is None else candidate(log, asked.baseline, _no_files)
-            found = evaluate(log, candidate(log, asked.policy, _no_files), other, how)
+
+            def named(policy: str | None) -> Candidate:
+                if policy is not None and names_version(policy):
+                    return candidate_in_rows(database, policy, asked.rounds or [], log)
+                return candidate(log, policy, _no_files)
+
+            other = None if asked.baseline is None else named(asked.baseline)
+            found = evaluate(log, named(asked.policy), other, how)
         answer: dict[str, Any] = msgspec.to_builtins(found)
         return answer
 
@@ -100,4 +107,6 @@ def router(database: Database, clock: Clock) -> APIRouter:
 
 
 def _no_files(path: Path) -> FloatArray:
-    raise UnknownCandidate(f"{path}: the service reads no files; name logged, uniform or always:ACTION")
+    raise UnknownCandidate(
+        f"{path}: the service reads no files; name logged, uniform, always:ACTION or a version"
+    )

@@ -31,8 +31,9 @@ def evaluate(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="What to evaluate: a version (own decisions); logged, uniform, always:ACTION, a file that "
-            "`train` wrote or one with action_dist. Default: the log's action_dist."
+            help="What to evaluate: a version, as next_category@7; on a log from elsewhere also logged, "
+            "uniform, always:ACTION, a file that `train` wrote or one with action_dist. Default: the log's "
+            "action_dist."
         ),
     ] = None,
     baseline: Annotated[
@@ -62,7 +63,13 @@ def evaluate(
             help="NAME=MARGIN: a column guard.NAME of which more is worse, and how much more may be."
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of a service that does not run.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a service that does not run; on a log from elsewhere, of the one that published "
+            "the version, whether it runs or not."
+        ),
+    ] = None,
     url: Url = None,
     key: Key = None,
     report: Annotated[
@@ -84,8 +91,9 @@ def evaluate(
     )
     own = log == OWN or (Path(log) / _DATABASE).is_file()
     if not own:
-        _refuse_own_options(after, until, data, url)
-        found = _drawn(_elsewhere(Path(log), policy, baseline, rewards), how, report, plots)
+        _refuse_own_options(after, until, url)
+        seen_elsewhere = _elsewhere(Path(log), policy, baseline, rewards, data)
+        found = _drawn(seen_elsewhere, how, report, plots)
     elif url is not None:
         if report is not None or plots is not None:
             raise typer.BadParameter("pictures need the rounds at hand: name a folder instead of --url")
@@ -110,16 +118,31 @@ def evaluate(
 
 
 def _elsewhere(
-    path: Path, policy: str | None, baseline: str | None, rewards: tuple[float, float] | None
+    path: Path,
+    policy: str | None,
+    baseline: str | None,
+    rewards: tuple[float, float] | None,
+    data: Path | None,
 ) -> tuple[Log, Candidate, Candidate | None]:
     from learning import evaluation  # noqa: PLC0415 - as above
     from learning.evaluation.logs import distributions  # noqa: PLC0415
+    from learning.offline.published import candidate_in_file, names_version  # noqa: PLC0415
 
+    if data is not None and not (names_version(policy) or names_version(baseline)):
+        raise typer.BadParameter(
+            f"--data names the service that published a version, or goes with {OWN} as LOG: name a version, "
+            "as next_category@7, with --policy or --baseline"
+        )
     log = evaluation.read_log(path)
     if rewards is not None:
         log = log.between(*rewards)
 
     def named(policy: str | None) -> Candidate:
+        if policy is not None and not Path(policy).exists() and names_version(policy):
+            from decision.observe.looking import looking_at  # noqa: PLC0415 - databases' drivers
+
+            with looking_at(data) as database:
+                return candidate_in_file(database, policy, path, log)
         if policy is not None and holds_version(Path(policy)):
             from learning.offline.candidates import trained_candidate  # noqa: PLC0415
 
@@ -153,7 +176,8 @@ def _drawn(
 def _refuse_own_options(*given: object) -> None:
     if any(one is not None for one in given):
         raise typer.BadParameter(
-            f"--after, --until, --data and --url go with own decisions: write {OWN} as LOG"
+            f"--after, --until and --url go with own decisions: write {OWN} as LOG; for a version on a log "
+            "from elsewhere name the folder of its service with --data"
         )
 
 

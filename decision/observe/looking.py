@@ -12,6 +12,9 @@ import psutil
 from sqlalchemy import Connection, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
+from decision.settings import load_settings
+from storage.errors import ConfigurationError
+
 _CONNECT_SECONDS = 3
 _STATEMENT_SECONDS = 20
 _LOCKS = Path("/proc/locks")
@@ -26,6 +29,32 @@ def open_sqlite(path: Path) -> sqlite3.Connection:
     mode = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
     uri = f"{path.absolute().as_uri()}?{mode}"
     return sqlite3.connect(uri, uri=True, timeout=_CONNECT_SECONDS, isolation_level=None)
+
+
+class Looking:
+    """A database at which is only looked, as what reads one takes it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        yield self._connection
+
+
+@contextmanager
+def looking_at(data: Path | None) -> Iterator[Looking]:
+    """Give the database of a service, whether it runs or not, to look at.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    url = load_settings(data=data).url
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        raise ConfigurationError(f"there is no database {file}; name the service's folder with --data")
+    with looking(url) as connection:
+        yield Looking(connection)
 
 
 @contextmanager

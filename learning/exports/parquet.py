@@ -45,7 +45,7 @@ _COLUMNS: Sequence[tuple[str, Any, Callable[[Logged], Any]]] = [
     ("fallback", pa.string(), _record("fallback")),
     ("reward", pa.float64(), lambda one: one.reward and one.reward.earned),
     ("outcome", pa.string(), lambda one: one.reward and one.reward.outcome),
-    *((name, _NAMES, _record(name)) for name in ("holdout", "audiences", "arms")),
+    *((name, _NAMES, _record(name)) for name in ("holdout", "audiences", "arms", "narrowed")),
     *((name, _NUMBERS, _record(name)) for name in ("scores", "costs", "deviations", "probabilities")),
     *((name, pa.string(), _map(name)) for name in ("features", "levers", "uses", "suppressed", "pilots")),
 ]

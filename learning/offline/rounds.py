@@ -96,8 +96,11 @@ def read_rounds(path: Path) -> LoggedRounds:
     columns = columns_of(path)
     names = [name for name in columns.names if name.startswith(CONTEXT)]
     for name in names:
-        if columns.categories(name) is not None:
-            raise UnreadableLog(f"{path}: the column {name} has texts; a specification's scalars are numbers")
+        kind = "lists" if columns.listed(name) else "texts" if columns.categories(name) is not None else ""
+        if kind:
+            raise UnreadableLog(
+                f"{path}: the column {name} has {kind}; a specification's scalars are numbers"
+            )
     read = Columns({name: columns.cells(name) for name in names}, columns.rows)
     values = {name.removeprefix(CONTEXT): read.numbers(name) for name in names}
     log = log_of(columns, str(path))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from typer.testing import CliRunner
 
+from decision.cli import app
 from tests.acceptance.driver import Running
 
 
@@ -59,6 +65,39 @@ def test_rounds_from_elsewhere_are_judged(service: Running) -> None:
     assert low < 0.56 < high
     assert found["verdict"] == "better"
     assert found["estimates"]["ips"]["intervals"]["normal"][0] > 0
+
+
+def test_a_version_is_judged_on_rounds_from_elsewhere_whose_actions_are_its_arms(
+    service: Running, user: str, tmp_path: Path
+) -> None:
+    service.order(user, "COFFEE", days_ago=3)
+    service.run("features", "audiences")
+    record = service.http.get(f"/v1/decisions/{service.decide(user).json()['decision_id']}").json()
+    arms = [record["arms"][0], record["arms"][1], "do_nothing"]
+    given = [
+        {
+            "action": arms[row["action"] * (1 + place % 2)],
+            "reward": row["reward"],
+            "pscore": 1 / 2 if row["action"] == 0 else 1 / 4,
+            **{f"context.{name}": value for name, value in record["features"].items()},
+        }
+        for place, row in enumerate(rounds(200))
+    ]
+    asked = {"rounds": given, "policy": record["policy"], "baseline": "uniform", "estimators": ["snips"]}
+    answer = service.http.post("/v1/evaluations", json=asked)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["candidate"], answer.json()["record"]) == (record["policy"], None)
+    log = tmp_path / "elsewhere.parquet"
+    pq.write_table(pa.Table.from_pylist(given), log)
+    # Beside the service, which runs.
+    command = ["evaluate", str(log), "--policy", record["policy"], "--baseline", "uniform", "--json"]
+    run = CliRunner().invoke(app, [*command, "--estimators", "snips", "--data", str(service.data)])
+    assert run.exit_code == 0, run.output
+    assert json.loads(run.output)["estimates"] == answer.json()["estimates"]
+    wrong = [row | {"action": "nobody/knows"} for row in given]
+    refused = service.http.post("/v1/evaluations", json=asked | {"rounds": wrong})
+    assert refused.status_code == 422
+    assert "no playbook 'nobody' was ever served" in refused.json()["detail"]
 
 
 def test_bad_rounds_are_named_and_nothing_is_made_of_them(service: Running) -> None:

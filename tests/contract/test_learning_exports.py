@@ -1,4 +1,7 @@
-"""The decision log in three formats, on both databases; VW's own driver reads the dsjson."""
+"""The decision log in three formats, on both databases; VW's own driver reads the dsjson.
+
+And what a published version would have done in what was exported, or in rounds from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from decision.cli import app
-from learning.errors import NothingToExport
+from learning import version_repository
+from learning.errors import NothingToExport, SeenInTraining, UnknownCandidate, UnknownVersion
+from learning.evaluation import evaluate, read_log
+from learning.evaluation.logs import log_of_rows
 from learning.exports import export_log
+from learning.offline.published import candidate_in_file, candidate_in_rows
+from learning.plans import Plans
 from learning.repository import REWARD_LABEL
 from learning.rewards import Reward
 from learning.spec import PolicySpec
-from learning.versions import cold_start
+from learning.versions import PolicyVersion, cold_start
 from playbooks.content.documents import Content
 from playbooks.decision import Decision
 from playbooks.library import Draft
 from playbooks.matching import Request, Snapshot, decide, fall_back
 from playbooks.offers import Offer
+from playbooks.policy import Stakes
 from storage import ledger
 from storage.engine import Database
 from storage.errors import ConfigurationError
@@ -226,3 +236,138 @@ def test_the_command_looks_beside_a_service_that_runs(
     assert "give --format parquet, jsonl, dsjson" in run(out, "--format", "csv")
     monkeypatch.delenv("NEXTPLAY_DATABASE_URL")
     assert "name the service's folder" in run(tmp_path / "a.jsonl", "--data", tmp_path / "none")
+
+
+def published(database: Database, name: str, trained: int = 0, **exploration: Any) -> PolicyVersion:
+    """Publish a policy like the one that drew, or one of another exploration."""
+    document = SPEC.model_dump(by_alias=True, mode="json") | {"id": name}
+    if exploration:
+        document |= {"exploration": exploration, "features": [], "prior": {}, "learner": None}
+    start = cold_start(PolicySpec.model_validate(document), {"category": WORDS}, START, after=None)
+    new = msgspec.structs.replace(start, trained=trained)
+    database.write(lambda c: version_repository.insert_version(c, new, START), rows=2)
+    return new
+
+
+def test_a_published_version_is_a_candidate_on_an_export(
+    database: Database, log: list[Decision], tmp_path: Path
+) -> None:
+    published(database, "other")
+    published(database, "learned", trained=9)
+    known = [one for one in log[1:26] if not one.holdout]
+    for name in ("log.jsonl", "log.parquet"):
+        out = tmp_path / name
+        export_log(database, out, "jsonl" if name == "log.jsonl" else "parquet")
+        rounds = read_log(out)
+        assert len(rounds) == len(known) == 24
+        found = candidate_in_file(database, "other@1", out, rounds)
+        assert found.dist is not None
+        for row, decision in zip(found.dist, known, strict=True):
+            at = [rounds.actions.index(arm) for arm in decision.arms]
+            # It is what drew them, by another name.
+            assert row[at].tolist() == pytest.approx(list(decision.probabilities))
+        assert evaluate(rounds, found).verdict.startswith("not ")
+        with pytest.raises(SeenInTraining, match=r"is of this very service.*write `ledger` as LOG"):
+            candidate_in_file(database, "learned@1", out, rounds)
+        with pytest.raises(UnknownVersion):
+            candidate_in_file(database, "other@7", out, rounds)
+    dropped = out.with_name("log.dsjson")
+    export_log(database, dropped, "dsjson")
+    with pytest.raises(UnknownCandidate, match="numbers its actions"):
+        candidate_in_file(database, "other@1", dropped, read_log(dropped))
+
+
+def test_an_export_says_which_row_a_version_can_not_be_asked_of(
+    database: Database, log: list[Decision], tmp_path: Path
+) -> None:
+    published(database, "other")
+    out = tmp_path / "log.jsonl"
+    export_log(database, out, "jsonl")
+    lines = out.read_text(encoding="utf-8").splitlines()
+    for wrong, said in (
+        ({"features": {}}, r"row 2, features: other@1 reads 'orders_4w'"),
+        (
+            {"features": {"rates": [1.0], "orders_4w": 1, "unknown": 1}},
+            r"row 2: other@1 can't be asked: .*rates",
+        ),
+        (
+            {"arms": ["b/x", "do_nothing"], "probabilities": [0.5, 0.5], "chosen": 0},
+            r"row 2: .*'b' was never",
+        ),
+    ):
+        changed = {**json.loads(lines[1]), **wrong, "propensity": 0.5}
+        if "arms" not in wrong:
+            changed["propensity"] = json.loads(lines[1])["propensity"]
+        out.write_text("\n".join([lines[0], json.dumps(changed), *lines[2:]]) + "\n", encoding="utf-8")
+        with pytest.raises(UnknownCandidate, match=said):
+            candidate_in_file(database, "other@1", out, read_log(out))
+    # Rows are those of the file, fallbacks and all.
+    out.write_text(
+        "\n".join([*lines[:4], json.dumps({**json.loads(lines[4]), "propensity": 0}), *lines[5:]]) + "\n",
+        encoding="utf-8",
+    )
+    assert [str(one) for one in read_log(out).refused] == [
+        "row 5, pscore: a propensity must be above 0, not 0.0"
+    ]
+    assert len(candidate_in_file(database, "other@1", out, read_log(out)).chosen) == 23
+
+
+def test_a_published_version_is_a_candidate_on_rounds_whose_actions_are_arms(
+    database: Database, log: list[Decision], tmp_path: Path
+) -> None:
+    version = published(database, "other")
+    published(database, "one", kind="single", variant="always/o1")
+    published(database, "two", kind="single", variant="gone/o1")
+    rng = np.random.default_rng(2)
+    arms = ["always/o0", "do_nothing", "always/o2"]
+    rows = [
+        {
+            "action": arms[int(rng.integers(0, 3))],
+            "reward": int(rng.random() < 0.3),
+            "pscore": 1 / 3,
+            "context.rates": rng.random(3).round(3).tolist(),
+            "context.orders_4w": int(rng.integers(0, 9)),
+            "context.unknown": 1,
+        }
+        for _ in range(60)
+    ]
+    rows[4]["pscore"] = 0
+    told = log_of_rows(rows)
+    found = candidate_in_rows(database, "other@1", rows, told)
+    assert found.dist is not None
+    policy, plans = version.serve(), Plans(database)
+    asked = [plans.arm("always", 1, name) for name in (arms[0], arms[2])]
+    kept = [row for place, row in enumerate(rows) if place != 4]
+    for row, vector in zip(kept, found.dist, strict=True):
+        features = {name: row[f"context.{name}"] for name in ("rates", "orders_4w", "unknown")}
+        scores = np.append(policy.score(features, asked), 0.0)
+        wanted = policy.explore(Stakes(["x", "y", "do_nothing"], scores, None, ("", "", "", "")))
+        at = [told.actions.index(name) for name in (arms[0], arms[2], "do_nothing")]
+        assert vector[at].tolist() == pytest.approx(wanted.tolist())
+    # The same by a file, where lists are JSON text.
+    path = tmp_path / "rounds.csv"
+    names = list(rows[0])
+    cells = [
+        [json.dumps(one[name]) if isinstance(one[name], list) else one[name] for name in names]
+        for one in rows
+    ]
+    path.write_text(
+        "\n".join([",".join(names), *(",".join(f'"{one}"' for one in row) for row in cells)]) + "\n"
+    )
+    again = candidate_in_file(database, "other@1", path, read_log(path))
+    assert again.chosen.tolist() == found.chosen.tolist()
+    # One arm that the log never took: doing nothing is what is left.
+    idle = candidate_in_rows(database, "one@1", rows, told).dist
+    assert idle is not None
+    assert idle[:, told.actions.index("do_nothing")].tolist() == [1.0] * 59
+    for name, change, said in (
+        ("other@1", {"context.unknown": None}, "has no column context.unknown; it has context.rates"),
+        ("other@1", {"action": "always/o7"}, r"took 'always/o7'.*has no arm 'always/o7'; name actions as"),
+        ("other@1", {"context.rates": [1.0]}, "other@1 can't be asked: .*rates"),
+        ("one@1", {"action": "always/o2"}, r"no support for 'always/o1', which one@1 draws"),
+    ):
+        wrong = [row | change for row in rows]
+        if change == {"context.unknown": None}:
+            wrong = [{key: value for key, value in row.items() if key != "context.unknown"} for row in rows]
+        with pytest.raises(UnknownCandidate, match=said):
+            candidate_in_rows(database, name, wrong, log_of_rows(wrong))

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from pyarrow import csv
 from typer.testing import CliRunner
 
 from decision.cli import app
@@ -33,7 +35,8 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "log.csv").write_text(log)
     monkeypatch.chdir(tmp_path)
     commands = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
-    assert len(commands) == 7
+    assert len(commands) == 8
+    pq.write_table(csv.read_csv(tmp_path / "log.csv"), tmp_path / "elsewhere.parquet")
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "nextplay"
@@ -43,6 +46,9 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             assert "no service answers" in str(result.exception), command
             continue
         result = CliRunner().invoke(app, arguments)
+        if "--data" in arguments:
+            assert f"there is no database {tmp_path / 'var/demo/nextplay.db'}" in str(result.exception)
+            continue
         assert result.exit_code == 0, (command, result.output, result.exception)
         if "--json" in arguments:
             found = msgspec.json.decode(result.output, type=Evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from learning.errors import (
 )
 from learning.evaluation import read_log
 from learning.evaluation.log import Log
-from learning.offline import LoggedRounds, read_grid, read_rounds, train, tune
+from learning.offline import LoggedRounds, published, read_grid, read_rounds, train, tune
 from learning.offline.candidates import trained_candidate
 from learning.offline.train import later, vectors_of
 from learning.spec import PolicySpec
@@ -190,3 +191,8 @@ def test_a_version_in_a_file_is_told_from_rounds_and_one_cut_short_is_refused(tm
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(BrokenWeights, match="damaged"):
         read_version(file)
+
+
+def test_examples_in_the_documentation_hold() -> None:
+    tried = doctest.testmod(published)
+    assert (tried.attempted, tried.failed) == (1, 0)

@@ -13,7 +13,7 @@ from learning.evaluation.logs.columns import Columns
 from learning.evaluation.logs.files import distributions
 from learning.evaluation.logs.rounds import log_of
 
-__all__ = ["distributions", "log_of_rows", "read_log"]
+__all__ = ["columns_of_rows", "distributions", "log_of_rows", "read_log"]
 
 
 def read_log(path: Path) -> Log:
@@ -43,5 +43,10 @@ def log_of_rows(rows: Sequence[Mapping[str, Any]]) -> Log:
     Raises:
         UnreadableLog: as `read_log`.
     """
+    return log_of(columns_of_rows(rows), "rounds")
+
+
+def columns_of_rows(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Return rounds that were sent as objects by column; what a round does not have is None."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return log_of(Columns({name: [row.get(name) for row in rows] for name in names}, len(rows)), "rounds")
+    return Columns({name: [row.get(name) for row in rows] for name in names}, len(rows))

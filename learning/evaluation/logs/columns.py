@@ -86,6 +86,14 @@ class Columns:
             return None
         return ["" if _missing(one) else str(one) for one in cells]
 
+    def listed(self, name: str) -> bool:
+        """Say whether a column is of lists, by the first cell that has a value."""
+        cells = self._cells[name]
+        if isinstance(cells, np.ndarray):
+            return cells.ndim == 2
+        first = next((one for one in cells if not _missing(one)), None)
+        return isinstance(first, list) or (isinstance(first, str) and first.lstrip().startswith("["))
+
     def lists(self, name: str) -> FloatArray:
         """Return a column of equally long lists of numbers, shape (n, k); zeros where a row is refused."""
         cells = self._cells[name]

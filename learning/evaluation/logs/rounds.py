@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,9 +145,12 @@ def _actions(columns: Columns, tables: dict[str, FloatArray], name: str) -> _Act
 
 
 def context_of(columns: Columns, names: list[str]) -> FloatArray | None:
-    """Return the context as numbers: those of each column, or a column for each of its few texts."""
+    """Return the context as numbers: those of each column or its lists, or a column for each of few texts."""
     parts = []
     for name in names:
+        if columns.listed(name):
+            parts.append(columns.lists(name))
+            continue
         texts = columns.categories(name)
         if texts is None:
             parts.append(columns.numbers(name)[:, None])
@@ -154,6 +158,23 @@ def context_of(columns: Columns, names: list[str]) -> FloatArray | None:
             kinds = sorted(set(texts))
             parts.append(np.array([[text == kind for kind in kinds[1:]] for text in texts], dtype=np.float64))
     return np.hstack(parts) if parts else None
+
+
+def contexts_of(columns: Columns, log: Log) -> dict[str, list[Any]]:
+    """Return the context of a log's rounds by name, as numbers, lists of numbers or texts."""
+    good = np.ones(columns.rows, dtype=np.bool_)
+    good[[one.row - 1 for one in log.refused]] = False
+    found: dict[str, list[Any]] = {}
+    for name in columns.names:
+        if not name.startswith(CONTEXT):
+            continue
+        if columns.listed(name):
+            values: Any = columns.lists(name)
+        else:
+            texts = columns.categories(name)
+            values = columns.numbers(name) if texts is None else np.array(texts, dtype=object)
+        found[name.removeprefix(CONTEXT)] = values[good].tolist()
+    return found
 
 
 def _check_copies(columns: Columns, cells: list[FloatArray], context: FloatArray | None) -> None:
