@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from playbooks.library.changes import FOLDER
+from playbooks.library.importing import GONE
+from playbooks.library.lifecycle import State
 from storage.ledger import Fact
 
 # Who does things by itself; everybody else who changes something has a name and is a person.
@@ -90,7 +93,26 @@ def _playbook(body: Body) -> _Read:
         thing=f"{body['playbook']} version {body['version']}",
         before=body.get("before"),
         after=body["state"],
-        undo=playbook_undo(body["state"], body.get("before")),
+        # Of what is gone from the folder each start would retire it anew.
+        undo="" if _gone(body) else playbook_undo(body["state"], body.get("before")),
+    )
+
+
+def _gone(body: Body) -> bool:
+    by_folder = body["by"] == FOLDER and body["state"] == State.RETIRED
+    return by_folder and str(body.get("why", "")).startswith(GONE)
+
+
+def _constraints(body: Body) -> _Read:
+    version = int(body["version"])
+    parts = ("added", "changed", "removed")
+    told = "; ".join(f"{part} {', '.join(body[part])}" for part in parts if body.get(part))
+    return _Read(
+        thing=f"constraints version {version}",
+        before=version - 1 or None,
+        after=told,
+        # The library's file says them, and the next start would read it again.
+        undo="" if body["by"] == FOLDER else "restore",
     )
 
 
@@ -108,12 +130,13 @@ def _policy(body: Body) -> _Read:
 
 
 def _member(body: Body) -> _Read:
-    """Another member of a portfolio came to be in charge; its weights are taken back as a version."""
+    """Another member of a portfolio came to be in charge, with a version whose weights are taken back."""
     return _Read(
         thing=str(body["policy"]),
         before=body["former"],
         after=body["member"],
         by=str(body.get("by") or "learning"),
+        undo="restore",
     )
 
 
@@ -168,6 +191,7 @@ def _other(body: Body) -> _Read:
 
 _READERS: Mapping[str, Callable[[Body], _Read]] = {
     "playbook": _playbook,
+    "constraints": _constraints,
     "policy_published": _policy,
     "policy_in_charge": _charge,
     "member_in_charge": _member,

@@ -1,4 +1,4 @@
-"""Thresholds, prices and audiences of the library's files: what differs since the last start is a change.
+"""Thresholds, prices and lists of the library's files: what differs since the last start is a change.
 
 Playbooks, offers and who is in charge are versions of their own and are told of where they go live.
 """
@@ -6,7 +6,7 @@ Playbooks, offers and who is in charge are versions of their own and are told of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +27,8 @@ FOLDER = "folder"
 LABEL = "setting"
 AUDIENCES = "audiences.yaml"
 AUDIENCE_LABEL = "audience"
+# Stands for a file of lists that was read, whatever was in it.
+_READ = ""
 
 
 def tell_settings(database: Database, clock: Clock, files: LibraryFiles) -> int:
@@ -43,8 +45,9 @@ def tell_settings(database: Database, clock: Clock, files: LibraryFiles) -> int:
         if not gone and not new:
             return 0
         repository.replace_settings(connection, gone, new)
-        # A setting that was not among them came with a new version of nextplay, an audience did not.
-        told = [key for key in (*gone, *new) if before and (key in before or key[0] == AUDIENCES)]
+        # A setting that was not there came with a new version of nextplay; what is new in a list did not.
+        lists = {AUDIENCES, *(file for file, name in before if name == _READ)}
+        told = [key for key in (*gone, *new) if before and (key in before or key[0] in lists)]
         facts = [_fact(key, before.get(key), said.get(key), now) for key in told]
         ledger.append(connection, facts, now)
         return len(facts)
@@ -73,6 +76,16 @@ def _said(files: LibraryFiles) -> Iterator[tuple[tuple[str, str], str]]:
     policy = files.policy.model_dump(mode="json", by_alias=True)
     for name in ("guards", "costs"):
         yield ("policy.yaml", name), _json(policy[name])
+    lists: dict[str, Sequence[BaseModel]] = {
+        "scores.yaml": [one.spec for one in files.scores],
+        "stages.yaml": [one.spec for one in files.lifecycles],
+        "triggers.yaml": [one.spec for one in files.triggers.triggers],
+    }
+    for file, documents_of in lists.items():
+        yield (file, _READ), _json(True)
+        for one in documents_of:
+            said = one.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+            yield (file, str(said["id"])), _json(said)
     for audience in files.definitions.audiences:
         yield (AUDIENCES, audience.id), _json(audience.document())
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from audiences.errors import AudiencesError
 from audiences.selection.catalog import Catalogs
 from audiences.selection.lists import Lists
-from decision.optimising.settings import AUDIENCES, FOLDER
+from decision.optimising.instead import instead
 from learning import change_repository, version_repository
 from learning.challengers.promoting import Promoting
 from learning.errors import NotUndone
 from learning.optimisation_log import Entry, entry_of
 from playbooks.controls.models import Scope
 from playbooks.controls.service import ControlService
+from playbooks.errors import MoveRefused
+from playbooks.library.documents import Draft
+from playbooks.library.house_rules import constraints_before, take_back_constraints
 from playbooks.library.lifecycle import State
 from playbooks.library.service import LibraryService
 from storage.clock import Clock
@@ -26,7 +28,7 @@ _PAGE = 500
 
 
 class Undoing:
-    """Takes back changes of playbooks, policies and who is in charge, audiences, and of what was stopped."""
+    """Takes back changes of the library, policies and their charge, audiences, and of what was stopped."""
 
     def __init__(
         self,
@@ -54,15 +56,19 @@ class Undoing:
             fact = change_repository.change(connection, change_id)
         entry = entry_of(fact)
         reason = f"takes back {change_id}" + (f": {why}" if why else "")
-        if not entry.undo:
-            raise NotUndone(f"a change of {entry.what} is not taken back here: {_instead(entry)}")
         body: dict[str, Any] = fact.decode(dict[str, Any])
+        if not entry.undo:
+            with self._database.read() as connection:
+                way = instead(connection, entry, body, self._promoting.slot)
+            raise NotUndone(f"a change of {entry.what} is not taken back here: {way}")
         match fact.label:
             case "playbook":
                 self._playbook(fact, body, entry.undo, by, reason)
             case "policy_in_charge":
                 self._promoting.take_back(change_id, by, reason)
-            case "policy_published":
+            case "constraints":
+                self._constraints(int(body["version"]), by, reason)
+            case "policy_published" | "member_in_charge":
                 self._weights(str(body["version"]), by, reason)
             case "audience":
                 self._audience(body, by, reason)
@@ -87,6 +93,21 @@ class Undoing:
             else:
                 self._audiences.take_back(name, version, by, now, why)
         except AudiencesError as error:
+            raise NotUndone(str(error)) from error
+
+    def _constraints(self, version: int, by: str, why: str) -> None:
+        with self._database.read() as connection:
+            before = constraints_before(connection, version)
+        if wrong := self._library.problems(Draft((), {}, {}, constraints=before)):
+            raise NotUndone(f"the constraints from before do not fit the library any more: {wrong[0]}")
+        now = self._clock.now()
+        try:
+            self._database.write(
+                lambda connection: take_back_constraints(connection, version, by, now, why),
+                rows=2,
+                lane=Lane.REQUEST,
+            )
+        except MoveRefused as error:
             raise NotUndone(str(error)) from error
 
     def _playbook(self, fact: Fact, body: dict[str, Any], move: str, by: str, why: str) -> None:
@@ -124,29 +145,3 @@ class Undoing:
             if not page:
                 return None
             before = page[-1].seq
-
-
-def _instead(entry: Entry) -> str:
-    if entry.what == "setting":
-        file, _, name = entry.thing.partition(" ")
-        return _in_file(file, name, entry.before)
-    if entry.what == "audience" and entry.by == FOLDER:
-        return _in_file(AUDIENCES, entry.thing, entry.before)
-    said = {
-        "policy_published": "nothing was learned in it; change the specification where it is written",
-        "policy_in_charge": (
-            "whoever takes charge needs proof; promote a policy with POST /v1/policies/{id}/promote"
-        ),
-        "audience": "what was before it is not kept",
-        "control": "resume or stop it with /v1/controls",
-        "playbook": "make a draft of it",
-    }
-    return said.get(entry.what, "change it where it was changed")
-
-
-def _in_file(file: str, name: str, before: Any) -> str:
-    """Say what to write where: the library's files are an operator's, and the next start reads them again."""
-    if before is None:
-        return f"the library's {file} says it; take {name} out of it and start again"
-    text = json.dumps(before, ensure_ascii=False)
-    return f"the library's {file} says it; write {name}: {text} there and start again"

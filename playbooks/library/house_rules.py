@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Transaction
 from audiences.rules import Schema
 from playbooks.constraints.documents import Constraint, rule_of
 from playbooks.constraints.rulebook import Rulebook
-from playbooks.errors import UnknownConstraints
+from playbooks.errors import MoveRefused, UnknownConstraints
 from playbooks.library import repository
 from storage import ledger
 from storage.engine import Database
@@ -25,7 +25,7 @@ _DIGITS = 8
 _LIST: TypeAdapter[list[Constraint]] = TypeAdapter(list[Constraint])
 
 
-class ConstraintsChange(msgspec.Struct, frozen=True):
+class ConstraintsChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """Body of the change fact that new constraints leave: what rules were added, changed and removed."""
 
     version: int
@@ -33,6 +33,7 @@ class ConstraintsChange(msgspec.Struct, frozen=True):
     added: list[str]
     changed: list[str]
     removed: list[str]
+    why: str = ""
 
 
 class HouseRules:
@@ -95,7 +96,9 @@ class CurrentRules:
         return self._rules
 
 
-def keep_constraints(connection: Connection, new: Sequence[Constraint], by: str, now: datetime) -> None:
+def keep_constraints(
+    connection: Connection, new: Sequence[Constraint], by: str, now: datetime, why: str = ""
+) -> None:
     """Keep constraints as a new version, unless they say what those before do."""
     version, before = constraints_of(connection)
     old = {rule_of(one): one for one in before}
@@ -110,8 +113,27 @@ def keep_constraints(connection: Connection, new: Sequence[Constraint], by: str,
         added=sorted(mine.keys() - old.keys()),
         changed=sorted(rule for rule in mine.keys() & old.keys() if mine[rule] != old[rule]),
         removed=sorted(old.keys() - mine.keys()),
+        why=why,
     )
     ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), KIND, None, now, change)], now)
+
+
+def take_back_constraints(connection: Connection, version: int, by: str, now: datetime, why: str) -> None:
+    """Keep what held before a version as the next one.
+
+    Raises:
+        MoveRefused: another version came after it.
+    """
+    current, _ = constraints_of(connection)
+    if current != version:
+        raise MoveRefused(f"the constraints are version {current} by now: take the later change back first")
+    keep_constraints(connection, constraints_before(connection, version), by, now, why)
+
+
+def constraints_before(connection: Connection, version: int) -> tuple[Constraint, ...]:
+    """Return what held before a version; none where it was the first."""
+    body = repository.documents(connection, KIND).get(_name(version - 1))
+    return () if body is None else tuple(_LIST.validate_json(body))
 
 
 def written(constraints: Sequence[Constraint]) -> list[dict[str, Any]]:

@@ -25,6 +25,9 @@ from playbooks.library.repository import Standing
 from playbooks.library.shelf import CONTENTS, OFFERS, WINDOWS, windows_of
 from playbooks.suggesting import closest
 
+# How it is told why a version is retired whose file is not there any more.
+GONE = "it is gone from the library"
+
 _APPROVAL = "approval"
 
 
@@ -97,7 +100,7 @@ def import_library(
         moves.enter(new, state, versions, "")
     if whole:
         for one in _gone(draft, standing, source):
-            moves.to(one, State.RETIRED, f"it is gone from the library {source}")
+            moves.to(one, State.RETIRED, f"{GONE} {source}")
     moves.write()
     return _report(moves, unchanged)
 

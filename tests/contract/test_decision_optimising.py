@@ -8,6 +8,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from pyroaring import BitMap
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from audiences.definitions import AudienceSpec, Definitions
 from audiences.identity.people import EveryoneAlone
 from audiences.rules import Schema, Type
+from audiences.scores.definitions import Score, ScoreSpec
 from audiences.selection import repository as audiences_repository
 from audiences.selection.catalog import Catalogs
 from audiences.selection.lists import Lists
@@ -30,21 +32,26 @@ from learning.challengers.gathering import Gathering
 from learning.challengers.promoting import Promoting
 from learning.challengers.rules import PromotionRules
 from learning.errors import NotUndone, UnknownChange
+from learning.exploration_kinds import Decay, EpsilonGreedy
 from learning.learner import Learnt
 from learning.models import model_from_bytes
 from learning.optimisation_log import Entry, entry_of
 from learning.spec import PolicySpec
 from learning.version_repository import PolicyChange
 from learning.versions import child, cold_start
+from playbooks.constraints.documents import Cap
 from playbooks.controls import Mode, Scope
+from playbooks.library.changes import FOLDER
+from playbooks.library.house_rules import HouseRules, keep_constraints
 from playbooks.library.service import LibraryService
+from playbooks.models import Playbook
 from playbooks.protection import Protection
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
-from tests.contract.test_playbooks_library import Nobody, Sizes, playbook, served, states
+from tests.contract.test_playbooks_library import Nobody, Sizes, draft, playbook, served, states
 
 LEARNT = PolicySpec.model_validate(
     {
@@ -167,10 +174,103 @@ def test_a_published_policy_is_told_with_its_evidence_and_not_taken_back(
     (one,) = entries(database, "policy_published")
     assert (one.thing, one.before, one.after, one.actor) == ("p", "p@1", "p@2", "machine")
     assert (one.cause, one.evidence) == ("a new specification", {"loss": 0.2})
-    with pytest.raises(NotUndone, match="nothing was learned in it"):
+    with pytest.raises(NotUndone, match=r"policy\.yaml says it, and what it said before is not kept"):
         undoing.undo(one.id, "bob")
     with pytest.raises(UnknownChange):
         undoing.undo("nothing", "bob")
+
+
+def test_of_a_new_specification_it_is_said_what_to_write_where(
+    database: Database, clock: SimulatedClock, undoing: Undoing
+) -> None:
+    first = cold_start(LEARNT, {}, clock.now(), after=None)
+    bolder = EpsilonGreedy(kind="epsilon_greedy", epsilon=Decay(start=0.3, floor=0.1, half_life=1))
+    second = cold_start(LEARNT.model_copy(update={"exploration": bolder}), {}, clock.now(), after=first)
+    third = cold_start(
+        LEARNT.model_copy(update={"exploration": bolder}), {"x": ["y"]}, clock.now(), after=second
+    )
+    for one in (first, second, third):
+        database.write(lambda c, one=one: version_repository.insert_version(c, one, clock.now()), rows=2)  # type: ignore[misc]
+    newest, middle, oldest = entries(database, "policy_published")
+    assert (newest.undo, middle.undo, middle.cause) == ("", "", "a new specification")
+    said = (
+        r'file of q in policies/challengers says it; write exploration: \{.*"start": 0\.1,.* and start again'
+    )
+    with pytest.raises(NotUndone, match=said):
+        undoing.undo(middle.id, "bob")
+    with pytest.raises(NotUndone, match=r"the specification is that of q@2; .* vocabularies"):
+        undoing.undo(newest.id, "bob")
+    with pytest.raises(NotUndone, match="it is the first version of q"):
+        undoing.undo(oldest.id, "bob")
+
+
+def test_another_member_in_charge_goes_with_its_weights(
+    database: Database, clock: SimulatedClock, undoing: Undoing
+) -> None:
+    first = msgspec.structs.replace(cold_start(LEARNT, {}, clock.now(), after=None), member="a")
+    learnt = Learnt(model_from_bytes(first.model), b"more")
+    second = child(first, learnt, trained=7, through=12, metrics={}, now=clock.now())
+    second = msgspec.structs.replace(second, member="b")
+    for one in (first, second):
+        database.write(lambda c, one=one: version_repository.insert_version(c, one, clock.now()), rows=2)  # type: ignore[misc]
+    database.write(
+        lambda c: version_repository.tell_of_member(c, second, "a", clock.now(), by="", why="better")
+    )
+    (told,) = entries(database, "member_in_charge")
+    assert (told.before, told.after, told.undo) == ("a", "b", "restore")
+    done = undoing.undo(told.id, "bob")
+    assert (done.before, done.after, done.by, done.cause) == ("b", "a", "bob", f"takes back {told.id}")
+    with pytest.raises(NotUndone, match="q@3 was published after q@2"):
+        undoing.undo(told.id, "bob")
+
+
+def test_constraints_are_what_they_were(
+    database: Database, clock: SimulatedClock, library: LibraryService, undoing: Undoing
+) -> None:
+    def say(by: str, limit: int) -> None:
+        rules = [Cap(id="few", limit=limit, window="P7D")]
+        database.write(lambda c: keep_constraints(c, rules, by, clock.now()))
+
+    say("ann", 3)
+    say("ann", 1)
+    newest, oldest = entries(database, "constraints")
+    assert (newest.thing, newest.before, newest.undo) == ("constraints version 2", 1, "restore")
+    assert (newest.after, oldest.after) == ("changed cap.few", "added cap.few")
+    with pytest.raises(NotUndone, match="version 2 by now: take the later change back first"):
+        undoing.undo(oldest.id, "bob")
+    done = undoing.undo(newest.id, "bob", "too few")
+    assert (done.after, done.by, done.cause) == (
+        "changed cap.few",
+        "bob",
+        f"takes back {newest.id}: too few",
+    )
+    version, rules = HouseRules(database).current()
+    assert (version, [one.limit for one in rules if isinstance(one, Cap)]) == (3, [3])
+    # What a file says the next start says again.
+    say(FOLDER, 9)
+    with pytest.raises(NotUndone, match=r"constraints\.yaml says them.*GET /v1/constraints/versions/3 has"):
+        undoing.undo(entries(database, "constraints")[0].id, "bob")
+
+
+def test_a_playbook_whose_file_is_gone_comes_back_by_its_file(
+    database: Database, library: LibraryService, undoing: Undoing
+) -> None:
+    def start(*playbooks: Playbook) -> None:
+        library.import_(draft(*playbooks), by=FOLDER, source=FOLDER, publish=True, whole=True)
+
+    start(playbook(priority=1))
+    start(playbook(priority=2))
+    # What a file changed is taken back, and a start with the same file leaves it so.
+    newest = next(one for one in entries(database, "playbook") if one.after == "live")
+    assert (newest.by, newest.actor, newest.undo) == ("folder", "machine", "publish")
+    undoing.undo(newest.id, "bob")
+    start(playbook(priority=2))
+    assert states(library) == [(2, "retired"), (1, "live")]
+    start()
+    gone = entries(database, "playbook")[0]
+    assert (gone.after, gone.undo) == ("retired", "")
+    with pytest.raises(NotUndone, match=r"file is gone .*GET /v1/playbooks/win_back/versions/1 has"):
+        undoing.undo(gone.id, "bob")
 
 
 def test_what_was_learned_is_taken_back(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
@@ -240,6 +340,18 @@ def test_what_files_say_differently_is_a_change(
     with pytest.raises(NotUndone, match=r"audiences\.yaml says it; write new_shopper: .*_order < 56\""):
         undoing.undo(audience.id, "bob")
     assert tell_settings(database, clock, files) == 2
+    # A score that was not there before is new, and one whose threshold moved is another.
+    for least, told in ((10, 1), (20, 1)):
+        points = [{"id": "order", "event": "order_completed", "points": 5}]
+        grades = [{"grade": "MQL", "at": least}]
+        spec = ScoreSpec.model_validate({"id": "fit", "name": "Fit", "points": points, "grades": grades})
+        score = Score(spec, {}, {}, ())
+        assert tell_settings(database, clock, replace(files, scores=[score])) == told
+    threshold, new, *_ = entries(database, "setting")
+    assert (new.thing, new.before) == ("scores.yaml fit", None)
+    assert (threshold.thing, threshold.before["grades"][0]["at"]) == ("scores.yaml fit", 10)
+    with pytest.raises(NotUndone, match=r'scores\.yaml says it; write fit: \{.*"at": 10'):
+        undoing.undo(threshold.id, "bob")
     (back, *_) = entries(database, "audience")
     with pytest.raises(NotUndone, match=r"audiences\.yaml says it; take new_shopper out of it"):
         undoing.undo(back.id, "bob")
