@@ -31,7 +31,9 @@ enrolments = Table(
     Column("status", String(8), nullable=False),
     Column("result", Text),
     Column("started_at", Instant),
-    Index("ix_enrolments_user_id_playbook", "user_id", "playbook"),
+    # Serves who is under way and who ever was. By status, which the advance of a run that stays active leaves
+    # alone: SQLite then need not write it.
+    Index("ix_enrolments_user_id_status_playbook", "user_id", "status", "playbook"),
     Index(
         "ix_enrolments_due_at_id",
         "due_at",
@@ -39,8 +41,6 @@ enrolments = Table(
         sqlite_where=text("due_at IS NOT NULL"),
         postgresql_where=text("due_at IS NOT NULL"),
     ),
-    # By status, which the advance of a run that stays active leaves alone: SQLite then need not write them.
-    Index("ix_enrolments_active_user_id", "user_id", sqlite_where=IS_ACTIVE, postgresql_where=IS_ACTIVE),
     Index(
         "ix_enrolments_active_playbook_playbook_version_id",
         "playbook",

@@ -386,9 +386,12 @@ def test_a_claim_reads_its_index_in_order(sqlite_url: str) -> None:
         "ix_enrolments_due_at_id": (
             "SELECT * FROM enrolments WHERE due_at >= 0 AND due_at <= ? ORDER BY due_at, id LIMIT 9"
         ),
-        "ix_enrolments_active_user_id": (
+        "ix_enrolments_user_id_status_playbook (user_id=? AND status=?)": (
             "SELECT * FROM enrolments WHERE user_id IN (?, 'ann') AND status = 'active' "
             "AND due_at IS NOT NULL"
+        ),
+        "ix_enrolments_user_id_status_playbook (user_id=?)": (
+            "SELECT * FROM enrolments WHERE user_id IN (?, 'ann') AND playbook = 'coffee'"
         ),
         "ix_enrolments_active_playbook_playbook_version_id": (
             "SELECT * FROM enrolments WHERE playbook = 'coffee' AND playbook_version = ? "
