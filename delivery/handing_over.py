@@ -25,6 +25,7 @@ from delivery.render import Renderer, webhook_message
 from playbooks.content.filling import Text
 from storage.clock import Clock
 from storage.errors import NextplayError
+from storage.faultpoints import reached
 
 # What was claimed longer ago may not be wanted any more.
 _FRESH = timedelta(seconds=1)
@@ -133,6 +134,7 @@ class HandOver:
             delay = channel.retry.delay(one.key, one.attempts)
             reason = f"{type(error).__name__}: {error}"
             return Outcome(attempt, now, reason=reason, retry_after=delay, fault=True)
+        reached("relay.accepted")
         return Outcome(attempt, now, receipt)
 
     def _not_sent(self, attempt: Attempt, channel: Channel, error: NotHandedOver) -> Outcome:

@@ -20,6 +20,7 @@ POINTS: Final = {
     "writer.committed": "committed, nobody answered",
     "executor.applied": "flows advanced and effects kept, not committed",
     "relay.claimed": "messages leased, not handed over",
+    "relay.accepted": "a provider answered for one message, others in hand, none recorded",
     "relay.handed_over": "messages handed over, not recorded",
     "checkout.taken": "a use of a coupon counted and kept, not committed",
     "feed.before_cursor": "events taken over by the history or the states of features, cursor not moved",

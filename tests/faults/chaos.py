@@ -34,6 +34,7 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
     "writer.committed": (60, JOBS),
     "executor.applied": (3, ("deliver",)),
     "relay.claimed": (4, ("deliver",)),
+    "relay.accepted": (6, ("deliver",)),
     "relay.handed_over": (3, ("deliver",)),
     "checkout.taken": (12, ("push",)),
     "feed.before_cursor": (4, ("push", "features")),

@@ -9,6 +9,7 @@ with the same key and says the same; no enrolment is stuck. On Postgres two work
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -17,9 +18,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 
 import msgspec
@@ -30,6 +33,7 @@ from delivery.tables import enrolments, outbox
 from delivery.watchdog import late
 from storage import ledger, projection
 from storage.engine import Database
+from storage.faultpoints import VARIABLE
 from storage.ledger import Kind
 from storage.schema import facts
 from tests.faults.harness import Launcher
@@ -39,12 +43,39 @@ from tests.faults.launcher import Request
 from tests.faults.stores import PostgresServer, Store
 
 ENTRY = "tests.faults.journey:main"
-# How the kills are spread over the moments; what a moment has no time for goes to the next one.
-_SHARES = (0.3, 0.9, 0.6, 1.0)
-# Seconds between two kills, for each enrolment and kill: as long as an enrolment takes, roughly.
-_SECONDS_EACH = 0.002
-# The most that a worker may take for a moment.
-_LONGEST = 3600.0
+ANYWHERE = "anywhere"
+# How often a worker passes each step at each moment, for each enrolment, roughly.
+_PASSES: Sequence[Mapping[str, float]] = (
+    {"writer.before_commit": 0.069, "writer.committed": 0.069, "executor.applied": 0.03},
+    {
+        "writer.before_commit": 0.26,
+        "writer.committed": 0.26,
+        "executor.applied": 0.055,
+        "relay.claimed": 0.046,
+        "relay.accepted": 2.0,
+        "relay.handed_over": 0.048,
+    },
+    {"writer.before_commit": 0.078, "writer.committed": 0.078, "executor.applied": 0.062},
+    {"writer.before_commit": 0.042, "writer.committed": 0.042, "executor.applied": 0.02},
+)
+# The share of a moment's kills among those that are left; what a moment has no time for goes to the next one.
+_SHARES = (0.15, 0.6, 0.7, 1.0)
+# Between two kills lies this much of what would spread them evenly: a moment has time for all of its own.
+_LEAST_PART, _MOST_PART = 0.2, 1.4
+# Seconds after which a worker dies that is to die anywhere, before it is known how long others lived.
+_FIRST_LIFE = 0.5
+# How soon the end of a worker is noticed, and the most that one may take for a moment.
+_LOOK, _LONGEST = 0.01, 3600.0
+
+
+@dataclass
+class _Worker:
+    """A process that is to die at a step, or anywhere once `dies_at` (monotonic seconds) has come."""
+
+    mode: str
+    pid: int
+    step: str | None = None
+    dies_at: float = math.inf
 
 
 class Result(msgspec.Struct):
@@ -53,6 +84,7 @@ class Result(msgspec.Struct):
     enrolments: int
     kills: int = 0
     kills_by_moment: list[int] = []
+    kills_by_step: dict[str, int] = {}
     seconds: float = 0.0
     effects: int = 0
     hand_overs: int = 0
@@ -63,7 +95,8 @@ class Result(msgspec.Struct):
         head = (
             f"{self.enrolments:,} enrolments, {self.kills} kills ({self.kills_by_moment} by moment) in "
             f"{self.seconds:,.0f} s: {self.effects:,} effects, handed over {self.hand_overs:,} times, "
-            f"{self.hand_overs - self.effects:,} repeats; {len(self.findings)} findings"
+            f"{self.hand_overs - self.effects:,} repeats; {len(self.findings)} findings\n  killed "
+            + ", ".join(f"at {step} {number}" for step, number in sorted(self.kills_by_step.items()))
         )
         return "\n".join([head, *(f"  {one.kind}: {one.what}" for one in self.findings[:20])])
 
@@ -82,10 +115,8 @@ class Run:
     def go(self, kills: int) -> Result:
         """Let all enrolments run to their end, killing workers so often."""
         began = time.monotonic()
-        pause = _SECONDS_EACH * self._number / max(1, kills)
         for moment, share in enumerate(_SHARES):
-            wanted = round((kills - self.result.kills) * share)
-            killed = self._through(moment, wanted, pause)
+            killed = self._through(moment, round((kills - self.result.kills) * share))
             self.result.kills += killed
             self.result.kills_by_moment.append(killed)
         self.result.seconds = time.monotonic() - began
@@ -93,42 +124,74 @@ class Run:
             self.result.findings = list(self._check(connection))
         return self.result
 
-    def _through(self, moment: int, kills: int, pause: float) -> int:
+    def _through(self, moment: int, kills: int) -> int:
         """Work until nothing is left to do at a moment; return how many workers were killed meanwhile."""
-        killed = 0
-        first = self._start(moment, "first")
-        beside = self._start(moment, "beside") if self._store.is_postgres else 0
-        while True:
-            left = self._chance.uniform(0.0, 2 * pause) if killed < kills else _LONGEST
-            status = self._launcher.ended(first, left)
-            if status is not None:
-                break
-            if killed >= kills:
+        began, killed = time.monotonic(), 0
+        aims = self._aims(moment, kills)
+        first = self._aimed(moment, "first", aims, _FIRST_LIFE)
+        workers = [first]
+        if self._store.is_postgres:
+            workers.append(self._aimed(moment, "beside", aims, _FIRST_LIFE))
+        while (status := self._over(first)) != 0:
+            for one in workers:
+                if status := self._over(one):
+                    self._was_killed(one, status)
+                    killed += 1
+                    life = len(workers) * (time.monotonic() - began) / killed
+                    again = self._aimed(moment, one.mode, aims, life)
+                    one.pid, one.step, one.dies_at = again.pid, again.step, again.dies_at
+            if time.monotonic() > began + _LONGEST:
                 raise TimeoutError(f"a worker does not come to an end:\n{self._said()}")
-            # The one that does more is killed more often.
-            if beside and self._chance.random() < 1 / 3:
-                self._kill(beside)
-                beside = self._start(moment, "beside")
-            elif self._kill(first):
-                first = self._start(moment, "first")
-            else:
-                status = 0
-                break
+        for one in workers[1:]:
+            self._kill(one.pid)
+            self._count(ANYWHERE)
             killed += 1
-        if status != 0:
-            raise RuntimeError(f"a worker ended by itself ({status}):\n{self._said()}")
-        if beside:
-            self._kill(beside)
-            killed += 1
-            self._ends(self._start(moment, "last", "beside"))
+            self._ends(self._start(moment, "last", one.mode))
         self._ends(self._start(moment, "last"))
         return killed
 
-    def _start(self, moment: int, mode: str, holder: str = "") -> int:
+    def _aims(self, moment: int, kills: int) -> Iterator[tuple[str, int]]:
+        """Yield as many steps as workers are to be killed at, each with how often it is passed before."""
+        passes = _PASSES[moment]
+        steps = [step for step, _ in zip(cycle([*passes, ANYWHERE]), range(kills), strict=False)]
+        self._chance.shuffle(steps)
+        for step in steps:
+            part = self._chance.uniform(_LEAST_PART, _MOST_PART) / kills
+            yield step, max(1, round(passes.get(step, 1.0) * self._number * part))
+
+    def _aimed(self, moment: int, mode: str, aims: Iterator[tuple[str, int]], life: float) -> _Worker:
+        """Start a worker that dies at the next of some aims, if there is one left."""
+        aim = next(aims, None)
+        if aim is None:
+            return _Worker(mode, self._start(moment, mode))
+        step, times = aim
+        if step == ANYWHERE:
+            pid = self._start(moment, mode)
+            return _Worker(mode, pid, step, time.monotonic() + self._chance.uniform(0.0, 2 * life))
+        return _Worker(mode, self._start(moment, mode, aim=f"{step}:{times}"), step)
+
+    def _over(self, worker: _Worker) -> int | None:
+        """Return how a worker ended, None if it works on; it is killed if its time has come."""
+        status = self._launcher.ended(worker.pid, _LOOK)
+        if status is None and time.monotonic() > worker.dies_at:
+            return -signal.SIGKILL if self._kill(worker.pid) else 0
+        return status
+
+    def _was_killed(self, worker: _Worker, status: int) -> None:
+        """Note at which step a worker was killed."""
+        if status != -signal.SIGKILL or worker.step is None:
+            raise RuntimeError(f"a worker ended by itself ({status}):\n{self._said()}")
+        self._count(worker.step)
+
+    def _count(self, step: str) -> None:
+        self.result.kills_by_step[step] = self.result.kills_by_step.get(step, 0) + 1
+
+    def _start(self, moment: int, mode: str, holder: str = "", aim: str = "") -> int:
         """Start a worker and wait until it has opened the database."""
         holder = holder or ("beside" if mode == "beside" else "first")
         given = [self._store.url, str(self._folder), holder, str(moment), str(self._number), mode]
-        pid = self._launcher.start(Request(given, str(self._log), entry=ENTRY))
+        request = Request(given, str(self._log), environment={VARIABLE: aim}, entry=ENTRY)
+        pid = self._launcher.start(request)
         ready, until = self._folder / f"ready-{pid}", time.monotonic() + _LONGEST
         while not ready.exists() and self._launcher.ended(pid) is None:
             if time.monotonic() > until:
