@@ -64,6 +64,9 @@ from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayErro
 # How long a thread that computes may keep the others from running: the default of 5 ms, once for each thread
 # of a job, is what a request would wait at each of its steps.
 SWITCH_SECONDS = 0.0005
+# Objects more than at the last time that make the collector look through the young ones: more than requests
+# that are under way have, which leave no cycles behind. Each look of the default, at 700, keeps them waiting.
+YOUNG_OBJECTS = 10_000
 
 # Longer than clients keep an idle connection, so that it is they who close it: a server that closes first
 # meets requests already on their way.
@@ -254,6 +257,7 @@ def _serve(settings: Settings, process: Process) -> None:
     # A full collection looks through all that is there, which takes longer than a request may.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
     server = uvicorn.Server(config)
     # Off the main thread uvicorn leaves signals alone: what they do, and in which order, is decided here.
     http = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="http", daemon=True)

@@ -5,7 +5,7 @@ pages, for which everybody waits who waits for that commit. A passive checkpoint
 stands in nobody's way (https://sqlite.org/wal.html#ckpt). It forces the log to disk first, so what was
 committed without being forced (`storage.writer.Writer.submit`) waits for that a second at most. What is
 committed meanwhile stays in the log, and a busy log would grow for ever: past `LOG_PAGES` a commit still
-takes over the rest, of which there is little by then, and the log begins anew.
+takes over the rest, of which this sees to it that there is little by then, and the log begins anew.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ LOG_PAGES = 16_384
 _WORTH = 1_000
 # Seconds between two times, by how much there was at the last.
 _SOONEST, _LATEST = 0.25, 1.0
+# So many seconds before that commit the log is taken over once more, and from then on so often, that it finds
+# little.
+_BEFORE_END, _AGAIN = 0.05, 0.02
 
 
 class Checkpoints:
@@ -41,22 +44,36 @@ class Checkpoints:
         self._thread.join()
 
     def _run(self) -> None:
-        seconds = _SOONEST
-        while not self._stopping.wait(seconds):
+        seconds, wait = _SOONEST, _SOONEST
+        while not self._stopping.wait(wait):
             try:
-                pages = self._take_over()
+                pages, log = self._take_over()
             except (DBAPIError, sqlite3.Error):
                 # A full disk, most likely. Whoever writes is told of it; commits take over what they must.
-                pages = 0
-            seconds = min(max(seconds * _WORTH / max(pages, 1), seconds / 2, _SOONEST), seconds * 2, _LATEST)
+                pages, log = 0, 0
+            fitting = wait * _WORTH / max(pages, 1)
+            seconds = min(max(fitting, seconds / 2, _SOONEST), seconds * 2, _LATEST)
+            wait = min(seconds, until_end(log, pages / wait))
 
-    def _take_over(self) -> int:
-        """Take over what is in the log now; returns how many pages that were."""
+    def _take_over(self) -> tuple[int, int]:
+        """Take over what is in the log now; returns how many pages that were, and how many it has."""
         with self._engine.connect() as connection:
             # Not in a transaction, which SQLAlchemy would begin.
             driver = connection.connection.driver_connection
             assert driver is not None  # noqa: S101 - it was just connected
-            _, _, taken = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, log, taken = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         before, self._taken = self._taken, taken
         # Fewer than before: the log began anew.
-        return int(taken - before if taken >= before else taken)
+        return int(taken - before if taken >= before else taken), int(log)
+
+
+def until_end(log: int, rate: float) -> float:
+    """Return for how long to wait, in seconds, so as to be there shortly before a log comes to its end.
+
+    Args:
+        log: pages that it has.
+        rate: pages that come to it a second.
+    """
+    if not (rate > 0 and log < LOG_PAGES):
+        return _LATEST
+    return max((LOG_PAGES - log) / rate - _BEFORE_END, _AGAIN)
