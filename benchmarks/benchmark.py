@@ -46,8 +46,8 @@ class Benchmark:
 
     `measures` and `against` say in a sentence each what the subject and the floor are. `run` gets an empty
     folder, on the disk where data would lie, and a function to tell of progress; it returns the pairs of
-    at least three repeats. `sized` returns a `run` of another number of trials, where it is made of trials;
-    `at_rate` the benchmark at another rate, where it follows a schedule.
+    its repeats, or the one that is the worst of many trials. `sized` returns a `run` of another number of
+    trials, where it is made of trials; `at_rate` the benchmark at another rate, where it follows a schedule.
     """
 
     name: str
@@ -81,11 +81,11 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def conclude(benchmark: Benchmark, pairs: Sequence[Pair]) -> Result:
-    """Return the result of a benchmark's pairs, at least two."""
+    """Return the result of a benchmark's pairs; of one alone the spread is its ratio."""
     ratios = [pair.ratio for pair in pairs]
     value = statistics.median(pair.subject for pair in pairs)
     ratio = statistics.median(ratios)
-    first, _, third = statistics.quantiles(ratios, n=4, method="inclusive")
+    first, _, third = statistics.quantiles(ratios, n=4, method="inclusive") if ratios[1:] else ratios * 3
     return Result(
         name=benchmark.name,
         value=_rounded(value),

@@ -73,8 +73,8 @@ def demo(number: int, folder: Path, say: Say) -> Sequence[Pair]:
 
 
 def market(number: int, folder: Path, say: Say) -> Sequence[Pair]:
-    """Return the same of the market, for each form of response."""
-    return [
+    """Return the same of the market, of the form of response where it is worse."""
+    forms = [
         _pooled(
             [
                 _measured(
@@ -91,6 +91,7 @@ def market(number: int, folder: Path, say: Say) -> Sequence[Pair]:
         )
         for form in FORMS
     ]
+    return [min(forms, key=lambda one: one.subject)]
 
 
 def _pooled(found: Sequence[Covered]) -> Pair:

@@ -48,6 +48,9 @@ def test_medians_and_quartiles_of_the_pairs() -> None:
     result = conclude(benchmark(pairs), pairs)
     assert (result.value, result.floor, result.ratio, result.spread) == (5, 2, 3, (2, 4))
     assert not result.holds, "3 is more than the promised 2"
+    # The worst of many trials stands alone.
+    alone = conclude(benchmark(pairs[:1]), pairs[:1])
+    assert (alone.value, alone.ratio, alone.spread, alone.holds) == (2, 2, (2, 2), True)
 
 
 @pytest.mark.parametrize(
