@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -44,6 +45,11 @@ class _Kind(BaseModel):
         return None
 
     @property
+    def memory(self) -> float:
+        """To how many whole rows all that is learned comes at most; infinite where nothing fades."""
+        return math.inf
+
+    @property
     def worths(self) -> frozenset[str]:
         """The columns that it takes for what a success is worth."""
         return frozenset()
@@ -82,9 +88,15 @@ class _Single(_Kind, ABC):
 
 
 class _Posterior(_Single):
+    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
     @property
     def posterior(self) -> bool:
         return True
+
+    @property
+    def memory(self) -> float:
+        return math.inf if self.half_life is None else self.half_life / math.log(2)
 
     def cells(self, columns: int, marks: int) -> int:
         if self.marks is None:
@@ -126,7 +138,6 @@ class Gaussian(_Posterior):
 
     kind: Literal["linear_gaussian"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     per: ArmAttribute | None = None
 
     @property
@@ -147,7 +158,6 @@ class Logistic(_Posterior):
 
     kind: Literal["logistic"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @property
     def link(self) -> Link:
@@ -188,6 +198,10 @@ class Portfolio(_Kind):
     @property
     def marks(self) -> ArmAttribute | None:
         return next((one.marks for one in self.members.values() if one.marks is not None), None)
+
+    @property
+    def memory(self) -> float:
+        return min(one.memory for one in self.members.values())
 
     @property
     def worths(self) -> frozenset[str]:

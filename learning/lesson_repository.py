@@ -68,8 +68,8 @@ def open_windows(
 
 def closed_windows(
     connection: Connection, placements: Collection[str], limit: int
-) -> list[tuple[Window, float | None]]:
-    """Return the latest matured windows of delivered arms, each with after how many seconds it succeeded."""
+) -> list[tuple[Window, Reward]]:
+    """Return the latest matured windows of delivered arms, each with its reward."""
     windows = reward_windows.c
     decoder = msgspec.json.Decoder(Reward)
     query = (
@@ -83,7 +83,7 @@ def closed_windows(
     for row in connection.execute(query):
         told = dict(row._mapping)
         reward = decoder.decode(told.pop("reward"))
-        found.append((Window(**told), reward.delay if reward.outcome is not None else None))
+        found.append((Window(**told), reward))
     return found
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from audiences.liveness.repository import silent_since
 from learning import lesson_repository
-from learning.censoring import Came, Course
+from learning.censoring import Came, Seen, weighed
 from learning.judging import Judging, body_of
 from learning.lessons import Lessons
 from learning.repository import Window
+from learning.rewards import Mature
 from learning.rows import Rows
 from learning.spec import PolicySpec
 from playbooks.goal_documents import Goal
@@ -22,7 +23,9 @@ _MOST = 20_000
 # Closed windows by which delays are told, the latest ones.
 _CLOSED = 10_000
 # What happened so lately may be on its way into the ledger.
-_IN_FLIGHT = timedelta(minutes=5)
+IN_FLIGHT = timedelta(minutes=5)
+# Beside what was learned of closed windows fewer open ones than this share of it change nothing much.
+SHARE = 0.05
 
 # The metrics that say from how many open windows a version learned, and in how many a success was seen.
 EARLY, _SUCCESSES = "early", "early_successes"
@@ -39,6 +42,10 @@ class Early(NamedTuple):
         """How a version tells of them."""
         return {EARLY: float(len(self.rows)), _SUCCESSES: float(self.successes)}
 
+    def is_told_by(self, metrics: Mapping[str, float]) -> bool:
+        """Return whether a version of these metrics learned of as many."""
+        return all(metrics.get(name, 0.0) == value for name, value in self.metrics.items())
+
 
 def without_early(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return what a version tells, but for its open windows."""
@@ -49,16 +56,16 @@ class OpenWindows:
     """Looks at the open windows of one policy's placements.
 
     Left out are goals whose reward may still change after a success was seen (other aggregations than the
-    first outcome, outcomes that speak against), goals of which too few successes are known to tell delays
-    by, and those whose event is silent: there a zero says nothing.
+    first outcome, outcomes that speak against more than a few decisions), goals of which too few successes
+    are known to tell delays by, and those whose event is silent: there a zero says nothing.
     """
 
     def __init__(self, database: Database, spec: PolicySpec, judging: Judging, lessons: Lessons) -> None:
         self._database, self._judging, self._lessons = database, judging, lessons
         self._placements = sorted(spec.placements)
 
-    def look(self, now: datetime) -> Early:
-        """Return what open windows teach now.
+    def look(self, now: datetime, *, fewest: float = 0.0) -> Early:
+        """Return what open windows teach now; nothing where that would be fewer rows than `fewest`.
 
         Raises:
             UnknownPlan, FeaturesMismatch: as `Lessons.rows`.
@@ -67,29 +74,34 @@ class OpenWindows:
             windows = lesson_repository.open_windows(connection, self._placements, now, _MOST)
             silent = silent_since(connection)
         windows = [one for one in windows if self._settles(self._goal(one), silent)]
-        courses = self._courses() if windows else {}
-        seen, successes = [], 0
-        for window, mature in self._judging.so_far(windows, now):
-            course = courses.get(self._key(window))
-            if course is None:
-                continue
-            success = mature.outcome is not None
-            age = now - window.decided_at - _IN_FLIGHT
-            importance = course.importance(window.arm, age, success=success)
-            if importance > 0:
-                seen.append((body_of(window, mature), importance))
-                successes += success
-        return Early(self._lessons.early(seen), successes)
+        closed = self._closed() if windows else {}
+        taught, successes = [], 0
+        for key, some in self._so_far(windows, now).items():
+            seen = [_seen(window, mature, now) for window, mature in some]
+            counts = weighed(closed.get(key, ()), seen)
+            for (window, mature), one, importance in zip(some, seen, counts, strict=True):
+                if importance > 0:
+                    taught.append((body_of(window, mature), importance))
+                    successes += one.delay is not None
+        if len(taught) < fewest:
+            taught, successes = [], 0
+        return Early(self._lessons.early(taught), successes)
 
-    def _courses(self) -> Mapping[str, Course]:
+    def _so_far(self, windows: Sequence[Window], now: datetime) -> dict[str, list[tuple[Window, Mature]]]:
+        found: dict[str, list[tuple[Window, Mature]]] = {}
+        for window, mature in self._judging.so_far(windows, now):
+            found.setdefault(self._key(window), []).append((window, mature))
+        return found
+
+    def _closed(self) -> Mapping[str, Sequence[Came]]:
         with self._database.read() as connection:
             closed = lesson_repository.closed_windows(connection, self._placements, _CLOSED)
-        came: dict[str, list[Came]] = {}
-        for window, delay in closed:
-            came.setdefault(self._key(window), []).append(
-                Came(window.arm, None if delay is None else timedelta(seconds=delay))
-            )
-        return {key: Course(some) for key, some in came.items()}
+        found: dict[str, list[Came]] = {}
+        for window, reward in closed:
+            succeeded = reward.outcome is not None and reward.delay is not None
+            delay = timedelta(seconds=reward.delay or 0.0) if succeeded else None
+            found.setdefault(self._key(window), []).append(Came(window.arm, delay, bool(reward.against)))
+        return found
 
     def _goal(self, window: Window) -> Goal | None:
         return self._judging.decided(window).goal
@@ -100,6 +112,12 @@ class OpenWindows:
         return f"{window.playbook}:{'' if goal is None else goal.model_dump_json()}"
 
     def _settles(self, goal: Goal | None, silent: Mapping[str, datetime]) -> bool:
-        if goal is None or goal.aggregation != "first" or goal.negatives:
+        if goal is None or goal.aggregation != "first":
             return False
         return goal.event not in silent
+
+
+def _seen(window: Window, mature: Mature, now: datetime) -> Seen:
+    succeeded = mature.outcome is not None
+    age = now - window.decided_at - IN_FLIGHT
+    return Seen(window.arm, age, mature.delay if succeeded else None, bool(mature.against))

@@ -18,7 +18,7 @@ from learning.judging import Judging
 from learning.learner import Learner, Learnt
 from learning.lessons import Lessons
 from learning.models import ValueModel, model_from_bytes
-from learning.open_windows import EARLY, Early, OpenWindows, without_early
+from learning.open_windows import EARLY, SHARE, Early, OpenWindows, without_early
 from learning.outcome_repository import Waiting
 from learning.rows import Rows
 from learning.spec import PolicySpec
@@ -164,11 +164,11 @@ class Training:
                 # The rows are new to the model in charge, so its error on them is an honest one.
                 tally.add(rows, before.predict(rows.matrix))
             position = last
-        early = self._early(version.state if learnt is None else learnt.state, now)
-        if learnt is None and (early is None or early.metrics.items() <= version.metrics.items()):
+        early = self._early(trained, now)
+        if learnt is None and (early is None or early.is_told_by(version.metrics)):
             return version
         if learnt is None:
-            learnt, anew = Learnt(before, version.state or b"", version.member), False
+            learnt, anew = Learnt(before, version.state, version.member), False
             trained, position = version.trained, version.through
         metrics = tally.metrics() if tally.rows else without_early(version.metrics)
         following = child(
@@ -186,11 +186,11 @@ class Training:
         reached("learn.published")
         return following
 
-    def _early(self, state: bytes | None, now: datetime) -> Early | None:
-        """Return what open windows teach, None where nothing is learnt of them, or of no closed one yet."""
-        if self._open is None or state is None:
+    def _early(self, trained: int, now: datetime) -> Early | None:
+        """Return what open windows teach, None where nothing is learnt of them."""
+        if self._open is None or self._spec.learner is None:
             return None
-        return self._open.look(now)
+        return self._open.look(now, fewest=SHARE * min(trained, self._spec.learner.memory))
 
     def _served(self, learnt: Learnt, early: Early) -> Learnt:
         """Return what was learnt with the model that open windows make of it; they leave no state behind."""
@@ -252,7 +252,7 @@ def settled_model(learner: Learner, version: PolicyVersion) -> ValueModel:
     Raises:
         BrokenWeights, LearnerLost: as `Learner.fold`.
     """
-    if not version.metrics.get(EARLY) or version.state is None:
+    if not version.metrics.get(EARLY):
         return model_from_bytes(version.model)
     columns = len(version.task().names)
     nothing = Rows(np.zeros((0, columns)), np.zeros(0), np.zeros(0), np.zeros(0))

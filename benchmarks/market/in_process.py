@@ -2,7 +2,8 @@
 
 Matching, `credit`, `reward`, the learner and the budgets' arithmetic are those that the service runs; what is
 left out is that decisions are written down. Customers come in a few blocks a day, which are decided for as
-`decide-batch` does it. Rewards mature when their windows close, and are learned once a day.
+`decide-batch` does it. Once a day what has happened is learned: rewards mature when their windows close, and
+where the policy says so, open windows teach what is known of them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmarks.market.customers import IntArray, Market
+from benchmarks.market.customers import FloatArray, IntArray, Market
 from benchmarks.market.tally import Tally
+from learning.censoring import Came, Seen, weighed
 from learning.features import FeatureSet
 from learning.learner import Learner
 from learning.models import ValueModel
+from learning.open_windows import IN_FLIGHT, SHARE
 from learning.policy import LearnedPolicy
 from learning.rewards import Decided, Mature, Outcome, credit, reward
 from learning.rows import Rows
@@ -30,7 +33,7 @@ from playbooks.constraints.circumstances import Circumstances
 from playbooks.constraints.counting import Spend
 from playbooks.decision import Decision
 from playbooks.exploring import budgets_of, losses
-from playbooks.goal_documents import OPT_OUT
+from playbooks.goal_documents import OPT_OUT, Goal
 from playbooks.library import Library, PublishedPlaybook, expand
 from playbooks.matching import Request, Snapshot, decide
 from playbooks.matching_many import Asked, Block, WorkedOut
@@ -42,6 +45,8 @@ PLACEMENT = "checkout"
 # So many of a day's customers come together: about fifty, as many as the service decides for at once where
 # they take from the same budgets.
 BLOCKS = 6
+# Closed windows by which delays are told, as the service keeps them.
+_CLOSED = 10_000
 
 
 def published(folder: Path = LIBRARY) -> PublishedPlaybook:
@@ -60,6 +65,10 @@ class _Open:
     decision: Decision
     arm: Arm
     outcomes: list[Outcome] = field(default_factory=list)
+
+    def decided(self, goal: Goal) -> Decided:
+        made = self.decision
+        return Decided(made.decision_id, made.user_id, made.decided_at, goal, self.arm)
 
 
 class Past:
@@ -103,6 +112,7 @@ class Playing:
         self._trained = 0
         self._serve(self._spec.untrained(self._features.names))
         self._open: deque[_Open] = deque()
+        self._closed: deque[Came] = deque(maxlen=_CLOSED)
         cents = [round(100 * value) for value in market.values]
         self._places = {arm.id: cents.index(arm.value) for arm in self._playbook.arms}
         self._described = [market.described(customer) for customer in range(len(market))]
@@ -256,31 +266,60 @@ class Playing:
         due: list[_Open] = []
         while self._open and self._open[0].decision.decided_at + window <= now:
             due.append(self._open.popleft())
-        if not due:
-            return
-        rows = self._rows(due, now)
-        learnt = self._learner.fold(self._state, rows)
-        self._state, self._trained = learnt.state, self._trained + len(rows)
-        self._serve(learnt.model)
+        model: ValueModel | None = None
+        if due:
+            earned = self._earned(due, [one.outcomes for one in due])
+            self._closed.extend(
+                Came(one.arm.id, mature.delay, bool(mature.against))
+                for one, mature in zip(due, earned, strict=True)
+            )
+            learnt = self._learner.fold(self._state, self._rows(due, earned, np.ones(len(due))))
+            self._state, self._trained, model = learnt.state, self._trained + len(due), learnt.model
+        if self._spec.open_windows == "learn":
+            model = self._early(now) or model
+        if model is not None:
+            self._serve(model)
 
-    def _rows(self, due: Sequence[_Open], now: datetime) -> Rows:
-        goal = self._playbook.document.goal
-        decided = [
-            Decided(one.decision.decision_id, one.decision.user_id, one.decision.decided_at, goal, one.arm)
-            for one in due
+    def _early(self, now: datetime) -> ValueModel | None:
+        """Return the model that open windows make, as `learning.open_windows` has it; None: of too few."""
+        known = now - IN_FLIGHT
+        some = [one for one in self._open if one.decision.decided_at < known]
+        if len(some) < SHARE * self._trained:
+            return None
+        came = [[told for told in one.outcomes if told.occurred_at <= known] for one in some]
+        earned = self._earned(some, came)
+        seen = [
+            Seen(one.arm.id, known - one.decision.decided_at, mature.delay, bool(mature.against))
+            for one, mature in zip(some, earned, strict=True)
         ]
-        credited = credit(decided, [outcome for one in due for outcome in one.outcomes])
+        counts = np.array(weighed(self._closed, seen))
+        kept = np.flatnonzero(counts > 0).tolist()
+        if not kept or len(kept) < SHARE * self._trained:
+            return None
+        rows = self._rows([some[at] for at in kept], [earned[at] for at in kept], counts[kept])
+        return self._learner.fold(self._state, rows).model
+
+    def _earned(self, some: Sequence[_Open], outcomes: Sequence[Sequence[Outcome]]) -> list[Mature]:
+        """Return what decisions earned if nothing comes after these outcomes."""
+        goal = self._playbook.document.goal
+        decided = [one.decided(goal) for one in some]
+        credited = credit(decided, [outcome for own in outcomes for outcome in own])
         earned = []
         for one in decided:
-            mature = reward(goal, one, credited.get(one.decision_id, ()), now)
-            earned.append(mature.value - mature.cost if isinstance(mature, Mature) else 0.0)
-        read = {name: [one.decision.features.get(name) for one in due] for name in self._features.inputs}
-        matrix = self._features.rows(read, [one.arm for one in due])
+            ends = one.decided_at + goal.window
+            mature = reward(goal, one, credited.get(one.decision_id, ()), ends)
+            if not isinstance(mature, Mature):
+                raise TypeError("a window that has ended is not open")
+            earned.append(mature)
+        return earned
+
+    def _rows(self, some: Sequence[_Open], earned: Sequence[Mature], counts: FloatArray) -> Rows:
+        read = {name: [one.decision.features.get(name) for one in some] for name in self._features.inputs}
         return Rows(
-            matrix=matrix,
-            targets=np.array(earned),
-            propensities=np.array([one.decision.propensity for one in due]),
-            importance=np.ones(len(due)),
+            matrix=self._features.rows(read, [one.arm for one in some]),
+            targets=np.array([one.value - one.cost for one in earned]),
+            propensities=np.array([one.decision.propensity for one in some]),
+            importance=counts,
         )
 
     def _serve(self, model: ValueModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dger
 from scipy.special import expit
 
 from learning.errors import BrokenWeights
@@ -82,7 +84,8 @@ class LogisticGaussian:
         self, matrix: FloatArray, targets: FloatArray, importance: FloatArray | None = None
     ) -> LogisticGaussian:
         """Return the model after these rows, in their order; importance (n,) >= 0."""
-        mean, covariance = self.mean.copy(), self.covariance.copy()
+        # By columns, so that BLAS adds to it where it lies.
+        mean, covariance = self.mean.copy(), np.array(self.covariance, order="F")
         rows = np.column_stack([matrix, np.ones(len(matrix))])
         shares = ((targets - self.low) / (self.high - self.low)).tolist()
         counts = np.ones(len(rows)) if importance is None else importance
@@ -91,9 +94,10 @@ class LogisticGaussian:
             spread = float(row @ along)
             pull = _pull(float(row @ mean), spread, share, count)
             mean += along * pull
-            chance = float(expit(row @ mean))
+            chance = _expit(float(row @ mean))
             curvature = count * chance * (1 - chance)
-            covariance -= np.outer(along, along * (curvature / (1 + curvature * spread)))
+            dger(-curvature / (1 + curvature * spread), along, along, a=covariance, overwrite_a=True)
+        covariance = np.ascontiguousarray(covariance)
         return replace(self, mean=mean, covariance=covariance, rows=self.rows + len(rows))
 
     def faded(self, keep: float, prior: LogisticGaussian) -> LogisticGaussian:
@@ -120,7 +124,7 @@ class LogisticGaussian:
     def deviation(self, matrix: FloatArray) -> FloatArray:
         """Of the expectation, to first order: the slope of the link times the deviation of the log-odds."""
         rows = np.column_stack([matrix, np.ones(len(matrix))])
-        variance = np.einsum("ij,jk,ik->i", rows, self.covariance, rows)
+        variance = np.einsum("ij,ij->i", rows @ self.covariance, rows)
         chances = expit(rows @ self.mean)
         slope: FloatArray = (self.high - self.low) * chances * (1 - chances)
         deviations: FloatArray = slope * np.sqrt(np.maximum(variance, 0.0))
@@ -196,7 +200,7 @@ def _pull(at: float, spread: float, share: float, count: float) -> float:
     below, above = count * (share - 1.0), count * share
     pull = 0.0
     for _ in range(_STEPS):
-        chance = float(expit(at + spread * pull))
+        chance = _expit(at + spread * pull)
         off = pull - count * (share - chance)
         if off > 0:
             above = pull
@@ -209,3 +213,11 @@ def _pull(at: float, spread: float, share: float, count: float) -> float:
             return following
         pull = following
     return pull
+
+
+def _expit(number: float) -> float:
+    """Return 1 / (1 + exp(−number)) of one number, for which NumPy's way takes ten times as long."""
+    if number >= 0:
+        return 1.0 / (1.0 + math.exp(-number))
+    grown = math.exp(number)
+    return grown / (1.0 + grown)

@@ -273,7 +273,13 @@ def test_open_windows_teach_what_is_known_of_them(world: World, service: RewardS
         batch(START, 60)
         service.mature(START + WINDOW / 2)
         # No window has closed: nothing is known of delays.
-        assert job.learn(START + WINDOW / 2).trained == 0
+        assert job.learn(START + WINDOW / 2).metrics == {}
+        # Of those that have not bought by now some still may, but how many nobody knows yet.
+        first = job.learn(START + WINDOW * 0.9)
+        assert first.metrics == {"early": 120, "early_successes": 54}
+        assert (first.trained, first.through, first.state) == (0, 0, None)
+        assert expected(first) == pytest.approx(54 / 120, abs=0.02)
+        assert rebuild(world.database, first.version)[1].verdict == "exact"
         service.mature(second)
         closed = job.learn(second)
         assert closed.metrics["early"] == 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.censoring import FEWEST, Came, Course
+from learning.censoring import FEWEST, Came, Course, Seen, weighed
 from learning.models import LinearGaussian
 from learning.rows import FloatArray
 
@@ -51,6 +52,42 @@ def test_zeros_would_bias_and_the_correction_does_not() -> None:
     naive, corrected = (learnt(matrix, seen.astype(float), counts) for counts in (np.ones(n), importance))
     assert naive[1] < naive[0] < 0.3
     np.testing.assert_allclose(corrected, chances, atol=0.015)
+
+
+def test_in_the_first_weeks_open_windows_tell_how_successes_come() -> None:
+    """No window has closed, and what is seen of delays is the quick ones."""
+    rng = np.random.default_rng(7)
+    n, oldest = 20_000, 10.0
+    age, delay = rng.uniform(0.0, oldest, n), rng.exponential(3.0, n)
+    arm = (rng.random(n) < 1 - age / oldest).astype(int)
+    success = rng.random(n) < np.array([0.3, 0.4])[arm]
+    came = success & (delay <= age)
+    seen = [
+        Seen("ab"[of], days(a), days(d) if hit else None)
+        for of, a, d, hit in zip(arm, age.tolist(), delay.tolist(), came.tolist(), strict=True)
+    ]
+    course, whole = Course([], seen), 1 - np.exp(-oldest / 3.0)
+    assert course.known
+    for day in (1.0, 2.0, 4.0, 7.0):
+        assert course.come(days(day)) == pytest.approx((1 - np.exp(-day / 3.0)) / whole, abs=0.02)
+    # As though all had been quick: what was seen, taken as it is.
+    assert np.mean(delay[came] <= 2.0) > (1 - np.exp(-2.0 / 3.0)) / whole + 0.1
+    counts = np.array(weighed([], seen))
+    matrix = np.eye(2)[arm]
+    naive, corrected = (learnt(matrix, came.astype(float), one) for one in (np.ones(n), counts))
+    np.testing.assert_allclose(corrected, whole * np.array([0.3, 0.4]), atol=0.02)
+    assert naive[1] < naive[0]
+
+
+def test_goals_that_are_often_spoken_against_wait() -> None:
+    closed = uniform(0.4)
+    seen = [Seen("a", days(7), days(3)), Seen("a", days(7), None)]
+    assert weighed(closed, seen)[0] == 1.0
+    few, many = (
+        [one._replace(against=place < number) for place, one in enumerate(closed)] for number in (9, 11)
+    )
+    assert weighed(few, seen) == weighed(closed, seen)
+    assert weighed(many, seen) == [0.0, 0.0]
 
 
 def learnt(matrix: FloatArray, targets: FloatArray, importance: FloatArray) -> FloatArray:
