@@ -12,13 +12,13 @@ from learning.succession import Succeeded
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learnt:
-    """What comes out of a fold: the model to serve, and the state to go on from (None: the prior).
+    """What comes out of a fold: the model to serve, and the state to go on from (empty: the prior).
 
     Of a portfolio, `member` is the one in charge whose model it is, and `changes` are those of this fold.
     """
 
     model: ValueModel
-    state: bytes | None
+    state: bytes
     member: str = ""
     changes: tuple[Succeeded, ...] = ()
 

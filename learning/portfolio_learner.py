@@ -28,8 +28,6 @@ class _Member(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, learnt: Learnt) -> _Member:
         model = learnt.model.to_bytes()
-        if learnt.state is None:
-            raise BrokenWeights("a member learnt and has nothing to go on from")
         return cls(learnt.state, b"" if model == learnt.state else model)
 
     def predictor(self) -> ValueModel:

@@ -168,7 +168,7 @@ class Training:
         if learnt is None and (early is None or early.is_told_by(version.metrics)):
             return version
         if learnt is None:
-            learnt, anew = Learnt(before, version.state, version.member), False
+            learnt, anew = Learnt(before, version.state or b"", version.member), False
             trained, position = version.trained, version.through
         metrics = tally.metrics() if tally.rows else without_early(version.metrics)
         following = child(
@@ -196,7 +196,7 @@ class Training:
         """Return what was learnt with the model that open windows make of it; they leave no state behind."""
         if self.learner is None or not len(early.rows):
             return learnt
-        served = self.learner.fold(learnt.state, early.rows)
+        served = self.learner.fold(learnt.state or None, early.rows)
         # Who is in charge of a portfolio changes by rewards that are known whole.
         return replace(learnt, model=served.model) if served.member == learnt.member else learnt
 

@@ -152,7 +152,7 @@ def child(
         through=through,
         metrics=dict(metrics),
         model=learnt.model.to_bytes(),
-        state=learnt.state,
+        state=learnt.state or None,
         corrected=corrected,
         anew=anew,
         member=learnt.member,
