@@ -10,6 +10,7 @@ from learning.evaluation.evaluate import EstimateOf
 from learning.evaluation.promotion import Promotion
 
 _SHOWN = 12
+_ROWS = 5
 # Room for the longest name of an estimator with its parameter.
 _LABEL = 20
 
@@ -57,7 +58,8 @@ def told(found: Evaluation) -> Iterator[str]:
     for doubt in seen.doubts:
         yield f"doubt: {doubt}"
     if found.refused_rows:
-        yield f"{found.refused_rows} rows were left out: {'; '.join(found.refused[:5])}"
+        more = "; … (--json has more)" if found.refused_rows > _ROWS else ""
+        yield f"{found.refused_rows} rows were left out: {'; '.join(found.refused[:_ROWS])}{more}"
 
 
 def _promotion(gate: Promotion) -> Iterator[str]:

@@ -127,6 +127,8 @@ def diagnose(log: Log, candidate: Candidate, rounds: Weighed) -> Diagnostics:
     if never:
         doubts.append(f"the log could not take {_named(never)}: {unsupported:.1%} of what the candidate does")
     doubts += [_miscalibrated(one) for one in calibration if not one.ok]
+    if len(taken := np.flatnonzero(log.logged)) == 1:
+        doubts.append(f"every round took {log.actions[taken[0]]}: the log tells of no other action")
     if not np.any(rounds.rewards > rounds.low):
         doubts.append("no round was rewarded")
     doubts += log.notes

@@ -288,6 +288,7 @@ def test_one_arm_no_rewards_and_few_users_are_doubted() -> None:
     said = " / ".join(found.diagnostics.doubts)
     assert "only 10 users" in said
     assert "no round was rewarded" in said
+    assert "every round took a: the log tells of no other action" in said
     # Nothing was seen, which is not to know that there is nothing; no model knows that was fitted on it.
     for name in ("ips", "dr", "sndr"):
         low, high = found.estimates[name].interval or (1, 0)
