@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,9 @@ _TIMES = 24
 _ACTIONS = 20
 # More marks than this would hide what they are to explain.
 _MARKS = 12
+# Changes that are nearer to each other, as a share of the time shown, have one mark that names so many.
+_NEAR = 1 / 40
+_NAMED = 3
 
 Marks = Sequence[tuple[datetime, str]]
 
@@ -139,7 +142,8 @@ def _value(log: Log, candidate: Candidate, baseline: Candidate, marks: Marks) ->
         axes.plot(when, values, color=colour, linewidth=1.8, label=one.name)
         axes.fill_between(when, lows, highs, color=colour, alpha=0.15, linewidth=0)
     _mark(axes, log, marks)
-    axes.legend(frameon=False, loc="upper right")
+    # Above: marks stand in the whole height.
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     axes.set_ylabel("value per decision")
     axes.set_xlabel("rounds" if log.moments is None else "time (UTC)")
     if log.moments is not None:
@@ -180,14 +184,35 @@ def _mark(axes: Axes, log: Log, marks: Marks) -> None:
         return
     from matplotlib.dates import date2num  # noqa: PLC0415 - as above
 
-    first, last = log.moments.min(), log.moments.max()
-    shown = [(when.replace(tzinfo=None), what) for when, what in marks]
-    for when, what in [one for one in shown if first <= np.datetime64(one[0], "us") <= last][-_MARKS:]:
+    first, last = (one.item() for one in (log.moments.min(), log.moments.max()))
+    shown = sorted((when.replace(tzinfo=None), what) for when, what in marks)
+    inside = [(when, what) for when, what in shown if first <= when <= last]
+    for when, what in together(inside, (last - first) * _NEAR)[-_MARKS:]:
         axes.axvline(date2num(when), color=_GREY, linewidth=0.8, linestyle="--")
         axes.annotate(
             what, (when, 1.0), (2, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
             rotation=90, va="top", ha="left", fontsize=7, color=_GREY,
         )  # fmt: skip
+
+
+def together(marks: Marks, near: timedelta) -> list[tuple[datetime, str]]:
+    """Return marks in their order, those that follow at most `near` after the first of some as one.
+
+    >>> at = datetime(2026, 3, 2)
+    >>> together([(at, "a"), (at, "b"), (at + timedelta(days=9), "c")], timedelta(days=1))
+    [(datetime.datetime(2026, 3, 2, 0, 0), 'a, b'), (datetime.datetime(2026, 3, 11, 0, 0), 'c')]
+    """
+    groups: list[tuple[datetime, list[str]]] = []
+    for when, what in marks:
+        if not groups or when - groups[-1][0] > near:
+            groups.append((when, []))
+        groups[-1][1].append(what)
+    return [(when, _named(names)) for when, names in groups]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _figure(height: float = 3.0) -> tuple[Figure, Axes]:

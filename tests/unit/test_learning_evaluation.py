@@ -55,7 +55,7 @@ def heavy(rng: Rng, n: int, rare: float) -> tuple[Weighed, float]:
 
 
 def test_examples_in_the_documentation_hold() -> None:
-    for name in ("intervals.likelihood", "verdict", "evaluate"):
+    for name in ("intervals.likelihood", "verdict", "evaluate", "plots"):
         tried = doctest.testmod(import_module(f"learning.evaluation.{name}"))
         assert tried.attempted >= 1
         assert tried.failed == 0
