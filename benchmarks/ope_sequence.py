@@ -12,12 +12,13 @@ from scipy.special import ndtri
 
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say
 from benchmarks.errors import BenchmarkError
-from benchmarks.ope_logs import CELLS, Cell, made
+from benchmarks.ope_logs import CELLS, MEAN, Cell, made
+from learning.evaluation.difference import ever_proven
 from learning.evaluation.estimators import ESTIMATORS
 from learning.evaluation.evaluate import weighed
 from learning.evaluation.intervals import CLOSED
 from learning.evaluation.intervals.sequence import LOG_SHARES, STAKES, threshold
-from learning.evaluation.rounds import FloatArray
+from learning.evaluation.rounds import FloatArray, Weighed
 from learning.evaluation.wealth import equation
 
 TRIALS = 100
@@ -55,12 +56,13 @@ def widths(trials: int, _folder: Path, say: Say) -> Sequence[Pair]:
 def false_alarms(runs: int, _folder: Path, say: Say) -> Sequence[Pair]:
     """Return for each seed the share of runs in which one look after every round ever missed the truth.
 
-    The floor is a 95 % normal interval that is looked at as often.
+    That of a value's sequence, or of the test of a difference, whichever missed more often. The floor is a
+    95 % normal interval that is looked at as often.
     """
     pairs = []
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
-        ours, normal = 0, 0
+        ours, tested, normal = 0, 0, 0
         for _ in range(runs):
             log, candidate, truth = made(rng, _PEEKED)
             rounds = weighed(log, candidate)
@@ -71,9 +73,21 @@ def false_alarms(runs: int, _folder: Path, say: Say) -> Sequence[Pair]:
                 _owned(eq.stakes(truth, up=up)).max() >= threshold(1 - _ALPHA, up=up) for up in (True, False)
             )
             normal += _ever_off(eq.a - truth * eq.s)
-        pairs.append(Pair(ours / runs, normal / runs))
-        say(f"seed {seed}, {runs} runs of {_PEEKED}: {ours} ever missed, of normal intervals {normal}")
+            tested += ever_proven(*_alike(rng), 1 - _ALPHA)
+        pairs.append(Pair(max(ours, tested) / runs, normal / runs))
+        say(
+            f"seed {seed}, {runs} runs of {_PEEKED}: {ours} ever missed, of normal intervals {normal}; of "
+            f"tests of two arms that are alike {tested} ever found a difference"
+        )
     return pairs
+
+
+def _alike(rng: np.random.Generator) -> tuple[Weighed, Weighed]:
+    """Return the two arms of a fixed split that are worth the same, on the same rounds."""
+    arm = rng.integers(0, 2, _PEEKED.rounds)
+    rewards = (rng.random(_PEEKED.rounds) < MEAN).astype(np.float64)
+    one, other = (Weighed(rewards, 2.0 * (arm == side), largest=2.0) for side in (0, 1))
+    return one, other
 
 
 def _owned(stakes: FloatArray) -> FloatArray:
@@ -114,7 +128,10 @@ OPE_SEQUENCE = Benchmark(
 )
 OPE_FALSE_ALARMS = Benchmark(
     name="ope_false_alarms",
-    measures=f"Share of {RUNS:,} A/A runs in which a sequence, looked at after every round, ever missed.",
+    measures=(
+        f"Share of {RUNS:,} A/A runs in which a confidence sequence, or the test of a difference, looked at "
+        "after every round was ever wrong; whichever is more."
+    ),
     against="A normal interval that is looked at as often.",
     unit="share",
     bound=Bound("value", "<=", _ALPHA),

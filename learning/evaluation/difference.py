@@ -79,6 +79,11 @@ class _Gamblers:
         grown = np.log1p(self.won - delta * self.staked).sum(axis=1)
         return float(logsumexp(grown + _LOG_SHARES)) + self.log_share
 
+    def most(self) -> float:
+        """Return the logarithm of the most they ever own together if there is no difference."""
+        grown = np.log1p(self.won).cumsum(axis=1) + _LOG_SHARES[:, None]
+        return float(logsumexp(grown, axis=0).max()) + self.log_share
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Wealth:
@@ -112,6 +117,39 @@ def paired(one: Weighed, other: Weighed, confidence: float, *, learning: bool = 
     >>> round(found.low, 3), round(found.value, 3), round(found.high, 3)
     (0.076, 0.12, 0.163)
     """
+    ups, downs, value = _sides(one, other, learning)
+    spread = one.high - one.low
+    threshold = _threshold(confidence)
+    low = _bound(lambda delta: ups.log(delta) - threshold, spread)
+    high = -_bound(lambda delta: downs.log(delta) - threshold, spread)
+    if low > high:
+        # Better from one round on and worse from another: nothing in between is ruled out.
+        low, high = high, low
+    return Bounds(min(max(value, low), high), low, high)
+
+
+def ever_proven(one: Weighed, other: Weighed, confidence: float) -> bool:
+    """Say whether somebody who looked after every round would ever have found the two to differ.
+
+    What is staked on a round depends on those before it alone, so that the wealth after each is that of
+    `paired` on the rounds so far.
+
+    Raises:
+        InvalidRounds: as `paired`, or rounds that belong to users, whose gains come in one.
+    """
+    if one.owners is not None:
+        raise InvalidRounds("who looks after every round sees users' gains in parts; leave the users out")
+    ups, downs, _ = _sides(one, other, learning=False)
+    return any(side.gamblers[0].most() >= _threshold(confidence) for side in (ups, downs))
+
+
+def _threshold(confidence: float) -> float:
+    """Return the logarithm of the wealth that proves something, of two sides with half of the error each."""
+    return math.log(2 / (1 - confidence))
+
+
+def _sides(one: Weighed, other: Weighed, learning: bool) -> tuple[_Wealth, _Wealth, float]:
+    """Return who bets that the first is better, who bets that it is worse, and the difference itself."""
     if len(one) != len(other) or not np.array_equal(one.rewards, other.rewards):
         raise InvalidRounds("two policies are compared on the same rounds")
     centre = _centre(one)
@@ -119,18 +157,11 @@ def paired(one: Weighed, other: Weighed, confidence: float, *, learning: bool = 
     above, below = one.high - centre, centre - one.low
     largest = np.maximum(one.caps * above, other.caps * below)
     least = np.maximum(one.caps * below, other.caps * above)
-    spread = one.high - one.low
-    value = float(brought.mean())
-    threshold = math.log(2 / (1 - confidence))
     # What a round can cost, whatever the difference is: stakes then do not depend on it.
+    spread = one.high - one.low
     ups = _wealth(one, brought, least + spread, learning)
     downs = _wealth(one, -brought, largest + spread, learning)
-    low = _bound(lambda delta: ups.log(delta) - threshold, spread)
-    high = -_bound(lambda delta: downs.log(delta) - threshold, spread)
-    if low > high:
-        # Better from one round on and worse from another: nothing in between is ruled out.
-        low, high = high, low
-    return Bounds(min(max(value, low), high), low, high)
+    return ups, downs, float(brought.mean())
 
 
 def _centre(rounds: Weighed) -> FloatArray:

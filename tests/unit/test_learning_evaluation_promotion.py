@@ -9,8 +9,9 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from learning.errors import InvalidRounds
 from learning.evaluation import Candidate, How, Log, evaluate
-from learning.evaluation.difference import paired
+from learning.evaluation.difference import ever_proven, paired
 from learning.evaluation.evaluate import weighed
 from learning.evaluation.log import Refused
 from learning.evaluation.promotion import Promotion
@@ -102,6 +103,24 @@ def test_a_difference_is_found_where_there_is_one() -> None:
     mirrored = paired(logged, seen, 0.95)
     assert mirrored.low == pytest.approx(-found.high, abs=0.01)
     assert mirrored.high == pytest.approx(-found.low, abs=0.01)
+
+
+def test_who_looks_after_every_round_sees_what_is_seen_on_the_rounds_so_far() -> None:
+    log, one = made(7, 400, gain=0.3)
+    seen, logged = weighed(log, one), weighed(log, Candidate("logged", log.propensities, None))
+
+    def first(size: int) -> tuple[Weighed, Weighed]:
+        sides = (Weighed(one.rewards[:size], one.weights[:size], largest=one.bound) for one in (seen, logged))
+        return next(sides), next(sides)
+
+    proven = [paired(*first(size), 0.95).low > 0 for size in range(20, 400, 20)]
+    place = proven.index(True)
+    assert ever_proven(*first(20 * (place + 1)), 0.95)
+    assert not ever_proven(*first(20 * place), 0.95) or any(
+        paired(*first(size), 0.95).low > 0 for size in range(20 * (place - 1), 20 * place)
+    )
+    with pytest.raises(InvalidRounds, match="leave the users out"):
+        ever_proven(replace(seen, owners=np.arange(400)), logged, 0.95)
 
 
 def halves(rng: np.random.Generator, gains: list[tuple[int, float]]) -> tuple[Weighed, Weighed]:
