@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,8 +23,9 @@ from learning.models import model_from_bytes
 from learning.repository import REWARD_LABEL
 from learning.rewards import Reward
 from learning.rows import FloatArray, Rows
+from learning.shards import InProcesses
 from learning.spec import PolicySpec
-from learning.training import Training
+from learning.training import Start, Training
 from learning.versions import PolicyVersion, cold_start
 from learning.vw_format import NAMESPACE, escaped
 from playbooks.content.documents import Content
@@ -45,6 +46,10 @@ SEED = 1
 REPEATS = 3
 DECISIONS = 10_000
 HELD_OUT = 3_000
+# Decisions that two processes share.
+SHARED = 80_000
+# The fact up to which rewards are learnt before it is measured: a few pages of them.
+_FIRST = 4_000
 CATEGORIES = [f"c{place:02}" for place in range(40)]
 _NOW = datetime(2026, 3, 2, tzinfo=UTC)
 _PIECE = 500
@@ -136,6 +141,50 @@ def held_out(folder: Path, say: Say) -> Sequence[Pair]:
         return [Pair(float(ours.mean()), float(theirs.mean()) - error)] * 2
 
 
+def shards(folder: Path, say: Say) -> Sequence[Pair]:
+    """Return decisions a second, from the ledger to a published version, by two processes and by one."""
+    say(f"seed {SEED}, {SHARED:,} decisions of {len(CATEGORIES)} arms each")
+    pairs = []
+    with _shop(folder, SHARED) as shop, closing(InProcesses(2)) as processes:
+        for repeat in range(REPEATS + 1):
+            together, shared = _elapsed(shop, processes)
+            alone, single = _elapsed(shop, None)
+            if (shared.shards, single.shards) != (2, 1):
+                raise BenchmarkError("the processes did not share; the measurement is void")
+            # The first reads what the machine has not read yet.
+            if repeat:
+                say(f"two processes {together:.2f} s, one {alone:.2f} s")
+                pairs.append(Pair(SHARED / together, SHARED / alone))
+    return pairs
+
+
+class _KeptOpen:
+    """Processes that learn for one training after the other."""
+
+    def __init__(self, processes: InProcesses) -> None:
+        self.number = processes.number
+        self.teach = processes.teach
+
+    def close(self) -> None:
+        """Others go on with them."""
+
+
+def _elapsed(shop: _Shop, processes: InProcesses | None) -> tuple[float, PolicyVersion]:
+    """Return the seconds until the version was published, and the version."""
+    spec = shop.spec.model_copy(update={"id": f"p{time.monotonic_ns()}"})
+    sharing = None if processes is None else _KeptOpen(processes)
+    training = Training(shop.database, spec, _vocabularies(), sharing=sharing)
+    try:
+        training.in_charge(_NOW)
+        # Processes start with a policy's first rewards, and once.
+        list(training.folds(Start(0, None), _FIRST, shards=2 if processes else 1))
+        before = time.perf_counter()
+        version = training.learn(_NOW + timedelta(days=1))
+        return time.perf_counter() - before, version
+    finally:
+        training.close()
+
+
 def _ours(shop: _Shop, repeat: int) -> tuple[float, PolicyVersion]:
     """Return the seconds of processor time, VW's process included, and the version that was published."""
     training = Training(
@@ -200,10 +249,10 @@ def _best(shop: _Shop, version: PolicyVersion, users: Sequence[int]) -> list[int
 
 
 @contextmanager
-def _shop(folder: Path) -> Iterator[_Shop]:
+def _shop(folder: Path, decisions: int = DECISIONS) -> Iterator[_Shop]:
     """Decide for each user once, and record what was decided and what it brought."""
     rng = np.random.default_rng(SEED)
-    size = (DECISIONS + HELD_OUT, len(CATEGORIES))
+    size = (decisions + HELD_OUT, len(CATEGORIES))
     rates = rng.beta(0.4, 3.0, size)
     lately = (rng.random(size) < rates).astype(np.float64)
     database = Database(f"sqlite:///{folder / 'learner.db'}")
@@ -215,8 +264,8 @@ def _shop(folder: Path) -> Iterator[_Shop]:
         shop = _Shop(database, spec, library, rates, lately, orders, chances)
         policy = cold_start(spec, _vocabularies(), _NOW, after=None).serve()
         snapshot = Snapshot(library, policy, seed="bench")
-        uniform = rng.random(DECISIONS)
-        for start in range(0, DECISIONS, _PIECE):
+        uniform = rng.random(decisions)
+        for start in range(0, decisions, _PIECE):
             database.write(
                 partial(_record, shop, snapshot, uniform, range(start, start + _PIECE)), rows=_PIECE
             )
@@ -318,4 +367,13 @@ LEARNER_HELD_OUT = Benchmark(
     unit="reward",
     bound=Bound("ratio", ">=", 1.0),
     run=held_out,
+)
+LEARNER_SHARDS = Benchmark(
+    name="learner_shards",
+    measures=f"{SHARED:,} decisions of 40 arms learnt by VW in two shards, each by a process, a second of "
+    "time from rows of the ledger to a published version.",
+    against="The same by one process. Both need two cores that nobody else uses.",
+    unit="decisions/s",
+    bound=Bound("ratio", ">=", 1.5),
+    run=shards,
 )

@@ -18,6 +18,7 @@ from decision.opening import open_library
 from decision.recording import Recorder
 from decision.recording_together import RecorderTogether
 from decision.returning import ReceiptsJob
+from decision.settings import Settings
 from decision.stopping import open_controls
 from decision.triggered import Triggered
 from delivery.inbox.service import let_go_of_expired
@@ -27,6 +28,7 @@ from learning.challengers.job import Watch
 from learning.challengers.shadowing import Shadowing
 from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
+from learning.shards import InProcesses, OverRay, Sharing
 from learning.training import Training
 from playbooks.library.pilots import Pilots
 from storage import projection
@@ -105,13 +107,24 @@ def _triggered(service: Service, again: DeciderAgain, fenced: Database) -> Trigg
 
 
 def trainings_of(
-    files: LibraryFiles, database: Database, people: People, opened: ExitStack
+    files: LibraryFiles, database: Database, people: People, opened: ExitStack, settings: Settings
 ) -> list[Training]:
     """Return what trains each policy of a library, that of policy.yaml first; closed with `opened`."""
-    trainings = [Training(database, spec, files.vocabularies, people) for spec in files.policies.values()]
+    trainings = [
+        Training(database, spec, files.vocabularies, people, _sharing(settings))
+        for spec in files.policies.values()
+    ]
     for one in trainings:
         opened.callback(one.close)
     return trainings
+
+
+def _sharing(settings: Settings) -> Sharing | None:
+    if settings.learner_shards == 1:
+        return None
+    if settings.ray_address:
+        return OverRay(settings.ray_address, settings.learner_shards)
+    return InProcesses(settings.learner_shards)
 
 
 def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:

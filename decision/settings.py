@@ -36,8 +36,11 @@ class Settings(BaseSettings):
     counters_url: str = ""
     # A Valkey or Redis server for features of now (redis://…); empty: a SQLite file in the data folder.
     online_url: str = ""
-    # Address of a Ray cluster that answers the rules of audiences; `local`: started here; empty: none.
+    # Address of a Ray cluster that answers the rules of audiences and learns shards; `local`: started here;
+    # empty: none.
     ray_address: str = ""
+    # In how many shards many rewards are learned at a time, in processes or as tasks of the Ray cluster.
+    learner_shards: int = Field(default=1, ge=1, le=64)
     # Days for which facts are kept, by kind; those of other kinds stay for ever.
     retention: dict[str, int | None] = {}
     library: Path | None = None

@@ -31,7 +31,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def train(
-    log: LogOrFolder, spec: Spec, out: Out = None, held_out: HeldOut = 0.3, as_json: AsJson = False
+    log: LogOrFolder,
+    spec: Spec,
+    out: Out = None,
+    held_out: HeldOut = 0.3,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that learn a service's folder at a time.")
+    ] = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Train a policy on the earlier rounds of a log, and say what it is worth on the later ones."""
     from learning import offline  # noqa: PLC0415 - NumPy and SciPy, needed here only
@@ -40,7 +47,9 @@ def train(
     check_new(out)
     if log.is_dir():
         with at_hand(log, "evaluate") as (_, database, clock):
-            trained = offline.train_on_ledger(database, read_spec(spec), clock.now(), held_out=held_out)
+            trained = offline.train_on_ledger(
+                database, read_spec(spec), clock.now(), held_out=held_out, processes=processes
+            )
     else:
         rounds = offline.read_rounds(log)
         trained = offline.train(rounds, read_spec(spec), datetime.now(UTC), held_out=held_out)

@@ -222,7 +222,9 @@ class Service:
                 self.jobs = self._schedule = apart
             else:
                 self.delivery.recover()
-                trainings = trainings_of(files, fences["learn"].database, self.identity.people, opened)
+                trainings = trainings_of(
+                    files, fences["learn"].database, self.identity.people, opened, settings
+                )
                 self.training = trainings[0]
                 self.jobs = jobs = jobs_of(self, trainings, again, fences)
                 self._schedule = Scheduler(jobs, sorted(self.process.roles & set(JOBS)))

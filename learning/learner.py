@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +49,16 @@ class Learner(Protocol):
             InvalidRows: rows that must not reach a learner; nothing was learnt.
             BrokenWeights: the state is damaged, or what came out is not finite.
             LearnerLost: its process can't be kept alive.
+        """
+        ...
+
+    def merge(self, base: bytes | None, states: Sequence[bytes]) -> Learnt:
+        """Return what came out of shards that each learned different rows on top of `base` (None: the prior).
+
+        Raises:
+            LearnerRefused: what it learns does not merge.
+            BrokenWeights: there are none, or one of them is damaged or of other columns.
+            LearnerLost: as `fold`.
         """
         ...
 

@@ -45,6 +45,11 @@ class _Kind(BaseModel):
         return None
 
     @property
+    def merges(self) -> bool:
+        """Whether what was learnt of different rows can be put together."""
+        return False
+
+    @property
     def memory(self) -> float:
         """To how many whole rows all that is learned comes at most; infinite where nothing fades."""
         return math.inf
@@ -91,6 +96,10 @@ class _Posterior(_Single):
     half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @property
+    def merges(self) -> bool:
+        return self.half_life is None
+
+    @property
     def posterior(self) -> bool:
         return True
 
@@ -112,6 +121,10 @@ class Vw(_Single):
     learning_rate: float = Field(default=0.5, gt=0, le=10)
     passes: int = Field(default=1, ge=1, le=20)
     loss: Loss = "squared"
+
+    @property
+    def merges(self) -> bool:
+        return True
 
     @property
     def link(self) -> Link:

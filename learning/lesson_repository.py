@@ -29,7 +29,7 @@ def rewards_since(connection: Connection, after: int, until: int | None) -> list
         query = query.where(kind == Kind.REWARD, label == REWARD_LABEL)
     if until is not None:
         query = query.where(facts.c.seq <= until)
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(query).scalars().all())
 
 
 def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[tuple[str, str, str]]:

@@ -22,6 +22,8 @@ from playbooks.models import DO_NOTHING, Arm
 
 # Rewards of one page: what is decoded of so many records is small enough to be used again for the next ones.
 _PAGE = 500
+# Cells of a matrix that is folded at once: each fold reads and writes the learner's state, some megabytes.
+_CELLS = 4_000_000
 
 
 class _Lesson(msgspec.Struct, frozen=True, gc=False):
@@ -89,6 +91,20 @@ class Lessons:
             FeaturesMismatch: a record's features are not what the specification says.
         """
         return self._made(self._taught(page))
+
+    def batches(self, pages: Sequence[Page]) -> Iterator[tuple[int, Rows]]:
+        """Yield what pages teach, many at a time, each with the `seq` it ends with; pieces that teach nothing
+        are left out.
+
+        Raises:
+            UnknownPlan, FeaturesMismatch: as `rows`.
+        """
+        size = max(1, _CELLS // (self.page * max(1, len(self._features.names))))
+        for first in range(0, len(pages), size):
+            some = pages[first : first + size]
+            rows = Rows.joined([self.rows(page) for page in some])
+            if len(rows):
+                yield some[-1].seqs[-1], rows
 
     def early(self, seen: Sequence[tuple[Reward, float]]) -> Rows:
         """Return what decisions teach whose windows are open: what each earned so far, how much it counts.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 
-from learning.errors import BrokenWeights
+from learning.errors import BrokenWeights, LearnerRefused
 from learning.learner import Learner, Learnt, Task
 from learning.models import ValueModel, model_from_bytes
 from learning.models.value_model import decode
@@ -79,6 +79,11 @@ class PortfolioLearner:
         after = _State(succession.standing, {name: _Member.of(one) for name, one in learnt.items()})
         served = learnt[succession.in_charge].model
         return Learnt(served, msgspec.msgpack.encode(after), succession.in_charge, tuple(changes))
+
+    def merge(self, base: bytes | None, states: Sequence[bytes]) -> Learnt:
+        raise LearnerRefused(
+            "the members of a portfolio are compared reward by reward, which shards can't; take one learner"
+        )
 
     def close(self) -> None:
         for member in self.members.values():

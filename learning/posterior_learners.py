@@ -46,13 +46,7 @@ class _PosteriorLearner(ABC, Generic[Model]):
             after = self._learn(before, rows)
         return Learnt(after, after.to_bytes())
 
-    def merge(self, states: Sequence[bytes]) -> Learnt:
-        """Return what came out of shards that began with the prior and learnt different rows.
-
-        Raises:
-            LearnerRefused: rows fade by their order, which shards do not know.
-            BrokenWeights: there are none, or one of them is damaged or of other columns.
-        """
+    def merge(self, base: bytes | None, states: Sequence[bytes]) -> Learnt:
         if self._half_life is not None:
             raise LearnerRefused(
                 "shards can't be merged with a half-life: which rows are the later ones is not known"
@@ -60,7 +54,7 @@ class _PosteriorLearner(ABC, Generic[Model]):
         if not states:
             raise BrokenWeights("there is no shard to merge")
         first, *others = [self._read(state) for state in states]
-        merged = first.merged(others, self._prior)
+        merged = first.merged(others, self._prior if base is None else self._read(base))
         return Learnt(merged, merged.to_bytes())
 
     def close(self) -> None:

@@ -51,6 +51,7 @@ class _Step(NamedTuple):
     through: int
     anew: bool
     corrected: int
+    shards: int
 
 
 def rebuild(database: Database, name: str) -> tuple[PolicyVersion, Rebuilt]:
@@ -122,7 +123,8 @@ def _steps(name: str, told: Mapping[str, PolicyChange]) -> list[_Step]:
         if at.by:
             at = _fact((parent and parent.previous) or "", told)
             continue
-        steps.append(_Step(0 if parent is None else parent.through, at.through, at.anew, at.corrected))
+        after = 0 if parent is None else parent.through
+        steps.append(_Step(after, at.through, at.anew, at.corrected, at.shards))
         if at.anew or parent is None:
             break
         at = parent
@@ -143,8 +145,9 @@ def _learn(database: Database, record: PolicyVersion, steps: list[_Step]) -> tup
         for step in steps:
             state = None if learnt is None else learnt.state
             start = Start(0, None, step.corrected) if step.anew else Start(step.after, state)
-            for _, rows, learnt in training.folds(start, step.through):  # noqa: B007 - the last one is returned
-                trained += len(rows)
+            for folded in training.folds(start, step.through, shards=step.shards):
+                trained += folded.tally.rows
+                learnt = folded.learnt
     finally:
         training.close()
     return trained, learnt

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from audiences.identity.people import EveryoneAlone, People
@@ -16,24 +15,24 @@ from learning import outcome_repository, version_repository
 from learning.features import FeatureSet
 from learning.judging import Judging
 from learning.learner import Learner, Learnt
-from learning.lessons import Lessons
+from learning.lessons import Lessons, Page
 from learning.models import ValueModel, model_from_bytes
 from learning.open_windows import EARLY, SHARE, Early, OpenWindows, without_early
 from learning.outcome_repository import Waiting
 from learning.rows import Rows
+from learning.shards import InProcesses, Shard, Sharing, parts
 from learning.spec import PolicySpec
 from learning.succession import Succeeded
+from learning.tally import Tally
 from learning.versions import PolicyVersion, child, cold_start
 from storage.engine import Database
 from storage.faultpoints import reached
 
-FloatArray = NDArray[np.float64]
-
-# Cells of a matrix that is folded at once: each fold reads and writes the learner's state, some megabytes.
-_CELLS = 4_000_000
 # All is learnt anew when so large a part of what was learnt is corrected, or a correction waits so long.
 _MANY = 0.01
 _LONG = timedelta(hours=1)
+# Pages that a shard has at least: of fewer, starting and merging costs more than it saves.
+_WORTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +47,13 @@ class Start:
     corrected: int | None = None
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Sums over all rows of one version."""
+class Folded(NamedTuple):
+    """What was learnt up to the reward with the `seq` `through`: sums of the rows, and in how many shards."""
 
-    rows: int = 0
-    rewards: float = 0.0
-    errors: float = 0.0
-    squares: float = 0.0
-
-    def add(self, rows: Rows, predicted: FloatArray) -> None:
-        errors = predicted - rows.targets
-        self.rows += len(rows)
-        self.rewards += float(rows.targets.sum())
-        self.errors += float(errors.sum())
-        self.squares += float((errors**2).sum())
-
-    def metrics(self) -> dict[str, float]:
-        return {
-            "rows": float(self.rows),
-            "mean_reward": self.rewards / self.rows,
-            "mean_error_before": self.errors / self.rows,
-            "rms_error_before": math.sqrt(self.squares / self.rows),
-        }
+    through: int
+    tally: Tally
+    learnt: Learnt
+    shards: int = 1
 
 
 class Training:
@@ -82,12 +65,14 @@ class Training:
         spec: PolicySpec,
         vocabularies: Mapping[str, Sequence[str]],
         people: People | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """Prepare to train the policy of `spec`.
 
         Args:
             vocabularies: names by arm attribute.
             people: says who is one person, whose outcomes count for each other; without it nobody is.
+            sharing: learns many rewards in shards, where models merge; closed with the training.
 
         Raises:
             PolicySpecError: features and vocabularies or prior do not fit together.
@@ -96,6 +81,7 @@ class Training:
         self._spec = spec
         self._vocabularies = vocabularies
         self._features = FeatureSet(spec.features, vocabularies)
+        self._sharing = sharing
         task = spec.task(self._features.names)
         # None: the policy draws by fixed shares and has nothing to learn.
         self.learner: Learner | None = spec.learner.start(task) if spec.learner is not None else None
@@ -155,22 +141,22 @@ class Training:
         before = settled_model(self.learner, version)
         anew = _is_due(waiting, version, now)
         start = Start(0, None, waiting.last) if anew else Start(version.through, version.state)
-        tally, trained, learnt, position = _Tally(), 0 if anew else version.trained, None, start.position
+        tally, trained, learnt, position = Tally(), 0 if anew else version.trained, None, start.position
         changes: list[Succeeded] = []
-        for last, rows, learnt in self.folds(start):
-            trained += len(rows)
-            changes += learnt.changes
-            if last > version.through:
-                # The rows are new to the model in charge, so its error on them is an honest one.
-                tally.add(rows, before.predict(rows.matrix))
-            position = last
+        shards = 1
+        # Rows are judged that are new to the model in charge, so its error on them is an honest one.
+        for folded in self.folds(start, judged=(before, version.through)):
+            tally.take(folded.tally)
+            trained += folded.tally.rows
+            changes += folded.learnt.changes
+            position, learnt, shards = folded.through, folded.learnt, folded.shards
         early = self._early(trained, now)
         if learnt is None and (early is None or early.is_told_by(version.metrics)):
             return version
         if learnt is None:
             learnt, anew = Learnt(before, version.state or b"", version.member), False
             trained, position = version.trained, version.through
-        metrics = tally.metrics() if tally.rows else without_early(version.metrics)
+        metrics = tally.metrics() if tally.judged else without_early(version.metrics)
         following = child(
             version,
             learnt if early is None else self._served(learnt, early),
@@ -180,6 +166,7 @@ class Training:
             now=now,
             corrected=waiting.last if anew else version.corrected,
             anew=anew,
+            shards=shards,
         ).numbered(number)
         reached("learn.folded")
         self._publish(following, version, changes, now)
@@ -214,32 +201,83 @@ class Training:
 
         self._database.write(write, rows=3)
 
-    def folds(self, start: Start, until: int | None = None) -> Iterator[tuple[int, Rows, Learnt]]:
-        """Fold rewards in their order; yields of each piece the last `seq`, its rows, what was learnt so far.
+    def folds(
+        self,
+        start: Start,
+        until: int | None = None,
+        *,
+        judged: tuple[ValueModel, int] | None = None,
+        shards: int | None = None,
+    ) -> Iterator[Folded]:
+        """Fold rewards in their order; yields what was learnt so far, piece by piece.
+
+        Where models merge and there is much to learn, it is learnt in shards at a time and yielded at once.
 
         Args:
             until: the `seq` of the last reward; the last there is without it.
+            judged: a model, and the reward after which rewards are new to it: how well it predicts them.
+            shards: in how many parts; by default as many as there may be, where that is worth it.
 
         Raises:
             InvalidRows, LearnerLost, BrokenWeights: as `learn`.
         """
         if self.learner is None:
             return
-        state = start.state
         pages = self._lessons.pages(start.position, until, start.corrected)
-        size = max(1, _CELLS // (self._lessons.page * max(1, len(self._features.names))))
-        for first in range(0, len(pages), size):
-            some = pages[first : first + size]
-            rows = Rows.joined([self._lessons.rows(page) for page in some])
-            if len(rows):
-                learnt = self.learner.fold(state, rows)
-                state = learnt.state
-                yield some[-1].seqs[-1], rows, learnt
+        number = self._worth(len(pages)) if shards is None else shards
+        if number > 1:
+            yield from self._shared(start, pages, number, judged)
+            return
+        state = start.state
+        for last, rows in self._lessons.batches(pages):
+            tally = Tally()
+            new = judged is not None and last > judged[1]
+            tally.add(rows, judged[0].predict(rows.matrix) if judged is not None and new else None)
+            learnt = self.learner.fold(state, rows)
+            state = learnt.state
+            yield Folded(last, tally, learnt)
+
+    def _worth(self, pages: int) -> int:
+        """Return in how many shards so many pages are worth to be learnt."""
+        if self._sharing is None or self._spec.learner is None or not self._spec.learner.merges:
+            return 1
+        return max(1, min(self._sharing.number, pages // _WORTH))
+
+    def _shared(
+        self, start: Start, pages: Sequence[Page], number: int, judged: tuple[ValueModel, int] | None
+    ) -> Iterator[Folded]:
+        if self.learner is None or not pages:
+            return
+        if self._sharing is None:
+            self._sharing = InProcesses(number)
+        model, after = judged or (self._spec.untrained(self._features.names), pages[-1].seqs[-1])
+        shards = [
+            Shard(
+                url=self._database.url.render_as_string(hide_password=False),
+                spec=self._spec.model_dump_json(by_alias=True).encode(),
+                vocabularies=self._vocabularies,
+                pages=part,
+                state=start.state,
+                model=model.to_bytes(),
+                judged_after=after,
+            )
+            for part in parts(pages, number)
+        ]
+        tally = Tally()
+        states: list[bytes] = []
+        for taught in self._sharing.teach(shards):
+            tally.take(taught.tally)
+            if taught.state is not None:
+                states.append(taught.state)
+        if states:
+            yield Folded(pages[-1].seqs[-1], tally, self.learner.merge(start.state, states), number)
 
     def close(self) -> None:
-        """Let go of the learner's process."""
+        """Let go of the learner's processes."""
         if self.learner is not None:
             self.learner.close()
+        if self._sharing is not None:
+            self._sharing.close()
 
     def _continues(self, version: PolicyVersion) -> bool:
         vocabularies = {key: list(names) for key, names in self._vocabularies.items()}

@@ -43,6 +43,7 @@ class PolicyChange(msgspec.Struct, frozen=True):
     anew: bool = False
     by: str = ""
     why: str = ""
+    shards: int = 1
 
 
 MEMBER_LABEL = "member_in_charge"
@@ -233,6 +234,7 @@ def insert_version(
         new.anew,
         by,
         why,
+        new.shards,
     )
     ledger.append(connection, [NewFact(Kind.CHANGE, new_id(now), "policy_published", None, now, change)], now)
 

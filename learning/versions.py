@@ -24,7 +24,7 @@ class PolicyVersion(msgspec.Struct, frozen=True):
     among them, `corrected` that of the last fact which corrected one; `anew`: it was learnt from the first
     reward on, so that corrections count as if they had come in time. `metrics` tell of the rows that are new
     in this version. `state` is what the learner goes on from, None before the first training. Of a portfolio,
-    `member` is the one in charge, whose model it is.
+    `member` is the one in charge, whose model it is. `shards` is in how many parts it was learnt at a time.
     """
 
     version: str
@@ -43,6 +43,7 @@ class PolicyVersion(msgspec.Struct, frozen=True):
     corrected: int = 0
     anew: bool = False
     member: str = ""
+    shards: int = 1
 
     def specification(self) -> PolicySpec:
         """Return the specification it was made from."""
@@ -139,6 +140,7 @@ def child(
     now: datetime,
     corrected: int = 0,
     anew: bool = False,
+    shards: int = 1,
 ) -> PolicyVersion:
     """Return the version that follows `parent` after learning `trained` decisions up to reward `through`."""
     number = parent.number + 1
@@ -156,6 +158,7 @@ def child(
         corrected=corrected,
         anew=anew,
         member=learnt.member,
+        shards=shards,
     )
 
 

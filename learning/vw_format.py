@@ -1,4 +1,4 @@
-"""How rows are written for VW, and the frames between the service and VW's process.
+"""How rows are written for VW, and what the service and VW's process tell each other.
 
 Nothing here imports VW: it lives in its own process only (`learning/vw_worker.py`).
 """
@@ -6,9 +6,7 @@ Nothing here imports VW: it lives in its own process only (`learning/vw_worker.p
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -22,8 +20,6 @@ NAMESPACE = "x"
 INTERCEPT_HASH = 11_650_396
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_.=*/-]")
-_FIRST_BYTES = struct.Struct("<I")
-_MAX_FRAME = 1 << 30
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):
@@ -49,6 +45,12 @@ class Finish(msgspec.Struct, tag=True, frozen=True):
     """Give back what was learnt."""
 
 
+class Merge(msgspec.Struct, tag=True, frozen=True):
+    """Put together what states learnt, each on top of what the fold in progress began with."""
+
+    states: tuple[bytes, ...]
+
+
 class Done(msgspec.Struct, tag=True, frozen=True):
     """The last request was carried out."""
 
@@ -66,27 +68,8 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
     reason: str
 
 
-Request = Start | Learn | Finish
+Request = Start | Learn | Merge | Finish
 Reply = Done | Result | Failed
-
-
-def write_frame(stream: BinaryIO, message: Request | Reply) -> None:
-    """Write one message: its length in four bytes, little-endian, then msgpack."""
-    body = msgspec.msgpack.encode(message)
-    stream.write(_FIRST_BYTES.pack(len(body)) + body)
-    stream.flush()
-
-
-def read_frame(stream: BinaryIO) -> bytes | None:
-    """Read one message's bytes, or None when the other side is gone."""
-    head = stream.read(_FIRST_BYTES.size)
-    if len(head) < _FIRST_BYTES.size:
-        return None
-    (length,) = _FIRST_BYTES.unpack(head)
-    if length > _MAX_FRAME:
-        return None
-    body = stream.read(length)
-    return body if len(body) == length else None
 
 
 def escaped(name: str) -> str:

@@ -13,17 +13,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
 import numpy as np
 
-from learning.errors import InvalidRows, LearnerLost, LearnerRefused
+from learning.errors import BrokenWeights, InvalidRows, LearnerLost, LearnerRefused
 from learning.learner import Learnt, Task
 from learning.models import Linear
 from learning.models.linear import Link
 from learning.rows import FloatArray, Rows
-from learning.vw_format import Done, Failed, Finish, Learn, Reply, Request, Result, Start, escaped
+from learning.vw_format import Done, Failed, Finish, Learn, Merge, Reply, Request, Result, Start, escaped
 
 # Rows sent at a time; a frame of 60 columns is then 240 kB.
 _CHUNK = 500
@@ -89,17 +90,25 @@ class VwLearner:
 
     def fold(self, state: bytes | None, rows: Rows) -> Learnt:
         self._check(rows)
+        return self._tried(lambda: self._fold_once(state, rows), f"over {len(rows)} rows")
+
+    def merge(self, base: bytes | None, states: Sequence[bytes]) -> Learnt:
+        if not states:
+            raise BrokenWeights("there is no shard to merge")
+        return self._tried(lambda: self._merge_once(base, states), f"over {len(states)} shards")
+
+    def _tried(self, once: Callable[[], Result], over: str) -> Learnt:
         with self._lock:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    result = self._fold_once(state, rows)
+                    result = once()
                     break
                 except _ProcessGone as gone:
                     self._stop()
                     if attempt == _ATTEMPTS:
                         raise LearnerLost(
-                            f"VW's process was lost {_ATTEMPTS} times over {len(rows)} rows ({gone}); the "
-                            "version in charge stays, and the rows are learnt when it runs again"
+                            f"VW's process was lost {_ATTEMPTS} times {over} ({gone}); the version in "
+                            "charge stays, and the rows are learnt when it runs again"
                         ) from gone
         weights = np.frombuffer(result.weights, dtype="<f8")
         task = self._task
@@ -111,15 +120,26 @@ class VwLearner:
         with self._lock:
             self._stop()
 
-    def _fold_once(self, state: bytes | None, rows: Rows) -> Result:
+    def _merge_once(self, base: bytes | None, states: Sequence[bytes]) -> Result:
+        self._begin(base)
+        self._ask(Merge(tuple(states)))
+        return self._finish()
+
+    def _begin(self, state: bytes | None) -> None:
         prior = np.ascontiguousarray(self._task.weights, dtype="<f8").tobytes()
         self._ask(Start(self._options, self._bits, self._names, state, prior, self._task.intercept))
+
+    def _fold_once(self, state: bytes | None, rows: Rows) -> Result:
+        self._begin(state)
         targets = self._labels(rows)
         for _ in range(self._passes):
             for start in range(0, len(rows), _CHUNK):
                 piece = slice(start, start + _CHUNK)
                 parts = (rows.matrix[piece], targets[piece], rows.importance[piece])
                 self._ask(Learn(*(_doubles(part) for part in parts)))
+        return self._finish()
+
+    def _finish(self) -> Result:
         reply = self._ask(Finish())
         if not isinstance(reply, Result):
             raise LearnerRefused(f"VW's process answered {type(reply).__name__} instead of what it learnt")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import msgspec
 import numpy as np
 import vowpal_wabbit_next as vw
 
+from learning.frames import read_frame, write_frame
 from learning.vw_format import (
     INTERCEPT_HASH,
     NAMESPACE,
@@ -22,13 +24,12 @@ from learning.vw_format import (
     Failed,
     Finish,
     Learn,
+    Merge,
     Reply,
     Request,
     Result,
     Start,
     lines,
-    read_frame,
-    write_frame,
 )
 
 # Decisions go first: learning can wait for a free core.
@@ -44,7 +45,7 @@ class Fold:
         Raises:
             ValueError: two columns fall on one weight.
         """
-        options = list(start.options)
+        self._options = options = list(start.options)
         if start.state is None:
             self._workspace = vw.Workspace(options)
         else:
@@ -73,6 +74,15 @@ class Fold:
         for example in lines(self._names, matrix, targets, importance):
             self._workspace.learn_one(self._parser.parse_line(example))
 
+    def merge(self, states: Sequence[bytes]) -> None:
+        """Go on from what states learnt of different rows, each on top of this one.
+
+        VW weighs each weight by how much its adaptive steps have seen of it.
+        """
+        others = [vw.Workspace(self._options, model_data=state) for state in states]
+        deltas = [vw.calculate_delta(self._workspace, one) for one in others]
+        self._workspace = vw.apply_delta(self._workspace, vw.merge_deltas(deltas))
+
     def result(self) -> Result:
         """Return the state and the weights as they are now."""
         weights = self._workspace.weights()[self._rows, 0, 0].astype("<f8")
@@ -91,6 +101,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
                     fold = Fold(start)
                 case Learn() as rows if fold is not None:
                     fold.learn(rows)
+                case Merge() as merge if fold is not None:
+                    fold.merge(merge.states)
                 case Finish() if fold is not None:
                     reply, fold = fold.result(), None
                 case _:

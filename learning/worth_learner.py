@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -33,7 +33,13 @@ class WorthLearner:
             propensities=rows.propensities,
             importance=rows.importance,
         )
-        learnt = self._chances.fold(state, successes)
+        return self._valued(self._chances.fold(state, successes))
+
+    def merge(self, base: bytes | None, states: Sequence[bytes]) -> Learnt:
+        return self._valued(self._chances.merge(base, states))
+
+    def _valued(self, learnt: Learnt) -> Learnt:
+        task = self._task
         return Learnt(KnownWorth(task.names, self._place, learnt.model, task.low, task.high), learnt.state)
 
     def close(self) -> None:

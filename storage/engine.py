@@ -134,6 +134,32 @@ class Database:
             self._lock.release()
 
 
+class Reader:
+    """A database that somebody else owns, to be read from: without a writer, a lock and migrations."""
+
+    def __init__(self, url: str) -> None:
+        """Open `url` as `Database` does.
+
+        Raises:
+            ConfigurationError, SchemaMismatch: as `Database`.
+        """
+        parsed = _parse(url)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        self._engine = _sqlite_engine(parsed, read_only=True) if sqlite else create_engine(parsed)
+        with self._engine.connect() as connection:
+            check_schema(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Give a connection that sees one consistent, committed state."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audiences.errors import ClusterUnreachable
 from audiences.rules import Columns, Rule, compile_columns
 from audiences.rules.packing import Bits, Mask
+from audiences.selection.cluster import joined
 from audiences.selection.crowds import Crowd, Here, Share
 from feature_repo.specs import Specs
 from feature_repo.store import FeatureRepository
 
 # Shares of a partition, which has so many times `population.SHARE` users.
 PARTITION = 10
-# The address that means a Ray of this process's own.
-LOCAL = "local"
-# Linux ends the processes of a local Ray with the thread that started them, so that one has to stay.
-_STARTER = ThreadPoolExecutor(1, thread_name_prefix="ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,7 @@ class OverRay:
         some = list(shares)
         if not some:
             return Here(self.features).read([], names, as_of, beat)
-        ray = self._joined()
+        ray = joined(self.address)
         parts = [some[at : at + self.partition] for at in range(0, len(some), self.partition)]
         items = [{"place": place, "shares": pickle.dumps(part)} for place, part in enumerate(parts)]
         where = pickle.dumps((self.features.root, self.features.specs))
@@ -64,29 +58,6 @@ class OverRay:
             read[0].union(*read[1:]) if len(read) > 1 else read[0],
             [sum(len(one.users) for one in part) for part in parts],
         )
-
-    def _joined(self) -> Any:
-        import ray  # noqa: PLC0415 - seconds, for those who configure it
-        import ray.data  # noqa: PLC0415
-
-        if not ray.is_initialized():
-            logging.getLogger("ray.data").setLevel(logging.WARNING)
-            ray.data.DataContext.get_current().enable_progress_bars = False
-            start = partial(
-                ray.init,
-                address=None if self.address == LOCAL else self.address,
-                include_dashboard=False if self.address == LOCAL else None,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-            )
-            try:
-                _STARTER.submit(start).result()
-            except Exception as error:  # Ray has no type of its own for what keeps it from starting
-                raise ClusterUnreachable(
-                    f"Ray can't be used at {self.address!r} ({error}); what was live stays live: start the "
-                    "cluster, or correct NEXTPLAY_RAY_ADDRESS or leave it empty"
-                ) from error
-        return ray
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class LinearGaussian:
         )
 
     def merged(self, others: Sequence[LinearGaussian], prior: LinearGaussian) -> LinearGaussian:
-        """Return what one model would have learnt from the rows of all; exact, as sums add.
+        """Return what one model would have learnt on top of `prior` from the rows of all; exact, as sums add.
 
         Raises:
             BrokenWeights: one of them has other columns.
@@ -124,7 +124,7 @@ class LinearGaussian:
             sum((one.precision - prior.precision for one in parts), prior.precision),
             sum((one.moment - prior.moment for one in parts), prior.moment),
             sum((one.squares - prior.squares for one in parts), prior.squares),
-            sum(one.count for one in parts),
+            sum((one.count - prior.count for one in parts), prior.count),
             self.low,
             self.high,
         )

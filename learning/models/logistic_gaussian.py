@@ -179,7 +179,7 @@ class LogisticGaussian:
             self,
             mean=cho_solve(factor, moments),
             covariance=(covariance + covariance.T) / 2,
-            rows=sum(part.rows for _, part in parts),
+            rows=prior.rows + sum(part.rows - prior.rows for _, part in parts),
         )
 
     def _natural(self) -> tuple[FloatArray, FloatArray]:

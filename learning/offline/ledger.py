@@ -17,19 +17,24 @@ from learning.models import model_from_bytes
 from learning.offline.train import FEWEST, HOW, Judged, Trained
 from learning.rounds import see_again
 from learning.rows import Rows
+from learning.shards import InProcesses
 from learning.spec import PolicySpec
+from learning.tally import Tally
 from learning.training import Start, Training
 from learning.versions import PolicyVersion, child, cold_start
 from storage.engine import Database
 
 
-def train_on_ledger(database: Database, spec: PolicySpec, now: datetime, *, held_out: float = 0.3) -> Trained:
+def train_on_ledger(
+    database: Database, spec: PolicySpec, now: datetime, *, held_out: float = 0.3, processes: int = 1
+) -> Trained:
     """Train a policy on the earlier rewards of a ledger, and judge it on the decisions of the later ones.
 
     Vocabularies are those of the version that was published last. Nothing is written. Deterministic.
 
     Args:
         held_out: the share of rewards that is judged on, in (0, 1).
+        processes: that learn at a time, where models merge.
 
     Raises:
         PolicySpecError: the specification learns nothing, or its features do not fit the vocabularies.
@@ -49,20 +54,22 @@ def train_on_ledger(database: Database, spec: PolicySpec, now: datetime, *, held
         )
     until = seqs[min(len(seqs) - 2, max(0, math.ceil(len(seqs) * (1 - held_out)) - 1))]
     start = cold_start(spec, vocabularies, now, after=None)
-    training, learnt, trained, earned = Training(database, spec, vocabularies), None, 0, 0.0
+    sharing = InProcesses(processes) if processes > 1 else None
+    training = Training(database, spec, vocabularies, sharing=sharing)
+    tally, learnt = Tally(), None
     try:
-        for _, rows, learnt in training.folds(Start(0, None), until):  # noqa: B007 - the last one is used
-            trained += len(rows)
-            earned += float(rows.targets.sum())
+        for folded in training.folds(Start(0, None), until):
+            tally.take(folded.tally)
+            learnt = folded.learnt
     finally:
         training.close()
     if learnt is None:
         raise InvalidRounds(
             f"no reward up to {until} is of a decision that a policy drew at {', '.join(spec.placements)}"
         )
-    version = child(start, learnt, trained=trained, through=until, metrics={}, now=now)
+    version = child(start, learnt, trained=tally.rows, through=until, metrics={}, now=now)
     later = list(_later(database, version, until))
-    return Trained(version, trained, _judged(database, version, later, earned / trained))
+    return Trained(version, tally.rows, _judged(database, version, later, tally.earned / tally.rows))
 
 
 def _later(database: Database, version: PolicyVersion, after: int) -> Iterator[Rows]:

@@ -212,16 +212,31 @@ def test_logistic_learning_fades_too() -> None:
     assert np.abs(both.predict(old.matrix) - fresh.predict(old.matrix)).max() > 0.2
 
 
-def test_shards_are_merged_unless_rows_fade() -> None:
-    whole = rows(600)
-    learner = DisjointLearner(task(), ridge=1.0)
-    shards = [learner.fold(None, whole.part(slice(i, None, 2))).state for i in range(2)]
-    merged, at_once = learner.merge(shards).model, learner.fold(None, whole).model
-    np.testing.assert_allclose(merged.predict(whole.matrix), at_once.predict(whole.matrix), rtol=0, atol=1e-9)
-    with pytest.raises(LearnerRefused, match="half-life"):
-        GaussianLearner(task(), ridge=1.0, half_life=10).merge(shards)
+EXACT = ("linear_gaussian", "disjoint", "worth")
+
+
+def test_shards_merge_on_top_of_what_was_known_or_are_refused(kind: str, learner: Learner) -> None:
+    """To the model of all rows, or to one that predicts as well on rows that nobody learnt from."""
+    known, whole = learner.fold(None, rows(500, seed=4)).state, rows(6_000)
+    shards = [learner.fold(known, whole.part(slice(at, at + 3_000))).state for at in (0, 3_000)]
+    if kind in ("fading", "fading_logistic", "portfolio"):
+        with pytest.raises(LearnerRefused, match="half-life" if "fading" in kind else "reward by reward"):
+            learner.merge(known, shards)
+        return
+    merged, at_once = learner.merge(known, shards), learner.fold(known, whole)
+    new = rows(6_000, seed=1)
+    one, other = merged.model.predict(new.matrix), at_once.model.predict(new.matrix)
+    if kind in EXACT:
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
+    losses = [(told - new.targets) ** 2 for told in (one, other)]
+    error = float(losses[1].std()) / np.sqrt(len(new))
+    assert float(losses[0].mean()) < float(losses[1].mean()) + error
+    # It is gone on from like any other.
+    assert np.isfinite(learner.fold(merged.state, rows(50)).model.predict(new.matrix)).all()
     with pytest.raises(BrokenWeights, match="no shard"):
-        learner.merge([])
+        learner.merge(known, [])
+    with pytest.raises((BrokenWeights, LearnerRefused)):
+        learner.merge(known, [shards[0], b"cut short"])
 
 
 def test_what_fades_is_forgotten_by_half_and_the_prior_is_not() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audiences.errors import ClusterUnreachable
@@ -18,6 +20,12 @@ from audiences.selection.partitions import OverRay
 from audiences.service import rule_schema, set_tag
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
+from learning import shards
+from learning.models import model_from_bytes
+from learning.spec import PolicySpec
+from learning.training import Training
+from storage.engine import Database
+from tests.integration import test_learning_loop as loop
 from tests.integration.business import DAY, T1, Business
 
 RULES = """
@@ -72,6 +80,31 @@ def test_partitions_read_their_own_and_give_the_same_memberships(
         counted = Counting(business.database, over_ray).count("orders_12w > 0 OR tag('vip')", None, T1)
     assert (counted.users, counted.sampled) == (23, None)
     assert counted == Counting(business.database, here).count("orders_12w > 0 OR tag('vip')", None, T1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_shards_of_the_learner_are_tasks_of_the_same_cluster(
+    cluster: None, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("learning.lessons._PAGE", 40)
+    monkeypatch.setattr("learning.training._WORTH", 1)
+    ridge = loop.spec(learner={"kind": "linear_gaussian"})
+    database = Database(sqlite_url)
+    with closing(database):
+        _compare(database, ridge)
+
+
+def _compare(database: Database, ridge: PolicySpec) -> None:
+    with loop.training(database, ridge) as alone:
+        there = loop.run(loop.World(database), alone, 1)
+    shared = ridge.model_copy(update={"id": "shared"})
+    sharing = shards.OverRay("local", 2)
+    with closing(Training(database, shared, loop.VOCABULARIES, sharing=sharing)) as made:
+        version = made.learn(loop.START + loop.WINDOW)
+        assert (version.shards, version.trained) == (2, there.trained)
+    rows = np.random.default_rng(1).random((20, len(model_from_bytes(version.model).names)))
+    one, other = (model_from_bytes(some.model).predict(rows) for some in (version, there))
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore")

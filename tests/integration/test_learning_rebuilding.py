@@ -167,17 +167,23 @@ def test_a_policy_is_trained_on_the_ledger_of_a_folder(tmp_path: Path) -> None:
         served = run(World(database), made, 6)
     other = spec(id="another", learner={"kind": "linear_gaussian"})
     (tmp_path / "policy.json").write_text(other.model_dump_json(by_alias=True))
-    (documented,) = re.findall(r"^nextplay (train var/data .*)$", PAGE.read_text(encoding="utf-8"), re.M)
-    told_to = documented.replace("var/data", str(tmp_path)).replace(
-        "policy.yaml", str(tmp_path / "policy.json")
+    documented = re.findall(r"^nextplay (train var/data .*)$", PAGE.read_text(encoding="utf-8"), re.M)
+    alone, together = (
+        shlex.split(
+            one.replace("var/data", str(tmp_path)).replace("policy.yaml", str(tmp_path / "policy.json"))
+        )
+        for one in documented
     )
-    command = [*shlex.split(told_to)[:-2], "--json"]
+    command = [*alone[:-2], "--json"]
     told = CliRunner().invoke(cli.app, [*command, "--out", str(tmp_path / "t.bin")], catch_exceptions=False)
     found = msgspec.json.decode(told.stdout)
     version = PolicyVersion.from_bytes((tmp_path / "t.bin").read_bytes())
     assert version.trained == found["trained_on"]
     # Two thirds and a little of the rewards, of those of them that teach.
     assert 0.5 * served.trained < version.trained < 0.8 * served.trained
+    # There are too few rewards here to share.
+    again_told = CliRunner().invoke(cli.app, together, catch_exceptions=False)
+    assert msgspec.json.decode(again_told.stdout) == found
     judged = found["held_out"]
     assert judged["rounds"] > 50
     assert 0 < judged["value"] < 1

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning import vw_format
-from learning.vw_format import Done, Learn, escaped, lines, read_frame, write_frame
+from learning.frames import read_frame, write_frame
+from learning.vw_format import Done, Learn, escaped, lines
 
 
 @given(st.text(), st.text())
