@@ -460,7 +460,7 @@ def test_a_correction_is_learnt_as_if_it_had_come_in_time(database: Database) ->
         assert (second.anew, second.trained, second.parent) == (True, first.trained, first.version)
         assert made.learn(LATER).version == second.version
         # What had learnt nothing before learns the same of the same.
-        fresh = made.learner.fold(None, next(made.folds(Start(0, None, second.corrected)))[1])  # type: ignore[union-attr]
+        fresh = next(made.folds(Start(0, None, second.corrected))).learnt
         assert fresh.model.to_bytes() == second.model
         assert second.model != first.model
 
