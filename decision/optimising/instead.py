@@ -68,7 +68,7 @@ def instead(connection: Connection, entry: Entry, body: Mapping[str, Any], slot:
 
 def _constraints(before: int) -> str:
     if before == 0:
-        return "the library's constraints.yaml says them; take the file away or write [] there, start again"
+        return "the library's constraints.yaml says them; write [] there and start again"
     return (
         f"the library's constraints.yaml says them, and each start reads it anew: write there what GET "
         f"/v1/constraints/versions/{before} has, and start again"

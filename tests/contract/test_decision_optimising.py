@@ -231,13 +231,14 @@ def test_constraints_are_what_they_were(
         rules = [Cap(id="few", limit=limit, window="P7D")]
         database.write(lambda c: keep_constraints(c, rules, by, clock.now()))
 
-    say("ann", 3)
+    say(FOLDER, 3)
+    (first,) = entries(database, "constraints")
+    with pytest.raises(NotUndone, match=r"constraints\.yaml says them; write \[\] there and start again"):
+        undoing.undo(first.id, "bob")
     say("ann", 1)
     newest, oldest = entries(database, "constraints")
     assert (newest.thing, newest.before, newest.undo) == ("constraints version 2", 1, "restore")
     assert (newest.after, oldest.after) == ("changed cap.few", "added cap.few")
-    with pytest.raises(NotUndone, match="version 2 by now: take the later change back first"):
-        undoing.undo(oldest.id, "bob")
     done = undoing.undo(newest.id, "bob", "too few")
     assert (done.after, done.by, done.cause) == (
         "changed cap.few",
@@ -246,6 +247,8 @@ def test_constraints_are_what_they_were(
     )
     version, rules = HouseRules(database).current()
     assert (version, [one.limit for one in rules if isinstance(one, Cap)]) == (3, [3])
+    with pytest.raises(NotUndone, match="version 3 by now: take the later change back first"):
+        undoing.undo(newest.id, "bob")
     # What a file says the next start says again.
     say(FOLDER, 9)
     with pytest.raises(NotUndone, match=r"constraints\.yaml says them.*GET /v1/constraints/versions/3 has"):
