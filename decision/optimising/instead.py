@@ -28,15 +28,17 @@ _SAID: Mapping[str, str] = {
     "merge_undone": "merge them again with POST /v1/users/merge or `nextplay users merge`",
     "user_erased": "what was erased is gone for good",
     "coupon": (
-        "POST /v1/coupons/{code}/rollback takes the use of a coupon back; one that is void stays void: issue "
+        "void a code that was shared, with POST /v1/coupons/{code}/void; one that is void stays void: issue "
         "another"
     ),
-    "coupon_stock": "void the codes that are not to be given, with POST /v1/coupons/{code}/void",
-    "recall": "what was recalled is not sent again; publish the playbook, and it decides anew",
+    "coupon_stock": (
+        "codes that were added stay in the stock; if none is to be given, stop the playbooks of the offer"
+    ),
+    "recall": "what was cancelled is not sent again; who is to get it is decided for anew",
     "runs_moved": "move them to where they were, with POST /v1/playbooks/{playbook}/runs/move",
     "runs_ended": "a run that was ended does not go on; the playbook's trigger may begin another",
     "by_hand": "a run that was ended does not go on; the playbook's trigger may begin another",
-    "person_left": "who left is named in staff.yaml; give tasks back with POST /v1/tasks/{task_id}/reassign",
+    "person_left": "give tasks back one by one, with POST /v1/tasks/{task_id}/reassign",
     "exported": "what was exported is with whoever has it",
     "proof": "messages of a proof are sent; only the seeds got them",
 }

@@ -360,6 +360,24 @@ def test_what_files_say_differently_is_a_change(
         undoing.undo(back.id, "bob")
 
 
+def test_what_can_not_be_taken_back_says_what_to_do(
+    database: Database, clock: SimulatedClock, undoing: Undoing
+) -> None:
+    now = clock.now()
+    for label, said in (
+        ("key_revoked", "create another with `nextplay keys create`"),
+        ("users_merged", "part them with POST /v1/merges/"),
+        ("coupon", "one that is void stays void"),
+        ("runs_moved", "move them to where they were"),
+        ("exported", "is with whoever has it"),
+        ("made_up", "change it where it was changed"),
+    ):
+        fact = NewFact(Kind.CHANGE, new_id(now), label, None, now, {"id": "x", "by": "ann"})
+        database.write(lambda connection, fact=fact: ledger.append(connection, [fact], now))  # type: ignore[misc]
+        with pytest.raises(NotUndone, match=f"a change of {label} is not taken back here: .*{said}"):
+            undoing.undo(fact.id, "bob")
+
+
 def test_a_list_has_the_members_it_had(database: Database, clock: SimulatedClock, undoing: Undoing) -> None:
     for version, members in ((1, [1, 2]), (2, [3])):
         upload = Upload(version, BitMap(members), 0, clock.now(), "ann")
