@@ -15,11 +15,13 @@ from decision.version_files import check_new, write_version
 if TYPE_CHECKING:
     from learning.offline import Judged
 
-Log = Annotated[Path, typer.Argument(help="CSV or Parquet rounds: action, reward, pscore, context.<name>.")]
+Log = Annotated[
+    Path, typer.Argument(help="A log as `nextplay evaluate` reads it: rounds, decisions, dsjson.")
+]
 LogOrFolder = Annotated[
     Path,
     typer.Argument(
-        help="CSV or Parquet rounds (action, reward, pscore, context.<name>), or a service's folder."
+        help="A log, as `nextplay evaluate` reads it: rounds, decisions, dsjson; or a service's folder."
     ),
 ]
 Spec = Annotated[Path, typer.Option(help="The policy's specification, as policy.yaml.")]
@@ -45,7 +47,7 @@ def train(
     from learning.spec import read_spec  # noqa: PLC0415
 
     check_new(out)
-    if log.is_dir():
+    if offline.is_ledger(log):
         with at_hand(log, "evaluate") as (_, database, clock):
             trained = offline.train_on_ledger(
                 database, read_spec(spec), clock.now(), held_out=held_out, processes=processes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from learning.offline.ledger import train_on_ledger
-from learning.offline.rounds import LoggedRounds, read_rounds
+from learning.offline.reading import is_ledger, read_rounds
+from learning.offline.rounds import LoggedRounds
 from learning.offline.train import Judged, Trained, train, trained_version
 from learning.offline.tune import Tuned, read_grid, tune
 
@@ -12,6 +13,7 @@ __all__ = [
     "LoggedRounds",
     "Trained",
     "Tuned",
+    "is_ledger",
     "read_grid",
     "read_rounds",
     "train",

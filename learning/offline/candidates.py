@@ -6,7 +6,8 @@ from pathlib import Path
 
 from learning.errors import UnknownCandidate
 from learning.evaluation import Candidate, Log
-from learning.offline.rounds import ACTION, read_rounds
+from learning.offline.reading import read_rounds
+from learning.offline.rounds import ACTION
 from learning.offline.train import vectors_of
 from learning.versions import PolicyVersion
 

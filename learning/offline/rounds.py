@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.errors import PolicySpecError, UnreadableLog
+from learning.errors import PolicySpecError
 from learning.evaluation.log import Log
-from learning.evaluation.logs.columns import Columns
-from learning.evaluation.logs.files import columns_of
-from learning.evaluation.logs.rounds import CONTEXT, log_of
+from learning.evaluation.logs.rounds import CONTEXT
 from learning.features import FeatureSet
 from learning.rows import Rows
 from learning.spec import PolicySpec
@@ -28,10 +26,14 @@ ACTION = "action"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoggedRounds:
-    """A log, and the numbers of its columns `context.<name>` by name, shape (n,) each."""
+    """A log, and the numbers that are known of each round by name, shape (n,) each, NaN where one is not.
+
+    `eligible` (n, k) says which actions could be taken; None: all of them.
+    """
 
     log: Log
     scalars: Mapping[str, FloatArray]
+    eligible: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.log)
@@ -48,7 +50,13 @@ class LoggedRounds:
 
     def features(self, row: int) -> dict[str, Any]:
         """Return what a policy reads of one round."""
-        return {name: float(values[row]) for name, values in self.scalars.items()}
+        return {name: _known(float(values[row])) for name, values in self.scalars.items()}
+
+    def places(self, row: int) -> list[int]:
+        """Return which actions could be taken in one round."""
+        if self.eligible is None:
+            return list(range(len(self.log.actions)))
+        return np.flatnonzero(self.eligible[row]).tolist()
 
     def only(self, rows: NDArray[np.bool_]) -> LoggedRounds:
         """Return the rounds that are marked.
@@ -57,7 +65,9 @@ class LoggedRounds:
             InvalidRounds: there are none.
         """
         return LoggedRounds(
-            self.log.only(rows), {name: values[rows] for name, values in self.scalars.items()}
+            self.log.only(rows),
+            {name: values[rows] for name, values in self.scalars.items()},
+            None if self.eligible is None else self.eligible[rows],
         )
 
     def rows(self, spec: PolicySpec) -> Rows:
@@ -67,7 +77,7 @@ class LoggedRounds:
             PolicySpecError: the features read what the log has not.
         """
         features, arms = self.feature_set(spec), self.arms
-        scalars = {name: self.scalars[name].tolist() for name in features.inputs}
+        scalars = {name: list(map(_known, self.scalars[name].tolist())) for name in features.inputs}
         matrix = features.rows(scalars, [arms[action] for action in self.log.action.tolist()])
         return Rows(matrix, self.log.rewards, self.log.propensities, np.ones(len(self)))
 
@@ -82,28 +92,10 @@ class LoggedRounds:
             known = ", ".join(CONTEXT + one for one in self.scalars) or "no context"
             raise PolicySpecError(
                 f"{spec.id}: features read {missing[0]!r}, and the log has no column "
-                f"{CONTEXT}{missing[0]}; it has {known}"
+                f"{CONTEXT}{missing[0]} of numbers; it has {known}"
             )
         return features
 
 
-def read_rounds(path: Path) -> LoggedRounds:
-    """Return the rounds in a CSV or Parquet file: action, reward, pscore, and numbers `context.<name>`.
-
-    Raises:
-        UnreadableLog: it can't be read as rounds, too much of it is wrong, or a context column has texts.
-    """
-    columns = columns_of(path)
-    names = [name for name in columns.names if name.startswith(CONTEXT)]
-    for name in names:
-        kind = "lists" if columns.listed(name) else "texts" if columns.categories(name) is not None else ""
-        if kind:
-            raise UnreadableLog(
-                f"{path}: the column {name} has {kind}; a specification's scalars are numbers"
-            )
-    read = Columns({name: columns.cells(name) for name in names}, columns.rows)
-    values = {name.removeprefix(CONTEXT): read.numbers(name) for name in names}
-    log = log_of(columns, str(path))
-    good = np.ones(columns.rows, dtype=np.bool_)
-    good[[one.row - 1 for one in log.refused]] = False
-    return LoggedRounds(log, {name: numbers[good] for name, numbers in values.items()})
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number

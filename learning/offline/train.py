@@ -119,15 +119,16 @@ def judge(version: PolicyVersion, rounds: LoggedRounds, trained_on: LoggedRounds
 
 
 def vectors_of(version: PolicyVersion, rounds: LoggedRounds) -> FloatArray:
-    """Return the vectors with which a version would have drawn, shape (n, k)."""
-    policy, arms = version.serve(), rounds.arms
-    ids = [arm.id for arm in arms]
-    vectors = np.empty((len(rounds), len(arms)))
+    """Return the vectors with which a version would have drawn from what could be taken, shape (n, k)."""
+    policy, all_arms = version.serve(), rounds.arms
+    vectors = np.zeros((len(rounds), len(all_arms)))
     for row in range(len(rounds)):
-        features = rounds.features(row)
+        features, places = rounds.features(row), rounds.places(row)
+        arms = [all_arms[place] for place in places]
+        ids = [arm.id for arm in arms]
         request = (version.policy, str(row), "log", "log")
         stakes = Stakes(ids, policy.score(features, arms), policy.deviations(features, arms), request)
-        vectors[row] = policy.explore(stakes)
+        vectors[row, places] = policy.explore(stakes)
     return vectors
 
 

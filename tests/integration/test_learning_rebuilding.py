@@ -20,15 +20,17 @@ from decision import cli
 from decision.evaluating import policies_api, policies_command
 from learning import version_repository
 from learning.errors import InvalidRounds, UnknownVersion
+from learning.exports import export_log
+from learning.exports.writing import Format
 from learning.learner import Learnt
-from learning.models import Linear, model_from_bytes
+from learning.models import Linear, LinearGaussian, model_from_bytes
 from learning.rebuilding import rebuild
 from learning.versions import PolicyVersion, child
 from storage import ledger
 from storage.engine import Database
 from storage.errors import ConfigurationError
 from storage.ledger import Kind, NewFact
-from tests.integration.test_learning_loop import START, WINDOW, World, run, spec, training
+from tests.integration.test_learning_loop import CATEGORIES, START, WINDOW, World, run, spec, training
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train.md"
 MEMBERS: dict[str, Any] = {"first": {"kind": "vw"}, "other": {"kind": "linear_gaussian"}}
@@ -199,6 +201,38 @@ def test_a_policy_is_trained_on_the_ledger_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigurationError, match="there is no database"):
         CliRunner().invoke(cli.app, ["train", str(tmp_path / "empty"), *command[2:]], catch_exceptions=False)
+
+
+class WithOrders(World):
+    """A world in which decisions also record a number, of whoever has one."""
+
+    def features(self, user: str) -> dict[str, Any]:
+        return super().features(user) | {"orders": None if user == "u001" else float(user[-1])}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "dsjson"])
+def test_a_policy_is_trained_on_exported_decisions(tmp_path: Path, kind: Format) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'nextplay.db'}")
+    log = tmp_path / f"log.{kind}"
+    number = {"scalar": "orders", "scale": 0.1}
+    with closing(database), training(database, spec(features=[number, {"one_hot": "arm.category"}])) as made:
+        served = run(WithOrders(database), made, 3)
+        export_log(database, log, kind)
+    of_log = spec(features=[number, {"one_hot": "arm.action"}], learner={"kind": "linear_gaussian"})
+    (tmp_path / "policy.json").write_text(of_log.model_dump_json(by_alias=True))
+    asked = ["train", str(log), "--spec", str(tmp_path / "policy.json"), "--out", str(tmp_path / "t.bin")]
+    told = CliRunner().invoke(cli.app, [*asked, "--json"], catch_exceptions=False)
+    found = msgspec.json.decode(told.stdout)
+    version = PolicyVersion.from_bytes((tmp_path / "t.bin").read_bytes())
+    # All decisions are rounds, also those to do nothing.
+    assert version.trained == found["trained_on"] > 0.5 * served.trained
+    assert len(version.vocabularies["action"]) == 1 + len(CATEGORIES)
+    judged = found["held_out"]
+    assert judged["rounds"] > 50
+    assert 0 < judged["value"] < 1
+    model = model_from_bytes(version.model)
+    assert isinstance(model, LinearGaussian)
+    assert model.weights[model.names.index("orders")] != 0
 
 
 def test_rounding_is_within_tolerance_and_gone_weights_are_not_compared(database: Database) -> None:

@@ -28,6 +28,10 @@ class _Event(msgspec.Struct, rename={"cost": "_label_cost", "probability": "_lab
     skipped: bool = msgspec.field(name="_skipLearn", default=False)
 
 
+class _Whole(_Event):
+    c: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
 def read(path: Path) -> Log:
     """Return the log in a dsjson file: rewards are the costs negated, actions are numbered from 1 as in `a`.
 
@@ -37,12 +41,26 @@ def read(path: Path) -> Log:
     Raises:
         UnreadableLog: too many lines are wrong, or events were dropped (`pdrop`) so that weights would lie.
     """
+    return _read(path, _Event)[0]
+
+
+def read_contexts(path: Path) -> tuple[Log, list[dict[str, Any]]]:
+    """Return the log, and the context of each of its rounds, those that were refused among them.
+
+    Raises:
+        UnreadableLog: as `read`.
+    """
+    return _read(path, _Whole)
+
+
+def _read(path: Path, whole: type[_Event]) -> tuple[Log, list[dict[str, Any]]]:
+    contexts: list[dict[str, Any]] = []
     cells: dict[str, list[Any]] = {name: [] for name in (ACTION, REWARD, PSCORE, ROUND, MOMENT)}
     vectors: list[dict[int, float]] = []
     wrong: list[tuple[int, str]] = []
     lines: list[int] = []
     skipped = 0
-    decoder = msgspec.json.Decoder(_Event)
+    decoder = msgspec.json.Decoder(whole)
     with path.open("rb") as file:
         for number, line in enumerate(file):
             if not line.strip() or b'"_label_cost"' not in line:
@@ -56,6 +74,7 @@ def read(path: Path) -> Log:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 event, reason = None, f"the line is no dsjson event: {error}"
             lines.append(number)
+            contexts.append(event.c if isinstance(event, _Whole) else {})
             if reason or event is None:
                 wrong.append((len(vectors), reason))
                 for one in cells.values():
@@ -73,7 +92,7 @@ def read(path: Path) -> Log:
     log = _log(path, cells, vectors, wrong, lines)
     if skipped:
         log = replace(log, notes=(*log.notes, f"{skipped} decisions say _skipLearn and were left out"))
-    return log
+    return log, contexts
 
 
 def _log(
