@@ -92,7 +92,7 @@ class LoggedRounds:
             known = ", ".join(CONTEXT + one for one in self.scalars) or "no context"
             raise PolicySpecError(
                 f"{spec.id}: features read {missing[0]!r}, and the log has no column "
-                f"{CONTEXT}{missing[0]} of numbers; it has {known}"
+                f"{CONTEXT}{missing[0]}; it has {known}"
             )
         return features
 
