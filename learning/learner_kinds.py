@@ -93,11 +93,14 @@ class _Single(_Kind, ABC):
 
 
 class _Posterior(_Single):
-    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    @property
+    @abstractmethod
+    def fades(self) -> float | None:
+        """After how many rows one counts half; None: all count alike."""
 
     @property
     def merges(self) -> bool:
-        return self.half_life is None
+        return self.fades is None
 
     @property
     def posterior(self) -> bool:
@@ -105,7 +108,7 @@ class _Posterior(_Single):
 
     @property
     def memory(self) -> float:
-        return math.inf if self.half_life is None else self.half_life / math.log(2)
+        return math.inf if self.fades is None else self.fades / math.log(2)
 
     def cells(self, columns: int, marks: int) -> int:
         if self.marks is None:
@@ -151,7 +154,12 @@ class Gaussian(_Posterior):
 
     kind: Literal["linear_gaussian"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     per: ArmAttribute | None = None
+
+    @property
+    def fades(self) -> float | None:
+        return self.half_life
 
     @property
     def marks(self) -> ArmAttribute | None:
@@ -171,6 +179,11 @@ class Logistic(_Posterior):
 
     kind: Literal["logistic"]
     ridge: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    half_life: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @property
+    def fades(self) -> float | None:
+        return self.half_life
 
     @property
     def link(self) -> Link:
