@@ -51,7 +51,7 @@ def _decisions(path: Path) -> LoggedRounds:
 
 
 def _by_columns(columns: Columns, path: Path) -> LoggedRounds:
-    names = [name for name in columns.names if name.startswith(CONTEXT)]
+    names = [name for name in columns.names if name.startswith(CONTEXT) and not columns.listed(name)]
     for name in names:
         if columns.categories(name) is not None:
             raise UnreadableLog(f"{path}: the column {name} has texts; a specification's scalars are numbers")
