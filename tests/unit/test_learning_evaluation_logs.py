@@ -14,6 +14,7 @@ import pytest
 from learning.errors import UnknownCandidate, UnreadableLog
 from learning.evaluation import How, Log, candidate, evaluate, read_log
 from learning.evaluation.logs import distributions, log_of_rows
+from learning.offline import read_rounds
 
 Row = dict[str, Any]
 
@@ -276,6 +277,12 @@ def test_folders_of_the_open_bandit_dataset(tmp_path: Path) -> None:
     assert log.context.shape == (240, 5)
     found = evaluate(log, candidate(log, "uniform", distributions))
     assert found.estimates["ips"].value == pytest.approx(log.rewards.mean())
+    learned = read_rounds(tmp_path)
+    assert (len(learned), dict(learned.scalars), learned.vocabularies["action"]) == (
+        240,
+        {},
+        list(log.actions),
+    )
     (tmp_path / "more.csv").write_text("a\n")
     with pytest.raises(UnreadableLog, match="must hold one log beside"):
         read_log(tmp_path)
