@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,9 +23,8 @@ from learning.models import model_from_bytes
 from learning.repository import REWARD_LABEL
 from learning.rewards import Reward
 from learning.rows import FloatArray, Rows
-from learning.shards import InProcesses
 from learning.spec import PolicySpec
-from learning.training import Start, Training
+from learning.training import Training
 from learning.versions import PolicyVersion, cold_start
 from learning.vw_format import NAMESPACE, escaped
 from playbooks.content.documents import Content
@@ -46,12 +45,8 @@ SEED = 1
 REPEATS = 3
 DECISIONS = 10_000
 HELD_OUT = 3_000
-# Decisions that two processes share.
-SHARED = 80_000
-# The fact up to which rewards are learnt before it is measured: a few pages of them.
-_FIRST = 4_000
 CATEGORIES = [f"c{place:02}" for place in range(40)]
-_NOW = datetime(2026, 3, 2, tzinfo=UTC)
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
 _PIECE = 500
 _OPTIONS = ("--cb_adf", "--cb_type", "mtr", "-b", "18", "--quiet")
 # What the driver's own process does: its times are without starting Python.
@@ -85,7 +80,7 @@ class _Nobody:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Shop:
+class Shop:
     """Users, what each category is worth to them, and the ledger of what was decided."""
 
     database: Database
@@ -114,7 +109,7 @@ class _Shop:
 def throughput(folder: Path, say: Say) -> Sequence[Pair]:
     """Return events a second of processor time: ours, from the ledger to a published version, and VW's."""
     say(f"seed {SEED}, {DECISIONS:,} decisions of {len(CATEGORIES)} arms each")
-    with _shop(folder) as shop:
+    with opened_shop(folder) as shop:
         text = _written(shop, folder / "train.txt", range(DECISIONS), labelled=True)
         return [
             Pair(DECISIONS / _ours(shop, repeat)[0], DECISIONS / _driver(text, folder / "native.model"))
@@ -127,7 +122,7 @@ def held_out(folder: Path, say: Say) -> Sequence[Pair]:
 
     The floor is less by one standard error of the difference.
     """
-    with _shop(folder) as shop:
+    with opened_shop(folder) as shop:
         users = range(DECISIONS, DECISIONS + HELD_OUT)
         model, told = folder / "native.model", folder / "native.told"
         _driver(_written(shop, folder / "train.txt", range(DECISIONS), labelled=True), model)
@@ -141,66 +136,22 @@ def held_out(folder: Path, say: Say) -> Sequence[Pair]:
         return [Pair(float(ours.mean()), float(theirs.mean()) - error)] * 2
 
 
-def shards(folder: Path, say: Say) -> Sequence[Pair]:
-    """Return decisions a second, from the ledger to a published version, by two processes and by one."""
-    say(f"seed {SEED}, {SHARED:,} decisions of {len(CATEGORIES)} arms each")
-    pairs = []
-    with _shop(folder, SHARED) as shop, closing(InProcesses(2)) as processes:
-        for repeat in range(REPEATS + 1):
-            together, shared = _elapsed(shop, processes)
-            alone, single = _elapsed(shop, None)
-            if (shared.shards, single.shards) != (2, 1):
-                raise BenchmarkError("the processes did not share; the measurement is void")
-            # The first reads what the machine has not read yet.
-            if repeat:
-                say(f"two processes {together:.2f} s, one {alone:.2f} s")
-                pairs.append(Pair(SHARED / together, SHARED / alone))
-    return pairs
-
-
-class _KeptOpen:
-    """Processes that learn for one training after the other."""
-
-    def __init__(self, processes: InProcesses) -> None:
-        self.number = processes.number
-        self.teach = processes.teach
-
-    def close(self) -> None:
-        """Others go on with them."""
-
-
-def _elapsed(shop: _Shop, processes: InProcesses | None) -> tuple[float, PolicyVersion]:
-    """Return the seconds until the version was published, and the version."""
-    spec = shop.spec.model_copy(update={"id": f"p{time.monotonic_ns()}"})
-    sharing = None if processes is None else _KeptOpen(processes)
-    training = Training(shop.database, spec, _vocabularies(), sharing=sharing)
-    try:
-        training.in_charge(_NOW)
-        # Processes start with a policy's first rewards, and once.
-        list(training.folds(Start(0, None), _FIRST, shards=2 if processes else 1))
-        before = time.perf_counter()
-        version = training.learn(_NOW + timedelta(days=1))
-        return time.perf_counter() - before, version
-    finally:
-        training.close()
-
-
-def _ours(shop: _Shop, repeat: int) -> tuple[float, PolicyVersion]:
+def _ours(shop: Shop, repeat: int) -> tuple[float, PolicyVersion]:
     """Return the seconds of processor time, VW's process included, and the version that was published."""
     training = Training(
         shop.database,
         shop.spec.model_copy(update={"id": f"p{repeat}_{time.monotonic_ns()}"}),
-        _vocabularies(),
+        vocabularies(),
     )
     try:
-        training.in_charge(_NOW)
+        training.in_charge(NOW)
         learner = training.learner
         if learner is None:
             raise BenchmarkError("the policy learns nothing; the measurement is void")
         # Processes start with the first rewards, and once.
         learner.fold(None, _nothing(shop))
         before = _seconds()
-        version = training.learn(_NOW + timedelta(days=1))
+        version = training.learn(NOW + timedelta(days=1))
         seconds = _seconds() - before
     finally:
         training.close()
@@ -212,8 +163,8 @@ def _ours(shop: _Shop, repeat: int) -> tuple[float, PolicyVersion]:
     return seconds, version
 
 
-def _nothing(shop: _Shop) -> Rows:
-    columns = len(FeatureSet(shop.spec.features, _vocabularies()).names)
+def _nothing(shop: Shop) -> Rows:
+    columns = len(FeatureSet(shop.spec.features, vocabularies()).names)
     return Rows(np.zeros((0, columns)), np.zeros(0), np.zeros(0), np.zeros(0))
 
 
@@ -243,13 +194,13 @@ def _best_told(told: Path) -> list[int]:
     return [int(line.split(":", 1)[0]) for line in told.read_text().splitlines() if line]
 
 
-def _best(shop: _Shop, version: PolicyVersion, users: Sequence[int]) -> list[int]:
-    features, model = FeatureSet(shop.spec.features, _vocabularies()), model_from_bytes(version.model)
+def _best(shop: Shop, version: PolicyVersion, users: Sequence[int]) -> list[int]:
+    features, model = FeatureSet(shop.spec.features, vocabularies()), model_from_bytes(version.model)
     return [int(model.predict(features.matrix(shop.features(user), shop.arms)).argmax()) for user in users]
 
 
 @contextmanager
-def _shop(folder: Path, decisions: int = DECISIONS) -> Iterator[_Shop]:
+def opened_shop(folder: Path, decisions: int = DECISIONS) -> Iterator[Shop]:
     """Decide for each user once, and record what was decided and what it brought."""
     rng = np.random.default_rng(SEED)
     size = (decisions + HELD_OUT, len(CATEGORIES))
@@ -261,8 +212,8 @@ def _shop(folder: Path, decisions: int = DECISIONS) -> Iterator[_Shop]:
         spec = PolicySpec.model_validate(_SPEC)
         orders = rng.poisson(3, len(rates)).astype(np.float64)
         chances = np.clip(0.6 * np.sqrt(rates) + 0.3 * lately, 0.0, 1.0)
-        shop = _Shop(database, spec, library, rates, lately, orders, chances)
-        policy = cold_start(spec, _vocabularies(), _NOW, after=None).serve()
+        shop = Shop(database, spec, library, rates, lately, orders, chances)
+        policy = cold_start(spec, vocabularies(), NOW, after=None).serve()
         snapshot = Snapshot(library, policy, seed="bench")
         uniform = rng.random(decisions)
         for start in range(0, decisions, _PIECE):
@@ -275,17 +226,17 @@ def _shop(folder: Path, decisions: int = DECISIONS) -> Iterator[_Shop]:
 
 
 def _record(
-    shop: _Shop, snapshot: Snapshot, uniform: FloatArray, users: Sequence[int], connection: Connection
+    shop: Shop, snapshot: Snapshot, uniform: FloatArray, users: Sequence[int], connection: Connection
 ) -> None:
     new = []
     place = {name: at for at, name in enumerate(CATEGORIES)}
     for user in users:
         decision = decide(
             snapshot,
-            Request(new_id(_NOW), f"u{user}", "outbound", "bench"),
+            Request(new_id(NOW), f"u{user}", "outbound", "bench"),
             features=shop.features(user),
             audiences=frozenset(),
-            now=_NOW + timedelta(seconds=user),
+            now=NOW + timedelta(seconds=user),
         )
         value = 0.0
         if decision.acts:
@@ -308,12 +259,12 @@ def _record(
             NewFact(Kind.REWARD, decision.decision_id, REWARD_LABEL, decision.user_id, moment, reward),
         ]
         shop.drawn.append((decision.arm, decision.propensity, value))
-    ledger.append(connection, new, _NOW)
+    ledger.append(connection, new, NOW)
 
 
-def _written(shop: _Shop, path: Path, users: Sequence[int], *, labelled: bool) -> Path:
+def _written(shop: Shop, path: Path, users: Sequence[int], *, labelled: bool) -> Path:
     """Write rounds as VW's text for `--cb_adf`: a line for each arm, with the columns of ours."""
-    features = FeatureSet(shop.spec.features, _vocabularies())
+    features = FeatureSet(shop.spec.features, vocabularies())
     names = [escaped(name) for name in features.names]
     arms = shop.arms
     with path.open("w", encoding="utf-8") as out:
@@ -343,11 +294,11 @@ def _published(connection: Connection) -> Library:
     )
     content = Content(id="notice", subject="s", body="b")
     draft = Draft((playbook,), {offer.id: offer for offer in offers}, {content.id: content})
-    import_library(connection, draft, _Nobody(), by="bench", source="api", now=_NOW, publish=True)
+    import_library(connection, draft, _Nobody(), by="bench", source="api", now=NOW, publish=True)
     return Loader().load(connection)
 
 
-def _vocabularies() -> dict[str, list[str]]:
+def vocabularies() -> dict[str, list[str]]:
     return {"category": CATEGORIES}
 
 
@@ -367,13 +318,4 @@ LEARNER_HELD_OUT = Benchmark(
     unit="reward",
     bound=Bound("ratio", ">=", 1.0),
     run=held_out,
-)
-LEARNER_SHARDS = Benchmark(
-    name="learner_shards",
-    measures=f"{SHARED:,} decisions of 40 arms learnt by VW in two shards, each by a process, a second of "
-    "time from rows of the ledger to a published version.",
-    against="The same by one process. Both need two cores that nobody else uses.",
-    unit="decisions/s",
-    bound=Bound("ratio", ">=", 1.5),
-    run=shards,
 )

@@ -23,7 +23,8 @@ from benchmarks.executor_waiting import EXECUTOR_WAITING_POSTGRES, EXECUTOR_WAIT
 from benchmarks.handover_gateway import HANDOVER_GATEWAY
 from benchmarks.ingest_http import INGEST_HTTP
 from benchmarks.ingest_to_decide import INGEST_TO_DECIDE
-from benchmarks.learner_throughput import LEARNER_HELD_OUT, LEARNER_SHARDS, LEARNER_THROUGHPUT
+from benchmarks.learner_shards import LEARNER_SHARDS
+from benchmarks.learner_throughput import LEARNER_HELD_OUT, LEARNER_THROUGHPUT
 from benchmarks.library_import import LIBRARY_IMPORT
 from benchmarks.load_generator import LOAD_GENERATOR
 from benchmarks.market_face_values import MARKET_FACE_VALUES
