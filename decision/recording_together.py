@@ -154,8 +154,9 @@ class RecorderTogether:
         """Return what decisions come to once all is reserved that can be, by place."""
         finals = {place: made.ones[place].decision for place in places}
         reserving: list[str] = []
-        for place, decision in finals.items():
-            one = made.ones[place]
+        # In one order everywhere: who begins a run is held, and no two blocks are to wait for each other.
+        for place in sorted(finals, key=lambda place: finals[place].user_id):
+            one, decision = made.ones[place], finals[place]
             if one.late is not None and one.deadline.passed:
                 finals[place] = one.late
                 continue

@@ -7,31 +7,35 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from decision.answers import AskedIdentity, DecideAnswer, DecideRequest
-from decision.deadline import Deadline
+from decision.deadline import NEVER, Deadline
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused, WrongContext
 from decision.gathering import MOST, Gathering
 from decision.observe.ids import begin_request, request_id
 from decision.submitting_together import Submitting
+from delivery.repository import hold_entry
 from playbooks.constraints.documents import Cap
 from playbooks.counters import SqlCounters
 from playbooks.decision import Decision
 from playbooks.errors import UnknownPlacement
 from playbooks.models import Arm
-from storage import ledger
+from storage import ledger, writer
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ledger import Kind
 from storage.writer import Lane
+from tests.contract import test_decision_together as tests_together
 from tests.contract.test_decision_together import (
     CONSTRAINTS,
     EXPLORATIONS,
@@ -70,6 +74,12 @@ def answered(decider: Decider, asked: Sequence[Asked]) -> list[DecideAnswer]:
 
 def of(user: str, **given: Any) -> DecideRequest:
     return DecideRequest(placement="home", user_id=user, **given)
+
+
+@pytest.fixture
+def opened(postgres_url: str) -> Iterator[Database]:
+    with closing(Database(postgres_url)) as database:
+        yield database
 
 
 @pytest.fixture
@@ -270,3 +280,62 @@ def test_what_cannot_be_committed_yet_is_decided_together_later(
     answers = asyncio.run(ask())
     assert len({one.decision_id for one in answers}) == recorded(database) == 60
     assert blocks == [MOST, 60 - MOST - database.writer.at_once]
+
+
+class _Entering(Started):
+    """Holds who begins a run, as a playbook with a rule for coming again does; where two blocks meet."""
+
+    patience = 10.0
+
+    def __init__(self) -> None:
+        # The first that each of two blocks holds, before either goes on; in one order they never meet.
+        self._met = threading.Barrier(2, timeout=self.patience)
+        self._seen = threading.local()
+
+    def enter(self, connection: Connection, decision: Decision, arm: Arm) -> None:
+        hold_entry(connection, decision.user_id, arm.playbook)
+        if decision.user_id in USERS[:6] and not getattr(self._seen, "one", False):
+            self._seen.one = True
+            with suppress(threading.BrokenBarrierError):
+                self._met.wait()
+
+
+class _Refusing(_Entering):
+    patience = 0.3
+
+    def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
+        self.enter(connection, decision, arm)
+        return None
+
+
+class _Starting(_Entering):
+    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
+        self.enter(connection, decision, arm)
+
+
+@pytest.mark.parametrize(("enroller", "ended"), [(_Refusing, 0), (_Starting, 1)])
+def test_two_blocks_with_the_same_people_in_another_order_are_both_recorded(
+    opened: Database, monkeypatch: pytest.MonkeyPatch, enroller: type[_Entering], ended: int
+) -> None:
+    """Before they begin runs both hold people in one order; whoever else waits in a circle tries again."""
+    monkeypatch.setattr(tests_together, "Started", enroller)
+    decider = open_to_all(opened)
+    # The first decision of a policy says that it decides, and whoever says so too waits for it.
+    answered(decider, [(of(USERS[6]), None)])
+    victims, under_way = list[bool](), []
+    plain = writer.is_victim
+
+    def noted(error: DBAPIError) -> bool:
+        victims.append(plain(error))
+        return victims[-1]
+
+    monkeypatch.setattr(writer, "is_victim", noted)
+    for name, some in (("one", USERS[:6]), ("two", USERS[5::-1])):
+        asks = [decider.ask(of(user), f"{name}-{user}", NEVER) for user in some]
+        under_way.append(decider.submit_each(asks, [None] * len(asks), "home"))
+    answers = [answer for block in under_way for answer in block.result(20)]
+    assert len({one.decision_id for one in answers if isinstance(one, DecideAnswer)}) == 12
+    with opened.read() as connection:
+        users = [one.user_id for one in ledger.latest(connection, Kind.DECISION, 12)]
+    assert Counter(users) == dict.fromkeys(USERS[:6], 2)
+    assert victims == [True] * ended
