@@ -19,6 +19,7 @@ from learning.rewards import Reward
 from learning.rows import Rows
 from learning.spec import PolicySpec
 from playbooks.models import DO_NOTHING, Arm
+from storage.standing_aside import stand_aside
 
 # Rewards of one page: what is decoded of so many records is small enough to be used again for the next ones.
 _PAGE = 500
@@ -146,6 +147,7 @@ class Lessons:
             if page.corrected is not None:
                 later = outcome_repository.corrected(connection, [id_ for id_, _, _ in found], page.corrected)
         for id_, body, record in found:
+            stand_aside()
             reward = self._reward.decode(body)
             lesson = self._decoded(reward, record)
             if lesson is not None:

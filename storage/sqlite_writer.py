@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 from storage import pace
 from storage.errors import DatabaseUnavailable
 from storage.faultpoints import reached
+from storage.standing_aside import turn_under_way
 from storage.statements import forget_deferred, run_deferred
 from storage.turns import Borrower, Loan
 from storage.writer import QUEUE_ROWS, TURN_DECISIONS, TURN_ROWS, Lane, Meter, Work, explained, refusal
@@ -208,7 +209,8 @@ class GuestWriter(SqliteWriter):
                 except DatabaseUnavailable as gone:
                     self._give_up(gone)
                     break
-                rows = self._turn(connection, seconds)
+                with turn_under_way():
+                    rows = self._turn(connection, seconds)
                 self._turns.end(rows, more=any(self._lanes.values()))
         self._turns.close()
 
