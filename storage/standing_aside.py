@@ -29,6 +29,6 @@ def turn_under_way() -> Iterator[None]:
 
 
 def stand_aside() -> None:
-    """Wait until the turn that is under way has ended, if there is one, 20 ms at most. Costs next to nothing."""
+    """Wait until the turn that is under way has ended, if there is one, for 20 ms at most."""
     if not _nobody_writes.is_set():
         _nobody_writes.wait(_PATIENCE)
