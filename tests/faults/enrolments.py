@@ -44,26 +44,25 @@ from tests.faults.stores import PostgresServer, Store
 
 ENTRY = "tests.faults.journey:main"
 ANYWHERE = "anywhere"
-# How often a worker passes each step at each moment, for each enrolment, roughly.
-_PASSES: Sequence[Mapping[str, float]] = (
-    {"writer.before_commit": 0.069, "writer.committed": 0.069, "executor.applied": 0.03},
-    {
-        "writer.before_commit": 0.26,
-        "writer.committed": 0.26,
-        "executor.applied": 0.055,
-        "relay.claimed": 0.046,
-        "relay.accepted": 2.0,
-        "relay.handed_over": 0.048,
-    },
-    {"writer.before_commit": 0.078, "writer.committed": 0.078, "executor.applied": 0.062},
-    {"writer.before_commit": 0.042, "writer.committed": 0.042, "executor.applied": 0.02},
+# What is done at each moment, one after the other, the share of the moment's kills that it gets, and how
+# often a worker passes each step for each enrolment, roughly.
+_PHASES: Sequence[Sequence[tuple[float, Mapping[str, float]]]] = (
+    ((1.0, {"writer.before_commit": 0.069, "writer.committed": 0.069, "executor.applied": 0.03}),),
+    (
+        (0.3, {"writer.before_commit": 0.055, "writer.committed": 0.055, "executor.applied": 0.055}),
+        (0.5, {"relay.claimed": 0.046, "relay.accepted": 2.0, "relay.handed_over": 0.048}),
+        (0.2, {"writer.before_commit": 0.05, "writer.committed": 0.05}),
+    ),
+    ((1.0, {"writer.before_commit": 0.078, "writer.committed": 0.078, "executor.applied": 0.062}),),
+    ((1.0, {"writer.before_commit": 0.042, "writer.committed": 0.042, "executor.applied": 0.02}),),
 )
 # The share of a moment's kills among those that are left; what a moment has no time for goes to the next one.
 _SHARES = (0.15, 0.6, 0.7, 1.0)
 # Between two kills lies this much of what would spread them evenly: a moment has time for all of its own.
 _LEAST_PART, _MOST_PART = 0.2, 1.4
-# Seconds after which a worker dies that is to die anywhere, before it is known how long others lived.
-_FIRST_LIFE = 0.5
+# Seconds that a moment takes for each enrolment, roughly, before it is known how long workers live; and how
+# many of their lives one may last that does not come to its step any more.
+_SECONDS_EACH, _MOST_LIVES = 0.0005, 3.0
 # How soon the end of a worker is noticed, and the most that one may take for a moment.
 _LOOK, _LONGEST = 0.01, 3600.0
 
@@ -128,10 +127,11 @@ class Run:
         """Work until nothing is left to do at a moment; return how many workers were killed meanwhile."""
         began, killed = time.monotonic(), 0
         aims = self._aims(moment, kills)
-        first = self._aimed(moment, "first", aims, _FIRST_LIFE)
+        life = _SECONDS_EACH * self._number / max(1, kills)
+        first = self._aimed(moment, "first", aims, life)
         workers = [first]
         if self._store.is_postgres:
-            workers.append(self._aimed(moment, "beside", aims, _FIRST_LIFE))
+            workers.append(self._aimed(moment, "beside", aims, life))
         while (status := self._over(first)) != 0:
             for one in workers:
                 if status := self._over(one):
@@ -152,12 +152,15 @@ class Run:
 
     def _aims(self, moment: int, kills: int) -> Iterator[tuple[str, int]]:
         """Yield as many steps as workers are to be killed at, each with how often it is passed before."""
-        passes = _PASSES[moment]
-        steps = [step for step, _ in zip(cycle([*passes, ANYWHERE]), range(kills), strict=False)]
-        self._chance.shuffle(steps)
-        for step in steps:
-            part = self._chance.uniform(_LEAST_PART, _MOST_PART) / kills
-            yield step, max(1, round(passes.get(step, 1.0) * self._number * part))
+        left = kills
+        for share, passes in _PHASES[moment]:
+            mine = min(left, math.ceil(share * kills))
+            left -= mine
+            steps = [step for step, _ in zip(cycle([*passes, ANYWHERE]), range(mine), strict=False)]
+            self._chance.shuffle(steps)
+            for step in steps:
+                part = self._chance.uniform(_LEAST_PART, _MOST_PART) / mine
+                yield step, max(1, round(passes.get(step, 1.0) * self._number * part))
 
     def _aimed(self, moment: int, mode: str, aims: Iterator[tuple[str, int]], life: float) -> _Worker:
         """Start a worker that dies at the next of some aims, if there is one left."""
@@ -168,12 +171,14 @@ class Run:
         if step == ANYWHERE:
             pid = self._start(moment, mode)
             return _Worker(mode, pid, step, time.monotonic() + self._chance.uniform(0.0, 2 * life))
-        return _Worker(mode, self._start(moment, mode, aim=f"{step}:{times}"), step)
+        pid = self._start(moment, mode, aim=f"{step}:{times}")
+        return _Worker(mode, pid, step, time.monotonic() + _MOST_LIVES * life)
 
     def _over(self, worker: _Worker) -> int | None:
         """Return how a worker ended, None if it works on; it is killed if its time has come."""
         status = self._launcher.ended(worker.pid, _LOOK)
         if status is None and time.monotonic() > worker.dies_at:
+            worker.step = ANYWHERE
             return -signal.SIGKILL if self._kill(worker.pid) else 0
         return status
 
