@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from learning.repository import CURRENT_REWARD, IN_LIST, REWARD_LABEL, Window, pieces, window_of
 from learning.rewards import Reward
@@ -20,16 +20,21 @@ from storage.schema import facts
 
 def rewards_since(connection: Connection, after: int, until: int | None) -> list[int]:
     """Return the `seq` of all first rewards after one, up to and with another, in their order."""
-    kind, label = facts.c.kind, facts.c.label
-    query = select(facts.c.seq).where(facts.c.seq > after, settled(connection)).order_by(facts.c.seq)
-    if after > 0:
-        # Few facts are new: they are looked through, and not the index of all rewards there ever were.
-        query = query.where(kind.concat("") == Kind.REWARD.value, label.concat("") == REWARD_LABEL)
-    else:
-        query = query.where(kind == Kind.REWARD, label == REWARD_LABEL)
+    # Both are answered by indexes alone: the label of each reward would be looked up in the facts.
+    query = (
+        select(facts.c.seq)
+        .where(facts.c.kind == Kind.REWARD, facts.c.seq > after, settled(connection))
+        .order_by(facts.c.seq)
+    )
     if until is not None:
         query = query.where(facts.c.seq <= until)
-    return list(connection.execute(query).scalars().all())
+    label = facts.c.label
+    others = select(facts.c.seq).where(
+        facts.c.kind == Kind.REWARD, or_(label < REWARD_LABEL, label > REWARD_LABEL), facts.c.seq + 0 > after
+    )
+    found = connection.execute(query).scalars().all()
+    later = set(connection.execute(others).scalars())
+    return [seq for seq in found if seq not in later] if later else list(found)
 
 
 def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[tuple[str, str, str]]:

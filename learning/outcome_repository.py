@@ -159,11 +159,11 @@ def corrections_after(connection: Connection, position: int, through: int) -> Wa
     """Return the facts after `position` that replaced rewards learnt up to `through`."""
     query = (
         select(facts.c.seq, facts.c.id, facts.c.recorded_at)
-        .where(facts.c.kind == Kind.REWARD, facts.c.label == CORRECTED, facts.c.seq > position)
+        # Few rewards are corrected: not the index of all that came since.
+        .where(facts.c.kind == Kind.REWARD, facts.c.label == CORRECTED, facts.c.seq + 0 > position)
         .where(settled(connection))
-        .order_by(facts.c.seq)
     )
-    found = connection.execute(query).all()
+    found = sorted(connection.execute(query).all())
     learnt: set[str] = set()
     for some in pieces({one.id.rpartition(":")[0] for one in found}):
         first = select(facts.c.id).where(
