@@ -59,7 +59,7 @@ _PHASES: Sequence[Sequence[tuple[float, Mapping[str, float]]]] = (
 # The share of a moment's kills among those that are left; what a moment has no time for goes to the next one.
 _SHARES = (0.15, 0.6, 0.7, 1.0)
 # Between two kills lies this much of what would spread them evenly: a moment has time for all of its own.
-_LEAST_PART, _MOST_PART = 0.2, 1.4
+_LEAST_PART, _MOST_PART = 0.2, 1.0
 # Seconds that a moment takes for each enrolment, roughly, before it is known how long workers live; and how
 # many of their lives one may last that does not come to its step any more.
 _SECONDS_EACH, _MOST_LIVES = 0.0005, 3.0
