@@ -96,7 +96,7 @@ def test_the_later_rounds_are_held_out_and_users_are_not_parted() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("{scalar: x}", "{scalar: y}", "no column context.y of numbers; it has context.x"),
+        ("{scalar: x}", "{scalar: y}", "no column context.y; it has context.x"),
         ("placements", "reward: {low: 0, high: 0.5}\nplacements", "target not within"),
     ],
 )
@@ -204,5 +204,5 @@ def test_lists_of_a_context_are_no_numbers_to_learn_from(tmp_path: Path) -> None
     path.write_text("action,reward,pscore,context.x,context.rates\n" + "\n".join(rows) + "\n")
     rounds = read_rounds(path)
     assert (len(rounds), list(rounds.scalars)) == (30, ["x"])
-    with pytest.raises(PolicySpecError, match=r"no column context\.rates of numbers; it has context\.x"):
+    with pytest.raises(PolicySpecError, match=r"no column context\.rates; it has context\.x"):
         train(rounds, spec(SPEC.replace("scalar: x", "scalar: rates")), NOW)
