@@ -7,23 +7,24 @@ from typing import IO
 
 import msgspec
 
-_FIRST_BYTES = struct.Struct("<I")
+# The length of what follows.
+HEAD = struct.Struct("<I")
 _MAX_FRAME = 1 << 30
 
 
 def write_frame(stream: IO[bytes], message: msgspec.Struct) -> None:
     """Write one message: its length in four bytes, little-endian, then msgpack."""
     body = msgspec.msgpack.encode(message)
-    stream.write(_FIRST_BYTES.pack(len(body)) + body)
+    stream.write(HEAD.pack(len(body)) + body)
     stream.flush()
 
 
 def read_frame(stream: IO[bytes]) -> bytes | None:
     """Read one message's bytes, or None when the other side is gone."""
-    head = stream.read(_FIRST_BYTES.size)
-    if len(head) < _FIRST_BYTES.size:
+    head = stream.read(HEAD.size)
+    if len(head) < HEAD.size:
         return None
-    (length,) = _FIRST_BYTES.unpack(head)
+    (length,) = HEAD.unpack(head)
     if length > _MAX_FRAME:
         return None
     body = stream.read(length)

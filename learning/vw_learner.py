@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import struct
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import msgspec
 import numpy as np
 
 from learning.errors import BrokenWeights, InvalidRows, LearnerLost, LearnerRefused
+from learning.frames import HEAD, write_frame
 from learning.learner import Learnt, Task
 from learning.models import Linear
 from learning.models.linear import Link
@@ -30,7 +30,6 @@ from learning.vw_format import Done, Failed, Finish, Learn, Merge, Reply, Reques
 _CHUNK = 500
 # A process that dies this often on the same rows will not get through them.
 _ATTEMPTS = 3
-_LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 16
 
 
@@ -163,10 +162,8 @@ class VwLearner:
     def _ask(self, request: Request) -> Done | Result:
         process = self._running()
         assert process.stdin is not None  # noqa: S101 - opened as a pipe below
-        body = msgspec.msgpack.encode(request)
         try:
-            process.stdin.write(_LENGTH.pack(len(body)) + body)
-            process.stdin.flush()
+            write_frame(process.stdin, request)
         except OSError as error:
             raise _ProcessGone("it takes no more input") from error
         reply: Reply = self._decoder.decode(self._receive(process))
@@ -188,16 +185,16 @@ class VwLearner:
             if not data:
                 raise _ProcessGone("it ended")
             self._buffer += data
-        (length,) = _LENGTH.unpack_from(self._buffer)
-        body = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
-        del self._buffer[: _LENGTH.size + length]
+        (length,) = HEAD.unpack_from(self._buffer)
+        body = bytes(self._buffer[HEAD.size : HEAD.size + length])
+        del self._buffer[: HEAD.size + length]
         return body
 
     def _complete(self) -> bool:
-        if len(self._buffer) < _LENGTH.size:
+        if len(self._buffer) < HEAD.size:
             return False
-        (length,) = _LENGTH.unpack_from(self._buffer)
-        return len(self._buffer) >= _LENGTH.size + int(length)
+        (length,) = HEAD.unpack_from(self._buffer)
+        return len(self._buffer) >= HEAD.size + int(length)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import threading
-import time
 
+import pytest
+
+from storage import standing_aside
 from storage.standing_aside import stand_aside, turn_under_way
 
 
-def test_who_computes_goes_on_at_once_while_nobody_writes() -> None:
-    started = time.perf_counter()
-    stand_aside()
-    with turn_under_way():
-        pass
-    stand_aside()
-    assert time.perf_counter() - started < 0.02
-
-
-def test_who_computes_goes_on_when_the_turn_has_ended() -> None:
+def computing() -> tuple[threading.Thread, threading.Event]:
+    """Start a thread that stands aside; the event says that it went on."""
     passed = threading.Event()
 
     def compute() -> None:
         stand_aside()
         passed.set()
 
+    thread = threading.Thread(target=compute, daemon=True)
+    thread.start()
+    return thread, passed
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing_aside, "_PATIENCE", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_computes_goes_on_at_once_while_nobody_writes() -> None:
     with turn_under_way():
-        computing = threading.Thread(target=compute)
-        computing.start()
-        assert not passed.wait(0.005)
-    assert passed.wait(0.5)
-    computing.join()
+        pass
+    _, passed = computing()
+    assert passed.wait(10)
+
+
+@pytest.mark.usefixtures("patient")
+def test_who_computes_goes_on_when_the_turn_has_ended() -> None:
+    with turn_under_way():
+        thread, passed = computing()
+        assert not passed.wait(0.05)
+    assert passed.wait(10)
+    thread.join()
 
 
 def test_a_turn_that_lasts_holds_nobody_up_for_long() -> None:
     with turn_under_way():
-        stand_aside()
+        _, passed = computing()
+        assert passed.wait(10)
