@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from decision.jobs import Jobs
-from decision.scheduling import Scheduler
+from decision.scheduling import INTERVALS, Scheduler
 from storage.errors import DatabaseUnavailable
 
 # Longer than any test takes: what runs twice within it was called.
@@ -89,3 +89,20 @@ def test_what_failed_waits_longer() -> None:
         jobs.wait_for("deliver", 2)
     first, second = jobs.began["deliver"][:2]
     assert second - first >= 1.0
+
+
+def test_versions_are_published_once_a_minute_at_most() -> None:
+    """However much there is to learn, and whatever the jobs before it found."""
+    jobs = Told(
+        {
+            "learn": [{"trained": 500, "done": {"published": 1}}] * 2,
+            "reward": [{"done": {"matured": 500}}] * 2,
+            "triggers": [{"fired": 2, "decided": 2}],
+        }
+    )
+    with scheduled(jobs, {"learn": 0.3, "reward": 0.05, "triggers": 0.05}):
+        jobs.wait_for("reward", 2)
+        jobs.wait_for("learn", 2)
+    first, second = jobs.began["learn"][:2]
+    assert second - first >= 0.3
+    assert INTERVALS["learn"] >= 60
