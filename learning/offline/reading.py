@@ -12,7 +12,7 @@ from learning.errors import UnreadableLog
 from learning.evaluation.log import Log
 from learning.evaluation.logs import decision_log, dsjson, files, open_bandit, read_log
 from learning.evaluation.logs.columns import Columns
-from learning.evaluation.logs.rounds import CONTEXT, log_of
+from learning.evaluation.logs.rounds import CONTEXT, log_of, rounds_of
 from learning.offline.rounds import FloatArray, LoggedRounds
 
 # Where dsjson keeps what is known of each action and not of the round.
@@ -58,8 +58,7 @@ def _by_columns(columns: Columns, path: Path) -> LoggedRounds:
     read = Columns({name: columns.cells(name) for name in names}, columns.rows)
     values = {name.removeprefix(CONTEXT): read.numbers(name) for name in names}
     log = log_of(columns, str(path))
-    good = np.ones(columns.rows, dtype=np.bool_)
-    good[[one.row - 1 for one in log.refused]] = False
+    good = rounds_of(columns, log)
     return LoggedRounds(log, {name: numbers[good] for name, numbers in values.items()})
 
 

@@ -160,10 +160,16 @@ def context_of(columns: Columns, names: list[str]) -> FloatArray | None:
     return np.hstack(parts) if parts else None
 
 
-def contexts_of(columns: Columns, log: Log) -> dict[str, list[Any]]:
-    """Return the context of a log's rounds by name, as numbers, lists of numbers or texts."""
+def rounds_of(columns: Columns, log: Log) -> NDArray[np.bool_]:
+    """Return which rows of the columns that a log was read from are its rounds: those not refused."""
     good = np.ones(columns.rows, dtype=np.bool_)
     good[[one.row - 1 for one in log.refused]] = False
+    return good
+
+
+def contexts_of(columns: Columns, log: Log) -> dict[str, list[Any]]:
+    """Return the context of a log's rounds by name, as numbers, lists of numbers or texts."""
+    good = rounds_of(columns, log)
     found: dict[str, list[Any]] = {}
     for name in columns.names:
         if not name.startswith(CONTEXT):
