@@ -112,7 +112,8 @@ def test_a_paused_playbook_is_not_decided_and_its_runs_wait_with_what_happened(s
     mine = [one for one in ended() if one["body"]["decision"] == answer["decision_id"]]
     assert [one["body"]["result"] for one in mine] == ["used"]
     used = [one for one in service.history(ann) if (one["kind"], one["label"]) == ("coupon", "used")]
-    assert len(used) == 1
+    # Another playbook may have given her a coupon for the same meanwhile.
+    assert [one["body"]["decision"] for one in used].count(answer["decision_id"]) == 1
 
 
 def test_a_drained_playbook_begins_nothing_and_ends_what_it_began(service: Running) -> None:
