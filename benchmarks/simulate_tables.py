@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -15,9 +13,10 @@ import numpy as np
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say
 from benchmarks.errors import BenchmarkError
 from learning.simulation import POLICIES, Race, Table, run
-from learning.simulation.race import play, single_threaded
+from learning.simulation.race import play
 from learning.simulation.table import of_arrays
 from learning.simulation.vw_explorers import VwExplorer
+from learning.spreading import spread
 
 SEEDS = (1, 2, 3)
 SHUFFLES = 8
@@ -117,12 +116,12 @@ def table(name: str) -> Table:
 
 
 def _vw(data: Table, race: Race, tasks: Sequence[tuple[tuple[str, ...], int]]) -> list[float]:
-    context = multiprocessing.get_context("spawn")
-    with single_threaded(), ProcessPoolExecutor(os.cpu_count(), context) as pool:
-        return list(pool.map(partial(_mean, data, race), *zip(*tasks, strict=True), chunksize=4))
+    return list(spread(_mean, (data, race), tasks, os.cpu_count() or 1))
 
 
-def _mean(data: Table, race: Race, options: tuple[str, ...], shuffle: int) -> float:
+def _mean(given: tuple[Table, Race], task: tuple[tuple[str, ...], int]) -> float:
+    data, race = given
+    options, shuffle = task
     make = partial(VwExplorer, options=options)
     return float(play(data, "vw", make, race, shuffle).rewards.mean())
 

@@ -23,7 +23,7 @@ NextplayError
     ├── NotRebuilt           the ledger does not tell how a version was learnt, or has nothing left of it
     ├── UnreadableTable      a table of full feedback that can't be simulated on; the message says why
     ├── UnknownPlayer        no policy that can be simulated has this name
-    ├── SimulationBroken     a process of a simulation died
+    ├── WorkerDied           a process died that work was spread over
     └── EvaluationError
         ├── InvalidRounds    arrays of an evaluation that are empty, uneven or out of range
         ├── UnreadableLog    a log that can't be read as rounds, or of which too much is wrong
@@ -146,8 +146,8 @@ class UnknownPlayer(LearningError):
     code = "unknown-player"
 
 
-class SimulationBroken(LearningError):
-    code = "simulation-broken"
+class WorkerDied(LearningError):
+    code = "worker-died"
 
 
 class EvaluationError(LearningError):

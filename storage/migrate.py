@@ -29,8 +29,8 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
         SchemaMismatch: the database was written by a newer version of the code.
     """
     with _alone(connection):
-        _refuse_newer(connection)
-        if revision == "head" and current_revision(connection) == _scripts().get_current_head():
+        current = _known_revision(connection)
+        if revision == "head" and current == _scripts().get_current_head():
             return
         config = _config()
         config.attributes["connection"] = connection
@@ -63,8 +63,7 @@ def check_schema(connection: Connection) -> None:
     Raises:
         SchemaMismatch: it is older or newer.
     """
-    _refuse_newer(connection)
-    current, head = current_revision(connection), _scripts().get_current_head()
+    current, head = _known_revision(connection), _scripts().get_current_head()
     if current != head:
         raise SchemaMismatch(
             f"the database is at schema {current or 'none'}, the code needs {head}: run `nextplay migrate`"
@@ -78,7 +77,7 @@ def current_revision(connection: Connection) -> str | None:
     return revision
 
 
-def _refuse_newer(connection: Connection) -> None:
+def _known_revision(connection: Connection) -> str | None:
     current = current_revision(connection)
     known = {script.revision for script in _scripts().walk_revisions()}
     if current is not None and current not in known:
@@ -86,6 +85,7 @@ def _refuse_newer(connection: Connection) -> None:
             f"the database is at schema {current}, which this version of nextplay does not know: "
             "it was written by a newer one; run that version, or restore a backup"
         )
+    return current
 
 
 def _config() -> Config:

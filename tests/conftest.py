@@ -58,7 +58,7 @@ def new_postgres(server: str, template: str = "template1") -> Iterator[str]:
     """Give the URL of a new database that is a copy of another one."""
     name = f"test_{uuid4().hex}"
     with administering(server) as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         yield of_driver(server).set(database=name).render_as_string(hide_password=False)
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 

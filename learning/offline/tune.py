@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from datetime import datetime
 from itertools import product
 from pathlib import Path
@@ -16,10 +13,11 @@ import msgspec
 import yaml
 from pydantic import ValidationError
 
-from learning.errors import InvalidRounds, LearningError, PolicySpecError, SimulationBroken
+from learning.errors import InvalidRounds, LearningError, PolicySpecError
 from learning.offline.rounds import LoggedRounds
 from learning.offline.train import Judged, Trained, judge, later, trained_version
 from learning.spec import PolicySpec
+from learning.spreading import spread
 
 _MOST = 1_000
 
@@ -85,6 +83,7 @@ def tune(
 
     Raises:
         InvalidRounds: too few rounds, or no setting could be trained.
+        WorkerDied: a process died, as one does that runs out of memory.
     """
     last = later(rounds, held_out)
     first, rest = rounds.only(~last), rounds.only(last)
@@ -118,27 +117,12 @@ def _all(
     workers = min(processes or os.cpu_count() or 1, len(specs))
     if workers == 1:
         return [_judged(first, choosing, spec, now) for spec in specs]
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, context, _begin, (first, choosing, now)) as pool:
-            return list(pool.map(_one, [spec.model_dump_json(by_alias=True) for spec in specs]))
-    except BrokenProcessPool as error:
-        raise SimulationBroken(
-            f"a process that trained died ({error}); it may have run out of memory"
-        ) from error
+    texts = [spec.model_dump_json(by_alias=True) for spec in specs]
+    return list(spread(_one, (first, choosing, now), texts, workers))
 
 
-_given: tuple[LoggedRounds, LoggedRounds, datetime] | None = None
-
-
-def _begin(first: LoggedRounds, choosing: LoggedRounds, now: datetime) -> None:
-    global _given  # noqa: PLW0603 - set once, when the process begins
-    _given = first, choosing, now
-
-
-def _one(spec: str) -> Judged | str:
-    assert _given is not None  # noqa: S101 - `_begin` came first
-    first, choosing, now = _given
+def _one(given: tuple[LoggedRounds, LoggedRounds, datetime], spec: str) -> Judged | str:
+    first, choosing, now = given
     return _judged(first, choosing, PolicySpec.model_validate_json(spec), now)
 
 

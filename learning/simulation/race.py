@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.errors import SimulationBroken
 from learning.exploration import with_floor
 from learning.simulation.player import FloatArray, Make, Setting
 from learning.simulation.policies import POLICIES, check_policies
 from learning.simulation.table import Table
 from learning.simulation.vw_explorers import EXPLORERS
-
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-# How a process of a pool comes to its table without one copy a task.
-_table: Table | None = None
+from learning.spreading import spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,7 @@ def run(
 
     Raises:
         UnknownPlayer: there is none of a name.
-        SimulationBroken: a process died, as one does that runs out of memory.
+        WorkerDied: a process died, as one does that runs out of memory.
     """
     names = check_policies(race.policies)
     tasks = [(name, shuffle) for shuffle in range(race.shuffles) for name in names]
@@ -125,41 +117,14 @@ def _runs(table: Table, race: Race, tasks: Sequence[tuple[str, int]]) -> Iterato
     if processes == 1 and not any(name in EXPLORERS for name, _ in tasks):
         yield from (play(table, name, POLICIES[name], race, shuffle) for name, shuffle in tasks)
         return
-    # Started anew and not forked: VW must not come to where there are threads.
-    context = multiprocessing.get_context("spawn")
-    try:
-        with single_threaded(), ProcessPoolExecutor(processes, context, _begin, (table,)) as pool:
-            yield from pool.map(_task, [race] * len(tasks), *zip(*tasks, strict=True))
-    except BrokenProcessPool as error:
-        raise SimulationBroken(
-            f"a process of the simulation died ({error}); it may have run out of memory: simulate fewer "
-            "policies, or on fewer rounds"
-        ) from error
+    # VW must not come to where there are threads.
+    yield from spread(_task, (table, race), tasks, processes)
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Let processes that are started meanwhile compute with one thread each."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _begin(table: Table) -> None:
-    global _table  # noqa: PLW0603 - set once, when the process begins
-    _table = table
-
-
-def _task(race: Race, name: str, shuffle: int) -> Rounds:
-    assert _table is not None  # noqa: S101 - `_begin` came first
-    return play(_table, name, POLICIES[name], race, shuffle)
+def _task(given: tuple[Table, Race], task: tuple[str, int]) -> Rounds:
+    table, race = given
+    name, shuffle = task
+    return play(table, name, POLICIES[name], race, shuffle)
 
 
 def _raced(means: Sequence[float]) -> Raced:
