@@ -26,6 +26,7 @@ from delivery.channels.webhook import WEBHOOK
 from delivery.gate import Send
 from delivery.models import Enrolment
 from delivery.outbox import LEASE
+from playbooks.counters import ASK_AGAIN, PASSING
 from playbooks.library.repository import documents
 from playbooks.library.shelf import WINDOWS
 from playbooks.windows import Hold, Ruling, Skip, Windows, ruling_of
@@ -95,7 +96,14 @@ class LimitCheck:
         until = now + LEASE
         self._limits.line_up(connection, [send.enrolment for send in sends], (), until)
         refused = [self._limits.hold(connection, send.enrolment, now, until, send.channel) for send in sends]
-        return [None if rule is None else Skip(rule) for rule in refused]
+        return [_ruled(rule, now) for rule in refused]
+
+
+def _ruled(rule: str | None, now: datetime) -> Ruling:
+    if rule is None:
+        return None
+    # Nobody can say whether there is room: that is no reason never to send it.
+    return Hold(now + ASK_AGAIN, rule) if rule in PASSING else Skip(rule)
 
 
 class Gate:

@@ -118,8 +118,8 @@ def _timeout(name: str, state: states.State) -> str | None:
         return state.next
     if isinstance(state, states.Task):
         return state.on_overdue
-    # The policy was asked, and nobody could answer: it is asked again.
-    return name if isinstance(state, states.DecideAgain) else None
+    # The policy or the counters were asked, and nobody could answer: they are asked again.
+    return name if isinstance(state, states.DecideAgain | states.Issue) else None
 
 
 def _asks(state: states.State) -> bool:

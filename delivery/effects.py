@@ -38,6 +38,7 @@ from delivery.outbox_repository import OTHER, TRANSACTIONAL, Queued
 from delivery.people.opening import TaskGiver
 from delivery.step import Step, stuck
 from playbooks.constraints.spending import stock_of
+from playbooks.counters import ASK_AGAIN, PASSING
 from playbooks.models import GivenTag
 from playbooks.money import Money
 from storage import ledger
@@ -88,6 +89,20 @@ def _stopped(enrolment: Enrolment, rule: str) -> Enrolment:
     return msgspec.structs.replace(
         enrolment, due_at=None, waiting_for=None, status=Status.ENDED, result=f"suppressed: {rule}"
     )
+
+
+def _waiting(step: Step, place: int, wish: IssueCoupon, now: datetime) -> Step:
+    """Return the step up to the coupon, which is asked for again: nobody can say whether there is room."""
+    waiting = msgspec.structs.replace(
+        step.enrolment,
+        state=wish.state,
+        entered_at=wish.at,
+        due_at=now + ASK_AGAIN,
+        waiting_for=None,
+        status=Status.ACTIVE,
+        result=None,
+    )
+    return msgspec.structs.replace(step, enrolment=waiting, effects=step.effects[:place])
 
 
 class Effects:
@@ -171,6 +186,9 @@ class Effects:
                 if refused is None:
                     code = self._wallet.code(connection, offer, step.enrolment, one.key, now)
                     refused = None if code else stock_of(offer.id).rule
+                if refused in PASSING:
+                    kept.append(_waiting(step, place, one, now))
+                    break
                 if refused is not None:
                     stopped.append(_refusal(step.enrolment, one.key, refused, now))
                     kept.append(Step(_stopped(step.enrolment, refused), step.plan, step.effects[:place]))

@@ -53,10 +53,11 @@ class Enrolment(msgspec.Struct, frozen=True, gc=False):
 
 
 class IssueCoupon(msgspec.Struct, frozen=True, gc=False, tag="issue_coupon"):
-    """Put the arm's offer into the user's wallet."""
+    """Put the arm's offer into the user's wallet; `state` is that of the flow which wants it."""
 
     key: str
     at: datetime
+    state: str
 
 
 class MarkUsed(msgspec.Struct, frozen=True, gc=False, tag="mark_used"):

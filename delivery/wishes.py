@@ -29,7 +29,7 @@ def wish(
         channel = preferred(state.among, answers) if state.among else state.channel or arm.channel
         return SendMessage(key, moment, channel, state.content or arm.content, name)
     if isinstance(state, states.Issue):
-        return IssueCoupon(key, moment)
+        return IssueCoupon(key, moment, name)
     if isinstance(state, states.GoalReached):
         return MarkUsed(key, moment)
     if isinstance(state, states.Score):

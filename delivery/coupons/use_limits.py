@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from delivery.coupons.discount import Reason, Refusal
 from delivery.coupons.models import Coupon, Use
 from playbooks.constraints.counting import UseLimit
-from playbooks.counters import COUNTERS_LOST, COUNTERS_UNREACHABLE, Budget, Counters, Spend, Wanted
+from playbooks.counters import PASSING, Budget, Counters, Spend, Wanted
 from playbooks.errors import CountersUnreachable
 
 _COUPON, _OFFER, _USER = "coupon_uses.", "offer_redemptions.", "user_redemptions."
@@ -47,8 +47,10 @@ class UseLimits:
         again, for_good = use.revision > 1, use.until is None
         wanted = Wanted(use.id, use.user_id, limits, spends, again=again, for_good=for_good, until=use.until)
         full = self._counters.reserve(wanted, now, connection).keep(connection)
-        if full in (COUNTERS_LOST, COUNTERS_UNREACHABLE):
-            raise CountersUnreachable("the counters do not answer, so nobody can say whether a use is left")
+        if full in PASSING:
+            raise CountersUnreachable(
+                f"nobody can say at the moment whether a use is left ({full}): try again"
+            )
         return None if full is None else _used_up(coupon, full)
 
     def full(self, coupon: Coupon, user_id: str, now: datetime) -> Refusal | None:

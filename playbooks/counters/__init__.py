@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from audiences.identity.people import People
 from playbooks.counters.port import (
+    ASK_AGAIN,
     COUNTERS_LOST,
     COUNTERS_UNREACHABLE,
+    COUNTERS_UNSETTLED,
+    PASSING,
     RESERVATION,
     Budget,
     Counters,
@@ -26,8 +29,11 @@ from playbooks.counters.valkey import ValkeyCounters
 from storage.engine import Database
 
 __all__ = [
+    "ASK_AGAIN",
     "COUNTERS_LOST",
     "COUNTERS_UNREACHABLE",
+    "COUNTERS_UNSETTLED",
+    "PASSING",
     "RESERVATION",
     "Budget",
     "Counters",

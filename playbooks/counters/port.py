@@ -17,6 +17,11 @@ __all__ = ["COUNTERS_UNREACHABLE", "Budget", "Spend"]
 RESERVATION = timedelta(hours=24)
 # The rule of a reservation whose counters were lost and rebuilt before it was durable.
 COUNTERS_LOST = "counters_lost"
+# The rule of a use whose room is held by a decision that is not recorded yet, and perhaps never will be.
+COUNTERS_UNSETTLED = "counters_unsettled"
+# Rules that say nothing about room: whoever can wait asks again, after so long.
+PASSING = frozenset({COUNTERS_LOST, COUNTERS_UNREACHABLE, COUNTERS_UNSETTLED})
+ASK_AGAIN = timedelta(minutes=1)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -137,7 +142,8 @@ class Counters(Protocol):
         """Check all limits and reserve what is wanted, or nothing; never raises for want of room.
 
         Args:
-            connection: the transaction that the caller is in already, if any.
+            connection: the transaction that the caller is in already, if any. What it sees tells a limit that
+                is full from one that may turn out not to be (`COUNTERS_UNSETTLED`).
         """
         ...
 

@@ -89,6 +89,15 @@ class UserUses:
             return token, None
         return token, next(limit.rule for limit in limits if limit.counter == reply[1].decode())
 
+    def recorded(self, connection: Connection, limits: Sequence[UseLimit], but: str) -> Uses:
+        """Return the uses that the journal has, as `read` does, without those of the decision `but`."""
+        since = to_micros(self._now - max(limit.window for limit in limits))
+        found: dict[str, list[datetime]] = {}
+        for row in repository.uses_of(connection, self._profiles, self._now, since=since):
+            if row.decision_id != but:
+                found.setdefault(row.rule, []).append(from_micros(row.used_at))
+        return found
+
     def doubt(self, decision_id: str) -> None:
         """Let the journal be asked about a decision's uses when somebody needs the room."""
         self._epochs.tell("doubt_uses", self.shard, self._keys, "", [decision_id])

@@ -17,12 +17,13 @@ from sqlalchemy import Connection
 
 from audiences.identity.models import Person
 from audiences.identity.people import EveryoneAlone, People
-from playbooks.constraints.counting import Uses, by_subject
+from playbooks.constraints.counting import Uses, by_subject, full_limit
 from playbooks.counters import epoch_repository, repository
 from playbooks.counters.epochs import Epochs, shard_of
 from playbooks.counters.port import (
     COUNTERS_LOST,
     COUNTERS_UNREACHABLE,
+    COUNTERS_UNSETTLED,
     RESERVATION,
     Budget,
     Difference,
@@ -226,6 +227,10 @@ class _Held:
             whose = Person(subject, (subject,)) if subject else person
             uses = UserUses(self._epochs, whose, self._now, keep)
             token, full = uses.reserve(wanted.decision_id, limits, self._ends, connection)
+            if full is not None and connection is not None:
+                # Decisions under way hold room that they may never use, those of a dead process for a day.
+                recorded = uses.recorded(connection, limits, wanted.decision_id)
+                full = COUNTERS_UNSETTLED if full_limit(limits, recorded, self._now) is None else full
             if not self._took(uses, token, full):
                 return
         for spend in wanted.in_order:

@@ -16,7 +16,7 @@ _ROUNDS = 1_000
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """The message waits until a moment, under the rule of the window that keeps it."""
+    """The message waits until a moment, under the rule that keeps it, mostly a window's."""
 
     until: datetime
     rule: str

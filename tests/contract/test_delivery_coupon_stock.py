@@ -107,7 +107,7 @@ def test_a_run_whose_code_is_gone_ends_and_says_why(shelf: Shelf) -> None:
     plan = Plan.of(version_body(terms={"codes": "stock"}), 1)
     run = Enrolment("e", "ann", "coupons", 1, "d", ARM, "issue", at, at)
     send = SendMessage("e:1:1", at, "memory", "hello", "send")
-    step = Step(run, plan, [IssueCoupon("e:1:0", at), send])
+    step = Step(run, plan, [IssueCoupon("e:1:0", at, "issue"), send])
     effects = Effects(shelf.wallet, lambda *_: None)
     report = shelf.database.write(lambda c: effects.keep(c, [step], at))
     assert (report.issued, report.queued, report.ended) == (0, 0, 1)

@@ -45,10 +45,12 @@ AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
     "learn.published": (1, ("reward", "learn", FORTNIGHT)),
 }
 SQLITE, POSTGRES = "SQLite", "Postgres"
+DATABASES = (SQLITE, POSTGRES)
 ANYWHERE, STARTING = "anywhere", "while starting"
 LEARNER, JOBS_PROCESS = "the learner's process", "the jobs' process"
 DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
 VALKEY = "Valkey killed or emptied"
+FAULTS = (*AIMS, ANYWHERE, STARTING, LEARNER, JOBS_PROCESS, DISK, CUT, CRASH, VALKEY)
 # How long an aimed service may live before it is killed where it happens to be.
 _AIMED_SECONDS = 8.0
 _LIVES_A_CAMPAIGN = 25
@@ -251,8 +253,15 @@ class Campaign:
         self.harness.load.pause()
 
 
-def plan(kills: int, *, postgres: bool, chance: random.Random) -> list[str]:
-    """Return the faults of one kind of database: `kills` of processes, and outages beside them."""
+def plan(kills: int, *, postgres: bool, chance: random.Random, only: Sequence[str] = ()) -> list[str]:
+    """Return the faults of one kind of database: `kills` of processes, and outages beside them.
+
+    Args:
+        only: choose so many from these instead.
+    """
+    if only:
+        possible = [one for one in only if one not in ({DISK} if postgres else {CUT, CRASH, VALKEY})]
+        return [chance.choice(possible) for _ in range(kills)] if possible else []
     each = max(1, round(kills * 0.05))
     faults = [point for point in AIMS for _ in range(each)]
     faults += [STARTING] * each + [LEARNER] * each + [JOBS_PROCESS] * (2 * each)
@@ -263,15 +272,29 @@ def plan(kills: int, *, postgres: bool, chance: random.Random) -> list[str]:
     return faults
 
 
-def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, bool]:
-    """Kill services `kills` times, half on SQLite and half on Postgres; says whether time was enough."""
-    total = Tally()
+def run(
+    kills: int,
+    seed: str,
+    minutes: float,
+    folder: Path,
+    on: Sequence[str] = DATABASES,
+    only: Sequence[str] = (),
+) -> tuple[Tally, bool]:
+    """Kill services `kills` times, as often on each kind of database; says whether time was enough.
+
+    Args:
+        on: the kinds of databases.
+        only: the faults to choose from; empty: all.
+    """
+    total, clean = Tally(), False
     until = time.monotonic() + 60 * minutes
     launcher, server = Launcher(), PostgresServer(folder / "postgres")
     counters = CounterServer(folder / "valkey")
     waiting = {
-        where: plan(kills // 2, postgres=where == POSTGRES, chance=random.Random(f"{seed}/{where}"))
-        for where in (SQLITE, POSTGRES)
+        where: plan(
+            kills // len(on), postgres=where == POSTGRES, chance=random.Random(f"{seed}/{where}"), only=only
+        )
+        for where in on
     }
     try:
         while any(waiting.values()) and time.monotonic() < until:
@@ -301,13 +324,16 @@ def run(kills: int, seed: str, minutes: float, folder: Path) -> tuple[Tally, boo
                 f"{data.name}: {tally.kills.total()} kills, {tally.events} events and {tally.decisions} "
                 f"decisions acknowledged, {len(tally.findings)} findings"
             )
-            if not tally.findings:
+            if tally.findings:
+                _say(f"{data.name}: its database is {store.url}")
+            else:
                 shutil.rmtree(data)
+        clean = not total.findings
         return total, not any(waiting.values())
     finally:
         launcher.close()
         counters.close()
-        server.close()
+        server.close(keep=not clean)
 
 
 def table(tally: Tally) -> str:
@@ -339,11 +365,21 @@ def main() -> int:
     options.add_argument("--seed", default="1")
     options.add_argument("--minutes", type=float, default=30.0, help="stop starting anew after this long")
     options.add_argument("--least", type=int, default=10, help="kills that every step must have had")
+    options.add_argument("--on", nargs="+", choices=DATABASES, default=DATABASES, help="kinds of databases")
+    options.add_argument(
+        "--only",
+        nargs="+",
+        choices=FAULTS,
+        default=(),
+        metavar="FAULT",
+        help=f"faults to choose from, where not all are wanted; no step must have its kills then:\n"
+        f"{', '.join(FAULTS)}",
+    )
     given = options.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="nextplay-chaos-"))
-    tally, complete = run(given.kills, given.seed, given.minutes, folder)
+    tally, complete = run(given.kills, given.seed, given.minutes, folder, given.on, given.only)
     _say(table(tally))
-    rare = [step for step in POINTS if tally.killed(step) < given.least]
+    rare = [step for step in POINTS if tally.killed(step) < given.least and not given.only]
     if rare:
         _say(f"killed less than {given.least} times at: {', '.join(rare)}")
     if not complete:

@@ -58,7 +58,9 @@ def without_reason(
 ) -> Iterator[str]:
     """Say which of them no full cap explains.
 
-    Whoever had only reserved the room at the time may have used it later, so later uses are taken for it.
+    Whoever had only reserved the room at the time may have used it later, so later uses are taken for it. All
+    others do not matter: a run waits while room is held by decisions that were never recorded, and while
+    counters are away.
     """
     moments: dict[tuple[str, str], list[datetime]] = defaultdict(list)
     counted = select(uses.c.user_id, uses.c.rule, uses.c.used_at).where(uses.c.expires_at.is_(None))

@@ -127,8 +127,10 @@ class PostgresServer:
             else:
                 return
 
-    def close(self) -> None:
-        """Stop the server and remove its folder."""
+    def close(self, *, keep: bool = False) -> None:
+        """Stop the server and remove its folder, unless that is kept."""
+        if keep:
+            self._server.cleanup_mode = "stop"
         self._server.cleanup()
 
     def _administer(self, statement: str) -> None:

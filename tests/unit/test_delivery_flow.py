@@ -49,7 +49,7 @@ WAITING = advance(COUPONS, begun(COUPONS), Due(), NOON).enrolment
 def test_runs_through_immediate_states_until_one_waits() -> None:
     advanced = advance(COUPONS, begun(COUPONS), Due(), LATER)
     assert advanced.effects == (
-        IssueCoupon("e:1:0", NOON),
+        IssueCoupon("e:1:0", NOON, "issue"),
         SendMessage("e:1:1", NOON, "memory", "hello", "send"),
     )
     after = advanced.enrolment
