@@ -257,11 +257,11 @@ def plan(kills: int, *, postgres: bool, chance: random.Random, only: Sequence[st
     """Return the faults of one kind of database: `kills` of processes, and outages beside them.
 
     Args:
-        only: choose so many from these instead.
+        only: choose so many from those of these that it can have, instead.
     """
     if only:
-        possible = [one for one in only if one not in ({DISK} if postgres else {CUT, CRASH, VALKEY})]
-        return [chance.choice(possible) for _ in range(kills)] if possible else []
+        possible = [one for one in only if one not in ((DISK,) if postgres else (CUT, CRASH, VALKEY))]
+        return [chance.choice(possible) for _ in range(kills if possible else 0)]
     each = max(1, round(kills * 0.05))
     faults = [point for point in AIMS for _ in range(each)]
     faults += [STARTING] * each + [LEARNER] * each + [JOBS_PROCESS] * (2 * each)
@@ -376,6 +376,9 @@ def main() -> int:
         f"{', '.join(FAULTS)}",
     )
     given = options.parse_args()
+    for where in given.on:
+        if not plan(1, postgres=where == POSTGRES, chance=random.Random(), only=given.only):
+            options.error(f"{where} can have none of these faults: {', '.join(given.only)}")
     folder = Path(tempfile.mkdtemp(prefix="nextplay-chaos-"))
     tally, complete = run(given.kills, given.seed, given.minutes, folder, given.on, given.only)
     _say(table(tally))

@@ -67,6 +67,10 @@ def kept(tally: Tally) -> None:
 @pytest.mark.parametrize("postgres", [False, True])
 def test_two_hundred_kills_are_ten_at_every_step(postgres: bool) -> None:
     faults = plan(100, postgres=postgres, chance=random.Random(1))
+    assert (
+        plan(3, postgres=postgres, chance=random.Random(1), only=[ANYWHERE, DISK if postgres else VALKEY])
+        == [ANYWHERE] * 3
+    )
     assert AIMS.keys() == POINTS.keys()
     assert min(faults.count(step) for step in (*POINTS, STARTING, LEARNER, JOBS_PROCESS, ANYWHERE)) >= 5
     assert len([one for one in faults if one not in {DISK, CUT, CRASH, VALKEY}]) >= 100
