@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -24,12 +24,15 @@ from benchmarks.capacity import HELD_P99, HELD_SECONDS, capacity
 from benchmarks.errors import BenchmarkError
 from benchmarks.http_load import Requests, run_apart
 from benchmarks.online_store import valkey
-from benchmarks.schedule import Schedule
+from benchmarks.schedule import Latencies, Schedule
 from benchmarks.shop import NOW, SEED, opened_shop, users
 
 if TYPE_CHECKING:
-    from decision.demo.client import ServiceProcess
+    from decision.demo.client import ServiceClient, ServiceProcess
+    from decision.wiring import Service
 
+# Where features are read from.
+Stores = Literal["valkey", "embedded"]
 USERS = 20_000
 REPEATS = 3
 CONNECTIONS = 64
@@ -39,13 +42,13 @@ _LATENCY_SECONDS = 10
 _FIRST, _LAST = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
 
 
-def measure(folder: Path, say: Say) -> Sequence[Pair]:
+def measure(stores: Stores, folder: Path, say: Say) -> Sequence[Pair]:
     """Return pairs of the rates that are held: decisions, and bare echoes, a second."""
-    with _decider(folder, say) as requests, _bare() as echoed:
+    with deciding(folder, say, stores) as (_, requests), _bare() as echoed:
         pairs = []
         for _ in range(REPEATS):
             bare = capacity(partial(run_apart, echoed, connections=CONNECTIONS), _BARE_GUESS)
-            ours = capacity(partial(run_apart, requests, connections=CONNECTIONS), _GUESS)
+            ours = held(requests)
             say(f"{ours:,.0f} decisions a second are held, {bare:,.0f} bare echoes")
             pairs.append(Pair(ours, bare))
         return pairs
@@ -53,30 +56,55 @@ def measure(folder: Path, say: Say) -> Sequence[Pair]:
 
 def latency(folder: Path, say: Say) -> Sequence[Pair]:
     """Return pairs of p99 in milliseconds: of decisions at half of the capacity, and at a tenth of it."""
-    with _decider(folder, say) as requests:
-        rate = capacity(partial(run_apart, requests, connections=CONNECTIONS), _GUESS)
+    with deciding(folder, say) as (_, requests):
+        rate = held(requests)
         say(f"{rate:,.0f} decisions a second are held")
-        return [Pair(_p99(requests, rate / 2), _p99(requests, rate / 10)) for _ in range(REPEATS)]
+        return [
+            Pair(latencies(requests, rate / 2).p99, latencies(requests, rate / 10).p99)
+            for _ in range(REPEATS)
+        ]
 
 
-def _p99(requests: Requests, rate: float) -> float:
-    found = run_apart(requests, Schedule(rate, int(rate * _LATENCY_SECONDS)), CONNECTIONS)
+def held(requests: Requests) -> float:
+    """Return how many decisions a second are held."""
+    return capacity(partial(run_apart, requests, connections=CONNECTIONS), _GUESS)
+
+
+def latencies(requests: Requests, rate: float, seconds: float = _LATENCY_SECONDS) -> Latencies:
+    """Return what decisions at a rate met with, for so long.
+
+    Raises:
+        BenchmarkError: some were refused.
+    """
+    found = run_apart(requests, Schedule(rate, int(rate * seconds)), CONNECTIONS)
     if found.errors:
         raise BenchmarkError(f"{found.errors} decisions were refused; the measurement is void")
-    return found.p99
+    return found
 
 
 @contextmanager
-def _decider(folder: Path, say: Say) -> Iterator[Requests]:
-    """Run a service on the first core, its jobs and everything else on the last; give requests to it."""
+def deciding(
+    folder: Path,
+    say: Say,
+    stores: Stores = "valkey",
+    stock: Callable[[Path], None] = wide_library.write,
+    begin: Callable[[Service], None] | None = None,
+) -> Iterator[tuple[ServiceClient, Requests]]:
+    """Run a service on the first core, its jobs and everything else on the last; give requests to it.
+
+    Args:
+        stores: where its features are read from.
+        stock: writes its library; `begin` is given the service before it serves.
+    """
     from decision.demo.client import running_service  # noqa: PLC0415 - an HTTP client, needed here only
 
     with ExitStack() as opened:
         opened.enter_context(_on(_LAST))
-        online = f"{opened.enter_context(valkey())}/0"
+        online = f"{opened.enter_context(valkey())}/0" if stores == "valkey" else ""
         say(f"makes a shop of {USERS:,} users, {wide_library.PLAYBOOKS} playbooks")
-        with opened_shop(folder / "data", USERS, wide_library.write, online_url=online):
-            pass
+        with opened_shop(folder / "data", USERS, stock, online_url=online) as service:
+            if begin is not None:
+                begin(service)
         start = partial(_start, online)
         client = opened.enter_context(
             running_service(folder / "data", clock=NOW, seed=SEED, log=folder / "service.log", start=start)
@@ -85,7 +113,7 @@ def _decider(folder: Path, say: Say) -> Iterator[Requests]:
         _move_children(_LAST)
         bodies = _bodies()
         _check(client.http.post("/v1/decide", content=_explained(bodies[0])).json())
-        yield Requests(port, "/v1/decide", bodies, key=client.key)
+        yield client, Requests(port, "/v1/decide", bodies, key=client.key)
 
 
 def _bodies() -> list[bytes]:
@@ -153,16 +181,28 @@ def _move_children(core: int) -> None:
             os.sched_setaffinity(thread.id, {core})
 
 
+_HELD = f"holds for {HELD_SECONDS:g} s with a p99 of {HELD_P99:g} ms at most and no error"
+_AGAINST = "A bare FastAPI route that reads and writes JSON with msgspec, held the same way."
 DECIDE_CAPACITY = Benchmark(
     name="decide_capacity",
     measures=(
-        f"The highest rate of decisions over HTTP that one process on one core holds for {HELD_SECONDS:g} s "
-        f"with a p99 of {HELD_P99:g} ms at most and no error (docs/how-to/benchmarks.md has the scenario)."
+        f"The highest rate of decisions over HTTP that one process on one core {_HELD} "
+        "(docs/how-to/benchmarks.md has the scenario)."
     ),
-    against="A bare FastAPI route that reads and writes JSON with msgspec, held the same way.",
+    against=_AGAINST,
     unit="decisions/s",
     bound=Bound("ratio", ">=", 0.2),
-    run=measure,
+    run=partial(measure, "valkey"),
+)
+DECIDE_CAPACITY_EMBEDDED = Benchmark(
+    name="decide_capacity_embedded",
+    measures=(
+        f"The highest rate of decisions that it {_HELD}, features from the embedded store, a SQLite file."
+    ),
+    against=_AGAINST,
+    unit="decisions/s",
+    bound=Bound("ratio", ">=", 0.2),
+    run=partial(measure, "embedded"),
 )
 DECIDE_LATENCY = Benchmark(
     name="decide_latency",

@@ -11,8 +11,9 @@ from benchmarks.budget_exact import BUDGET_EXACT_POSTGRES, BUDGET_EXACT_SQLITE, 
 from benchmarks.coupon_redemption import COUPON_REDEMPTION_POSTGRES, COUPON_REDEMPTION_SQLITE
 from benchmarks.coverage import COVERAGE_DEMO, COVERAGE_MARKET
 from benchmarks.decide_batch import DECIDE_BATCH
-from benchmarks.decide_capacity import DECIDE_CAPACITY, DECIDE_LATENCY
+from benchmarks.decide_capacity import DECIDE_CAPACITY, DECIDE_CAPACITY_EMBEDDED, DECIDE_LATENCY
 from benchmarks.decide_in_process import DECIDE_IN_PROCESS
+from benchmarks.decide_latency_busy import DECIDE_LATENCY_BUSY
 from benchmarks.decide_library_growth import DECIDE_LIBRARY_GROWTH
 from benchmarks.decide_scores import DECIDE_SCORES
 from benchmarks.durable_appends import DURABLE_APPENDS
@@ -55,7 +56,9 @@ _ALL = (
     INGEST_HTTP,
     INGEST_TO_DECIDE,
     DECIDE_CAPACITY,
+    DECIDE_CAPACITY_EMBEDDED,
     DECIDE_LATENCY,
+    DECIDE_LATENCY_BUSY,
     DECIDE_IN_PROCESS,
     DECIDE_LIBRARY_GROWTH,
     BUDGET_EXACT_SQLITE,

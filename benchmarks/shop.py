@@ -35,7 +35,7 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PLACEMENT = "outbound"
 SEED = "bench"
 # The clock moves in these steps; each makes one of `ROUND` parts of the waiting enrolments fall due.
-STEP = timedelta(minutes=1)
+STEP = timedelta(minutes=6)
 DAY = timedelta(days=1)
 ROUND = 10
 _ORDERS = 8
@@ -46,16 +46,16 @@ _COPIES_PER_WRITE = TURN_ROWS
 # A flow that comes back to where it is: its enrolments wait, fall due, and wait again.
 _WATCH = """
 id: watch
-name: Looks at its users every ten minutes
+name: Looks at its users every hour
 placement: backlog
-goal: {event: order_completed, window: PT10M}
+goal: {event: order_completed, window: PT1H}
 variants:
   - {group: category, channel: mailbox, content: offer_notice}
 flow:
   start: watching
   states:
     watching:
-      {kind: wait_for_event, event: watch_ended, timeout: PT10M, on_event: over, on_timeout: watching}
+      {kind: wait_for_event, event: watch_ended, timeout: PT1H, on_event: over, on_timeout: watching}
     over: {kind: end, result: over}
 """
 
@@ -103,10 +103,15 @@ def opened_shop(
 
 
 def write_library(folder: Path) -> None:
-    """Write the demo's library and the playbook of the backlog, at a placement of its own."""
+    """Write the demo's library and the playbook of the backlog."""
     from decision.demo.run import LIBRARY  # noqa: PLC0415 - the demo draws plots
 
     shutil.copytree(LIBRARY, folder)
+    add_watch(folder)
+
+
+def add_watch(folder: Path) -> None:
+    """Put the playbook of the backlog into a library, at a placement of its own."""
     (folder / "playbooks" / "watch.yaml").write_text(_WATCH, encoding="utf-8")
     policy = yaml.safe_load((folder / "policy.yaml").read_text(encoding="utf-8"))
     policy["placements"] += ["backlog"]
@@ -128,14 +133,16 @@ def history(number: int, categories: Sequence[str]) -> list[Event]:
     return sorted(events, key=lambda event: event.occurred_at)
 
 
-def pile_up(service: Service, backlog: Backlog, decided_for: Sequence[str]) -> None:
-    """Decide for some users, then record copies of it as the standing backlog.
+def pile_up(
+    service: Service, backlog: Backlog, decided_for: Sequence[str], placement: str = PLACEMENT
+) -> None:
+    """Decide for some users at a placement, then record copies of it as the standing backlog.
 
     The copies are as the service would have recorded them: enrolments that wait in the playbook `watch`,
     and decisions whose attribution windows close at the end of each day from now on.
     """
     decisions = [
-        service.decisions.recorded(service.decider.decide(user_id, PLACEMENT).decision_id)
+        service.decisions.recorded(service.decider.decide(user_id, placement).decision_id)
         for user_id in decided_for
     ]
     enrolments = _waiting(service, backlog.enrolments)
