@@ -139,7 +139,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         rewarding_api.router(service.database, RewardService(service.database, people), service.decider)
     )
-    app.include_router(budgets.router(service.decider, service.counters, service.clock))
+    app.include_router(budgets.router(service.database, service.decider, service.counters, service.clock))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)
     app.include_router(keys_api.router(keys))
     staff.add_routes(app, service, keys)

@@ -43,7 +43,7 @@ def price_of(taken: float, limit: float, elapsed: float) -> float:
 
     Args:
         taken: of `limit` > 0, both in one unit.
-        elapsed: the part of the period that is over, in [0, 1).
+        elapsed: the part of the period that is over, in [0, 1]; nothing is paced when all is.
 
     >>> price_of(50, 100, 0.5)
     0.0
@@ -52,15 +52,20 @@ def price_of(taken: float, limit: float, elapsed: float) -> float:
     """
     money = 1 - taken / limit
     time = 1 - elapsed
+    if time <= 0:
+        return 0.0
     if money <= 0 or time / money >= math.exp(MOST / GAIN):
         return MOST
     return max(0.0, GAIN * math.log(time / money))
 
 
 def elapsed_of(spending: Spending, now: datetime) -> float | None:
-    """Return the part of a budget's period that is over, in [0, 1); None for one that never ends."""
+    """Return the part of what a budget is paced over that is over, in [0, 1]; None for one without a pace."""
     if spending.period == "all":
-        return None
+        if spending.pace is None:
+            return None
+        start, end = spending.pace
+        return min(max((now - start) / (end - start), 0.0), 1.0)
     zone = ZoneInfo(spending.zone)
     start = begins(spending.period, zone, now)
     end = begins(spending.period, zone, start + _INTO_THE_NEXT[spending.period])
@@ -104,7 +109,7 @@ def prices_for(
 
 
 def price_now(spending: Spending, levels: Mapping[str, int], now: datetime) -> float:
-    """Return the shadow price of a budget of which so much is taken; 0 for one whose period never ends."""
+    """Return the shadow price of a budget of which so much is taken; 0 for one without a pace."""
     elapsed = elapsed_of(spending, now)
     if elapsed is None:
         return 0.0

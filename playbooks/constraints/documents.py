@@ -6,12 +6,13 @@ A constraint holds for the arms that its `for` names and its `exempt` does not; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -198,13 +199,18 @@ class Quota(Scoped):
 
 
 class MoneyBudget(Scoped):
-    """At most this much money in each period, of what arms are expected to `cost`, or may cost at worst."""
+    """At most this much money in each period, of what arms are expected to `cost`, or may cost at worst.
+
+    One for `all` time is paced from `paced_from` to `paced_until`, if it has these.
+    """
 
     kind: Literal["budget"]
     amount: Money
     period: Literal["day", "week", "month", "all"]
     counts: Literal["cost", "liability"] = "cost"
     zone: Zone = "UTC"
+    paced_from: AwareDatetime | None = None
+    paced_until: AwareDatetime | None = None
 
     @field_validator("amount")
     @classmethod
@@ -212,6 +218,28 @@ class MoneyBudget(Scoped):
         if amount.amount == 0:
             raise ValueError(f"{amount} is nothing: to stop what it holds for, pause that")
         return amount
+
+    @model_validator(mode="after")
+    def _paced(self) -> MoneyBudget:
+        if self.paced_from is None and self.paced_until is None:
+            return self
+        if self.period != "all":
+            raise ValueError(
+                f"a budget for each {self.period} is paced over it; leave out paced_from and paced_until, "
+                "or let its period be all"
+            )
+        if self.paced_from is None or self.paced_until is None:
+            raise ValueError("a pace has both paced_from and paced_until")
+        if self.paced_until <= self.paced_from:
+            raise ValueError("paced_until lies before paced_from, or on it")
+        return self
+
+    @property
+    def pace(self) -> tuple[datetime, datetime] | None:
+        """From when to when one for all time is paced."""
+        if self.paced_from is None or self.paced_until is None:
+            return None
+        return self.paced_from, self.paced_until
 
 
 class Liability(Scoped):

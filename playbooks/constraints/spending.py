@@ -23,7 +23,8 @@ OWED = (_OWED, "liability.")
 class Spending(NamedTuple):
     """A budget that these arms take from; `amount` says how much each does, in `currency` if it is money.
 
-    While less than `minimum` is taken, what takes from it goes before all others.
+    While less than `minimum` is taken, what takes from it goes before all others. One for all time is paced
+    over `pace`, where it has one.
     """
 
     rule: str
@@ -34,6 +35,7 @@ class Spending(NamedTuple):
     arms: Arms
     currency: str = ""
     minimum: int = 0
+    pace: tuple[datetime, datetime] | None = None
 
     def budget(self, now: datetime) -> Budget:
         """Return the budget as it is counted at a moment."""
@@ -66,7 +68,10 @@ def spending_of(one: Constraint, rule: str, arms: Arms) -> Spending | None:
             return Spending(rule, most, one.period, one.zone, _once, arms, minimum=one.minimum or 0)
         case MoneyBudget():
             amount = _cost if one.counts == "cost" else _liability
-            return Spending(rule, one.amount.amount, one.period, one.zone, amount, arms, one.amount.currency)
+            money = one.amount
+            return Spending(
+                rule, money.amount, one.period, one.zone, amount, arms, money.currency, pace=one.pace
+            )
         case Liability():
             return Spending(rule, one.amount.amount, "all", "UTC", _liability, arms, one.amount.currency)
         case _:

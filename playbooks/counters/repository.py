@@ -355,6 +355,17 @@ def grants_by(
     return [GrantRow(*row) for row in _plain(connection, query)]
 
 
+def newest_grants(connection: Connection, budget: str, limit: int) -> dict[str, int]:
+    """Return what was taken from a budget last, by decision id, at most so many."""
+    query = select(grants.c.decision_id, grants.c.amount).where(
+        grants.c.budget == budget, grants.c.amount > 0
+    )
+    return {
+        one: int(amount)
+        for one, amount in connection.execute(query.order_by(grants.c.id.desc()).limit(limit))
+    }
+
+
 def wrong_totals(connection: Connection) -> list[Difference]:
     """Return the budgets whose total is not the sum of their grants, expired ones that wait included."""
     both = union_all(
