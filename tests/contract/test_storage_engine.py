@@ -29,7 +29,16 @@ def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
     for module in TABLES:
         importlib.import_module(module)
     with database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        made = {index for table in metadata.tables.values() for index in table.indexes}
+        elsewhere = {
+            one.name for one in made if one._ddl_if and one._ddl_if.dialect != connection.dialect.name
+        }
+
+        def of_this_kind(_object: object, name: str | None, kind: str, *_: object) -> bool:
+            return kind != "index" or name not in elsewhere
+
+        options = {"compare_type": True, "include_object": of_this_kind}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 
