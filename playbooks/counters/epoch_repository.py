@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from secrets import token_hex
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, Integer, bindparam, cast, delete, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -29,6 +30,15 @@ def hold_epoch(connection: Connection, shard: int) -> str | None:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock_shared(_EPOCHS_LOCK, shard)))
     return token_of(connection, shard)
+
+
+def hold_epochs(connection: Connection, shards: Sequence[int]) -> dict[int, str]:
+    """Return the tokens of shards, which must be in order, by shard; they stay as `hold_epoch` says."""
+    if connection.dialect.name == "postgresql":
+        each = func.unnest(cast(list(shards), ARRAY(Integer))).column_valued("shard")
+        connection.execute(select(func.pg_advisory_xact_lock_shared(_EPOCHS_LOCK, each))).all()
+    query = select(counter_epochs.c.shard, counter_epochs.c.token).where(counter_epochs.c.shard.in_(shards))
+    return {int(shard): str(token) for shard, token in connection.execute(query)}
 
 
 def begin_epoch(connection: Connection, shard: int, before: str | None) -> str | None:

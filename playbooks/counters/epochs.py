@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from sqlalchemy import Connection
 
 from playbooks.counters import epoch_repository
-from playbooks.counters.server import Server
+from playbooks.counters.server import Call, Server
 from playbooks.errors import CountersUnreachable
 from storage.engine import Database
 from storage.writer import Lane
@@ -27,12 +27,16 @@ from storage.writer import Lane
 SHARDS = 256
 # Rounds of loading, settling and new epochs before a call gives up.
 _ROUNDS = 30
+# The same where many are asked at once: what then is left is asked alone.
+_ROUNDS_TOGETHER = 3
 # Others who hold an epoch, or begin one, are about to be done.
 _OTHERS_SECONDS = 0.002
 
 # A token that no shard ever has.
 _VOID = "void"
 
+# What a script's reply may ask for, when many were asked: what is not loaded, by place, under its token.
+LoadAll = Callable[[Mapping[int, str], Connection], None]
 # What a script's reply may ask for; called with the token, the rest of the reply, a connection to read by.
 Answer = Callable[[str, Sequence[Any], Connection], None]
 
@@ -40,6 +44,22 @@ Answer = Callable[[str, Sequence[Any], Connection], None]
 def shard_of(subject: str) -> int:
     """Return the shard of a subject; its keys lie on one node of a cluster."""
     return crc32(subject.encode()) % SHARDS
+
+
+class Asked(NamedTuple):
+    """A script to be run on the keys of a shard."""
+
+    script: str
+    shard: int
+    keys: Sequence[str]
+    arguments: Sequence[str | int]
+
+
+class Found(NamedTuple):
+    """The token under which a script ran, and its reply."""
+
+    token: str
+    reply: Sequence[Any]
 
 
 class _Life(NamedTuple):
@@ -62,10 +82,7 @@ class Epochs:
 
     def ask(
         self,
-        script: str,
-        shard: int,
-        keys: Sequence[str],
-        arguments: Sequence[str | int],
+        asked: Asked,
         answers: Mapping[bytes, Answer],
         connection: Connection | None = None,
     ) -> tuple[str, list[Any]]:
@@ -76,13 +93,12 @@ class Epochs:
         Raises:
             CountersUnreachable: the server does not answer, or others change the same things all the time.
         """
-        keys = [_life(shard), *keys]
-        seen: str | None = None
+        shard, seen = asked.shard, None
         for _ in range(_ROUNDS):
             token = self._tokens.get(shard, "")
-            reply = self._server.run(script, keys, [token, *arguments])
+            reply = self._server.run(*_called(asked, token))
             if reply[0] == b"epoch":
-                life = _Life(shard, token, reply[1].decode(), reply[2].decode())
+                life = _Life(shard, token, *_texts(reply))
                 with self._agreeing if connection is None else nullcontext():
                     seen = self._agree(life, seen or token, connection)
             elif (answer := answers.get(reply[0])) is not None:
@@ -92,11 +108,65 @@ class Epochs:
                 return token, reply
         raise CountersUnreachable("the counters are being rebuilt and others keep changing them; try again")
 
-    def tell(
-        self, script: str, shard: int, keys: Sequence[str], token: str, arguments: Sequence[Any]
-    ) -> None:
-        """Run a script once, under a token that may be out of date."""
-        self._server.run(script, [_life(shard), *keys], [token, *arguments])
+    def ask_all(self, asked: Sequence[Asked], load: LoadAll | None = None) -> list[Found | None]:
+        """Run scripts in their order, in as few round trips as there are reasons to ask again.
+
+        Args:
+            load: makes known what is not loaded, by place, each under its token.
+
+        Returns:
+            For each what `ask` does; None where it is to be asked alone.
+        """
+        found: list[Found | None] = [None] * len(asked)
+        places: list[int] = list(range(len(asked)))
+        # Each may fare better by itself when not all are answered.
+        with suppress(CountersUnreachable):
+            for _ in range(_ROUNDS_TOGETHER):
+                if not places:
+                    break
+                places = self._ask_once(asked, places, found, load)
+        return found
+
+    def _ask_once(
+        self,
+        asked: Sequence[Asked],
+        places: Sequence[int],
+        found: list[Found | None],
+        load: LoadAll | None,
+    ) -> list[int]:
+        """Ask, note what is answered, and return the places of what may be asked again now."""
+        tokens = {place: self._tokens.get(asked[place].shard, "") for place in places}
+        replies = self._server.run_all([_called(asked[place], tokens[place]) for place in places])
+        elsewhere: dict[int, _Life] = {}
+        unknown: dict[int, str] = {}
+        for place, reply in zip(places, replies, strict=True):
+            if reply[0] == b"epoch":
+                elsewhere[place] = _Life(asked[place].shard, tokens[place], *_texts(reply))
+            elif reply[0] == b"load":
+                unknown[place] = tokens[place]
+            elif reply[0] != b"settle":
+                found[place] = Found(tokens[place], reply)
+        # Once for each shard, which may have many of them.
+        for life in {life.shard: life for life in elsewhere.values()}.values():
+            with self._agreeing:
+                self._agree(life, life.token, None)
+        if load is None or not unknown:
+            return sorted(elsewhere)
+        with self._database.read() as reader:
+            load(unknown, reader)
+        return sorted([*elsewhere, *unknown])
+
+    def tell(self, told: Asked, token: str) -> None:
+        """Run a script once, under a token that may be out of date.
+
+        Raises:
+            CountersUnreachable: as `ask`.
+        """
+        self._server.run(*_called(told, token))
+
+    def tell_all(self, told: Sequence[Asked], tokens: Sequence[str]) -> None:
+        """Do as `tell` does, with many."""
+        self._server.run_all([_called(one, token) for one, token in zip(told, tokens, strict=True)])
 
     def fill(self, total: str, open_: str, amounts: Mapping[str, int], ends: Mapping[str, int]) -> None:
         """Add a part of a budget's open reservations to keys in the making (see `Server.fill`)."""
@@ -108,6 +178,14 @@ class Epochs:
             return True
         self._tokens.pop(shard, None)
         return False
+
+    def still_all(self, connection: Connection, tokens: Set[tuple[int, str]]) -> Set[tuple[int, str]]:
+        """Return those shards with their tokens that are still so, until the end of the transaction."""
+        now = epoch_repository.hold_epochs(connection, sorted({shard for shard, _ in tokens}))
+        current = tokens & set(now.items())
+        for shard, _ in tokens - current:
+            self._tokens.pop(shard, None)
+        return current
 
     def end(self) -> None:
         """Let every subject be read from the journal anew."""
@@ -156,6 +234,14 @@ class Epochs:
             return
         with self._database.read() as own:
             yield own
+
+
+def _called(asked: Asked, token: str) -> Call:
+    return Call(asked.script, [_life(asked.shard), *asked.keys], [token, *asked.arguments])
+
+
+def _texts(reply: Sequence[bytes]) -> tuple[str, str]:
+    return reply[1].decode(), reply[2].decode()
 
 
 def _life(shard: int) -> str:

@@ -33,6 +33,8 @@ from storage.statements import Statement
 from storage.times import from_micros, to_micros
 
 _TABLES = (uses, grants)
+# Parameters of one IN (…).
+_IN = 500
 
 _HOLDS = Statement(
     union_all(
@@ -105,6 +107,24 @@ def uses_of(connection: Connection, profiles: Sequence[str], now: datetime, *, s
         uses.c.user_id.in_(profiles), uses.c.used_at > from_micros(since), _counted(uses, now)
     )
     return [UseRow(*row) for row in _plain(connection, query)]
+
+
+def uses_of_many(
+    connection: Connection, profiles: Sequence[str], now: datetime, *, since: int
+) -> dict[str, list[UseRow]]:
+    """Return the counted uses of profiles after `since` (microseconds), of those that have any."""
+    found: dict[str, list[UseRow]] = {}
+    for start in range(0, len(profiles), _IN):
+        query = select(
+            uses.c.user_id, uses.c.decision_id, uses.c.rule, uses.c.used_at, uses.c.expires_at
+        ).where(
+            uses.c.user_id.in_(profiles[start : start + _IN]),
+            uses.c.used_at > from_micros(since),
+            _counted(uses, now),
+        )
+        for user_id, *row in _plain(connection, query):
+            found.setdefault(user_id, []).append(UseRow(*row))
+    return found
 
 
 def uses_by(connection: Connection, decision_ids: Sequence[str], now: datetime) -> list[UseRow]:

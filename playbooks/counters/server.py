@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from playbooks.errors import CountersUnreachable
@@ -26,10 +26,18 @@ _SCHEMES = ("redis", "rediss", "unix")
 PATIENCE_SECONDS = 0.05
 # How long nobody asks again after calls failed.
 PAUSE_SECONDS = 1.0
-
-
+# Scripts of one round trip; so few are done long before the patience ends.
+_AT_ONCE = 256
 # Failures in a row; one alone may be a process that was held up itself.
 _FAILURES = 3
+
+
+class Call(NamedTuple):
+    """A script to be run on these keys."""
+
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[str | int]
 
 
 class Breaker:
@@ -102,6 +110,17 @@ class Server:
         """
         return list(self._try(lambda: self._evaluate(script, keys, arguments)))
 
+    def run_all(self, calls: Sequence[Call]) -> list[list[Any]]:
+        """Run scripts one after the other, many in a round trip; return the reply of each.
+
+        Raises:
+            CountersUnreachable: as `run`; some of them may have run.
+        """
+        replies: list[list[Any]] = []
+        for start in range(0, len(calls), _AT_ONCE):
+            replies += self._try(partial(self._evaluate_all, calls[start : start + _AT_ONCE]))
+        return replies
+
     def fill(self, total: str, open_: str, amounts: Mapping[str, int], ends: Mapping[str, int]) -> None:
         """Add a part of a budget's open reservations to keys that vanish soon unless they are used.
 
@@ -159,6 +178,21 @@ class Server:
             # Another run of the server, or its scripts were flushed.
             hashes = self._prepare(hashes)
             return self._client.evalsha(hashes[script], len(keys), *keys, *arguments)
+
+    def _evaluate_all(self, calls: Sequence[Call]) -> list[list[Any]]:
+        from redis.exceptions import NoScriptError  # noqa: PLC0415 - as above
+
+        hashes = self._hashes or self._prepare(self._hashes)
+        pipeline = self._client.pipeline(transaction=False)
+        for one in calls:
+            pipeline.evalsha(hashes[one.script], len(one.keys), *one.keys, *one.arguments)
+        replies = pipeline.execute(raise_on_error=False)
+        for place, (one, reply) in enumerate(zip(calls, replies, strict=True)):
+            if isinstance(reply, NoScriptError):
+                replies[place] = self._evaluate(*one)
+            elif isinstance(reply, Exception):
+                raise reply
+        return [list(reply) for reply in replies]
 
     def _single(self) -> Redis:
         one: Redis = self._client.client()  # type: ignore[no-untyped-call]

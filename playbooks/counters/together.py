@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from audiences.identity.people import People
 from playbooks.constraints.counting import by_subject, full_limit
 from playbooks.counters import repository, together_repository
-from playbooks.counters.port import Reservation, Wanted
+from playbooks.counters.port import Wanted
 
 
 class CheckedTogether:
@@ -98,25 +98,3 @@ class _Room:
 
     def _level(self, key: str) -> int:
         return self._taken[key] + self.amounts[key]
-
-
-class EachAlone:
-    """Implements `ReservedTogether` by reservations that were made one by one."""
-
-    def __init__(self, reservations: Mapping[str, Reservation]) -> None:
-        """`reservations` are by decision id."""
-        self._reservations = reservations
-
-    def keep(self, connection: Connection, decision_ids: Sequence[str]) -> Mapping[str, str]:
-        refused: dict[str, str] = {}
-        for decision_id in decision_ids:
-            reservation = self._reservations.get(decision_id)
-            rule = None if reservation is None else reservation.keep(connection)
-            if rule is not None:
-                refused[decision_id] = rule
-        return refused
-
-    def drop(self, decision_ids: Sequence[str]) -> None:
-        for decision_id in decision_ids:
-            if (reservation := self._reservations.get(decision_id)) is not None:
-                reservation.drop()

@@ -15,15 +15,13 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from audiences.identity.models import Person
 from audiences.identity.people import EveryoneAlone, People
-from playbooks.constraints.counting import Uses, by_subject, full_limit
+from playbooks.constraints.counting import Uses
 from playbooks.counters import epoch_repository, repository
 from playbooks.counters.epochs import Epochs, shard_of
+from playbooks.counters.held import Held
+from playbooks.counters.held_together import HeldTogether, read_together
 from playbooks.counters.port import (
-    COUNTERS_LOST,
-    COUNTERS_UNREACHABLE,
-    COUNTERS_UNSETTLED,
     RESERVATION,
     Budget,
     Difference,
@@ -43,7 +41,6 @@ from playbooks.counters.subjects import (
     subject_of,
     user_of,
 )
-from playbooks.counters.together import EachAlone
 from playbooks.errors import CountersUnreachable
 from storage.engine import Database
 from storage.times import EPOCH
@@ -88,28 +85,30 @@ class ValkeyCounters:
         return self._user(user_id, now).read(since)
 
     def read_many(self, user_ids: Sequence[str], now: datetime, *, since: datetime) -> Mapping[str, Uses]:
-        found = {user_id: self.read(user_id, now, since=since) for user_id in user_ids}
-        return {user_id: uses for user_id, uses in found.items() if uses}
+        people = [self._people.person(user_id) for user_id in user_ids]
+        found = read_together(self._epochs, people, now, self._keep, since)
+        return {user_id: uses for user_id, uses in zip(user_ids, found, strict=True) if uses}
 
     def taken(self, budget: Budget, now: datetime) -> int:
         return BudgetAmount(self._epochs, budget.key, now).taken()
 
     def levels(self, budgets: Collection[Budget], now: datetime) -> Mapping[str, int]:
-        return {one.key: self.taken(one, now) for one in budgets}
+        parts = [BudgetAmount(self._epochs, one.key, now) for one in budgets]
+        found = self._epochs.ask_all([part.reading() for part in parts])
+        return {
+            one.key: part.taken() if told is None else int(told.reply[1])
+            for one, part, told in zip(budgets, parts, found, strict=True)
+        }
 
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
-        person = self._people.person(wanted.user_id)
-        wanted = msgspec.structs.replace(wanted, user_id=person.canonical)
-        reservation = _Held(self._epochs, wanted, now, wanted.until or now + self._reservation)
-        try:
-            reservation.take(person, self._keep, connection)
-        except CountersUnreachable as error:
-            _log.warning("counters unreachable", error=str(error))
-            reservation.refuse(COUNTERS_UNREACHABLE)
-        return reservation
+        held = self._held(wanted, now)
+        held.take(connection)
+        return held
 
     def reserve_many(self, wanted: Sequence[Wanted], now: datetime) -> ReservedTogether:
-        return EachAlone({one.decision_id: self.reserve(one, now) for one in wanted})
+        together = HeldTogether(self._epochs, [self._held(one, now) for one in wanted], now)
+        together.take()
+        return together
 
     def holds(self, connection: Connection, decision_id: str, until: datetime) -> bool:
         return repository.holds(connection, decision_id, until)
@@ -203,77 +202,11 @@ class ValkeyCounters:
     def close(self) -> None:
         self._server.close()
 
+    def _held(self, wanted: Wanted, now: datetime) -> Held:
+        person = self._people.person(wanted.user_id)
+        own = msgspec.structs.replace(wanted, user_id=person.canonical)
+        ends = wanted.until or now + self._reservation
+        return Held(self._epochs, own, person, now, ends, self._keep)
+
     def _user(self, user_id: str, now: datetime) -> UserUses:
         return UserUses(self._epochs, self._people.person(user_id), now, self._keep)
-
-
-class _Held:
-    """A reservation that Valkey holds and the journal does not have yet."""
-
-    __slots__ = ("_ends", "_epochs", "_now", "_parts", "_refused", "_wanted")
-
-    def __init__(self, epochs: Epochs, wanted: Wanted, now: datetime, ends: datetime) -> None:
-        self._epochs = epochs
-        self._wanted = wanted
-        self._now = now
-        self._ends = ends
-        self._parts: list[tuple[UserUses | BudgetAmount, str]] = []
-        self._refused: str | None = None
-
-    def take(self, person: Person, keep: timedelta, connection: Connection | None) -> None:
-        """Reserve part after part; when one refuses, those before it are given back."""
-        wanted = self._wanted
-        for subject, limits in by_subject(wanted.limits).items():
-            whose = Person(subject, (subject,)) if subject else person
-            uses = UserUses(self._epochs, whose, self._now, keep)
-            token, full = uses.reserve(wanted.decision_id, limits, self._ends, connection)
-            if full is not None and connection is not None:
-                # Decisions under way hold room that they may never use, those of a dead process for a day.
-                recorded = uses.recorded(connection, limits, wanted.decision_id)
-                full = COUNTERS_UNSETTLED if full_limit(limits, recorded, self._now) is None else full
-            if not self._took(uses, token, full):
-                return
-        for spend in wanted.in_order:
-            part = BudgetAmount(self._epochs, spend.budget.key, self._now)
-            token, full = part.reserve(wanted.decision_id, spend, self._ends, connection)
-            if not self._took(part, token, full):
-                return
-
-    def refuse(self, rule: str) -> None:
-        """Hold nothing, because of this rule."""
-        self.drop()
-        self._refused = rule
-
-    def keep(self, connection: Connection) -> str | None:
-        if self._refused is None and not self._is_current(connection):
-            return COUNTERS_LOST
-        if self._refused is not None:
-            return self._refused
-        wanted = self._wanted
-        if wanted.again:
-            repository.release_uses(connection, [wanted.decision_id])
-            repository.release_grants(connection, [wanted.decision_id])
-        # The server counts it as reserved, and learns that it is for good when that has ended.
-        ends = None if wanted.for_good else self._ends
-        if wanted.limits:
-            repository.insert_uses(connection, [(wanted, ends)], self._now)
-        if wanted.spends:
-            repository.insert_grants(connection, [(wanted, ends)], self._now)
-        return None
-
-    def drop(self) -> None:
-        parts, self._parts = self._parts, []
-        with suppress(CountersUnreachable):
-            for part, _ in parts:
-                part.doubt(self._wanted.decision_id)
-
-    def _is_current(self, connection: Connection) -> bool:
-        tokens = sorted({(part.shard, token) for part, token in self._parts})
-        return all(self._epochs.still(connection, shard, token) for shard, token in tokens)
-
-    def _took(self, part: UserUses | BudgetAmount, token: str, full: str | None) -> bool:
-        if full is None:
-            self._parts.append((part, token))
-            return True
-        self.refuse(full)
-        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
@@ -405,3 +405,107 @@ def test_what_is_settled_is_given_back_also_to_users(
     assert reserve(counters, opened, want("c"), until) == RULE
     opened.write(lambda connection: counters.settle(connection, ["b"], ("cap.", "budget.")))
     assert reserve(counters, opened, want("c"), until) is None
+
+
+def reserve_together(
+    counters: Counters, database: Database, wanted: Sequence[Wanted], now: datetime
+) -> dict[str, str]:
+    """Reserve for many as a batch does; returns the rule that refused, by decision."""
+    reserved = counters.reserve_many(wanted, now)
+    ids = [one.decision_id for one in wanted]
+    refused = database.write(lambda connection: reserved.keep(connection, ids), lane=Lane.DECISION)
+    return dict(refused)
+
+
+def test_a_block_gets_what_its_decisions_would_get_one_after_the_other(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    account = UseLimit("cap.few", 4, WEEK, subject=of_account("acme"))
+    wanted = [
+        Wanted(f"d{number}", f"u{number % 5}", [UseLimit(RULE, 2, WEEK), account], [Spend(SPRING, 300)])
+        for number in range(6)
+    ]
+    wanted += [capped(f"e{number}", 2, user="u0") for number in range(2)]
+    # u0 has none left for the seventh; the account has four, of which the budget pays three.
+    assert reserve_together(counters, opened, wanted, now) == {
+        "d3": SPRING.rule,
+        "d4": SPRING.rule,
+        "d5": SPRING.rule,
+        "e1": RULE,
+    }
+    users = [f"u{number}" for number in range(6)]
+    uses = counters.read_many(users, now, since=now - WEEK)
+    assert {user: len(one[RULE]) for user, one in uses.items()} == {"u0": 2, "u1": 1, "u2": 1}
+    assert counters.levels([SPRING], now)[SPRING.key] == 900
+    # Nothing is held for those that were refused.
+    assert reserve_together(counters, opened, [spending("f0", 100), spending("f1", 1)], now) == {
+        "f1": SPRING.rule
+    }
+    assert counters.recount(now) == []
+
+
+def test_who_was_refused_for_room_that_comes_back_at_once_is_not(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    autumn = Budget("budget.autumn", "2026-09", 10)
+    # The budgets are taken in this order, and the first decision is refused by the second of them.
+    both = [Spend(SPRING, 50), Spend(autumn, 900)]
+    assert autumn.key < SPRING.key
+    wanted = [
+        Wanted("d0", "ann", spends=[Spend(autumn, 10), Spend(SPRING, 1_001)]),
+        Wanted("d1", "bob", spends=[Spend(autumn, 10)]),
+    ]
+    assert reserve_together(counters, opened, wanted, now) == {"d0": SPRING.rule}
+    assert counters.levels([SPRING, autumn], now) == {SPRING.key: 0, autumn.key: 10}
+    assert reserve_together(counters, opened, [Wanted("d2", "cy", spends=both)], now) == {"d2": autumn.rule}
+
+
+def test_blocks_at_once_never_exceed_a_limit(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+
+    def block(number: int) -> int:
+        wanted = [
+            Wanted(f"{number}-{one}", f"u{one}", [UseLimit(RULE, 3, WEEK)], [Spend(SPRING, 10)])
+            for one in range(30)
+        ]
+        return len(wanted) - len(reserve_together(counters, opened, wanted, now))
+
+    with ThreadPoolExecutor(4) as pool:
+        kept = sum(pool.map(block, range(8)))
+    # Ninety by the caps of thirty users, a hundred by the budget: each is its own.
+    assert kept == 90
+    assert counters.levels([SPRING], now)[SPRING.key] == 900
+    assert counters.recount(now) == []
+
+
+def test_what_a_block_drops_is_free_again(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    wanted = [Wanted(f"d{one}", "ann", [UseLimit(RULE, 2, WEEK)], [Spend(SPRING, 500)]) for one in range(2)]
+    reserved = counters.reserve_many(wanted, now)
+    reserved.drop(["d1"])
+    assert opened.write(lambda connection: reserved.keep(connection, ["d0"]), lane=Lane.DECISION) == {}
+    assert reserve(counters, opened, spending("d2", 500), now) is None
+    assert reserve(counters, opened, capped("d3", 2), now) is None
+    assert counters.recount(now) == []
+
+
+def test_uses_are_read_together_as_one_by_one(
+    counters: Counters, opened: Database, clock: SimulatedClock
+) -> None:
+    now = clock.now()
+    users = [f"u{number}" for number in range(60)]
+    wanted = [capped(f"d{number}", 2, user=user) for number, user in enumerate(users[:40:2])]
+    assert reserve_together(counters, opened, wanted, now) == {}
+    counters.rebuild()
+    together = counters.read_many(users, now, since=now - WEEK)
+    assert set(together) == set(users[:40:2])
+    counters.rebuild()
+    assert {user: counters.read(user, now, since=now - WEEK) for user in users} == {
+        user: together.get(user, {}) for user in users
+    }
