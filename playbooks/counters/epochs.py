@@ -102,7 +102,7 @@ class Epochs:
                 with self._agreeing if connection is None else nullcontext():
                     seen = self._agree(life, seen or token, connection)
             elif (answer := answers.get(reply[0])) is not None:
-                with self._reading(connection) as reader:
+                with self._committed(connection, shard, token) as reader:
                     answer(token, reply[1:], reader)
             else:
                 return token, reply
@@ -226,6 +226,20 @@ class Epochs:
         self._server.run("begin", [_life(shard)], [token])
         self._tokens[shard] = token
         return None
+
+    @contextmanager
+    def _committed(self, connection: Connection | None, shard: int, token: str) -> Iterator[Connection]:
+        """Give a connection by which the server may be told what the journal has.
+
+        Not the caller's transaction: what that has given back would be gone from the server, and taken by
+        others, also if it is never committed. Unless the epoch began in it: then the epoch goes with it, and
+        what it has recorded before is known to nobody else.
+        """
+        with self._database.read() as own:
+            if connection is None or epoch_repository.token_of(own, shard) == token:
+                yield own
+                return
+        yield connection
 
     @contextmanager
     def _reading(self, connection: Connection | None) -> Iterator[Connection]:

