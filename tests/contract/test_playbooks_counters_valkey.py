@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -269,7 +270,7 @@ def test_what_a_transaction_gives_back_is_nobodys_before_it_is_committed(
         empty(server)
         for shard in {shard_of(subject) for subject in ("ann", SPRING.key)}:
             neighbour = next(name for name in map(str, count()) if shard_of(name) == shard)
-            recovered(lambda neighbour=neighbour: counters.read(neighbour, now, since=now - WEEK))
+            recovered(partial(counters.read, neighbour, now, since=now - WEEK))
 
     def give_back_and_die(connection: Any) -> None:
         counters.release(connection, ["d1", "d2"])
