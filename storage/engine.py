@@ -24,6 +24,10 @@ T = TypeVar("T")
 _POSTGRES_DRIVER = "postgresql+psycopg"
 _SQLITE_BUSY_MS = 5_000
 _SQLITE_CACHE_KIB = 64 * 1024
+# What writes has less: after a commit that moved pages of an index apart, SQLite looks through all it keeps
+# (`pcache1TruncateUnsafe`, with the number of a page that no file has). With 64 MiB that was half of a small
+# commit. No less than what a turn of the background changes, or that would be written twice.
+_SQLITE_WRITER_CACHE_KIB = 4 * 1024
 # Seconds that a guest waits for the one before it to be gone: a killed process takes a moment to end.
 _GUEST_SECONDS = 30.0
 
@@ -221,7 +225,7 @@ def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute(f"PRAGMA cache_size=-{_SQLITE_CACHE_KIB}")
+        cursor.execute(f"PRAGMA cache_size=-{_SQLITE_CACHE_KIB if read_only else _SQLITE_WRITER_CACHE_KIB}")
         if read_only:
             cursor.execute("PRAGMA query_only=ON")
         else:
