@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,17 @@ STRING_KEY = 2
 
 def entity_key(name: str, value: str) -> bytes:
     """Entity key, version 3, of one text join key."""
-    n, v = name.encode(), value.encode()
-    head = struct.pack("<3I", 1, STRING_KEY, len(n)) + n
-    return head + struct.pack("<2I", STRING_KEY, len(v)) + v
+    v = value.encode()
+    return _key_head(name) + _value_head(STRING_KEY, len(v)) + v
+
+
+@cache
+def _key_head(name: str) -> bytes:
+    n = name.encode()
+    return struct.pack("<3I", 1, STRING_KEY, len(n)) + n
+
+
+_value_head = struct.Struct("<2I").pack
 
 
 def stored_time(moment: datetime) -> int:

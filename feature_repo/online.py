@@ -30,7 +30,15 @@ class OnlineRow(NamedTuple):
     row is of; `stale` names the features that are null because of their age.
     """
 
-    values: dict[str, Any]
+    values: Mapping[str, Any]
+    missing: bool
+    as_of: datetime | None
+    stale: tuple[str, ...]
+
+
+class Age(NamedTuple):
+    """How old an `OnlineRow` is; see there."""
+
     missing: bool
     as_of: datetime | None
     stale: tuple[str, ...]
@@ -93,6 +101,13 @@ class ServicePlan:
 
     def row(self, values: dict[str, Any], times: Sequence[int | None], now: int) -> OnlineRow:
         """The answer from values by name and, for each view, the time of its row in seconds since 1970."""
+        age = self.age(times, now)
+        for name in age.stale:
+            values[name] = None
+        return OnlineRow(values, *age)
+
+    def age(self, times: Sequence[int | None], now: int) -> Age:
+        """What follows from the time of each view's row, in seconds since 1970."""
         stale: tuple[str, ...] = ()
         missing = True
         oldest: int | None = None
@@ -106,10 +121,8 @@ class ServicePlan:
             expires = self.expires[i]
             if expires is not None and now - moment > expires:
                 stale += tuple(self.names[i])
-                for name in self.names[i]:
-                    values[name] = None
         as_of = datetime.fromtimestamp(oldest, UTC) if oldest is not None else None
-        return OnlineRow(values, missing, as_of, stale)
+        return Age(missing, as_of, stale)
 
 
 def plain(value: Any, kind: FeatureType) -> Any:

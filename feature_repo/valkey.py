@@ -26,10 +26,11 @@ import redis
 from feature_repo.aggregates import FeatureSpec, ViewSpec
 from feature_repo.encoding import EPOCH, FLOAT, Seen, encode, entity_key, read_varint, varint
 from feature_repo.errors import OnlineStoreUnreachable, UnknownService
-from feature_repo.online import OnlineRow, ServicePlan
+from feature_repo.online import Age, OnlineRow, ServicePlan
 from feature_repo.online_url import connection_string, shown
 from feature_repo.snapshots import EVENT_TIMESTAMP
 from feature_repo.specs import Specs
+from feature_repo.undecoded import Place, Undecoded
 
 # How long a decision waits for its features; a write of a thousand rows may take longer.
 READ_SECONDS, WRITE_SECONDS = 0.25, 10.0
@@ -54,6 +55,7 @@ class ValkeyAccess:
         self._specs = specs
         self._plans = {name: ServicePlan(specs, name) for name in specs.services}
         self._asked = {name: _groups(plan) for name, plan in self._plans.items()}
+        self._places = {name: _places(groups) for name, groups in self._asked.items()}
         self._pools = {
             seconds: redis.ConnectionPool.from_url(
                 url, socket_timeout=seconds, socket_connect_timeout=seconds
@@ -80,21 +82,18 @@ class ValkeyAccess:
             for user_id in user_ids
             for group in groups
         ]
-        replies = iter(self._ask(commands, self._patience))
-        rows, seen, dates = [], self._decoded(), dict[bytes, int]()
-        for _ in user_ids:
-            values = plan.empty.copy()
-            times: list[int | None] = [None] * len(plan.views)
-            for group in groups:
-                reply = next(replies)
-                for place, start, names in group.views:
-                    if (stamp := reply[start]) is not None:
-                        if (date := dates.get(stamp)) is None:
-                            date = dates[stamp] = _seconds(stamp)
-                        times[place] = date
-                        end = start + 1 + len(names)
-                        values.update(zip(names, map(seen.__getitem__, reply[start + 1 : end]), strict=True))
-            rows.append(plan.row(values, times, seconds))
+        replies = self._ask(commands, self._patience)
+        rows, seen, ages = [], self._decoded(), dict[tuple[bytes | None, ...], Age]()
+        places, dates = self._places[service]
+        for user in range(len(user_ids)):
+            own = replies[user * len(groups) : (user + 1) * len(groups)]
+            stamps = tuple([own[reply][field] for reply, field in dates])
+            # Most users were computed at the same time.
+            age = ages.get(stamps)
+            if age is None:
+                times = [None if stamp is None else _seconds(stamp) for stamp in stamps]
+                age = ages[stamps] = plan.age(times, seconds)
+            rows.append(OnlineRow(Undecoded(places, own, seen, age.stale), *age))
         return rows
 
     def _decoded(self) -> Seen:
@@ -258,6 +257,17 @@ def _groups(plan: ServicePlan) -> list[_Group]:
     for place, view in enumerate(plan.views):
         groups.setdefault((view.key, view.only), _Group(view.key, view.only)).add(place, view)
     return list(groups.values())
+
+
+def _places(groups: Sequence[_Group]) -> tuple[dict[str, Place], list[tuple[int, int]]]:
+    """Where each feature is in the replies about a user, and each view's time, in the order of the views."""
+    places: dict[str, Place] = {}
+    dates: dict[int, tuple[int, int]] = {}
+    for reply, group in enumerate(groups):
+        for view, stamp, names in group.views:
+            dates[view] = reply, stamp
+            places |= {name: Place(reply, stamp + 1 + n, stamp) for n, name in enumerate(names)}
+    return places, [dates[view] for view in sorted(dates)]
 
 
 def _field(view: str, feature: str) -> bytes:
