@@ -21,9 +21,9 @@ from benchmarks.shop import Backlog, add_watch, pile_up, users
 if TYPE_CHECKING:
     from decision.wiring import Service
 
-SECONDS = 6
+SECONDS = 4
 # A day's rewards keep the learner at work for longer than a round takes; the first day is for warming up.
-BACKLOG = Backlog(enrolments=20_000, days=REPEATS + 1, decisions_a_day=60_000)
+BACKLOG = Backlog(enrolments=20_000, days=REPEATS + 1, decisions_a_day=80_000)
 # Users whose decisions those of the backlog are copies of.
 _DECIDED_FOR = 200
 

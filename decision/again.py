@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Set
 from datetime import datetime
-from types import MappingProxyType
 
 import msgspec
 from sqlalchemy import Connection
@@ -26,12 +25,12 @@ from playbooks.controls.repository import in_force
 from playbooks.counters import Counters
 from playbooks.decision import Decision
 from playbooks.eligible import needs_at
-from playbooks.guards import LoyalGuard
 from playbooks.library import Library
 from playbooks.library.house_rules import CurrentRules
 from playbooks.library.repository import version_body
 from playbooks.library.serving import PublishedPlaybook
 from playbooks.matching import Request, Snapshot, decide
+from playbooks.shaping import CurrentShaping
 from storage import ledger
 from storage.clock import Clock
 from storage.engine import Database
@@ -60,8 +59,6 @@ class DeciderAgain:
         seed: str,
         holdout: float,
         insiders: Set[str] = frozenset(),
-        guards: Sequence[LoyalGuard] = (),
-        costs: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Wire it.
 
@@ -72,11 +69,9 @@ class DeciderAgain:
             seed: of all draws.
             holdout: the share of users whom no promotional playbook serves.
             insiders: users of whose decisions nothing is learned or reported.
-            guards: shape what is offered to whom, before arms are scored.
-            costs: what a minor unit of a currency costs, in units of reward.
         """
         self._insiders = insiders
-        self._guards, self._costs = guards, costs
+        self._shaping = CurrentShaping()
         self._features, self._memberships, self._people = features, memberships, people
         self._surroundings = surroundings
         self._policy_id, self._inputs = policy, inputs
@@ -99,14 +94,15 @@ class DeciderAgain:
     def snapshot(self, connection: Connection, library: Library) -> Snapshot:
         """Return what decides now among the playbooks of a library; loads who is in which audience too."""
         self._memberships.load(connection)
+        shaping = self._shaping.of(connection)
         return Snapshot(
             library,
             self._in_charge(connection),
             self._seed,
             self._holdout,
             in_force(connection),
-            self._guards,
-            self._costs,
+            shaping.guards,
+            shaping.costs,
         )
 
     def together(self, database: Database, clock: Clock, counters: Counters) -> Together:

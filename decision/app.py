@@ -20,7 +20,7 @@ from audiences.stages import api as stages_api
 from audiences.tracking import api as tracking_api
 from audiences.triggers import api as triggers_api
 from decision import api as decision_api
-from decision import body_limit, budgets, erasure, health, problems, returning, staff
+from decision import body_limit, budgets, erasure, health, problems, returning, shaping, staff
 from decision.auth import api as keys_api
 from decision.auth import guard
 from decision.auth.opening import open_keys
@@ -34,6 +34,7 @@ from decision.observe import metrics, traces
 from decision.optimising import api as changes_api
 from decision.optimising.undoing import Undoing
 from decision.rewarding import api as rewarding_api
+from decision.shaping import Shapings
 from decision.stopping import open_controls
 from decision.wiring import Service
 from delivery import api as delivery_api
@@ -139,6 +140,13 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         rewarding_api.router(service.database, RewardService(service.database, people), service.decider)
     )
+    shapings = Shapings(
+        service.database,
+        service.clock,
+        lambda: service.decider.snapshot.library,
+        lambda: service.audiences.catalogs.read().specs,
+    )
+    app.include_router(shaping.router(shapings, guard.name_of, service.follow))
     app.include_router(budgets.router(service.database, service.decider, service.counters, service.clock))
     keys = open_keys(service.database, service.clock, service.settings.admin_key)
     app.include_router(keys_api.router(keys))

@@ -140,8 +140,6 @@ def open_delivery(
         seed=settings.seed,
         holdout=settings.holdout,
         insiders=files.insiders.everybody,
-        guards=files.policy.guards,
-        costs=files.policy.costs,
     )
     delivery = Delivery(
         database,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class Fitting:
 
     `vocabulary` is what contents may speak of users, `asked` what constraints may ask, `in_flows` what flows
     may name, `channels` are all there are, `contents` is the file that contents were read from, if they were.
+    `costs` are read at each check, of what holds; without it they are the policy's.
     """
 
     audiences: Callable[[], Collection[str]]
@@ -46,6 +47,7 @@ class Fitting:
     in_flows: InFlows
     channels: Collection[str]
     contents: Path | None = None
+    costs: Callable[[], Mapping[str, float]] | None = None
 
     def __call__(self, draft: Draft) -> list[Problem]:
         """Return everything that does not fit: in the draft itself, and around it."""
@@ -97,13 +99,17 @@ class Fitting:
     def _free(self, place: str, prefix: str, constraints: Sequence[Constraint]) -> Iterator[Problem]:
         """Yield costs of fatigue that the policy would not take from any value."""
         for at, one in enumerate(constraints):
-            if isinstance(one, Fatigue) and not self.policy.costs.get(one.cost.currency):
+            if isinstance(one, Fatigue) and not self._costs.get(one.cost.currency):
                 yield Problem(
                     place,
                     f"the policy says nothing of what {one.cost.currency} costs, so this would take nothing "
                     "from any arm: say it in policy.yaml under costs",
                     f"{prefix}{at}.cost",
                 )
+
+    @property
+    def _costs(self) -> Mapping[str, float]:
+        return self.policy.costs if self.costs is None else self.costs()
 
     def _zoneless(self, place: str) -> Iterator[Problem]:
         if self.asked.zone is not None and self.asked.zone not in self.asked.schema.names:
@@ -129,7 +135,7 @@ class Fitting:
                     )
         yield from unfit(playbook.flow, self.in_flows, audiences, self.channels)
         exploring = playbook.exploration_budget
-        if exploring is not None and not self.policy.costs.get(exploring.amount.currency):
+        if exploring is not None and not self._costs.get(exploring.amount.currency):
             yield (
                 "exploration_budget.amount",
                 f"the policy says nothing of what {exploring.amount.currency} costs, so a loss can't be told "

@@ -24,6 +24,7 @@ from playbooks.library import Library
 from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
 from playbooks.policy import Policy
+from playbooks.shaping import CurrentShaping
 from storage.engine import Database
 from storage.errors import NextplayError
 
@@ -62,6 +63,7 @@ class Follower:
         self._identity = identity
         self._loader = loader
         self._policy, self._inputs = policy, inputs
+        self._shaping = CurrentShaping()
         # Damaged versions, each of which is told of once.
         self._refused: set[str] = set()
         self._lock = threading.Lock()
@@ -92,6 +94,7 @@ class Follower:
             self._follow_library(connection)
             self._follow_policy(connection)
             self._follow_controls(connection)
+            self._follow_shaping(connection)
 
     def _run(self) -> None:
         pause = INTERVAL
@@ -134,6 +137,12 @@ class Follower:
         controls = in_force(connection)
         if controls != self._decider.snapshot.controls:
             self._decider.serve(replace(self._decider.snapshot, controls=controls))
+
+    def _follow_shaping(self, connection: Connection) -> None:
+        shaping, serving = self._shaping.of(connection), self._decider.snapshot
+        if (shaping.guards, shaping.costs) != (serving.guards, serving.costs):
+            self._decider.serve(replace(serving, guards=shaping.guards, costs=shaping.costs))
+            _log.info("serving other guards and costs")
 
     def _serve(self, library: Library, policy: Policy) -> None:
         serving = self._decider.snapshot

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -11,6 +13,7 @@ from decision.fitting import Fitting
 from decision.reach import AudienceReach
 from decision.settings import Settings
 from playbooks.library.service import LibraryService
+from playbooks.shaping import holds_with
 from storage.clock import Clock
 from storage.engine import Database
 from storage.turns import Borrower
@@ -46,6 +49,11 @@ def open_library(
 ) -> LibraryService:
     """Return the library as people work on it, checked against everything else there is."""
     known = audiences.catalogs
+
+    def costs() -> Mapping[str, float]:
+        with database.read() as connection:
+            return holds_with(connection, files.policy.shaping).costs
+
     check = Fitting(
         lambda: known.read().specs,
         files.policy,
@@ -53,6 +61,7 @@ def open_library(
         files.asked,
         files.in_flows,
         files.channels,
+        costs=costs,
     )
     return LibraryService(database, clock, check, AudienceReach(database))
 

@@ -36,6 +36,7 @@ from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Proce
 from decision.scheduling import JobSchedule, Scheduler
 from decision.selecting import Selecting
 from decision.settings import Settings
+from decision.shaping import from_file
 from decision.surroundings import Surroundings
 from delivery.channels.channel import close_channels
 from delivery.outbox_repository import give_back
@@ -330,16 +331,13 @@ class Service:
         with self.database.read() as connection:
             library, controls = self._loader.newer(connection) or Library(()), in_force(connection)
         tell_settings(self.database, self.clock, files)
+        shaping = from_file(self.database, self.clock, files.policy.shaping)
         policy = first_in_charge(self.database, self.clock, files, self.promoting)
-        return Snapshot(
-            library,
+        serving, (seed, share) = (
             policy.serve(files.policy_inputs),
-            self.settings.seed,
-            self.settings.holdout,
-            controls,
-            files.policy.guards,
-            files.policy.costs,
+            (self.settings.seed, self.settings.holdout),
         )
+        return Snapshot(library, serving, seed, share, controls, shaping.guards, shaping.costs)
 
     def loader_of(self, files: LibraryFiles) -> Loader:
         """Return what reads the library as it is served, by what the files say of placements and rules."""

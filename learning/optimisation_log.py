@@ -175,12 +175,12 @@ def _audience(body: Body) -> _Read:
 
 
 def _setting(body: Body) -> _Read:
-    """What a file of the library says of thresholds and prices."""
+    """What a file of the library says of thresholds and prices, or somebody in its place."""
     return _Read(
         thing=f"{body['what']} {body['id']}",
         before=body["before"],
         after=body["definition"],
-        cause="changed in the library's files",
+        cause="changed in the library's files" if body["by"] == FOLDER else "",
     )
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from learning.errors import PolicySpecError
 from learning.exploration_kinds import ExplorationKind, Thompson
@@ -30,7 +30,7 @@ from learning.learner_kinds import LearnerKind, Portfolio
 from learning.models import Linear, ValueModel
 from playbooks.document import Name
 from playbooks.guards import LoyalGuard
-from playbooks.money import Money
+from playbooks.shaping import Costs, Shaping
 from playbooks.suggesting import closest
 
 FloatArray = NDArray[np.float64]
@@ -78,7 +78,7 @@ class PolicySpec(_Document):
     id: Name
     placements: list[str] = Field(min_length=1)
     guards: list[LoyalGuard] = []
-    costs: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    costs: Costs = {}
     reward: Bounds = Bounds()
     context: list[FeatureName] = []
     features: list[Feature] = []
@@ -86,13 +86,6 @@ class PolicySpec(_Document):
     learner: LearnerKind | None = None
     open_windows: Literal["wait", "learn"] = "wait"
     exploration: ExplorationKind
-
-    @field_validator("costs")
-    @classmethod
-    def _are_currencies(cls, value: dict[str, float]) -> dict[str, float]:
-        for currency in value:
-            Money(0, currency)
-        return value
 
     @model_validator(mode="after")
     def _context_is_read(self) -> PolicySpec:
@@ -158,6 +151,11 @@ class PolicySpec(_Document):
                 + (f", or write {known[0]}" if known else "")
             )
         return self
+
+    @property
+    def shaping(self) -> Shaping:
+        """The guards and costs that the file says."""
+        return Shaping(guards=self.guards, costs=self.costs)
 
     @property
     def fingerprint(self) -> str:

@@ -53,8 +53,9 @@ class Snapshot:
     guards: Sequence[LoyalGuard] = ()
     # What a minor unit of a currency costs, in units of reward.
     costs: Mapping[str, float] = field(default_factory=dict)
-    _contests: dict[tuple[Side, ...], Contest] = field(default_factory=dict)
-    _limits: dict[str, list[tuple[LoyalGuard, Limits]]] = field(default_factory=dict)
+    # Made of all that; whatever replaces some of it makes its own.
+    _contests: dict[tuple[Side, ...], Contest] = field(default_factory=dict, init=False)
+    _limits: dict[str, list[tuple[LoyalGuard, Limits]]] = field(default_factory=dict, init=False)
 
     def stops_for(self, placement: str, audiences: Set[str]) -> Stops | None:
         """Return by which guard an arm is not for a user in these audiences, None where no guard is."""

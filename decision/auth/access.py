@@ -177,6 +177,8 @@ ROUTES: Mapping[tuple[str, str], Access] = {
     ("POST", "/v1/playbooks/{playbook}/pause"): _OPERATE,
     ("POST", "/v1/playbooks/{playbook}/resume"): _OPERATE,
     ("POST", "/v1/playbooks/{playbook}/retire"): _OPERATE,
+    ("GET", "/v1/shaping"): _REVIEW,
+    ("PUT", "/v1/shaping"): _OPERATE,
     ("GET", "/v1/constraints"): _REVIEW,
     ("GET", "/v1/constraints/versions"): _REVIEW,
     ("GET", "/v1/constraints/versions/{version}"): _REVIEW,

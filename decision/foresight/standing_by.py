@@ -48,6 +48,7 @@ from playbooks.library import Library
 from playbooks.library.loading import Loader
 from playbooks.library.service import LibraryService
 from playbooks.matching import Snapshot
+from playbooks.shaping import holds_with
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import ConfigurationError
@@ -123,9 +124,10 @@ def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> I
     with database.read() as connection:
         memberships.load(connection)
         library, controls = loader.newer(connection) or Library(()), in_force(connection)
+        shaping = holds_with(connection, files.policy.shaping)
     policy = _policy(database, files, clock)
     snapshot = Snapshot(
-        library, policy, settings.seed, settings.holdout, controls, files.policy.guards, files.policy.costs
+        library, policy, settings.seed, settings.holdout, controls, shaping.guards, shaping.costs
     )
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url

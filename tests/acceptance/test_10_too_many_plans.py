@@ -130,6 +130,42 @@ def test_what_is_wrong_is_told_and_changes_nothing(service: Running) -> None:
     assert service.http.get("/v1/constraints").json() == before
 
 
+def test_what_money_costs_is_changed_in_flight(service: Running, user: str) -> None:
+    service.order(user, "COFFEE", days_ago=5)
+    service.run("features", "audiences")
+    shown = service.http.get("/v1/shaping")
+    before = shown.json()
+    assert (before["guards"], before["costs"]) == ([], {})
+    wrong = {"guards": [{"loyal": "lapsed", "newer": "lapsing"}], "costs": {}}
+    refused = service.http.put("/v1/shaping", json=wrong)
+    assert refused.status_code == 422
+    (problem,) = refused.json()["problems"]
+    assert (problem["field"], "no audience 'lapsed'" in problem["message"]) == ("guards.0.loyal", True)
+    for costs in ({"EUR": -1}, {"EURO": 1}, {"EUR": "dear"}):
+        assert service.http.put("/v1/shaping", json={"guards": [], "costs": costs}).status_code == 422
+    assert service.http.put("/v1/shaping", json={"costs": {}}).status_code == 422
+    assert service.http.get("/v1/shaping").json() == before
+
+    # So dear that nothing that costs money is worth giving: the next answer knows it.
+    dear = {"guards": [], "costs": {"EUR": 0.01}, "why": "money is scarce"}
+    changed = service.http.put("/v1/shaping", json=dear, headers={"If-Match": shown.headers["ETag"]})
+    assert (changed.status_code, changed.json()["costs"]) == (200, {"EUR": 0.01})
+    late = service.http.put("/v1/shaping", json=dear, headers={"If-Match": shown.headers["ETag"]})
+    assert (late.status_code, late.json()["etag"]) == (412, changed.headers["ETag"])
+    answer = service.decide(user).json()
+    record = service.http.get(f"/v1/decisions/{answer['decision_id']}").json()
+    assert max(record["costs"]) == pytest.approx(0.01 * 800)
+    assert service.http.post(f"/v1/decisions/{answer['decision_id']}/replay").json()["identical"] is True
+    (budget,) = service.http.get("/v1/budgets").json()
+    assert budget["one_percent_more"] is not None
+    (change,) = service.http.get("/v1/changes?what=setting").json()["changes"]
+    assert (change["thing"], change["before"], change["after"]) == ("policy.yaml costs", {}, {"EUR": 0.01})
+    assert (change["cause"], change["actor"]) == ("money is scarce", "person")
+    undone = service.http.post(f"/v1/changes/{change['id']}/undo")
+    assert "put costs: {} in its place, with PUT /v1/shaping" in undone.json()["detail"]
+    assert service.http.put("/v1/shaping", json={"guards": [], "costs": {}}).json()["costs"] == {}
+
+
 def test_publishing_tells_what_lint_finds(service: Running) -> None:
     plan = service.http.get("/v1/playbooks/plain_offer").json()["document"]
     dearer = plan | {"constraints": [{"kind": "budget", "id": "tiny", "amount": "1.00 EUR", "period": "day"}]}
