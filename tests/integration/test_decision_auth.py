@@ -8,8 +8,6 @@ import json
 import re
 import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -42,7 +40,8 @@ from decision.settings import Settings, load_settings
 from decision.wiring import Service
 from storage.engine import Database
 from storage.errors import ConfigurationError, NextplayError
-from tests.launching import running_service
+from tests.faults.launcher import Request as Started
+from tests.launching import Forked, launcher, running_service
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PROBLEM = "application/problem+json"
@@ -615,23 +614,22 @@ def test_an_odd_key_in_the_settings(tmp_path: Path) -> None:
 def test_the_first_start_prints_a_key_that_opens(tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(LIBRARY, data / "library")
-    command = [sys.executable, "-m", "decision", "serve", "--data", str(data), "--port", "0", "--no-schedule"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, env={"PATH": "", "HOME": str(tmp_path)}
+    said, log = tmp_path / "said", tmp_path / "log"
+    process = Forked(
+        launcher().start(
+            Started(["serve", "--data", str(data), "--port", "0", "--no-schedule"], str(said), str(log))
         )
-    assert process.stdout is not None
+    )
     printed = ""
     while "--key …" not in printed:
-        line = process.stdout.readline()
-        assert line, (tmp_path / "log").read_text()
-        printed += line.decode()
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.02)
+        printed = said.read_text() if said.exists() else ""
     process.terminate()
     process.wait(30)
-    process.stdout.close()
     found = re.search(KEY_PATTERN, printed)
     assert found is not None
-    assert found[0] not in (tmp_path / "log").read_text()
+    assert found[0] not in log.read_text()
     # The next start has another key from the environment and prints none; both open.
     with running_service(data, clock=START, seed="test", log=tmp_path / "next.log") as client:
         assert client.get("/v1/clock")

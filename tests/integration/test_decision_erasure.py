@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import SecretStr
 from redis import Redis
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, make_url, select, update
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
@@ -47,9 +49,11 @@ from storage.erasure import Rows
 from storage.errors import NextplayError
 from storage.ledger import Kind
 from storage.schema import cursors, erasures, facts, metadata
+from tests.conftest import new_postgres
 from tests.launching import running_service
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+LATER = START + timedelta(days=15)
 # Nothing else that is kept has these letters in this order.
 ANN, BOB = "Zzqannzz", "Zzqbobzz"
 KEY = str(mint())
@@ -58,7 +62,7 @@ KEY = str(mint())
 class Shop:
     """A service with two users who have everything that a user can have."""
 
-    def __init__(self, data: Path, database_url: str, counters_url: str) -> None:
+    def __init__(self, data: Path, database_url: str, counters_url: str, clock: datetime = START) -> None:
         if not (data / "library").exists():
             shutil.copytree(LIBRARY, data / "library")
         self.data = data
@@ -70,7 +74,7 @@ class Shop:
                 data=data,
                 database_url=database_url,
                 counters_url=counters_url,
-                clock=START,
+                clock=clock,
                 schedule=False,
                 admin_key=SecretStr(KEY),
             )
@@ -116,7 +120,7 @@ class Shop:
             for user in (ANN, BOB):
                 self.decide(user, number)
         self.job("deliver", "push")
-        self.http.put("/v1/clock", json={"now": (START + timedelta(days=15)).isoformat()}).raise_for_status()
+        self.http.put("/v1/clock", json={"now": LATER.isoformat()}).raise_for_status()
         self.job("reward", "learn", "deliver")
         for user in (ANN, BOB):
             self.order(user, 9, days=15)
@@ -212,14 +216,57 @@ class Shop:
         return found
 
 
+@dataclass(frozen=True)
+class Filled:
+    """What a filled shop left when it closed, to go on from: its folder, its database and its counters."""
+
+    data: Path
+    template: str
+    counters: dict[bytes, bytes]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str, str], Filled]]:
+    """Fill one shop of each kind: a test of erasure begins where it ended."""
+    made: dict[str, Filled] = {}
+    with ExitStack() as kept:
+
+        def fill(kind: str, server: str, counters_url: str) -> Filled:
+            if kind not in made:
+                url = kept.enter_context(new_postgres(server)) if server else ""
+                data = tmp_path_factory.mktemp(f"filled_{kind}") / "data"
+                shop = Shop(data, url, counters_url)
+                shop.fill()
+                shop.close()
+                counters: dict[bytes, bytes] = {}
+                if counters_url:
+                    with Redis.from_url(counters_url) as client:
+                        counters = {key: client.dump(key) for key in client.scan_iter()}
+                made[kind] = Filled(data, str(make_url(url).database) if url else "", counters)
+            return made[kind]
+
+        yield fill
+
+
 @pytest.fixture(params=["sqlite", "postgres", "valkey"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
-    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
-    counters = request.getfixturevalue("valkey_url") if request.param == "valkey" else ""
-    shop = Shop(tmp_path / "data", url, counters)
-    shop.fill()
-    yield shop
-    shop.close()
+def shop(
+    request: pytest.FixtureRequest, tmp_path: Path, filled: Callable[[str, str, str], Filled]
+) -> Iterator[Shop]:
+    server = request.getfixturevalue("postgres_server") if request.param == "postgres" else ""
+    counters_url = request.getfixturevalue("valkey_url") if request.param == "valkey" else ""
+    left = filled(request.param, server, counters_url)
+    data = tmp_path / "data"
+    shutil.copytree(left.data, data)
+    with ExitStack() as opened:
+        url = opened.enter_context(new_postgres(server, left.template)) if server else ""
+        if counters_url:
+            with Redis.from_url(counters_url) as client:
+                client.flushall()
+                for key, value in left.counters.items():
+                    client.restore(key, 0, value)
+        shop = Shop(data, url, counters_url, LATER)
+        opened.callback(shop.close)
+        yield shop
 
 
 def test_nothing_of_an_erased_user_is_left_anywhere(shop: Shop) -> None:
@@ -385,9 +432,11 @@ def test_a_service_with_its_jobs_in_another_process_erases_too(tmp_path: Path) -
         assert ANN not in str(pq.ParquetFile(path).read().to_pydict()), path
 
 
-def test_the_command_line_erases_while_no_service_runs(tmp_path: Path) -> None:
+def test_the_command_line_erases_while_no_service_runs(
+    tmp_path: Path, filled: Callable[[str, str, str], Filled]
+) -> None:
+    shutil.copytree(filled("sqlite", "", "").data, tmp_path / "data")
     shop = Shop(tmp_path / "data", "", "")
-    shop.fill()
     data = ["--data", str(shop.data)]
     with_service = CliRunner().invoke(command_line, ["users", "erase", ANN, *data])
     assert isinstance(with_service.exception, NextplayError)
