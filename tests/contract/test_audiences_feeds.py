@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import subprocess
+import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from audiences import feeds
 from audiences.events import Event
 from audiences.feeds import HISTORY_READER, PUSH_READER, FeatureFeed
 from audiences.identity.models import Person
@@ -25,6 +26,9 @@ from feature_repo.store import FeatureRepository
 from feature_repo.verification import Verified, same_value, verify
 from storage import ledger
 from storage.engine import Database
+from storage.faultpoints import aim
+from tests.faults.launcher import Request
+from tests.launching import Forked, launcher
 
 SPECS = load_specs(vocabularies={"arm_category": ["a", "b", "c"]})
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -193,28 +197,18 @@ def test_a_person_has_the_events_of_all_profiles_and_the_undo_gives_them_back(
     assert [row.values["value_52w"] for row in again] == [row.values["value_52w"] for row in alone]
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from datetime import datetime
-from audiences import feeds
-from audiences.feeds import FeatureFeed
-from feature_repo.specs import load_specs
-from feature_repo.store import FeatureRepository
-from storage.engine import Database
-from storage.faultpoints import aim
-
-url, root, times = sys.argv[1:]
-feeds._APPLIED_EVENTS = 7
-database = Database(url, create=False)
-repository = FeatureRepository(Path(root), load_specs(vocabularies={"arm_category": ["a", "b", "c"]}))
-aim(f"feed.before_cursor:{times}")
-FeatureFeed(database, repository).apply()
-"""
+def apply_until_killed() -> None:
+    """Apply what is new, seven events at a time, in a process that is killed before its n-th turn ends."""
+    url, root, times = sys.argv[1:]
+    feeds._APPLIED_EVENTS = 7
+    database = Database(url, create=False)
+    repository = FeatureRepository(Path(root), load_specs(vocabularies={"arm_category": ["a", "b", "c"]}))
+    aim(f"feed.before_cursor:{times}")
+    FeatureFeed(database, repository).apply()
 
 
 def test_a_killed_process_applies_nothing_twice_and_loses_nothing(
-    database: Database, database_url: str, repository: FeatureRepository
+    database: Database, database_url: str, repository: FeatureRepository, tmp_path: Path
 ) -> None:
     Intake(database).take(orders(1, 60))
     if database.is_sqlite:
@@ -222,13 +216,13 @@ def test_a_killed_process_applies_nothing_twice_and_loses_nothing(
         database.close()
     repository.close()
     for times in (1, 3, 2):
-        killed = subprocess.run(
-            [sys.executable, "-c", KILLED, database_url, str(repository.root), str(times)],
-            check=False,
-            capture_output=True,
-            timeout=120,
+        killed = Request(
+            [database_url, str(repository.root), str(times)],
+            str(tmp_path / "log"),
+            entry="tests.contract.test_audiences_feeds:apply_until_killed",
         )
-        assert killed.returncode == -9, killed.stderr.decode()
+        status = Forked(launcher().start(killed)).wait(120)
+        assert status == -signal.SIGKILL, (tmp_path / "log").read_text()
     again = Database(database_url) if database.is_sqlite else database
     try:
         feed = FeatureFeed(again, repository)
