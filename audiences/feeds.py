@@ -19,7 +19,7 @@ from feature_repo.history import HistoryEvent
 from feature_repo.live import Batch
 from feature_repo.replay import replay
 from feature_repo.store import FeatureRepository
-from storage import ledger
+from storage import ledger, readers
 from storage.engine import Database
 from storage.erasure import is_pseudonym
 from storage.faultpoints import reached
@@ -59,7 +59,7 @@ class FeatureFeed:
     def history_position(self) -> int:
         """Number of the last event that the history was asked to take."""
         with self._database.read() as connection:
-            return ledger.position_of(connection, HISTORY_READER)
+            return readers.position_of(connection, HISTORY_READER)
 
     def apply(self) -> int:
         """Let new events into the states of users; returns how many events were looked at."""
@@ -93,7 +93,7 @@ class FeatureFeed:
         """Yield new events in batches; the cursor moves on when the consumer comes back for the next one."""
         while True:
             with self._database.read() as connection:
-                position = ledger.position_of(connection, reader)
+                position = readers.position_of(connection, reader)
             batch = self._after(position, size)
             if not batch.last:
                 return
@@ -102,7 +102,7 @@ class FeatureFeed:
             self._advance(reader, batch.last)
 
     def _advance(self, reader: str, position: int) -> None:
-        self._database.write(partial(ledger.advance, reader=reader, position=position, kinds=KINDS))
+        self._database.write(partial(readers.advance, reader=reader, position=position, kinds=KINDS))
 
     def _members(self, user_id: str) -> tuple[str, ...]:
         person = self._people.person(user_id)

@@ -23,7 +23,7 @@ from playbooks.library import Library
 from playbooks.library.serving import PublishedPlaybook
 from playbooks.matching import Snapshot
 from playbooks.matching_many import WorkedOut
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
@@ -131,7 +131,7 @@ class Triggered:
     def _next(self) -> _Block | None:
         """Return the next firings with their decisions; None when there are none."""
         with self._database.read() as connection:
-            position = ledger.position_of(connection, READER)
+            position = readers.position_of(connection, READER)
             found = ledger.read_after(connection, position, kind=Kind.TRIGGER, limit=_BLOCK)
             if not found:
                 return None
@@ -204,7 +204,7 @@ class Triggered:
             nonlocal tried
             tried = written + len(share)
             first, last = share[0].after, share[-1].seq
-            if not ledger.advance_from(connection, READER, first, last, [Kind.TRIGGER]):
+            if not readers.advance_from(connection, READER, first, last, [Kind.TRIGGER]):
                 raise LeaseLost("the firings of triggers are followed elsewhere; nothing was written")
             return sum(self._record(connection, part) for part in block.parts(share))
 

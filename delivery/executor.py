@@ -30,7 +30,7 @@ from delivery.view import Strangers, Views
 from playbooks.controls.repository import in_force
 from playbooks.decision import Decision
 from playbooks.models import Arm
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
@@ -121,7 +121,7 @@ class Executor:
         """
         # Those that come in meanwhile are for the next time, or a busy service would never get to the rest.
         with self._database.read() as connection:
-            position = ledger.position_of(connection, READER)
+            position = readers.position_of(connection, READER)
             if not ledger.read_after(connection, position, kind=ROUTED, limit=1):
                 return Report()
             head = ledger.head(connection)
@@ -286,7 +286,7 @@ class Executor:
         if sight.unseen(connection, [enrolment for enrolment, _ in woken]):
             # The same facts again, once the users were seen.
             return 0, Report()
-        ledger.advance(connection, READER, facts[-1].seq, ROUTED)
+        readers.advance(connection, READER, facts[-1].seq, ROUTED)
         report = self._apply(connection, woken, sight)
         return len(facts), report + Report(events=len(facts))
 

@@ -22,7 +22,7 @@ from delivery.models import Enrolment, MessageFact, MessageState, Report
 from delivery.outbox_repository import Queued
 from delivery.plans import Plan, Plans
 from playbooks.flow import Send
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
@@ -135,7 +135,7 @@ class Bounces:
         total = Report()
         while True:
             with self._database.read() as connection:
-                before = ledger.position_of(connection, READER)
+                before = readers.position_of(connection, READER)
                 # Once begun it goes on, or retention would wait for it.
                 if not before and not self._managed.leads_on:
                     return total
@@ -153,7 +153,7 @@ class Bounces:
             total += self._database.write(take, rows=4 * _MOST)
 
     def _take(self, connection: Connection, *, before: int, position: int, lost: Sequence[Fact]) -> Report:
-        if not ledger.advance_from(connection, READER, before, position, (Kind.MESSAGE,)):
+        if not readers.advance_from(connection, READER, before, position, (Kind.MESSAGE,)):
             return Report()
         why = {fact.id.rpartition(":")[0]: fact.label for fact in lost}
         messages = outbox.not_arrived(connection, list(why))

@@ -19,7 +19,7 @@ from delivery.outbox_repository import Queued
 from delivery.routing import READER
 from playbooks.controls import Control, Controls, Mode
 from playbooks.controls import repository as controls_repository
-from storage import ledger
+from storage import readers
 from storage.engine import Database
 from storage.ledger import Fact
 from storage.pace import Pace
@@ -82,7 +82,7 @@ def going(
         if (control := controls.of_run(one.playbook, people.canonical(one.user_id))) is not None
     ]
     if position is None:
-        position = ledger.position_of(connection, READER)
+        position = readers.position_of(connection, READER)
     aside = park_runs(connection, stopped, position)
     return [one for one in found if one.id not in aside]
 

@@ -23,7 +23,7 @@ from playbooks.controls import repository as controls_repository
 from playbooks.controls.models import STOPPING
 from playbooks.controls.service import ControlService
 from playbooks.protection import Breach, Protection, breaches
-from storage import ledger
+from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Fact, Kind
 from storage.writer import TURN_ROWS
@@ -64,7 +64,7 @@ class Protecting:
         return paused
 
     def _count(self, connection: Connection, now: datetime) -> bool:
-        position = ledger.position_of(connection, READER)
+        position = readers.position_of(connection, READER)
         facts = ledger.read_after(connection, position, kind=_KINDS, limit=TURN_ROWS // 2)
         if not facts:
             return False
@@ -74,7 +74,7 @@ class Protecting:
                 counted[key] = counted.get(key, 0) + 1
         repository.add(connection, counted)
         repository.forget(connection, now - 2 * self._protection.window)
-        ledger.advance(connection, READER, facts[-1].seq, _KINDS)
+        readers.advance(connection, READER, facts[-1].seq, _KINDS)
         return True
 
     def _outcomes(self, connection: Connection, fact: Fact) -> Iterator[tuple[str, str, datetime, str]]:

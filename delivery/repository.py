@@ -19,7 +19,7 @@ from delivery.models import Enrolment, Status
 from delivery.reentry import Former
 from delivery.tables import IS_ACTIVE, enrolments
 from playbooks.models import Arm
-from storage import ledger
+from storage import readers
 from storage.bulk import Inserts, Updates, Values
 from storage.engine import Database
 from storage.statements import Statement, defer
@@ -173,7 +173,7 @@ def hold_reader(connection: Connection, reader: str) -> int | None:
         key = int.from_bytes(blake2b(reader.encode(), digest_size=8).digest(), signed=True)
         if not connection.execute(select(func.pg_try_advisory_xact_lock(key))).scalar():
             return None
-    return ledger.position_of(connection, reader)
+    return readers.position_of(connection, reader)
 
 
 # Before all moments there are.

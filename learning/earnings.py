@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from sqlalchemy import Connection
 
-from learning import repository
+from learning import earnings_repository
 from learning.plans import Plans
 from learning.rewards import Reward
 from playbooks.models import Arm
@@ -72,7 +72,7 @@ def earnings(
     drawn: dict[str, int] = {}
     earned: dict[str, list[tuple[str, float, float]]] = {}
     arms: dict[str, Arm] = {}
-    for row in repository.drawn_of_playbook(connection, playbook, since, until):
+    for row in earnings_repository.drawn_of_playbook(connection, playbook, since, until):
         drawn[row.arm] = drawn.get(row.arm, 0) + 1
         arms[row.arm] = plans.arm(playbook, row.version, row.arm)
         if row.reward is not None:

@@ -16,7 +16,7 @@ from learning.rewards import Outcome, Reward
 from learning.tables import reward_windows
 from playbooks.goal_documents import OPT_OUT
 from playbooks.tables import playbook_states
-from storage import ledger
+from storage import ledger, readers
 from storage.ledger import Fact, Kind, NewFact
 from storage.order import settled
 from storage.schema import facts
@@ -75,7 +75,7 @@ class Page(NamedTuple):
 
 def next_outcomes(connection: Connection, names: Collection[str]) -> Page | None:
     """Return the next events and words of users that nobody looked at for what is late; None without any."""
-    before = ledger.position_of(connection, _READER)
+    before = readers.position_of(connection, _READER)
     counts = _counted(names)
     columns = list(ledger.columns().selected_columns)
     columns[-1] = case((counts, facts.c.body), else_=None).label("body")
@@ -98,7 +98,7 @@ def judge_again(
     """Let windows be judged again and move on, unless somebody else did; returns how many outcomes are new
     among the refused.
     """
-    if not ledger.advance_from(connection, _READER, page.before, page.last):
+    if not readers.advance_from(connection, _READER, page.before, page.last):
         return 0
     for some in pieces([one.decision_id for one in windows]):
         connection.execute(

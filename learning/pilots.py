@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from learning import repository
+from learning import earnings_repository
 from playbooks.goal_documents import Goal
 from playbooks.library.verdict import Earned
 from storage.engine import Database
@@ -18,8 +18,8 @@ class RewardedDecisions:
 
     def of(self, playbook: str, version: int, goal: Goal, since: datetime) -> Earned:
         with self._database.read() as connection:
-            values = list(repository.values_of_version(connection, playbook, version, since))
-            waiting = repository.waiting_of_version(connection, playbook, version, since)
+            values = list(earnings_repository.values_of_version(connection, playbook, version, since))
+            waiting = earnings_repository.waiting_of_version(connection, playbook, version, since)
         lowest, highest = goal.bounds
         return Earned(
             rewards=len(values),

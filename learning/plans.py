@@ -9,7 +9,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from learning import repository
+from learning import earnings_repository
 from learning.errors import UnknownPlan
 from playbooks.decision import Decision
 from playbooks.goal_documents import Goal
@@ -85,7 +85,7 @@ class Plans:
 
     def _version_at(self, playbook: str, decision: Decision) -> int | None:
         with self._database.read() as connection:
-            return repository.playbook_version_at(connection, playbook, decision.decided_at)
+            return earnings_repository.playbook_version_at(connection, playbook, decision.decided_at)
 
     def _plan(self, playbook: str, version: int) -> _Plan:
         plan = self._plans.get((playbook, version))

@@ -13,9 +13,9 @@ from learning.features import FeatureSet
 from learning.models import ValueModel
 from learning.spec import PolicySpec
 from playbooks.decision import Decision
-from playbooks.matching import stakes_of
 from playbooks.models import Arm
 from playbooks.policy import Stakes, StakesOfMany
+from playbooks.stakes import stakes_of
 
 FloatArray = NDArray[np.float64]
 

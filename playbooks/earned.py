@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 
 from playbooks.decision import Decision
-from playbooks.matching import stakes_of
+from playbooks.stakes import stakes_of
 
 
 def earned_by(decisions: Sequence[Decision], amounts: Mapping[str, int], takers: Set[str]) -> float | None:

@@ -28,9 +28,10 @@ from playbooks.library import Library
 from playbooks.lineup import Side
 from playbooks.models import DO_NOTHING
 from playbooks.pacing import prices_for
-from playbooks.policy import FloatArray, Policy, Stakes
+from playbooks.policy import FloatArray, Policy
 from playbooks.policy_checks import check_scores, check_vector
 from playbooks.preselection import PRESELECTION_RULE, preselected
+from playbooks.stakes import narrow, spread_of, stakes_for, stakes_of, worth
 
 # Combinations of arms that are kept; with constraints on single arms there is no end of them.
 _KEPT = 1_000
@@ -156,7 +157,7 @@ def decide(
         prices = prices_for(contest.arms, contest.owners, rules, snapshot.costs, circumstances, now)
         if prices is not None:
             costs = prices.costs if costs is None else costs + prices.costs
-    values = _worth(scores, contest.weights, costs)
+    values = worth(scores, contest.weights, costs)
     places = preselected(contest, values, snapshot.seed, request.user_id)
     if places is not None:
         left = contest.only(places.tolist())
@@ -164,9 +165,9 @@ def decide(
         contest, scores = left, scores[places]
         deviations = None if deviations is None else deviations[places]
         costs = None if costs is None else costs[places]
-        values = _worth(scores, contest.weights, costs)
+        values = worth(scores, contest.weights, costs)
     asked = snapshot.seed, request.user_id, request.placement, request.request_key
-    stakes = _stakes(contest.ids, values, _spread(deviations, contest.weights), asked)
+    stakes = stakes_for(contest.ids, values, spread_of(deviations, contest.weights), asked)
     probabilities = snapshot.policy.explore(stakes)
     check_vector(snapshot.policy, probabilities, len(contest.ids))
     budgets = budgets_of(
@@ -178,7 +179,7 @@ def decide(
     explored, narrowed = losses(stakes.values, probabilities, contest.names, budgets), list[str]()
     if out := spent(explored, budgets):
         narrowed = out
-        probabilities = snapshot.policy.explore(_narrowed(stakes, out))
+        probabilities = snapshot.policy.explore(narrow(stakes, out))
         check_vector(snapshot.policy, probabilities, len(contest.ids))
         explored = losses(stakes.values, probabilities, contest.names, budgets)
     draw = draw_of(*asked)
@@ -280,15 +281,6 @@ def replay(decision: Decision, policy: Policy) -> Decision:
     )
 
 
-def stakes_of(decision: Decision, scores: FloatArray, deviations: FloatArray | None) -> Stakes:
-    """Return what exploration starts from in a recorded decision, had its scores been these."""
-    asked = decision.seed, decision.user_id, decision.placement, decision.request_key
-    weights = np.array(decision.weights)
-    costs = np.array(decision.costs) if decision.costs else None
-    stakes = _stakes(decision.arms, _worth(scores, weights, costs), _spread(deviations, weights), asked)
-    return _narrowed(stakes, decision.narrowed)
-
-
 def check_placement(library: Library, placement: str) -> None:
     """Make sure that a placement may be asked about.
 
@@ -321,38 +313,3 @@ def told_fatigue(contest: Contest, fatigue: Mapping[str, float]) -> dict[str, fl
         one = next(iter(arms.values()))
         told |= {playbook: one} if set(arms.values()) == {one} else arms
     return {name: taken for name, taken in told.items() if taken}
-
-
-def _narrowed(stakes: Stakes, playbooks: Sequence[str]) -> Stakes:
-    if not playbooks:
-        return stakes
-    owners = [arm.partition("/")[0] for arm in stakes.arms]
-    # Doing nothing explores at the expense of whose arm is best.
-    owners[-1] = owners[int(stakes.values[:-1].argmax())]
-    return stakes._replace(narrowed=[place for place, owner in enumerate(owners) if owner in playbooks])
-
-
-def _worth(scores: FloatArray, weights: FloatArray, costs: FloatArray | None) -> FloatArray:
-    """Return what each arm is worth: score × the operator's lever, less what it costs."""
-    return scores * weights if costs is None else scores * weights - costs
-
-
-def _spread(deviations: FloatArray | None, weights: FloatArray) -> FloatArray | None:
-    return None if deviations is None else deviations * weights
-
-
-def _stakes(
-    arms: Sequence[str],
-    values: FloatArray,
-    deviations: FloatArray | None,
-    request: tuple[str, str, str, str],
-) -> Stakes:
-    """Return what exploration starts from, "do nothing" (surely 0) last."""
-    spread = None if deviations is None else _and_nothing(deviations)
-    return Stakes(arms, _and_nothing(values), spread, request)
-
-
-def _and_nothing(values: FloatArray) -> FloatArray:
-    found = np.zeros(len(values) + 1)
-    found[:-1] = values
-    return found

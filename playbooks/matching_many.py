@@ -331,7 +331,7 @@ def _stakes_of_many(
     deviations: FloatArray | None,
     requests: Sequence[tuple[str, str, str, str]],
 ) -> StakesOfMany:
-    """Return what exploration starts from, "do nothing" last (see `matching.worth`)."""
+    """Return what exploration starts from, "do nothing" last (see `stakes.stakes_for`)."""
     values = np.zeros((len(rows), len(contest.ids)))
     np.multiply(scores, contest.weights, out=values[:, :-1])
     if any(row.found.costs is not None for row in rows):

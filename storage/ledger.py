@@ -3,8 +3,8 @@
 A fact has a kind (what sort of thing happened), a label (which one of that sort: the event's name, the
 message's state), a user, the time it happened and the time it was recorded, and a JSON body whose type
 belongs to the room that makes it. Facts are never changed; erasure alone replaces a body by a tombstone, and
-retention takes away what is older than its kind is kept (`storage.retention`). Readers follow the ledger by
-numbers whose order `storage.order` explains.
+retention takes away what is older than its kind is kept (`storage.retention`). Readers follow the ledger
+(`storage.readers`) by numbers whose order `storage.order` explains.
 """
 
 from __future__ import annotations
@@ -17,26 +17,20 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Connection,
-    ScalarSelect,
     bindparam,
     func,
-    literal,
     literal_column,
-    or_,
     select,
     union_all,
-    update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from storage import ledger_queries
+from storage import ledger_queries, readers
 from storage.bulk import Inserts, Values
-from storage.ledger_queries import ADVANCE, POSITION, page, with_ids
+from storage.ledger_queries import page, with_ids
 from storage.order import number, numbers_itself, places
-from storage.schema import cursors, fact_counts, facts
+from storage.schema import fact_counts, facts
 from storage.statements import defer
 from storage.times import from_micros, to_micros
 
@@ -300,7 +294,7 @@ def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
     both = union_all(
         select(fact_counts.c.kind, fact_counts.c.label, fact_counts.c.number),
         select(facts.c.kind, facts.c.label, func.count())
-        .where(facts.c.seq > func.coalesce(reader_position(COUNTS_READER), 0))
+        .where(facts.c.seq > func.coalesce(readers.position(COUNTS_READER), 0))
         .group_by(facts.c.kind, facts.c.label),
     ).subquery()
     query = select(both.c.kind, both.c.label, func.sum(both.c.number)).group_by(both.c.kind, both.c.label)
@@ -313,55 +307,6 @@ def counts(connection: Connection) -> dict[Kind, dict[str, int]]:
 def head(connection: Connection) -> int:
     """Return the number of the last fact that can be seen, 0 when there is none."""
     return connection.execute(select(func.max(facts.c.seq))).scalar() or 0
-
-
-def position_of(connection: Connection, reader: str) -> int:
-    """Return how far a named reader has come: the `seq` of the last fact it took, 0 at the start."""
-    found = POSITION.rows(connection, {"of": reader})
-    return found[0][0] if found else 0
-
-
-def reader_position(reader: str) -> ScalarSelect[int]:
-    """Return the expression of a named reader's position, null at the start."""
-    return select(cursors.c.position).where(cursors.c.reader == reader).scalar_subquery()
-
-
-def advance(connection: Connection, reader: str, position: int, kinds: Collection[Kind] = ()) -> None:
-    """Record how far a named reader has come, in the transaction that keeps what it made of the facts.
-
-    A cursor never goes back: of two who read the same facts, the slower one changes nothing. Retention
-    leaves what the reader has still to take of `kinds`; without any it may be of every kind.
-    """
-    ADVANCE.run(connection, {"reader": reader, "position": position, "kinds": _joined(kinds)})
-
-
-def advance_from(
-    connection: Connection, reader: str, before: int, position: int, kinds: Collection[Kind] = ()
-) -> bool:
-    """Move a named reader from `before` to `position`, unless it is elsewhere by now; returns whether it was.
-
-    For those who read outside the transaction that keeps what they made of the facts: when False they
-    must keep nothing, and somebody else has. `kinds` as for `advance`.
-    """
-    if before == 0:
-        connection.execute(_insert_cursor(connection, reader, 0, kinds).on_conflict_do_nothing())
-    moved = update(cursors).where(cursors.c.reader == reader, cursors.c.position == before)
-    return connection.execute(moved.values(position=position, kinds=_joined(kinds))).rowcount == 1
-
-
-def takes(kind: Kind) -> ColumnElement[bool]:
-    """Return the condition on `cursors` that their reader takes facts of a kind."""
-    listed = literal(",") + cursors.c.kinds + literal(",")
-    return or_(cursors.c.kinds.is_(None), listed.contains(f",{kind.value},"))
-
-
-def _joined(kinds: Collection[Kind]) -> str | None:
-    return ",".join(sorted(kinds)) or None
-
-
-def _insert_cursor(connection: Connection, reader: str, position: int, kinds: Collection[Kind]) -> Any:
-    dialect_insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    return dialect_insert(cursors).values(reader=reader, position=position, kinds=_joined(kinds))
 
 
 def fact_of(row: Sequence[Any]) -> Fact:

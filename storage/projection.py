@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, func, literal, sel
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from storage import ledger
+from storage import readers
 from storage.engine import Database
 from storage.ledger import COUNTS_READER, Kind
 from storage.order import settled
@@ -66,13 +66,13 @@ def date_of(day: int) -> date:
 def step(database: Database, *, limit: int = STEP_FACTS) -> int:
     """Take the next facts into the counters; returns how many, 0 when none are left or another was faster."""
     with database.read() as connection:
-        before = ledger.position_of(connection, COUNTS_READER)
+        before = readers.position_of(connection, COUNTS_READER)
         taken, last, added = _next(connection, before, limit)
     if not taken:
         return 0
 
     def keep(connection: Connection) -> int:
-        if not ledger.advance_from(connection, COUNTS_READER, before, last):
+        if not readers.advance_from(connection, COUNTS_READER, before, last):
             return 0
         add(connection, added)
         return taken
@@ -113,7 +113,7 @@ def recount(connection: Connection) -> list[Difference]:
     One statement, so that facts and counters are those of the same moment.
     """
     key = "kind", "label", "day"
-    position = func.coalesce(ledger.reader_position(COUNTS_READER), 0)
+    position = func.coalesce(readers.position(COUNTS_READER), 0)
     counted = (
         select(
             facts.c.kind, facts.c.label, day_of(), literal(0).label("kept"), func.count().label("recounted")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, select
 
-from storage import ledger, projection
+from storage import projection, readers
 from storage.engine import Database
 from storage.errors import ConfigurationError
 from storage.ledger import Kind
@@ -97,7 +97,7 @@ def _purge_piece(connection: Connection, kind: Kind, label: str, before: int, li
             facts.c.label == label,
             facts.c.occurred_at < before,
             # The counters' own cursor is among them, so nothing goes uncounted; without any, nothing goes.
-            facts.c.seq <= select(func.min(cursors.c.position)).where(ledger.takes(kind)).scalar_subquery(),
+            facts.c.seq <= select(func.min(cursors.c.position)).where(readers.takes(kind)).scalar_subquery(),
         )
         .order_by(facts.c.occurred_at)
         .limit(limit)
@@ -114,6 +114,6 @@ def _report(connection: Connection, kind: Kind, before: int, purged: int) -> Pur
     held = select(func.count()).where(facts.c.kind == kind, facts.c.occurred_at < before)
     number = connection.execute(held).scalar_one()
     slowest = (
-        select(cursors.c.reader).where(ledger.takes(kind)).order_by(cursors.c.position, cursors.c.reader)
+        select(cursors.c.reader).where(readers.takes(kind)).order_by(cursors.c.position, cursors.c.reader)
     )
     return Purged(kind, purged, number, connection.execute(slowest.limit(1)).scalar() if number else None)

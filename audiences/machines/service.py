@@ -19,7 +19,7 @@ from audiences.machines.definitions import MachinesSpec
 from audiences.machines.machines import Reason, due_at
 from audiences.quarantine.repository import one_aside
 from audiences.quarantine.service import body_of
-from storage import ledger
+from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Fact, Kind
 from storage.pace import Pace
@@ -97,12 +97,12 @@ class MachineEvents:
         return taken
 
     def _hold(self, connection: Connection, limit: int, spec: MachinesSpec) -> tuple[int, int]:
-        position = ledger.position_of(connection, READER)
+        position = readers.position_of(connection, READER)
         found = ledger.read_after(connection, position, kind=_KINDS, limit=limit)
         if found:
             rows = [row for fact in found if (row := _held(fact, spec)) is not None]
             repository.hold(connection, rows)
-            ledger.advance(connection, READER, found[-1].seq, _KINDS)
+            readers.advance(connection, READER, found[-1].seq, _KINDS)
         return len(found), len(found)
 
     def _settle(self, clicks: Sequence[Any], now: datetime) -> Settled:

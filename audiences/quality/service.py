@@ -14,7 +14,7 @@ from audiences.events import EventBody
 from audiences.quality import repository
 from audiences.quality.repository import FIGURES
 from audiences.quality.utilisation import Property, utilisation
-from storage import ledger
+from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Kind
 
@@ -41,7 +41,7 @@ class Quality:
         seen = 0
         while True:
             with self._database.read() as connection:
-                position = ledger.position_of(connection, READER)
+                position = readers.position_of(connection, READER)
                 found = ledger.read_after(connection, position, kind=_KINDS, limit=_READ_EVENTS)
             if not found:
                 return seen
@@ -78,7 +78,7 @@ class Quality:
         self, before: int, last: int, counted: Counter[Property], latest: dict[Property, datetime]
     ) -> bool:
         def work(connection: Connection) -> bool:
-            if not ledger.advance_from(connection, READER, before, last, _KINDS):
+            if not readers.advance_from(connection, READER, before, last, _KINDS):
                 return False
             known = repository.known_properties(connection, {event for event, _ in counted})
             rows = _bounded(known, counted, latest)

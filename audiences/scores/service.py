@@ -18,7 +18,7 @@ from audiences.scores.facts import Answer, changed, hand_over_of
 from audiences.scores.grading import AtOnce, Standing, Status, answered, stand
 from audiences.scores.points import Grant, faded, lines_of, worth
 from audiences.scores.taking import take
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import Clock
 from storage.engine import Database
 from storage.ids import new_id
@@ -177,11 +177,11 @@ class Scores:
         return known
 
     def _take_events(self, connection: Connection, limit: int) -> tuple[int, int]:
-        position = ledger.position_of(connection, READER)
+        position = readers.position_of(connection, READER)
         facts = ledger.read_after(connection, position, kind=_FOLLOWED, limit=limit)
         if not facts:
             return 0, 0
-        ledger.advance(connection, READER, facts[-1].seq, _FOLLOWED)
+        readers.advance(connection, READER, facts[-1].seq, _FOLLOWED)
         began = repository.beginnings_of(connection)
         return len(facts), sum(
             self._take(connection, score, facts, began[name].quiet_through)
@@ -323,7 +323,7 @@ class Scores:
 
 
 def _begin(connection: Connection, scores: Collection[str]) -> None:
-    head, passed = ledger.head(connection), ledger.position_of(connection, READER)
+    head, passed = ledger.head(connection), readers.position_of(connection, READER)
     repository.begin(connection, scores, quiet_through=head, until=passed)
 
 

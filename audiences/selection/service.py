@@ -29,7 +29,7 @@ from audiences.selection.tagging import TagRules
 from audiences.selection.telling import Telling
 from audiences.service import OF_ACCOUNT
 from feature_repo.store import FeatureRepository
-from storage import ledger
+from storage import readers
 from storage.engine import Database
 from storage.errors import NextplayError
 from storage.faultpoints import reached
@@ -171,7 +171,7 @@ class Audiences:
             with self._database.read() as connection:
                 # Before the features are looked at: what they do not have yet is looked at again.
                 seen = repository.end_of_ledger(connection)
-                position = ledger.position_of(connection, HISTORY_READER)
+                position = readers.position_of(connection, HISTORY_READER)
             run = self.runs.begin(kind, as_of, seen, position, self._features_there())
             try:
                 sizes = self.runs.watched(run, partial(self._work, run, as_of, read))

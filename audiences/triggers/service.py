@@ -27,7 +27,7 @@ from audiences.triggers.firing import Cause, fire
 from audiences.triggers.matching import KINDS, cause_of, counted, is_cause, stayed_away
 from audiences.triggers.repository import Wait
 from audiences.zones import EACH_USERS_OWN
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import Clock
 from storage.engine import Database
 from storage.ledger import Fact, Kind
@@ -149,18 +149,18 @@ class TriggerService:
         What comes in meanwhile is for the next time: what fired is to be decided on first.
         """
         with self._database.read() as connection:
-            position = ledger.position_of(connection, READER)
+            position = readers.position_of(connection, READER)
             if not ledger.read_after(connection, position, kind=KINDS, limit=1):
                 return None
             return ledger.head(connection)
 
     def _follow(self, connection: Connection, limit: int, head: int) -> tuple[int, int]:
-        position = ledger.position_of(connection, READER)
+        position = readers.position_of(connection, READER)
         page = ledger.read_after(connection, position, kind=KINDS, limit=limit)
         facts = [fact for fact in page if fact.seq <= head]
         if not facts:
             return 0, 0
-        ledger.advance(connection, READER, facts[-1].seq, KINDS)
+        readers.advance(connection, READER, facts[-1].seq, KINDS)
         persons = {
             fact.user_id: self._people.canonical(fact.user_id) for fact in facts if fact.user_id is not None
         }
@@ -182,7 +182,7 @@ class TriggerService:
         fired = 0
         while labels:
             with self._database.read() as connection:
-                position = ledger.position_of(connection, ACCOUNTS_READER)
+                position = readers.position_of(connection, ACCOUNTS_READER)
                 facts = ledger.read_after(connection, position, kind=Kind.STAGE, labels=labels)
             if not facts:
                 break
@@ -192,7 +192,7 @@ class TriggerService:
                 causes = [cause_of(user, fact) for user in users]
                 fired += sum(self._fire_in_turns(trigger, causes) for trigger in triggers)
             self._database.write(
-                partial(ledger.advance, reader=ACCOUNTS_READER, position=facts[-1].seq, kinds=[Kind.STAGE])
+                partial(readers.advance, reader=ACCOUNTS_READER, position=facts[-1].seq, kinds=[Kind.STAGE])
             )
         return fired
 

@@ -26,8 +26,8 @@ from feature_repo.history import History
 from learning import version_repository
 from playbooks.controls import repository as controls_repository
 from playbooks.controls.models import STOPPING
-from storage import ledger
 from storage.migrate import check_schema
+from storage.readers import position_of
 from storage.schema import facts
 
 _MB = 1 << 20
@@ -257,7 +257,7 @@ def _readers(connection: Connection, subject: Subject) -> Finding:
 
 
 def _behind(connection: Connection, reader: str) -> int:
-    position = ledger.position_of(connection, reader)
+    position = position_of(connection, reader)
     new = select(facts.c.seq).where(facts.c.kind.in_(KINDS), facts.c.seq > position).limit(COUNT_LIMIT)
     return int(connection.execute(select(func.count()).select_from(new.subquery())).scalar_one())
 

@@ -19,7 +19,7 @@ from delivery.gate import SendGate
 from delivery.receipts import repository
 from delivery.receipts.arriving import bring
 from delivery.receipts.states import REACHED_BY
-from storage import ledger
+from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Fact, Kind
 from storage.pace import Pace
@@ -44,11 +44,11 @@ class Following:
         return self._pace.until_done(self._database, work, rows_each=_ROWS_EACH)
 
     def _some(self, connection: Connection, limit: int, now: datetime) -> tuple[int, int]:
-        position = ledger.position_of(connection, READER)
+        position = readers.position_of(connection, READER)
         found = ledger.read_after(connection, position, kind=Kind.EVENT, labels=_LABELS, limit=limit)
         reached = sum(self._take(connection, fact, now) for fact in found)
         if found:
-            ledger.advance(connection, READER, found[-1].seq, [Kind.EVENT])
+            readers.advance(connection, READER, found[-1].seq, [Kind.EVENT])
         return len(found), reached
 
     def _take(self, connection: Connection, fact: Fact, now: datetime) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from learning.challengers.models import Charge, Claim, Evidence, Live, ShadowRound
 from learning.errors import ChargeTaken
 from learning.tables import policies, policy_charges, policy_claims, policy_evidence, shadow_rounds
-from storage import ledger
+from storage import ledger, readers
 from storage.ledger import Fact, Kind
 from storage.schema import facts
 from storage.times import to_micros
@@ -78,7 +78,7 @@ def began(connection: Connection, policy: str, spec_hash: str) -> datetime | Non
 
 def keep_rounds(connection: Connection, after: int, position: int, new: Sequence[ShadowRound]) -> bool:
     """Keep what others would have done in the decisions of (after, position], unless somebody did already."""
-    if not ledger.advance_from(connection, READER, after, position, [Kind.DECISION]):
+    if not readers.advance_from(connection, READER, after, position, [Kind.DECISION]):
         return False
     if new:
         connection.execute(insert(shadow_rounds), [msgspec.structs.asdict(one) for one in new])

@@ -30,7 +30,7 @@ from learning.plans import Plans
 from learning.policy import LearnedPolicy
 from learning.spec import PolicySpec
 from playbooks.decision import Decision
-from storage import ledger
+from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Fact, Kind
 from storage.writer import TURN_ROWS
@@ -62,7 +62,7 @@ class Shadowing:
         made = 0
         while True:
             with self._database.read() as connection:
-                after = ledger.position_of(connection, repository.READER)
+                after = readers.position_of(connection, repository.READER)
                 if after == 0 and len(self._specs) < 2:
                     return 0
                 found = ledger.read_after(connection, after, kind=Kind.DECISION, limit=page)

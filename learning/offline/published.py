@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from learning import repository, version_repository
+from learning import earnings_repository, version_repository
 from learning.errors import FeaturesMismatch, InvalidScores, SeenInTraining, UnknownCandidate, UnknownPlan
 from learning.evaluation import Candidate, Log
 from learning.evaluation.logs import columns_of_rows, decision_log, dsjson
@@ -182,7 +182,7 @@ def _arms(database: Reads, version: PolicyVersion, names: Sequence[str]) -> tupl
     for name in names:
         playbook = name.partition("/")[0]
         with database.read() as connection:
-            number = repository.playbook_version_at(connection, playbook, _EVER)
+            number = earnings_repository.playbook_version_at(connection, playbook, _EVER)
         try:
             if number is None:
                 raise UnknownPlan(f"no playbook {playbook!r} was ever served")

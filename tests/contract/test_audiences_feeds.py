@@ -24,7 +24,7 @@ from feature_repo.history import HistoryEvent
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from feature_repo.verification import Verified, same_value, verify
-from storage import ledger
+from storage import readers
 from storage.engine import Database
 from storage.faultpoints import aim
 from tests.faults.launcher import Request
@@ -89,7 +89,7 @@ def test_live_and_imported_events_are_applied_in_one_order(
         + 2
     )
     with database.read() as connection:
-        assert ledger.position_of(connection, PUSH_READER) == ledger.position_of(connection, HISTORY_READER)
+        assert readers.position_of(connection, PUSH_READER) == readers.position_of(connection, HISTORY_READER)
 
 
 def test_an_event_is_seen_at_the_next_push_and_a_batch_does_not_undo_it(

@@ -26,7 +26,7 @@ from playbooks.decision import Decision
 from playbooks.library import Library
 from playbooks.matching import Snapshot
 from playbooks.models import Arm
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ids import new_id
@@ -191,7 +191,7 @@ def test_who_can_not_begin_a_run_keeps_nobody_else_from_it(world: World) -> None
     world.runs.broken = set()
     assert world.following.run() == 0
     with world.database.read() as connection:
-        assert ledger.position_of(connection, READER) == world.facts(Kind.TRIGGER)[-1].seq
+        assert readers.position_of(connection, READER) == world.facts(Kind.TRIGGER)[-1].seq
     counters = SqlCounters(world.database)
     assert counters.read("bob", NOW, since=NOW - WEEK) == {}
     assert counters.read("ann", NOW, since=NOW - WEEK)

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ids import new_id
@@ -59,13 +59,13 @@ def test_a_reader_takes_every_fact_once_in_order(database: Database, clock: Simu
     seen: list[str] = []
     while True:
         with database.read() as connection:
-            position = ledger.position_of(connection, "reader")
+            position = readers.position_of(connection, "reader")
             page = ledger.read_after(connection, position, kind=Kind.EVENT, limit=70)
         if not page:
             break
         seen += [fact.id for fact in page]
         last = page[-1].seq
-        database.write(partial(ledger.advance, reader="reader", position=last))
+        database.write(partial(readers.advance, reader="reader", position=last))
     assert seen == [f"{number:03}" for number in range(250)]
 
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from delivery.repository import hold_reader
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ledger import Fact, Kind, NewFact
@@ -47,9 +47,9 @@ class Reader:
 
     def take(self) -> int:
         with self._database.read() as connection:
-            page = self._read(connection, ledger.position_of(connection, self._name))
+            page = self._read(connection, readers.position_of(connection, self._name))
         if page:
-            self._database.write(partial(ledger.advance, reader=self._name, position=page[-1][0]))
+            self._database.write(partial(readers.advance, reader=self._name, position=page[-1][0]))
         self.seen += [fact_id for _, fact_id in page]
         return len(page)
 
@@ -154,7 +154,7 @@ def take_held(connection: Connection, chance: random.Random) -> list[str] | None
         return None
     page = ledger.read_after(connection, position, kind=Kind.EVENT, limit=7)
     if page:
-        ledger.advance(connection, "shared", page[-1].seq)
+        readers.advance(connection, "shared", page[-1].seq)
     time.sleep(chance.random() / 200)
     if chance.random() < 0.2:
         raise InterruptedError
@@ -206,21 +206,21 @@ def test_facts_of_one_transaction_come_in_their_order(database: Database, clock:
 
 def test_a_cursor_never_goes_back(database: Database) -> None:
     for position in (5, 9, 7):
-        database.write(partial(ledger.advance, reader="reader", position=position))
+        database.write(partial(readers.advance, reader="reader", position=position))
     with database.read() as connection:
-        assert ledger.position_of(connection, "reader") == 9
+        assert readers.position_of(connection, "reader") == 9
 
 
 def test_of_two_who_read_the_same_facts_one_keeps_them(database: Database) -> None:
     def move(before: int, position: int) -> bool:
-        return database.write(lambda connection: ledger.advance_from(connection, "reader", before, position))
+        return database.write(lambda connection: readers.advance_from(connection, "reader", before, position))
 
     assert move(0, 5)
     assert not move(0, 4)
     assert not move(4, 8)
     assert move(5, 6)
     with database.read() as connection:
-        assert ledger.position_of(connection, "reader") == 6
+        assert readers.position_of(connection, "reader") == 6
 
 
 def test_facts_of_another_server_stay_below_new_ones(postgres_url: str, clock: SimulatedClock) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection
 
-from storage import ledger, projection
+from storage import ledger, projection, readers
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.errors import ConfigurationError
@@ -58,13 +58,13 @@ def test_what_is_old_goes_and_stays_counted(filled: Database, clock: SimulatedCl
 def test_nothing_goes_that_a_reader_has_not_taken(filled: Database, clock: SimulatedClock) -> None:
     with filled.read() as connection:
         taken = ledger.read_after(connection, 0, kind=Kind.EVENT, limit=250)[-1].seq
-    filled.write(partial(ledger.advance, reader="slow", position=taken))
+    filled.write(partial(readers.advance, reader="slow", position=taken))
     assert purge(filled, {Kind.EVENT: 5}, clock.now()) == [Purged(Kind.EVENT, 250, 450, "slow")]
     assert events_of(filled)[0] == "02:50"
     check(filled)
     with filled.read() as connection:
         last = ledger.read_after(connection, 0, kind=Kind.EVENT)[-1].seq
-    filled.write(partial(ledger.advance, reader="slow", position=last))
+    filled.write(partial(readers.advance, reader="slow", position=last))
     assert purge(filled, {Kind.EVENT: 5}, clock.now()) == [Purged(Kind.EVENT, 450, 0, None)]
     check(filled)
 
@@ -73,20 +73,20 @@ def test_a_reader_keeps_only_the_kinds_it_takes(filled: Database, clock: Simulat
     """A reader of decisions comes no further while there are none: it must not keep all events for ever."""
     old = NewFact(Kind.DECISION, "old", "home", "ann", clock.now() - timedelta(days=12), {})
     filled.write(partial(ledger.append, new=[old], now=clock.now()))
-    filled.write(partial(ledger.advance, reader="of decisions", position=1, kinds=[Kind.DECISION]))
+    filled.write(partial(readers.advance, reader="of decisions", position=1, kinds=[Kind.DECISION]))
     assert purge(filled, {Kind.EVENT: 5, Kind.DECISION: 5}, clock.now()) == [
         Purged(Kind.EVENT, 700, 0, None),
         Purged(Kind.DECISION, 0, 1, "of decisions"),
     ]
     both = [Kind.DECISION, Kind.EVENT]
-    filled.write(partial(ledger.advance, reader="of both", position=2, kinds=both))
+    filled.write(partial(readers.advance, reader="of both", position=2, kinds=both))
     clock.move_to(clock.now() + timedelta(days=1))
     assert purge(filled, {Kind.EVENT: 5}, clock.now()) == [Purged(Kind.EVENT, 0, 100, "of both")]
     with filled.read() as connection:
         last = ledger.read_after(connection, 0, kind=Kind.DECISION)[-1].seq
     moves = [("of decisions", 1, [Kind.DECISION]), ("of both", 2, both)]
     for reader, before, kinds in moves:
-        move = partial(ledger.advance_from, reader=reader, before=before, position=last, kinds=kinds)
+        move = partial(readers.advance_from, reader=reader, before=before, position=last, kinds=kinds)
         assert filled.write(move)
     assert [one.purged for one in purge(filled, {Kind.EVENT: 5, Kind.DECISION: 5}, clock.now())] == [100, 1]
 

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, make_url
 
 import storage
-from storage import ledger, projection
+from storage import ledger, projection, readers
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
 from storage.migrate import current_revision, upgrade
@@ -137,7 +137,7 @@ def test_old_facts_keep_their_order_and_new_ones_come_above(database_url: str) -
         numbers = record_old(connection)
     database = Database(database_url)
     with database.read() as connection:
-        position = ledger.position_of(connection, "reader")
+        position = readers.position_of(connection, "reader")
         assert ledger.counts(connection) == {Kind.EVENT: {"seen": OLD_FACTS}}
         assert projection.recount(connection) == []
     assert position == numbers[9]

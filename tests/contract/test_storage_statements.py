@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from storage import ledger
+from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
 from storage.schema import cursors, facts
@@ -59,6 +59,6 @@ def test_what_the_database_refuses_is_said_as_sqlalchemy_says_it(database: Datab
     with pytest.raises(IntegrityError):
         database.write(twice)
     with database.read() as connection:
-        assert ledger.position_of(connection, "r") == 0
+        assert readers.position_of(connection, "r") == 0
     with pytest.raises(DBAPIError):
         database.look(LABELS, {"user": object()})

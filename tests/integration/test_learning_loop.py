@@ -15,7 +15,7 @@ import pytest
 
 from audiences.identity.models import Person
 from decision.evaluating.experiments import own_experiment
-from learning import outcome_repository, repository, version_repository
+from learning import earnings_repository, outcome_repository, repository, version_repository
 from learning.errors import (
     BrokenWeights,
     InvalidRounds,
@@ -349,7 +349,7 @@ def test_an_outcome_that_comes_late_corrects_the_reward(world: World, service: R
     assert (world.rewards()[late].outcome, world.rewards()[late].version) == (earlier, 3)
     with world.database.read() as connection:
         assert ledger.counts(connection)[Kind.REWARD] == {"matured": 2, "corrected": 2}
-        assert list(repository.values_of_version(connection, "everyone", 1, START)) in (
+        assert list(earnings_repository.values_of_version(connection, "everyone", 1, START)) in (
             [1.0, 0.0],
             [0.0, 1.0],
         )
