@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email import message_from_bytes
@@ -63,6 +66,32 @@ class Running:
         """Ask for a decision."""
         headers = {"Idempotency-Key": key} if key else {}
         return self.http.post("/v1/decide", json={"user_id": user, "placement": placement}, headers=headers)
+
+    def decide_at_once(self, user: str, key: str, number: int, connections: int = 32) -> Counter[bytes]:
+        """Ask so many times under one key, over connections at once; return the answers, head and body."""
+        body = json.dumps({"user_id": user, "placement": "outbound"}).encode()
+        head = (
+            f"POST /v1/decide HTTP/1.1\r\nHost: nextplay\r\nIdempotency-Key: {key}\r\n"
+            f"Authorization: {self.http.headers['authorization']}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        wire, answers = head.encode() + body, Counter[bytes]()
+
+        async def ask(times: int) -> None:
+            reader, writer = await asyncio.open_connection(self.http.base_url.host, self.http.base_url.port)
+            for _ in range(times):
+                writer.write(wire)
+                told = await reader.readuntil(b"\r\n\r\n")
+                length = int(told.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                answers[told.partition(b"\r\n")[0] + b"\n" + await reader.readexactly(length)] += 1
+            writer.close()
+
+        async def ask_all() -> None:
+            shares = [number // connections + (one < number % connections) for one in range(connections)]
+            await asyncio.gather(*map(ask, shares))
+
+        asyncio.run(ask_all())
+        return answers
 
     def history(self, user: str) -> list[dict[str, Any]]:
         """Return the user's facts, newest first."""

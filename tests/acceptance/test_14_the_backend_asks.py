@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import json
 from typing import Any
 
 import pytest
@@ -40,13 +40,12 @@ def test_a_known_user_without_features_gets_the_fallback(service: Running, user:
     assert service.decide(user).json()["fallback"] == "features_missing"
 
 
-def test_one_key_one_answer(service: Running, shopper: str) -> None:
-    with ThreadPoolExecutor(32) as pool:
-        responses = list(pool.map(lambda _: service.decide(shopper, key=f"key-{shopper}"), range(300)))
-    assert {response.status_code for response in responses} == {200}
-    assert len({response.content for response in responses}) == 1
-    decisions = [fact for fact in service.history(shopper) if fact["kind"] == "decision"]
-    assert len(decisions) == 1
+def test_ten_thousand_requests_under_one_key_are_one_decision(service: Running, shopper: str) -> None:
+    ((answer, times),) = service.decide_at_once(shopper, f"key-{shopper}", 10_000).items()
+    status, _, body = answer.partition(b"\n")
+    assert (status, times) == (b"HTTP/1.1 200 OK", 10_000)
+    (decision,) = [fact for fact in service.history(shopper) if fact["kind"] == "decision"]
+    assert json.loads(body)["decision_id"] == decision["id"]
 
 
 def test_a_key_is_not_for_another_request(service: Running, shopper: str) -> None:
