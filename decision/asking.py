@@ -65,9 +65,17 @@ class Remote:
                 return read(response)
             detail = _detail(response)
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            raise ServiceRefused(f"no service answers at {self._http.base_url}: {error}") from error
+            raise ServiceRefused(unanswered(str(self._http.base_url), error)) from error
         busy = response.status_code in (_TOO_MANY, _UNAVAILABLE)
         raise ServiceRefused(f"the service refused: {detail}", busy=busy)
+
+
+def unanswered(url: str, error: Exception) -> str:
+    """Say that no service answers at `url`, and what to do."""
+    return (
+        f"no service answers at {url}: {error}; start it with `nextplay serve`, or give its address as "
+        "http://host:port"
+    )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from audiences.errors import FileUnreadable
+from decision.asking import unanswered
 from decision.errors import ServiceRefused
 from decision.printing import print_json
 from storage.errors import ConfigurationError
@@ -55,7 +56,7 @@ def _asked(url: str, key: str, audience: str, body: bytes) -> dict[str, Any]:
         with httpx2.Client(base_url=url, headers=headers, timeout=_SECONDS) as http:
             answer = http.post(f"/v1/audiences/{audience}/test", content=body)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise ServiceRefused(f"no service answers at {url}: {error}") from error
+        raise ServiceRefused(unanswered(url, error)) from error
     try:
         report: dict[str, Any] = answer.json()
     except ValueError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from decision.asking import Data, Url, at_hand
+from decision.asking import Data, Url, at_hand, unanswered
 from decision.auth.errors import KeyServiceRefused
 from decision.auth.models import Scope, mint
 from decision.auth.service import GRACE, Keys
@@ -165,7 +165,7 @@ class _Remote:
         try:
             response = self._http.request(method, path, json=body)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise KeyServiceRefused(f"no service answers at {self._http.base_url}: {error}") from error
+            raise KeyServiceRefused(unanswered(str(self._http.base_url), error)) from error
         if response.is_success:
             return response.content
         raise KeyServiceRefused(f"the service refused: {_detail(response)}")

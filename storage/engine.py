@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ from storage.writer import Lane, PooledWriter, Work, Writer
 T = TypeVar("T")
 
 _POSTGRES_DRIVER = "postgresql+psycopg"
+# Whatever stands between a user and a host, also where the rest is no URL.
+_PASSWORD = re.compile(r"(?<=[^:/]:)(?!//).*@")
 _SQLITE_BUSY_MS = 5_000
 _SQLITE_CACHE_KIB = 64 * 1024
 # What writes has less: after a commit that moved pages of an index apart, SQLite looks through all it keeps
@@ -73,9 +77,9 @@ class Database:
                 check_schema(connection)
         except DBAPIError as error:
             self._release()
+            said = " ".join(str(error.orig).split())
             raise DatabaseUnavailable(
-                f"can't open {self.url.render_as_string(hide_password=True)}: {error.orig}; "
-                "check that the server runs and that the file or account may be written"
+                f"can't open {_shown(url)}: {said}; {_hint(error, self.is_sqlite)}"
             ) from error
         except BaseException:
             self._release()
@@ -170,7 +174,7 @@ def _parse(url: str) -> URL:
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigurationError(
-            f"the database URL {url!r} can't be understood; write sqlite:///path/to/file.db or "
+            f"the database URL {_shown(url)!r} can't be understood; write sqlite:///path/to/file.db or "
             "postgresql://user:password@host/database"
         ) from error
     if backend == "postgresql":
@@ -178,9 +182,22 @@ def _parse(url: str) -> URL:
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         return parsed
     raise ConfigurationError(
-        f"the database URL {url!r} names neither a SQLite file nor a Postgres database; write "
+        f"the database URL {_shown(url)!r} names neither a SQLite file nor a Postgres database; write "
         "sqlite:///path/to/file.db or postgresql://user:password@host/database"
     )
+
+
+def _shown(url: str) -> str:
+    """Return a URL as it may be told: without password and options."""
+    return _PASSWORD.sub("***@", url.partition("?")[0])
+
+
+def _hint(error: DBAPIError, is_sqlite: bool) -> str:
+    """Say what to do about a database that can't be opened."""
+    if not is_sqlite:
+        return "check that the server runs and that the account may write there"
+    full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return "free some room on its disk" if full else "check that it is a database's file and may be written"
 
 
 def _own_file(url: URL) -> FileLock:

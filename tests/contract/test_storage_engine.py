@@ -87,6 +87,16 @@ def test_the_password_stays_out_of_the_message() -> None:
     assert "secret" not in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://nobody:secr:e/t@host/x", "nobody:secr:e/t@host/x", "mysql://nobody:secr:e/t@host/x?y=1"],
+)
+def test_the_password_of_a_wrong_url_is_not_told(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"nobody:\*\*\*@host/x'") as failure:
+        Database(url)
+    assert "e/t" not in str(failure.value)
+
+
 def test_a_file_that_is_no_database_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "notes.db"
     path.write_text("these are notes, not a database, and they are long enough to be read as a header" * 20)

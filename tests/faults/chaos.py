@@ -114,13 +114,15 @@ class Campaign:
         """Start a service if none lives, let clients work, and let a fault happen; False: it was missed."""
         if fault in POINTS:
             return self._aimed(fault)
+        if fault == LEARNER:
+            self._alive()
+            return self._learner()
         if fault == STARTING:
             self.harness.kill()
             self.harness.start(doomed=self._chance.uniform(0.1, 2.0))
             return self._dies(STARTING)
         self._alive()
         {
-            LEARNER: self._learner,
             JOBS_PROCESS: self._jobs,
             DISK: self._disk,
             CUT: self._cut,
@@ -181,16 +183,17 @@ class Campaign:
         self.harness.kill()
         self._dies(ANYWHERE)
 
-    def _learner(self) -> None:
+    def _learner(self) -> bool:
+        killed = False
         self.harness.load.resume(("reward", "learn", FORTNIGHT))
         until = time.monotonic() + _AIMED_SECONDS
-        while time.monotonic() < until:
+        while not killed and time.monotonic() < until:
             time.sleep(self._chance.uniform(0.0, 0.05))
-            if self.harness.kill_learner():
-                self.tally.kills[LEARNER, self._where] += 1
-                break
+            killed = self.harness.kill_learner()
+        self.tally.kills[LEARNER, self._where] += killed
         time.sleep(0.5)
         self.harness.load.pause()
+        return killed
 
     def _jobs(self) -> None:
         self.harness.load.resume()
