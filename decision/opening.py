@@ -1,4 +1,4 @@
-"""Opens what a service stands on: its database, and the library in it as people work on it."""
+"""Opens what a service stands on: its database, the library in it, and what decisions are first made from."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from audiences.selection.service import Audiences
+from decision.evaluating.competing import first_in_charge
 from decision.files import LibraryFiles
 from decision.fitting import Fitting
+from decision.optimising.settings import tell_settings
 from decision.reach import AudienceReach
 from decision.settings import Settings
+from decision.shaping import from_file
+from learning.challengers.promoting import Promoting
+from playbooks.controls.repository import in_force
+from playbooks.library import Library
+from playbooks.library.changes import FOLDER
+from playbooks.library.loading import Loader
 from playbooks.library.service import LibraryService
+from playbooks.matching import Snapshot
 from playbooks.shaping import holds_with
 from storage.clock import Clock
 from storage.engine import Database
@@ -64,6 +73,33 @@ def open_library(
         costs=costs,
     )
     return LibraryService(database, clock, check, AudienceReach(database))
+
+
+def open_snapshot(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    files: LibraryFiles,
+    library: LibraryService,
+    loader: Loader,
+    promoting: Promoting,
+) -> Snapshot:
+    """Publish what the files say, and return what decisions are made from now on."""
+    library.import_(files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval)
+    with database.read() as connection:
+        live, controls = loader.newer(connection) or Library(()), in_force(connection)
+    tell_settings(database, clock, files)
+    shaping = from_file(database, clock, files.policy.shaping)
+    policy = first_in_charge(database, clock, files, promoting)
+    return Snapshot(
+        live,
+        policy.serve(files.policy_inputs),
+        settings.seed,
+        settings.holdout,
+        controls,
+        shaping.guards,
+        shaping.costs,
+    )
 
 
 def _change_nothing(connection: Connection) -> None:

@@ -23,20 +23,18 @@ from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.delivering import channels_of, open_delivery
 from decision.erasure import Erasure
-from decision.evaluating.competing import first_in_charge, open_promoting
+from decision.evaluating.competing import open_promoting
 from decision.files import DECIDE, LibraryFiles, read_files
 from decision.following import Follower
 from decision.importing import open_imports
 from decision.incoming import Incoming
 from decision.inline import InlineMessages
 from decision.jobs import JobRunner
-from decision.opening import open_database, open_library
-from decision.optimising.settings import tell_settings
+from decision.opening import open_database, open_library, open_snapshot
 from decision.processes import API, JOBS, SINGLETONS, Closed, LeaseKeeper, Process, process_name, within
 from decision.scheduling import JobSchedule, Scheduler
 from decision.selecting import Selecting
 from decision.settings import Settings
-from decision.shaping import from_file
 from decision.surroundings import Surroundings
 from delivery.channels.channel import close_channels
 from delivery.outbox_repository import give_back
@@ -44,12 +42,8 @@ from feature_repo.store import FeatureRepository
 from learning import version_repository
 from learning.challengers.repository import in_charge
 from learning.training import Training
-from playbooks.controls.repository import in_force
 from playbooks.counters import open_counters
-from playbooks.library import Library
-from playbooks.library.changes import FOLDER
 from playbooks.library.loading import Loader
-from playbooks.matching import Snapshot
 from storage.clock import Clock, SimulatedClock, SystemClock
 from storage.leases import Fence, Leases
 from storage.ledger import Kind
@@ -72,6 +66,9 @@ class Service:
 
     jobs: JobRunner
     _schedule: JobSchedule
+    # Where requests are answered, and where there is something to learn.
+    _follower: Follower | None = None
+    training: Training | None = None
 
     def __init__(
         self,
@@ -187,9 +184,9 @@ class Service:
                 holder=name,
             )
             self.promoting = open_promoting(self.database, self.clock, files, self.identity.people)
-            self._follower: Follower | None = None
             self.library = open_library(self.database, self.clock, files, self.audiences)
             if API in self.process.roles:
+                loader = self.loader_of(files)
                 self.decider = Decider(
                     self.database,
                     self.clock,
@@ -197,7 +194,9 @@ class Service:
                     self.audiences.memberships,
                     self.delivery,
                     counters,
-                    self._snapshot(files),
+                    open_snapshot(
+                        settings, self.database, self.clock, files, self.library, loader, self.promoting
+                    ),
                     self.identity.people,
                     self.identity.lookup,
                     version_repository.mark_used,
@@ -215,9 +214,8 @@ class Service:
                     policy=partial(in_charge, slot=files.policy.id, known=files.policies),
                     inputs=files.policy_inputs,
                     identity=self.identity,
-                    loader=self._loader,
+                    loader=loader,
                 )
-            self.training: Training | None = None
             if apart is not None:
                 apart.open(self.clock, self.database.writer, self._published)
                 self.jobs = self._schedule = apart
@@ -322,22 +320,6 @@ class Service:
     def _take_back(self, process: str) -> int:
         now = self.clock.now()
         return self.database.write(lambda connection: give_back(connection, process, now))
-
-    def _snapshot(self, files: LibraryFiles) -> Snapshot:
-        self._loader = self.loader_of(files)
-        self.library.import_(
-            files.draft, by=FOLDER, source=FOLDER, publish=True, whole=True, approval=files.approval
-        )
-        with self.database.read() as connection:
-            library, controls = self._loader.newer(connection) or Library(()), in_force(connection)
-        tell_settings(self.database, self.clock, files)
-        shaping = from_file(self.database, self.clock, files.policy.shaping)
-        policy = first_in_charge(self.database, self.clock, files, self.promoting)
-        serving, (seed, share) = (
-            policy.serve(files.policy_inputs),
-            (self.settings.seed, self.settings.holdout),
-        )
-        return Snapshot(library, serving, seed, share, controls, shaping.guards, shaping.costs)
 
     def loader_of(self, files: LibraryFiles) -> Loader:
         """Return what reads the library as it is served, by what the files say of placements and rules."""
