@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -306,10 +307,15 @@ def test_a_process_killed_in_the_middle_of_training_loses_nothing(vw: VwLearner)
     undisturbed = vw.fold(None, many).model.to_bytes()
     killed: list[int] = []
 
+    pid = vw.pid
+    assert pid is not None
+    process = psutil.Process(pid)
+    before = process.cpu_times().user
+
     def kill() -> None:
-        time.sleep(0.25)
-        pid = vw.pid
-        assert pid is not None
+        # Once it is at work: what it does takes a second of its processor.
+        while process.cpu_times().user < before + 0.1:
+            time.sleep(0.01)
         os.kill(pid, signal.SIGKILL)
         killed.append(pid)
 

@@ -25,7 +25,7 @@ from storage.errors import DatabaseUnavailable
 from storage.faultpoints import VARIABLE
 from storage.ledger import Kind, NewFact
 from storage.sqlite_writer import SqliteWriter
-from storage.turns import Borrower, Guest
+from storage.turns import Borrower, Guest, Loan
 from storage.writer import Lane
 
 ROOT = Path(__file__).parents[2]
@@ -123,9 +123,21 @@ def test_a_guest_writes_in_its_turn_only(host: Host, clock: SimulatedClock) -> N
     guest.close()
 
 
-def test_who_waits_goes_first_and_the_guest_is_not_starved(host: Host) -> None:
+def test_who_waits_goes_first_and_the_guest_is_not_starved(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     guest = host.invite()
     begun, hold, order = threading.Event(), threading.Event(), list[str]()
+    asked, writer = threading.Event(), host.database.writer
+    assert isinstance(writer, SqliteWriter)
+    plain = writer.lend
+
+    def lend(loan: Loan) -> bool:
+        lent = plain(loan)
+        asked.set()
+        return lent
+
+    monkeypatch.setattr(writer, "lend", lend)
 
     def busy(_: Connection) -> None:
         begun.set()
@@ -134,7 +146,7 @@ def test_who_waits_goes_first_and_the_guest_is_not_starved(host: Host) -> None:
     host.database.writer.submit(busy)
     begun.wait(10)
     waiting = [guest.writer.submit(lambda _: order.append("guest"), rows=500) for _ in range(3)]
-    time.sleep(0.2)
+    assert asked.wait(60)
     waiting += [
         host.database.writer.submit(lambda _: order.append("request"), rows=500, lane=Lane.REQUEST)
         for _ in range(3)

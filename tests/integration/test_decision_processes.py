@@ -482,7 +482,7 @@ def test_a_drained_process_is_not_ready_but_answers_and_a_second_signal_ends_it(
     assert one.http.post("/v1/track", json=track("late", str(uuid4()))).status_code == 200
     assert one.process.poll() is None
     one.process.terminate()
-    assert one.process.wait(1) == 128 + signal.SIGTERM
+    assert one.process.wait(10) == 128 + signal.SIGTERM
 
 
 def test_a_stopped_worker_gives_its_leases_back(cluster: Cluster) -> None:

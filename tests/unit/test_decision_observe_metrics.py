@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -121,8 +122,10 @@ def test_the_writer_is_watched(database: Database) -> None:
     assert value("nextplay_writer_turn_seconds_count") == turns + 1
     assert value("nextplay_writer_turn_rows_sum") == rows + 3
 
+    refusing = threading.Event()
+
     def hold(_connection: Connection) -> None:
-        time.sleep(0.2)
+        refusing.wait(60)
 
     held = database.writer.submit(hold, rows=QUEUE_ROWS, lane=Lane.DECISION)
     futures = []
@@ -134,6 +137,7 @@ def test_the_writer_is_watched(database: Database) -> None:
     with pytest.raises(WriterBusy):
         submit_until_refused()
     assert value("nextplay_writer_refusals_total", lane="background") == refused + 1
+    refusing.set()
     held.result()
     for future in futures:
         future.result()
