@@ -32,7 +32,7 @@ from decision.answers import (
     DecideRequest,
     fingerprint_of,
 )
-from decision.context import check_context
+from decision.context import check_context, told_with
 from decision.deadline import Deadline
 from decision.errors import KeyReused
 from decision.in_flight import InFlight, minded
@@ -321,7 +321,7 @@ class Decider:
                 decision = decide(
                     snapshot,
                     asked,
-                    features={**features.values, **context} if context else features.values,
+                    features=told_with(features.values, context),
                     audiences=audiences,
                     circumstances=circumstances,
                     now=now,

@@ -17,6 +17,7 @@ from audiences.service import SERVICE, online_schema, rule_features, rule_schema
 from audiences.stages.definitions import Lifecycle, read_lifecycles
 from audiences.traits.definitions import read_account_traits, read_owners
 from audiences.triggers.definitions import Known, Triggers, read_triggers
+from decision.context import with_told
 from decision.fitting import Asked, Fitting
 from decision.fitting_flows import InFlows
 from decision.vocabulary import vocabulary_of
@@ -158,7 +159,7 @@ def read_files(folder: Path) -> LibraryFiles:
     challengers = read_challengers(folder, policy)
     vocabularies = arm_vocabularies(specs)
     plan = read_plan(folder / FOLDER)
-    asked = Asked(online_schema(specs, DECIDE), triggers.zones.feature)
+    asked = Asked(with_told(online_schema(specs, DECIDE), policy.context), triggers.zones.feature)
     staff = read_staff(folder)
     vocabulary = vocabulary_of(specs, DECIDE, account_traits, triggers, plan, owners)
     problems = [

@@ -24,6 +24,7 @@ from decision.answers import (
     POLICY_BROKEN,
     UNKNOWN_USER,
 )
+from decision.context import told_with
 from decision.deadline import Deadline
 from decision.in_flight import InFlight, minded
 from decision.inline import InlineMessages, message_of
@@ -161,7 +162,7 @@ class Together:
             if requests[place].test and own.account:
                 # What colleagues share is not theirs to use up.
                 own = msgspec.structs.replace(own, account=False)
-            values = {**read.values, **ask.context} if ask.context else read.values
+            values = told_with(read.values, ask.context)
             known.append(_Known(place, values, audiences, own))
         for one, made in zip(known, self._decided(block, snapshot, requests, known, now), strict=True):
             found[one.place] = made

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -39,14 +40,21 @@ class Restarted:
 
 @pytest.fixture(scope="module")
 def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
-    """A service that holds a fifth out from all, and four in ten of the others from its one playbook."""
+    """A service that holds a fifth out from all, and four in ten of the others from one playbook."""
     data = tmp_path_factory.mktemp("held")
     shutil.copytree(LIBRARY, data / "library")
     for path in (data / "library" / "playbooks").glob("*.yaml"):
         if path.stem != "everyone":
             path.unlink()
-    path = data / "library" / "playbooks" / "everyone.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"holdout": OWN}))
+    everyone = data / "library" / "playbooks" / "everyone.yaml"
+    plan = yaml.safe_load(everyone.read_text())
+    everyone.write_text(yaml.safe_dump(plan | {"holdout": OWN}))
+    large = {"id": "large", "name": "For large baskets", "priority": 10}
+    rules = {"applicability": "context.basket >= 50"}
+    everyone.with_name("large.yaml").write_text(yaml.safe_dump(plan | large | {"rules": rules}))
+    policy = yaml.safe_load((data / "library" / "policy.yaml").read_text())
+    policy |= {"context": ["basket"], "features": [*policy["features"], {"scalar": "basket", "scale": 0.01}]}
+    (data / "library" / "policy.yaml").write_text(yaml.safe_dump(policy))
     (data / "settings.env").write_text(f"NEXTPLAY_HOLDOUT={UNIVERSAL}\n")
     made = Restarted(data)
     yield made
@@ -88,6 +96,27 @@ def test_controls_are_decided_for_logged_and_replayed_like_others(service: Runni
         assert [one["id"] for one in service.history(user) if one["kind"] == "decision"] == [decision]
         # Whoever is held out is so for good.
         assert service.decide(user).json()["holdout"] == answers[user]["holdout"]
+
+
+def test_a_rule_asks_for_what_the_request_tells(service: Running) -> None:
+    def told(user: str, **context: float) -> dict[str, Any]:
+        asked = {"user_id": user, "placement": "outbound", "context": context}
+        answer: dict[str, Any] = service.http.post("/v1/decide", json=asked).json()
+        return answer
+
+    user = next(one for one in USERS if "holdout" not in told(one)["holdout"])
+    answer = told(user, basket=50)
+    assert (answer["playbook"] or "large", answer["suppressed"]["priority"]) == ("large", ["everyone"])
+    record = service.http.get(f"/v1/decisions/{answer['decision_id']}").json()
+    assert record["features"]["context.basket"] == record["features"]["basket"] == 50
+    assert service.http.post(f"/v1/decisions/{answer['decision_id']}/replay").json()["identical"] is True
+    for context in ({"basket": 49.0}, {}):
+        assert told(user, **context)["suppressed"]["applicability.large"] == ["large"]
+    wrong = {"kind": "applicability", "id": "large", "rule": "context.baskets >= 50"}
+    refused = service.http.post("/v1/library/validate", json={"constraints": [wrong]}).json()
+    (problem,) = refused["problems"]
+    assert 'unknown feature "context.baskets", did you mean "context.basket"?' in problem["message"]
+    assert "what `context` of policy.yaml names" in problem["message"]
 
 
 def test_an_erased_user_is_unknown_and_their_decisions_say_so(service: Running) -> None:

@@ -15,7 +15,10 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from audiences.features import Features
+from audiences.rules import Schema
 from decision.answers import DEADLINE, DecideAnswer, DecideRequest
+from decision.context import with_told
+from decision.deadline import NEVER
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused, WrongContext
@@ -27,7 +30,9 @@ from playbooks.constraints.documents import Cap
 from playbooks.content.documents import Content
 from playbooks.counters import SqlCounters
 from playbooks.library import Draft
+from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
+from playbooks.models import Rules
 from playbooks.offers import Offer
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -194,6 +199,47 @@ def test_context_is_read_recorded_and_checked(database: Database, decider: Decid
         ask(decider, context={"baskets": 1})
     with pytest.raises(WrongContext, match="must be finite"):
         ask(decider, context={"basket": float("nan")})
+
+
+def test_rules_ask_for_what_a_request_tells(database: Database, version: PolicyVersion) -> None:
+    clock = SimulatedClock(NOW)
+    rules = Rules(applicability="context.basket >= 50 AND context.placement = 'home'")
+    one = playbook("big").model_copy(update={"rules": rules})
+    offers = {word: Offer(id=word, name=word, attributes={"group": "g", "category": word}) for word in WORDS}
+    draft = Draft((one,), offers, {"notice": Content(id="notice", subject="s", body="b")})
+    schema = with_told(Schema({}), SPEC.context)
+    database.write(lambda connection: publish(connection, draft, clock.now()))
+    with database.read() as read:
+        library = Loader(schema=schema).load(read)
+    decider = Decider(
+        database,
+        clock,
+        Slow(),
+        Everywhere(),
+        Started(),
+        SqlCounters(database),
+        Snapshot(library, version.serve(), "seed"),
+        mark_used=version_repository.mark_used,
+        context=SPEC.context,
+    )
+    log = DecisionLog(database, clock)
+    told_by_requests: list[tuple[dict[str, float | bool | None], bool]] = [
+        ({"basket": 50}, False),
+        ({"basket": 49.5}, True),
+        ({"basket": True}, True),
+        ({"basket": None}, True),
+        ({}, True),
+    ]
+    for context, stopped in told_by_requests:
+        # One alone, and in a block: by the same rule.
+        alone = ask(decider, context=context)
+        request = DecideRequest(placement="home", user_id="bob", context=context)
+        (answer,) = decider.submit_each([decider.ask(request, None, NEVER)], [None], "home").result()
+        assert isinstance(answer, DecideAnswer)
+        for told in (alone, answer):
+            assert told.suppressed == ({"applicability.big": ["big"]} if stopped else {})
+            assert log.replay(told.decision_id).identical
+            assert log.recorded(told.decision_id).features["context.basket"] == context.get("basket")
 
 
 def test_context_that_no_feature_reads_is_refused() -> None:
