@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -137,6 +138,27 @@ def test_no_loyal_user_is_offered_less_than_a_newer_one(
         assert min(loyal) >= max(newer)
     if any(value > 0 for value in newer):
         assert loyal
+
+
+def test_a_snapshot_that_is_replaced_in_part_decides_by_its_own_guards_and_costs() -> None:
+    welcome, thanks = playbook("welcome", [500, 1500], audience="fresh"), playbook("thanks", [1000])
+    books = tuple(
+        replace(one, arms=tuple(msgspec.structs.replace(arm, cost=arm.value) for arm in one.arms))
+        for one in (welcome, thanks)
+    )
+    served = Snapshot(Library(books), ByValue(), "seed")
+
+    def asked(snapshot: Snapshot) -> Decision:
+        request = Request("id", "ann", "home", "k")
+        return decide(snapshot, request, features={}, audiences=frozenset({"fresh"}), now=NOW)
+
+    assert offered(asked(served), *books) == {500, 1000, 1500}
+    guarded = replace(served, guards=[GUARD], costs={"EUR": 0.1})
+    shaped = asked(guarded)
+    assert offered(shaped, *books) == {500, 1000}
+    assert shaped.suppressed["guard.gold"] == ["welcome/a1"]
+    assert sorted(shaped.costs) == pytest.approx([50, 100])
+    assert asked(replace(guarded, guards=[], costs={})) == asked(served)
 
 
 def test_what_a_guard_stops_is_logged_and_others_are_left_alone() -> None:
