@@ -118,7 +118,8 @@ class Epochs:
             For each what `ask` does; None where it is to be asked alone.
         """
         found: list[Found | None] = [None] * len(asked)
-        places: list[int] = list(range(len(asked)))
+        # One costs less alone.
+        places: list[int] = list(range(len(asked))) if asked[1:] else []
         # Each may fare better by itself when not all are answered.
         with suppress(CountersUnreachable):
             for _ in range(_ROUNDS_TOGETHER):
