@@ -79,7 +79,7 @@ class Rehearsals:
         library = _with(snapshot.library, playbook)
         if playbook.document.trigger is not None:
             library = begun_by(playbook.document.trigger, library)
-        snapshot = replace(snapshot, library=library, _contests={}, _limits={})
+        snapshot = replace(snapshot, library=library)
         placement, audience = playbook.document.placement, playbook.document.audience
         # Whom matching is asked about: those differ whom these playbooks tell apart.
         before = rivals(playbook, snapshot)

@@ -85,4 +85,4 @@ def rivals(playbook: PublishedPlaybook, snapshot: Snapshot) -> Snapshot:
         kept = more
     # What the guards found is kept with the part.
     snapshot.stops_for(document.placement, frozenset())
-    return replace(snapshot, library=replace(library, playbooks=tuple(more)), _contests={})
+    return replace(snapshot, library=replace(library, playbooks=tuple(more)))

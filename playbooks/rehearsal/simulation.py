@@ -117,7 +117,7 @@ class Simulation:
             return self._snapshot
         if trigger not in self._begun:
             library = begun_by(trigger, self._snapshot.library)
-            self._begun[trigger] = replace(self._snapshot, library=library, _contests={}, _limits={})
+            self._begun[trigger] = replace(self._snapshot, library=library)
         return self._begun[trigger]
 
     def _use(self, occasion: Occasion, decision: Decision, member: Member) -> Arm:
