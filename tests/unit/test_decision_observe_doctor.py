@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,9 +15,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
+from typer.testing import CliRunner
 
 from audiences.selection.runs import Runs
 from decision import doctor
+from decision.cli import app
 from decision.demo.run import LIBRARY
 from decision.observe import machine, served, stores
 from decision.observe.findings import Finding, Subject, Verdict, ok
@@ -240,9 +241,8 @@ def test_a_check_that_breaks_does_not_stop_the_others(subject: Subject) -> None:
 
 
 def test_the_command_says_it_in_words_and_ends_with_1(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "decision", "doctor", "--data", str(tmp_path / "nowhere")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert run.returncode == 1, run.stderr
+    run = CliRunner().invoke(app, ["doctor", "--data", str(tmp_path / "nowhere")])
+    assert run.exit_code == 1, run.output
     assert "fail  library" in run.stdout
     assert "there is no library folder" in run.stdout
     assert "→ `nextplay serve` makes it" in run.stdout
