@@ -1,4 +1,4 @@
-"""SQL of the counters: the journal of uses and grants, totals of budgets.
+"""SQL of the counters: the journal of uses and grants.
 
 A row of the journal counts while it is committed (`expires_at` null) or its reservation has not expired.
 """
@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from playbooks.counters.port import Difference, PastUse, Spend, Wanted
+from playbooks.counters.port import PastUse, Wanted
 from playbooks.tables import budget_totals, grants, uses
 from storage.statements import Statement
 from storage.times import from_micros, to_micros
@@ -60,27 +60,6 @@ _INSERT_GRANT = Statement(
 _COMMIT = tuple(
     Statement(update(table).where(table.c.decision_id == bindparam("of_decision")).values(expires_at=null()))
     for table in _TABLES
-)
-_TAKE = Statement(
-    update(budget_totals)
-    .where(
-        budget_totals.c.budget == bindparam("of_budget"),
-        budget_totals.c.taken <= bindparam("below", type_=BigInteger),
-    )
-    .values(taken=budget_totals.c.taken + bindparam("amount", type_=BigInteger))
-)
-
-
-_EXPIRED = Statement(
-    select(
-        select(grants.c.amount)
-        .where(
-            grants.c.budget == budget_totals.c.budget,
-            grants.c.expires_at <= bindparam("now", type_=BigInteger),
-        )
-        .exists()
-        .label("expired")
-    ).where(budget_totals.c.budget == bindparam("of_budget"))
 )
 
 
@@ -208,25 +187,6 @@ def commit(connection: Connection, decision_ids: Sequence[str]) -> None:
         statement.run_many(connection, rows)
 
 
-def lock_totals(connection: Connection, decision_ids: Sequence[str], budgets: Collection[str] = ()) -> None:
-    """Let one transaction at a time deal with budgets, and with those that decisions took from.
-
-    In one order everywhere, and before any of their grants. SQLite has one writer anyway.
-    """
-    if connection.dialect.name != "postgresql":
-        return
-    if budgets:
-        rows = [{"budget": one, "taken": 0} for one in sorted(budgets)]
-        connection.execute(postgres_insert(budget_totals).on_conflict_do_nothing(), rows)
-    taken = select(grants.c.budget).where(grants.c.decision_id.in_(decision_ids))
-    connection.execute(
-        select(budget_totals.c.taken)
-        .where(or_(budget_totals.c.budget.in_(budgets), budget_totals.c.budget.in_(taken)))
-        .order_by(budget_totals.c.budget)
-        .with_for_update()
-    )
-
-
 def held(connection: Connection, decision_id: str, until: datetime) -> set[str]:
     """Return the rules and budgets of a decision's rows that are committed or count until after `until`."""
     query = union_all(
@@ -281,36 +241,6 @@ def lock_of(user_id: str) -> int:
     return int.from_bytes(blake2b(user_id.encode(), digest_size=8).digest(), signed=True)
 
 
-def take(connection: Connection, spend: Spend, now: datetime) -> bool:
-    """Take an amount from a budget's total if there is room, and say whether there was.
-
-    When there is none, what expired reservations hold is returned first.
-    """
-    row = {
-        "of_budget": spend.budget.key,
-        "amount": spend.amount,
-        "below": spend.budget.limit - spend.amount,
-    }
-    if _TAKE.run(connection, row).rowcount == 1:
-        return True
-    known = {"of_budget": spend.budget.key, "now": to_micros(now)}
-    found = _EXPIRED.run(connection, known).first()
-    if found is not None and not found.expired:
-        # Full, and nothing to return: of very many that come too late each is told so at little cost.
-        return False
-    return_expired(connection, spend.budget.key, now)
-    return _TAKE.run(connection, row).rowcount == 1
-
-
-def give_back(connection: Connection, budget: str, amount: int) -> None:
-    """Lower a budget's total."""
-    connection.execute(
-        update(budget_totals)
-        .where(budget_totals.c.budget == budget)
-        .values(taken=budget_totals.c.taken - amount)
-    )
-
-
 def granted(connection: Connection, budget: str, now: datetime) -> tuple[int, list[GrantRow]]:
     """Return how much of a budget counts by the journal, and the grants that are reserved still.
 
@@ -326,22 +256,6 @@ def granted(connection: Connection, budget: str, now: datetime) -> tuple[int, li
     rows = [GrantRow(*row) for row in _plain(connection, union_all(reserved, committed))]
     total = sum(int(row.amount) for row in rows)
     return total, [row for row in rows if row.decision_id is not None]
-
-
-def levels(connection: Connection, keys: Sequence[str], now: datetime) -> dict[str, int]:
-    """Return how much of these budgets counts, by key, of those of which anything was ever taken.
-
-    What has expired and still waits to be returned does not count.
-    """
-    expired = (
-        select(func.coalesce(func.sum(grants.c.amount), 0))
-        .where(grants.c.budget == budget_totals.c.budget, grants.c.expires_at <= now)
-        .scalar_subquery()
-    )
-    query = select(budget_totals.c.budget, budget_totals.c.taken, expired).where(
-        budget_totals.c.budget.in_(keys)
-    )
-    return {budget: int(taken) - int(gone) for budget, taken, gone in connection.execute(query)}
 
 
 def settle_grants(
@@ -386,36 +300,6 @@ def newest_grants(connection: Connection, budget: str, limit: int) -> dict[str, 
     }
 
 
-def wrong_totals(connection: Connection) -> list[Difference]:
-    """Return the budgets whose total is not the sum of their grants, expired ones that wait included."""
-    both = union_all(
-        select(budget_totals.c.budget, budget_totals.c.taken.label("kept"), (null()).label("counted")),
-        select(grants.c.budget, null(), func.sum(grants.c.amount)).group_by(grants.c.budget),
-    ).subquery()
-    kept, counted = func.coalesce(func.sum(both.c.kept), 0), func.coalesce(func.sum(both.c.counted), 0)
-    query = select(both.c.budget, kept, counted).group_by(both.c.budget).having(kept != counted)
-    return [Difference(budget, int(one), int(two)) for budget, one, two in connection.execute(query)]
-
-
-def right_totals(connection: Connection) -> None:
-    """Set every budget's total to the sum of its grants."""
-    # Locked first, in a statement of its own: a sum must see what those who held the rows have committed.
-    for (budget,) in connection.execute(
-        select(budget_totals.c.budget).order_by(budget_totals.c.budget).with_for_update()
-    ).all():
-        total = select(func.coalesce(func.sum(grants.c.amount), 0)).where(grants.c.budget == budget)
-        connection.execute(
-            update(budget_totals)
-            .where(budget_totals.c.budget == budget)
-            .values(taken=total.scalar_subquery())
-        )
-    new = select(grants.c.budget, func.sum(grants.c.amount)).group_by(grants.c.budget)
-    known = select(budget_totals.c.budget)
-    connection.execute(
-        insert(budget_totals).from_select(["budget", "taken"], new.where(grants.c.budget.not_in(known)))
-    )
-
-
 def _counted(table: Any, now: datetime) -> Any:
     return or_(table.c.expires_at.is_(None), table.c.expires_at > now)
 
@@ -426,18 +310,3 @@ def _plain(connection: Connection, query: Any) -> list[tuple[Any, ...]]:
     return [
         tuple(to_micros(value) if isinstance(value, datetime) else value for value in row) for row in rows
     ]
-
-
-def return_expired(connection: Connection, budget: str, now: datetime) -> None:
-    """Return to a budget what expired reservations hold of it."""
-    upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    connection.execute(upsert(budget_totals).values(budget=budget, taken=0).on_conflict_do_nothing())
-    # The total first: whoever reserves locks it before any grant.
-    connection.execute(
-        select(budget_totals.c.taken).where(budget_totals.c.budget == budget).with_for_update()
-    )
-    gone = connection.execute(
-        delete(grants).where(grants.c.budget == budget, grants.c.expires_at <= now).returning(grants.c.amount)
-    ).scalars()
-    if amount := sum(gone):
-        give_back(connection, budget, amount)

@@ -11,7 +11,13 @@ from sqlalchemy import Connection
 from audiences.identity.models import Person
 from audiences.identity.people import EveryoneAlone, People
 from playbooks.constraints.counting import Uses, by_subject, full_limit
-from playbooks.counters import epoch_repository, repository, together_repository, uses_repository
+from playbooks.counters import (
+    epoch_repository,
+    repository,
+    together_repository,
+    totals_repository,
+    uses_repository,
+)
 from playbooks.counters.port import (
     RESERVATION,
     Budget,
@@ -62,7 +68,7 @@ class SqlCounters:
 
     def levels(self, budgets: Collection[Budget], now: datetime) -> Mapping[str, int]:
         with self._database.read() as connection:
-            found = repository.levels(connection, [one.key for one in budgets], now)
+            found = totals_repository.levels(connection, [one.key for one in budgets], now)
         return {one.key: found.get(one.key, 0) for one in budgets}
 
     def reserve(self, wanted: Wanted, now: datetime, connection: Connection | None = None) -> Reservation:
@@ -78,7 +84,7 @@ class SqlCounters:
         _lock_subjects(connection, [(one, self._people.members(one.user_id)) for one in wanted])
         ids = [*ending, *(one.decision_id for one in wanted if one.again)]
         wished = {spend.budget.key for one in wanted for spend in one.spends}
-        repository.lock_totals(connection, ids, wished)
+        totals_repository.lock_totals(connection, ids, wished)
 
     def commit(self, connection: Connection, decision_ids: Sequence[str]) -> None:
         repository.commit(connection, decision_ids)
@@ -92,14 +98,14 @@ class SqlCounters:
         release(connection, decision_ids, only)
 
     def settle(self, connection: Connection, decision_ids: Sequence[str], prefixes: Sequence[str]) -> None:
-        repository.lock_totals(connection, decision_ids)
+        totals_repository.lock_totals(connection, decision_ids)
         for budget, _, amount in sorted(repository.settle_grants(connection, decision_ids, prefixes)):
-            repository.give_back(connection, budget, amount)
+            totals_repository.give_back(connection, budget, amount)
         repository.settle_uses(connection, decision_ids, prefixes)
 
     def make_room(self, connection: Connection, budget: Budget, by: str, amount: int, now: datetime) -> None:
         repository.insert_room(connection, budget.key, by, amount, now)
-        repository.give_back(connection, budget.key, amount)
+        totals_repository.give_back(connection, budget.key, amount)
 
     def add_past(self, connection: Connection, uses: Sequence[PastUse]) -> None:
         repository.insert_past(connection, uses)
@@ -112,10 +118,10 @@ class SqlCounters:
 
     def recount(self, now: datetime) -> list[Difference]:
         with self._database.read() as connection:
-            return repository.wrong_totals(connection)
+            return totals_repository.wrong_totals(connection)
 
     def rebuild(self) -> None:
-        self._database.write(repository.right_totals)
+        self._database.write(totals_repository.right_totals)
 
     def close(self) -> None:
         return None
@@ -123,10 +129,10 @@ class SqlCounters:
 
 def release(connection: Connection, decision_ids: Sequence[str], only: Collection[str] | None = None) -> None:
     """Delete what these decisions have reserved, and lower the totals of its budgets."""
-    repository.lock_totals(connection, decision_ids)
+    totals_repository.lock_totals(connection, decision_ids)
     repository.release_uses(connection, decision_ids, only)
     for budget, _, amount in sorted(repository.release_grants(connection, decision_ids, only)):
-        repository.give_back(connection, budget, amount)
+        totals_repository.give_back(connection, budget, amount)
 
 
 class _Checked:
@@ -149,9 +155,9 @@ class _Checked:
             return full
         taken: list[tuple[str, int]] = []
         for spend in wanted.in_order:
-            if not repository.take(connection, spend, now):
+            if not totals_repository.take(connection, spend, now):
                 for budget, amount in taken:
-                    repository.give_back(connection, budget, amount)
+                    totals_repository.give_back(connection, budget, amount)
                 return spend.budget.rule
             taken.append((spend.budget.key, spend.amount))
         expires_at = None if wanted.for_good else wanted.until or now + self._lasts
@@ -189,4 +195,4 @@ def _lock_subjects(connection: Connection, some: Sequence[tuple[Wanted, Sequence
 
 def _take_over(connection: Connection) -> None:
     epoch_repository.end_epochs(connection)
-    repository.right_totals(connection)
+    totals_repository.right_totals(connection)

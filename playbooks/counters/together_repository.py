@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from playbooks.counters.repository import lock_of, return_expired
+from playbooks.counters.repository import lock_of
+from playbooks.counters.totals_repository import return_expired
 from playbooks.tables import budget_totals, uses
 from storage.engine import Database
 from storage.statements import Row, Statement
