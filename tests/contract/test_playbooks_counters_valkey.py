@@ -284,6 +284,17 @@ def test_what_a_transaction_gives_back_is_nobodys_before_it_is_committed(
     assert counters.recount(now) == []
 
 
+def test_what_is_reserved_again_after_its_window_counts(
+    counters: ValkeyCounters, database: Database, clock: SimulatedClock
+) -> None:
+    first, other = (Wanted(name, "ann", [UseLimit(RULE, 1, WEEK)], again=True) for name in ("d1", "d2"))
+    assert reserve(counters, database, first, clock.now()) is None
+    later = clock.now() + WEEK
+    assert reserve(counters, database, first, later) is None
+    assert reserve(counters, database, other, later) == RULE
+    assert counters.recount(later) == []
+
+
 class Died(Exception):
     """Whoever was in the transaction is no more."""
 

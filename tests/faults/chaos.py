@@ -13,83 +13,40 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from storage.faultpoints import POINTS
 from tests.faults.harness import Harness, Launcher
-from tests.faults.invariants import Finding
-from tests.faults.load import JOBS
+from tests.faults.planning import (
+    AIMS,
+    ANYWHERE,
+    BACK,
+    CRASH,
+    CUT,
+    DATABASES,
+    DISK,
+    FAULTS,
+    FORTNIGHT,
+    JOBS_PROCESS,
+    LEARNER,
+    POSTGRES,
+    SQLITE,
+    STARTING,
+    VALKEY,
+    plan,
+)
 from tests.faults.shopping import FULL, OVER
 from tests.faults.stores import CounterServer, PostgresServer, Store
+from tests.faults.tally import Tally, table
 
-FORTNIGHT = timedelta(days=15)
-# For each point: the most passages before the kill, and the jobs that lead there. Where it is not needed,
-# `deliver` is not among them: it goes on for as long as clients bring it something to do.
-AIMS: dict[str, tuple[int, Sequence[str | timedelta]]] = {
-    "writer.before_commit": (60, JOBS),
-    "writer.committed": (60, JOBS),
-    "executor.applied": (3, ("deliver",)),
-    "relay.claimed": (4, ("deliver",)),
-    "relay.accepted": (6, ("deliver",)),
-    "relay.handed_over": (3, ("deliver",)),
-    "checkout.taken": (12, ("push",)),
-    "feed.before_cursor": (4, ("push", "features")),
-    "audiences.staged": (1, ("features", "audiences")),
-    "audiences.live": (1, ("features", "audiences")),
-    "reward.recorded": (2, ("reward", timedelta(days=5))),
-    "learn.folded": (1, ("reward", "learn", FORTNIGHT)),
-    "learn.published": (1, ("reward", "learn", FORTNIGHT)),
-}
-SQLITE, POSTGRES = "SQLite", "Postgres"
-DATABASES = (SQLITE, POSTGRES)
-ANYWHERE, STARTING = "anywhere", "while starting"
-LEARNER, JOBS_PROCESS = "the learner's process", "the jobs' process"
-DISK, CUT, CRASH, BACK = "disk full", "connections cut", "Postgres crashed", "clock set back"
-VALKEY = "Valkey killed or emptied"
-FAULTS = (*AIMS, ANYWHERE, STARTING, LEARNER, JOBS_PROCESS, DISK, CUT, CRASH, VALKEY)
 # How long an aimed service may live before it is killed where it happens to be.
 _AIMED_SECONDS = 8.0
 _LIVES_A_CAMPAIGN = 25
 _BACK_SHARE = 0.2
 # How often a server dies right after the process of its jobs, instead of starting another.
 _TOGETHER_SHARE = 0.5
-
-
-@dataclass
-class Tally:
-    """What was done and what came of it."""
-
-    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
-    outages: Counter[tuple[str, str]] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-    statuses: Counter[str] = field(default_factory=Counter)
-    events: int = 0
-    decisions: int = 0
-    acting: int = 0
-    uses: int = 0
-
-    def add(self, more: Tally) -> None:
-        """Add what another campaign did."""
-        self.kills += more.kills
-        self.outages += more.outages
-        self.findings += more.findings
-        self.statuses += more.statuses
-        self.events += more.events
-        self.decisions += more.decisions
-        self.acting += more.acting
-        self.uses += more.uses
-
-    def killed(self, name: str) -> int:
-        """How often services died at a step, on all databases."""
-        return sum(number for (step, _), number in self.kills.items() if step == name)
-
-    def number(self, kind: str) -> int:
-        """How many findings there are of a kind."""
-        return sum(one.kind == kind for one in self.findings)
 
 
 class Campaign:
@@ -256,25 +213,6 @@ class Campaign:
         self.harness.load.pause()
 
 
-def plan(kills: int, *, postgres: bool, chance: random.Random, only: Sequence[str] = ()) -> list[str]:
-    """Return the faults of one kind of database: `kills` of processes, and outages beside them.
-
-    Args:
-        only: choose so many from those of these that it can have, instead.
-    """
-    if only:
-        possible = [one for one in only if one not in ((DISK,) if postgres else (CUT, CRASH, VALKEY))]
-        return [chance.choice(possible) for _ in range(kills if possible else 0)]
-    each = max(1, round(kills * 0.05))
-    faults = [point for point in AIMS for _ in range(each)]
-    faults += [STARTING] * each + [LEARNER] * each + [JOBS_PROCESS] * (2 * each)
-    faults += [ANYWHERE] * max(1, kills - len(faults))
-    outages = (CUT, CRASH, VALKEY) if postgres else (DISK,)
-    faults += [one for one in outages for _ in range(max(1, kills // 20))]
-    chance.shuffle(faults)
-    return faults
-
-
 def run(
     kills: int,
     seed: str,
@@ -337,28 +275,6 @@ def run(
         launcher.close()
         counters.close()
         server.close(keep=not clean)
-
-
-def table(tally: Tally) -> str:
-    """Return what was killed and what came of it, as text."""
-    lines = [f"{'killed at':<24}{'SQLite':>8}{'Postgres':>10}{'all':>6}"]
-    for step in (*POINTS, ANYWHERE, STARTING, LEARNER, JOBS_PROCESS):
-        each = [tally.kills[step, where] for where in (SQLITE, POSTGRES)]
-        lines.append(f"{step:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
-    lines.append(f"{'kills':<40}{tally.kills.total():>8}")
-    for what in (DISK, CUT, CRASH, VALKEY, BACK):
-        each = [tally.outages[what, where] for where in (SQLITE, POSTGRES)]
-        lines.append(f"{what:<24}{each[0]:>8}{each[1]:>10}{sum(each):>6}")
-    lines.append(
-        f"acknowledged: {tally.events} events, {tally.decisions} decisions ({tally.acting} with an offer), "
-        f"{tally.uses} uses of codes"
-    )
-    lines.append(f"answers that said to try again, or why not: {dict(tally.statuses.most_common())}")
-    lines.append(
-        f"acknowledged facts lost {tally.number('lost')}, doubled {tally.number('doubled')}, "
-        f"otherwise wrong {tally.number('wrong')}"
-    )
-    return "\n".join(lines + [f"  {one.kind}: {one.what[:600]}" for one in tally.findings[:30]])
 
 
 def main() -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from storage.faultpoints import POINTS
-from tests.faults.chaos import (
+from tests.faults.chaos import Campaign
+from tests.faults.harness import Launcher
+from tests.faults.planning import (
     AIMS,
     ANYWHERE,
     CRASH,
@@ -18,13 +20,10 @@ from tests.faults.chaos import (
     LEARNER,
     STARTING,
     VALKEY,
-    Campaign,
-    Tally,
     plan,
-    table,
 )
-from tests.faults.harness import Launcher
 from tests.faults.stores import CounterServer, PostgresServer, Store
+from tests.faults.tally import Tally, table
 
 
 def test_sqlite_keeps_what_it_acknowledged(launcher: Launcher, tmp_path: Path) -> None:

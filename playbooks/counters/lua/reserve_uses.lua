@@ -36,12 +36,13 @@ for i = 7, #ARGV, 4 do
     return {'full', ARGV[i]}
   end
 end
-for i = 7, #ARGV, 4 do
-  if ARGV[i + 3] == '1' then redis.call('HSET', KEYS[2], decision .. '\31' .. ARGV[i], ARGV[4] .. ' ' .. ARGV[5]) end
-end
 if #old > 0 then
   for _, field in ipairs(old) do redis.call('HDEL', KEYS[2], field) end
   redis.call('HSET', KEYS[2], 'since', string.format('%.0f', math.max(forgotten, tonumber(known[2]))))
+end
+-- Only now: what is forgotten may be what the same decision had reserved before.
+for i = 7, #ARGV, 4 do
+  if ARGV[i + 3] == '1' then redis.call('HSET', KEYS[2], decision .. '\31' .. ARGV[i], ARGV[4] .. ' ' .. ARGV[5]) end
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[6])
 return {'ok'}
