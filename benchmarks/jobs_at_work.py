@@ -34,7 +34,7 @@ class JobsAtWork:
         self._days = 0
         # Of how many rewards the newest version knows.
         self._through = 0
-        self._rounds: list[_Round] = []
+        self._last: _Round | None = None
 
     def pass_a_day(self) -> None:
         """Let a day pass, and close the attribution windows of its decisions."""
@@ -59,13 +59,13 @@ class JobsAtWork:
             done.measured = time.perf_counter() - done.began
             for one in under_way:
                 one.result()
-        self._rounds.append(done)
+        self._last = done
         if done.executing < done.measured or done.learning < _LEARNING_AT_LEAST * done.measured:
             raise BenchmarkError(f"{done.told()}; the measurement is void")
 
     def told(self) -> str:
         """Say what was done in the round that ended last."""
-        return self._rounds[-1].told()
+        return "" if self._last is None else self._last.told()
 
     def _execute(self, done: _Round) -> None:
         with self._client() as client:

@@ -29,10 +29,10 @@ from learning.versions import PolicyVersion, cold_start
 from playbooks.constraints.documents import Cap
 from playbooks.content.documents import Content
 from playbooks.counters import SqlCounters
-from playbooks.library import Draft
+from playbooks.library import Draft, Library
 from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
-from playbooks.models import Rules
+from playbooks.models import Playbook, Rules
 from playbooks.offers import Offer
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -92,15 +92,22 @@ def version(database: Database) -> PolicyVersion:
 @pytest.fixture
 def decider(database: Database, version: PolicyVersion, features: Slow) -> Decider:
     """One playbook that holds half of the users out, and one that is capped and goes first."""
-    clock = SimulatedClock(NOW)
     capped = playbook("first", Cap(id="few", limit=1, window=WEEK), priority=1)
     always = playbook("always").model_copy(update={"holdout": 0.5})
+    return deciding(database, published(database, capped, always), version, features)
+
+
+def published(database: Database, *playbooks: Playbook) -> Library:
+    """Publish playbooks with an offer for each word."""
     offers = {word: Offer(id=word, name=word, attributes={"group": "g", "category": word}) for word in WORDS}
-    draft = Draft((capped, always), offers, {"notice": Content(id="notice", subject="s", body="b")})
-    library = database.write(lambda connection: publish(connection, draft, clock.now()))
+    draft = Draft(playbooks, offers, {"notice": Content(id="notice", subject="s", body="b")})
+    return database.write(lambda connection: publish(connection, draft, NOW))
+
+
+def deciding(database: Database, library: Library, version: PolicyVersion, features: Slow) -> Decider:
     return Decider(
         database,
-        clock,
+        SimulatedClock(NOW),
         features,
         Everywhere(),
         Started(),
@@ -202,27 +209,14 @@ def test_context_is_read_recorded_and_checked(database: Database, decider: Decid
 
 
 def test_rules_ask_for_what_a_request_tells(database: Database, version: PolicyVersion) -> None:
-    clock = SimulatedClock(NOW)
     rules = Rules(applicability="context.basket >= 50 AND context.placement = 'home'")
     one = playbook("big").model_copy(update={"rules": rules})
-    offers = {word: Offer(id=word, name=word, attributes={"group": "g", "category": word}) for word in WORDS}
-    draft = Draft((one,), offers, {"notice": Content(id="notice", subject="s", body="b")})
     schema = with_told(Schema({}), SPEC.context)
-    database.write(lambda connection: publish(connection, draft, clock.now()))
+    published(database, one)
     with database.read() as read:
         library = Loader(schema=schema).load(read)
-    decider = Decider(
-        database,
-        clock,
-        Slow(),
-        Everywhere(),
-        Started(),
-        SqlCounters(database),
-        Snapshot(library, version.serve(), "seed"),
-        mark_used=version_repository.mark_used,
-        context=SPEC.context,
-    )
-    log = DecisionLog(database, clock)
+    decider = deciding(database, library, version, Slow())
+    log = DecisionLog(database, SimulatedClock(NOW))
     told_by_requests: list[tuple[dict[str, float | bool | None], bool]] = [
         ({"basket": 50}, False),
         ({"basket": 49.5}, True),
