@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.benchmark import Benchmark, Result
 from benchmarks.errors import BenchmarkError
+from benchmarks.pauses import Pauses
 from benchmarks.registry import BENCHMARKS
 from benchmarks.report import Report, as_json
 
@@ -77,7 +78,17 @@ def _machine(report: Report) -> str:
     return (
         f"Measured on {machine.cores} cores of {machine.cpu}, {machine.memory_gb:g} GB, {machine.platform}, "
         f"Python {machine.python}, SQLite {machine.sqlite}{postgres}. The disk made 4 KB durable in "
-        f"{machine.sync_ms:g} ms; {machine.load:g} processes wanted to run before the run began.\n"
+        f"{machine.sync_ms:g} ms; {machine.load:g} processes wanted to run before the run began."
+        f"{_pauses(machine.pauses)}\n"
+    )
+
+
+def _pauses(pauses: Pauses | None) -> str:
+    if pauses is None:
+        return ""
+    return (
+        f" Just before it a core was taken away for {pauses.share:.1%} of the time, for "
+        f"{pauses.longest_ms:g} ms at the longest: no latency below that can be kept here."
     )
 
 

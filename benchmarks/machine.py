@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from benchmarks.pauses import Pauses, watch
+
 _SYNCS = 20
 
 
@@ -21,7 +23,8 @@ class Machine(msgspec.Struct, frozen=True):
     """The machine of a run. `postgres` is None where there is none to measure on.
 
     `load` is the mean number of runnable processes of the last minute before the run, `sync_ms` the median
-    time in which the disk makes 4 KB durable: both say how far figures of two runs can be compared.
+    time in which the disk makes 4 KB durable, `pauses` what was taken away from the cores: all of them say
+    how far figures of two runs can be compared. None where a run was kept before they were watched.
     """
 
     cpu: str
@@ -33,6 +36,12 @@ class Machine(msgspec.Struct, frozen=True):
     postgres: str | None
     load: float
     sync_ms: float
+    pauses: Pauses | None = None
+
+    def like(self, other: Machine) -> bool:
+        """Whether both are the same machine and software; how busy it is changes from run to run."""
+        changing = {name: getattr(other, name) for name in ("load", "sync_ms", "pauses")}
+        return msgspec.structs.replace(self, **changing) == other
 
 
 def describe(folder: Path) -> Machine:
@@ -47,6 +56,7 @@ def describe(folder: Path) -> Machine:
         postgres=_postgres(),
         load=round(os.getloadavg()[0], 2),
         sync_ms=round(_sync_seconds(folder) * 1e3, 3),
+        pauses=watch(),
     )
 
 

@@ -58,7 +58,7 @@ def keep(report: Report, path: Path) -> Report:
         earlier = kept(path)
     except BenchmarkError:
         earlier = None
-    if earlier is not None and _same(earlier.machine, report.machine):
+    if earlier is not None and earlier.machine.like(report.machine):
         fresh = {result.name: result for result in report.results}
         known = {result.name: result for result in earlier.results} | fresh
         report = Report(report.machine, list(known.values()))
@@ -81,8 +81,3 @@ def kept(path: Path) -> Report:
 def as_json(report: Report) -> bytes:
     """Return a report as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2)
-
-
-def _same(one: Machine, other: Machine) -> bool:
-    """Whether two runs were on the same machine and software; load and disk change from run to run."""
-    return msgspec.structs.replace(one, load=other.load, sync_ms=other.sync_ms) == other

@@ -100,9 +100,12 @@ def _print(measured: Report, benchmarks: Mapping[str, Benchmark]) -> None:
         )
     # Where there is no terminal to fit into, a table as wide as it needs is better than a cut one.
     console = Console() if sys.stdout.isatty() else Console(width=_PAGE_WIDTH)
+    taken = (
+        "" if machine.pauses is None else f", a core taken away for up to {machine.pauses.longest_ms:g} ms"
+    )
     console.print(
         f"\n{machine.cores} cores of {machine.cpu}, Python {machine.python}, SQLite {machine.sqlite}, "
-        f"load {machine.load:g}, 4 KB durable in {machine.sync_ms:g} ms\n",
+        f"load {machine.load:g}, 4 KB durable in {machine.sync_ms:g} ms{taken}\n",
         highlight=False,
     )
     console.print(table)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate, conclud
 from benchmarks.document import number, render
 from benchmarks.errors import BenchmarkError, NoResults, UnknownBenchmark
 from benchmarks.machine import describe
+from benchmarks.pauses import Pauses, watch
 from benchmarks.registry import BENCHMARKS, chosen
 
 SAMPLE = b"""{
@@ -146,11 +150,12 @@ def test_a_run_of_some_replaces_only_theirs(tmp_path: Path) -> None:
     path = tmp_path / "last.json"
     first = msgspec.json.decode(SAMPLE, type=report.Report)
     assert report.keep(first, path) == first
-    machine = msgspec.structs.replace(first.machine, load=3.0)
+    machine = msgspec.structs.replace(first.machine, load=3.0, pauses=Pauses(7.5, 0.25))
     faster = msgspec.structs.replace(first.results[1], value=1.0)
     both = report.keep(report.Report(machine, [faster]), path)
     assert report.kept(path) == both
     assert both.machine.load == 3.0
+    assert "a core was taken away for 25.0% of the time, for 7.5 ms at the longest" in render(both)
     assert both.results == [first.results[0], faster, first.results[2]]
     elsewhere = report.Report(msgspec.structs.replace(machine, cores=64), [faster])
     assert report.keep(elsewhere, path) == elsewhere, "figures of two machines are never mixed"
@@ -179,7 +184,23 @@ def test_a_machine_is_described_without_its_name(tmp_path: Path) -> None:
         "postgres",
         "load",
         "sync_ms",
+        "pauses",
     }
+    assert machine.pauses is not None
+    assert 0 <= machine.pauses.share < 1
+
+
+def test_a_core_that_others_use_is_one_taken_away() -> None:
+    # As many that never rest as there are cores: whoever watches one gets half of it at most.
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        taken = watch(0.3)
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+    assert taken.share > 0.2
+    assert taken.longest_ms > 1
 
 
 @pytest.mark.parametrize(
