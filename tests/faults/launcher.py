@@ -7,6 +7,8 @@ answers are JSON lines: `{"started": pid}` and, whenever one ends, `{"ended": pi
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -20,13 +22,13 @@ from typing import Any
 
 import msgspec
 
+from feature_repo.feast_import import import_feast
 from storage import faultpoints
 from tests.faults import alterations
 
 # What a service imports at its start, and when it first computes features, opens a pool, reads a registry.
 _IMPORTED = (
     "uvicorn",
-    "feast",
     "feast.infra.offline_stores.duckdb",
     "feast.repo_operations",
     "ibis.backends.duckdb",
@@ -132,9 +134,19 @@ def _become(request: Request) -> None:
 
 
 def _import_all() -> None:
-    """Import what a service imports, also lazily, without starting a thread."""
+    """Import what a service imports, also lazily, without starting a thread.
+
+    What is there by then stays: those that are forked need not look through it, which would copy it.
+    """
+    gc.disable()
+    import_feast()
     for name in _IMPORTED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    # At its end the interpreter collects everything, or extension modules complain of what they leak.
+    atexit.register(gc.unfreeze)
+    gc.enable()
 
 
 def _say(answer: dict[str, Any]) -> None:
