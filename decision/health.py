@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -37,30 +38,41 @@ _NOT_READY = {"type": "urn:nextplay:problem:not-ready", "title": "not ready", "s
 _SQLITE_TROUBLE = ("locked", "readonly", "disk", "unable to open")
 
 
-class _Readiness:
-    """Asks every part of a service whether it can serve."""
+class _Question:
+    """Something that may take long to answer; it is asked once at a time, however many want to know.
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    A database that hangs must not take a thread for everyone who asks.
+    """
+
+    def __init__(self, ask: Callable[[], str]) -> None:
+        self._ask = ask
         self._asking: asyncio.Task[str] | None = None
 
-    async def parts(self) -> dict[str, str]:
-        """Return what each part says: `ok`, or what is wrong with it."""
-        return {
-            "serving": "shutting down" if self._service.draining else _OK,
-            "database": await self._database(),
-            "policy": _OK if self._service.decider.snapshot.policy.version else "none is loaded",
-            "writer": self._writer(),
-        }
-
-    async def _database(self) -> str:
-        # One question at a time: a database that hangs must not take a thread for everyone who asks.
+    async def answer(self) -> str:
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(run_in_threadpool(self._ask))
         await asyncio.wait([self._asking], timeout=PATIENCE_SECONDS)
         return self._asking.result() if self._asking.done() else f"no answer within {PATIENCE_SECONDS:g} s"
 
-    def _ask(self) -> str:
+
+class _Readiness:
+    """Asks every part of a service whether it can serve."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._reads, self._writes = _Question(self._read), _Question(self._write)
+
+    async def parts(self) -> dict[str, str]:
+        """Return what each part says: `ok`, or what is wrong with it."""
+        database, writer = await asyncio.gather(self._reads.answer(), self._writes.answer())
+        return {
+            "serving": "shutting down" if self._service.draining else _OK,
+            "database": database,
+            "policy": _OK if self._service.decider.snapshot.policy.version else "none is loaded",
+            "writer": writer,
+        }
+
+    def _read(self) -> str:
         try:
             with self._service.database.read() as connection:
                 connection.exec_driver_sql("SELECT 1")
@@ -68,13 +80,14 @@ class _Readiness:
             return str(unavailable(error) or type(error).__name__)
         return _OK
 
-    def _writer(self) -> str:
+    def _write(self) -> str:
+        database = self._service.database
         try:
             # Refused when the queue is full; nobody waits for it.
-            self._service.database.writer.submit(lambda _: None)
+            database.writer.submit(lambda _: None)
         except NextplayError as error:
             return str(error)
-        return _OK
+        return str(database.writability.trouble(PATIENCE_SECONDS) or _OK)
 
 
 def add_routes(app: FastAPI, service: Service) -> None:
@@ -86,7 +99,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return JSONResponse({"status": _OK})
 
     async def ready(_request: Request) -> Response:
-        """The service can decide: its database answers, its policy is loaded, its writer has room."""
+        """The service can decide: its database answers and takes writes, its policy is loaded."""
         parts = await readiness.parts()
         policy = service.decider.snapshot.policy.version
         wrong = {name: said for name, said in parts.items() if said != _OK}

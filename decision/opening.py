@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from audiences.selection.service import Audiences
@@ -26,6 +26,7 @@ from playbooks.shaping import holds_with
 from storage.clock import Clock
 from storage.engine import Database
 from storage.turns import Borrower
+from storage.writability import change_nothing
 
 # Unless the URL says otherwise; without them an unreachable machine is waited for for minutes.
 _PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "10000"}
@@ -44,7 +45,8 @@ def open_database(settings: Settings, turns: Borrower | None = None) -> Database
     if not url.startswith("postgres"):
         database = Database(url, turns=turns)
         try:
-            database.write(_change_nothing)
+            # A file that may only be read is found out before a decision needs it.
+            database.write(change_nothing)
         except BaseException:
             database.close()
             raise
@@ -100,11 +102,6 @@ def open_snapshot(
         shaping.guards,
         shaping.costs,
     )
-
-
-def _change_nothing(connection: Connection) -> None:
-    """Write what is there already: a file that may only be read is found out before a decision needs it."""
-    connection.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
 
 
 def _patient(url: str) -> str:

@@ -19,6 +19,7 @@ from storage.migrate import check_schema, upgrade
 from storage.sqlite_writer import GuestWriter, SqliteWriter
 from storage.statements import Row, Statement
 from storage.turns import Borrower
+from storage.writability import Writability
 from storage.writer import Lane, PooledWriter, Work, Writer
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class Database:
             self.writer = SqliteWriter(write_engine)
         else:
             self.writer = GuestWriter(write_engine, turns)
+        self.writability = Writability(self.writer)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

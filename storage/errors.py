@@ -4,6 +4,7 @@ NextplayError
 ├── ConfigurationError        a setting or file is wrong; the message says which and what to write instead
 └── StorageError
     ├── DatabaseUnavailable   the database can't be reached or refuses to write (retry can help)
+    │   └── DatabaseRefuses   it answers and takes no writes: its disk is full, it is read-only
     ├── SchemaMismatch        the database is older or newer than the code
     ├── DatabaseInUse         another server already owns this SQLite file
     └── WriterBusy            the writer's queue is full (retry can help)
@@ -47,6 +48,10 @@ class DatabaseUnavailable(StorageError):
     status = 503
     code = "database-unavailable"
     retry = True
+
+
+class DatabaseRefuses(DatabaseUnavailable):
+    pass
 
 
 class SchemaMismatch(StorageError):

@@ -25,7 +25,18 @@ from storage.faultpoints import reached
 from storage.standing_aside import turn_under_way
 from storage.statements import forget_deferred, run_deferred
 from storage.turns import Borrower, Loan
-from storage.writer import QUEUE_ROWS, TURN_DECISIONS, TURN_ROWS, Lane, Meter, Work, explained, refusal
+from storage.writer import (
+    QUEUE_ROWS,
+    TURN_DECISIONS,
+    TURN_ROWS,
+    Lane,
+    Meter,
+    Refusal,
+    Work,
+    explained,
+    refusal,
+    refusal_of,
+)
 
 T = TypeVar("T")
 
@@ -51,6 +62,7 @@ class SqliteWriter:
         self._lanes: dict[Lane, deque[_Job | Loan]] = {lane: deque() for lane in Lane}
         self._waiting_rows = dict.fromkeys(Lane, 0)
         self.meter: Meter | None = None
+        self.refusal: Refusal | None = None
         self._ready = threading.Condition()
         self._closing = False
         self._background_owed = False
@@ -174,7 +186,9 @@ class SqliteWriter:
         except Exception as error:  # noqa: BLE001 - whatever it was, it belongs to one caller, not to the thread
             forget_deferred(connection)
             if len(turn) == 1:
-                turn[0].future.set_exception(explained(error))
+                said = explained(error)
+                self.refusal = refusal_of(said) or self.refusal
+                turn[0].future.set_exception(said)
                 return time.perf_counter() - started
             # One of them failed and took the others with it: each gets a transaction of its own.
             return sum(self._commit_together(connection, [job]) for job in turn)

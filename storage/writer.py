@@ -6,17 +6,18 @@ each has its own, on a pooled connection.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import IntEnum
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
-from storage.errors import DatabaseUnavailable, NextplayError, WriterBusy
+from storage.errors import DatabaseRefuses, DatabaseUnavailable, NextplayError, WriterBusy
 from storage.faultpoints import reached
 from storage.statements import forget_deferred, run_deferred
 
@@ -33,6 +34,24 @@ QUEUE_ROWS = 50_000
 _TRIES = 4
 # Postgres, appendix A: deadlock_detected, serialization_failure.
 _VICTIM = ("40P01", "40001")
+# What is wrong with a database that answers and takes no writes, by SQLite's primary result code and by
+# Postgres' SQLSTATE (appendix A: disk_full, io_error, read_only_sql_transaction); and what to do.
+_REFUSALS: dict[object, str] = {
+    sqlite3.SQLITE_FULL: "the disk is full; nothing was written: free some room, then try again",
+    sqlite3.SQLITE_READONLY: "the database is read-only; nothing was written: check the file's permissions",
+    sqlite3.SQLITE_IOERR: (
+        "the database's disk can't be written; nothing was written: see that it has room and is whole, "
+        "then try again"
+    ),
+    "53100": "the disk of the database is full; nothing was written: free some room there, then try again",
+    "58030": "the disk of the database fails; nothing was written: look at its server's log",
+    "25006": (
+        "the database is read-only; nothing was written: name the primary in NEXTPLAY_DATABASE_URL, and see "
+        "that default_transaction_read_only is off"
+    ),
+}
+# SQLite's result codes carry more detail above their lowest byte.
+_PRIMARY = 0xFF
 # How SQLAlchemy says that the connection of a transaction was lost.
 _GONE = "Can't reconnect"
 
@@ -45,8 +64,18 @@ class Lane(IntEnum):
     BACKGROUND = 2
 
 
+class Refusal(NamedTuple):
+    """What a database said that takes no writes, and when, on the monotonic clock."""
+
+    error: DatabaseRefuses
+    at: float
+
+
 class Writer(Protocol):
     """Runs pieces of work durably; a future is done only after its commit."""
+
+    # The last one, as long as there was any.
+    refusal: Refusal | None
 
     @property
     def at_once(self) -> int:
@@ -100,6 +129,7 @@ class PooledWriter:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage-writer")
         self._waiting_rows = dict.fromkeys(Lane, 0)
         self.meter: Meter | None = None
+        self.refusal: Refusal | None = None
         self._lock = threading.Lock()
 
     @property
@@ -138,13 +168,18 @@ class PooledWriter:
             except DBAPIError as error:
                 # Of two that wait for each other the server ends one, which has then done nothing.
                 if not is_victim(error):
-                    raise explained(error) from error
+                    raise self._explained(error) from error
         try:
             return self._once(work, rows, forced)
         except PendingRollbackError as error:
             raise _ended(error) from error
         except DBAPIError as error:
-            raise explained(error) from error
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> Exception:
+        said = explained(error)
+        self.refusal = refusal_of(said) or self.refusal
+        return said
 
     def _once(self, work: Work[T], rows: int, forced: bool) -> T:
         started = time.perf_counter()
@@ -192,15 +227,22 @@ def explained(error: Exception) -> Exception:
     """Turn what the driver says of a lost, full or read-only database into our own error."""
     if isinstance(error, NextplayError) or not isinstance(error, DBAPIError):
         return error
+    if wrong := _REFUSALS.get(_code(error)):
+        return DatabaseRefuses(wrong)
     text = str(error.orig)
-    if "readonly" in text or "read-only" in text:
-        return DatabaseUnavailable(
-            "the database is read-only; nothing was written: check the file's permissions"
-        )
-    if "disk is full" in text or "No space left" in text:
-        return DatabaseUnavailable("the disk is full; nothing was written: free some room, then try again")
     if is_victim(error):
         return DatabaseUnavailable(f"others stood in the way ({text}); nothing was written: try again")
     if error.connection_invalidated or "database is locked" in text:
         return DatabaseUnavailable(f"the database does not answer ({text}); nothing was written: try again")
     return error
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """Return an error as a refusal of the database that was just met; None if it is something else."""
+    return Refusal(error, time.monotonic()) if isinstance(error, DatabaseRefuses) else None
+
+
+def _code(error: DBAPIError) -> object:
+    """Return SQLite's primary result code, or the SQLSTATE."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return getattr(error.orig, "sqlstate", None) if code is None else code & _PRIMARY

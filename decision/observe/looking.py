@@ -65,11 +65,13 @@ def looking(url: str) -> Iterator[Connection]:
         path = Path(str(parsed.database))
         engine = create_engine("sqlite://", creator=lambda: open_sqlite(path), poolclass=NullPool)
     else:
-        limits = f"-c default_transaction_read_only=on -c statement_timeout={_STATEMENT_SECONDS}s"
+        limits = f"-c statement_timeout={_STATEMENT_SECONDS}s"
         engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             poolclass=NullPool,
             connect_args={"connect_timeout": _CONNECT_SECONDS, "options": limits},
+            # Of its transactions, so that the database's own setting can be asked.
+            execution_options={"postgresql_readonly": True},
         )
     try:
         with engine.connect() as connection:

@@ -58,10 +58,13 @@ def database(subject: Subject) -> Finding:
         with looking(subject.settings.url) as connection:
             # Raises what to do.
             check_schema(connection)
+            refuses = _refuses_writes(connection)
             apart = _clock_difference(connection)
     except DBAPIError as error:
         said = " ".join(str(error.orig).split())
         return fail(f"it does not answer: {said}", "check NEXTPLAY_DATABASE_URL, and that it runs")
+    if refuses is not None:
+        return refuses
     if apart > _CLOCKS_APART:
         return warn(
             f"its clock and this machine's are {apart.total_seconds():.0f} s apart", "let NTP keep both"
@@ -271,6 +274,20 @@ def _on_tables(subject: Subject, look: Callable[[Connection, Subject], Finding])
             return look(connection, subject)
     except DBAPIError as error:
         return fail(f"it can't be read: {' '.join(str(error.orig).split())}", "see the check `database`")
+
+
+def _refuses_writes(connection: Connection) -> Finding | None:
+    """Return what keeps Postgres from taking writes; asked of its settings, for nothing is written here."""
+    if connection.dialect.name == "sqlite":
+        return None
+    if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
+        return fail("it is a standby and takes no writes", "name the primary in NEXTPLAY_DATABASE_URL")
+    if connection.exec_driver_sql("SHOW default_transaction_read_only").scalar_one() == "on":
+        return fail(
+            "it takes no writes: default_transaction_read_only is on",
+            "turn it off for the database, its role or the server",
+        )
+    return None
 
 
 def _clock_difference(connection: Connection) -> timedelta:

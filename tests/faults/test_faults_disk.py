@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -17,6 +18,9 @@ from decision.scheduling import INTERVALS
 from tests import launching
 from tests.faults.harness import Harness, Launcher
 from tests.faults.stores import PostgresServer, Store
+
+# A small write is tried every ten seconds while all is well, every second while it is not.
+READY_SECONDS = 15.0
 
 
 class SmallDisk:
@@ -63,11 +67,19 @@ def test_jobs_say_so_and_go_on_when_there_is_room(launcher: Launcher, disk: Smal
     answers: dict[str, httpx2.Response] = {}
     harness.load.resume(("push",))
     with harness.connect() as http, harness.outage():
+        assert readiness(http, 200)["parts"]["writer"] == "ok"
         disk.fill()
+        not_ready = readiness(http, 503)
         harness.load.pause()
         for job in ("features", *sorted(INTERVALS.keys() - {"features"})):
             answers[job] = http.post(f"/v1/jobs/{job}")
+        # Also where nobody asks for anything but this.
+        assert http.get("/ready").json()["parts"] == not_ready["parts"]
         disk.clear()
+        readiness(http, 200)
+    assert not_ready["parts"]["database"] == "ok"
+    assert "nothing was written" in not_ready["parts"]["writer"]
+    assert "room" in not_ready["detail"]
     assert answers["features"].status_code == 503, answers["features"].text
     said = [f"{job}: {answer.status_code} {answer.text}" for job, answer in answers.items()]
     assert {answer.status_code for answer in answers.values()} <= {200, 503}, "\n".join(said)
@@ -138,6 +150,16 @@ def test_a_full_disk_under_postgres_loses_nothing(
     finally:
         disk.clear()
         server.close()
+
+
+def readiness(http: httpx2.Client, status: int) -> dict[str, Any]:
+    """Ask until a service is ready (200) or is not (503); returns what it said."""
+    until = time.monotonic() + READY_SECONDS
+    while (answer := http.get("/ready")).status_code != status:
+        assert time.monotonic() < until, answer.text
+        time.sleep(0.1)
+    said: dict[str, Any] = answer.json()
+    return said
 
 
 def refused(harness: Harness) -> bool:

@@ -25,7 +25,7 @@ import msgspec
 import psutil
 import pytest
 from pyroaring import BitMap
-from sqlalchemy import insert, select, text
+from sqlalchemy import create_engine, insert, make_url, select, text
 
 from audiences.selection import repository as selection
 from audiences.selection.changes import Change
@@ -472,6 +472,38 @@ def test_nothing_acknowledged_is_lost_when_postgres_goes_away(cluster: Cluster) 
     assert "Traceback" not in cluster.worker.log.read_text()
     alive = cluster.holder(cluster.worker)
     until(lambda: cluster.holders().get("learn") == alive)
+
+
+def test_a_database_that_takes_no_writes_is_told_and_mended(cluster: Cluster) -> None:
+    http = cluster.second.http
+    until(cluster.second.is_ready)
+    name = make_url(cluster.url).database
+    engine = create_engine(
+        make_url(cluster.url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        connection.exec_driver_sql(cut)
+        try:
+            until(lambda: http.post("/v1/track", json=track("refused", "refused")).status_code == 503)
+            refused = http.post("/v1/track", json=track("refused", "refused"))
+            assert "default_transaction_read_only is off" in refused.json()["detail"]
+            until(lambda: http.get("/ready").json()["parts"]["writer"] == refused.json()["detail"])
+            ready = http.get("/ready")
+            assert (ready.status_code, ready.json()["parts"]["database"]) == (503, "ok")
+            doctor = nextplay(
+                "doctor", "--data", str(cluster.data), environment={"NEXTPLAY_DATABASE_URL": cluster.url}
+            )
+            assert doctor.returncode == 1
+            assert "it takes no writes: default_transaction_read_only is on" in doctor.stdout
+        finally:
+            connection.exec_driver_sql("SET default_transaction_read_only = off")
+            connection.exec_driver_sql(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            connection.exec_driver_sql(cut)
+    engine.dispose()
+    until(cluster.second.is_ready)
+    assert http.post("/v1/track", json=track("refused", "refused")).json()["accepted"] == 1
 
 
 def test_a_drained_process_is_not_ready_but_answers_and_a_second_signal_ends_it(cluster: Cluster) -> None:
