@@ -106,6 +106,11 @@ class Service:
             self.identity = IdentityService(
                 self.database, settings.identities, phone_region=settings.phone_region
             )
+            # Before anything else is written: their server may be away.
+            self.counters = counters = open_counters(
+                self.database, settings.counters_url, self.identity.people
+            )
+            opened.callback(counters.close)
             self.incoming = Incoming(self.database, self.clock, settings, files, self.identity)
             self.intake = self.incoming.intake
             self.features = FeatureRepository(
@@ -147,10 +152,6 @@ class Service:
                 accounts,
                 fences,
             )
-            self.counters = counters = open_counters(
-                self.database, settings.counters_url, self.identity.people
-            )
-            opened.callback(counters.close)
             self.imports = open_imports(
                 self.database, self.clock, self.intake, self.incoming.consents, counters, files.draft
             )

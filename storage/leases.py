@@ -47,7 +47,7 @@ from storage.engine import Database
 from storage.errors import DatabaseUnavailable, StorageError
 from storage.leases_table import leases
 from storage.times import MICROSECOND
-from storage.writer import Lane, Work, Writer
+from storage.writer import Lane, Refusal, Work, Writer
 
 T = TypeVar("T")
 
@@ -238,6 +238,10 @@ class _FencedWriter:
     @property
     def at_once(self) -> int:
         return self._writer.at_once
+
+    @property
+    def refusal(self) -> Refusal | None:
+        return self._writer.refusal
 
     def submit(
         self, work: Work[T], *, rows: int = 1, lane: Lane = Lane.BACKGROUND, forced: bool = True

@@ -57,10 +57,10 @@ class Writability:
         except NextplayError as error:
             return error
         tried, self._trying = self._trying, None
-        error = tried.exception()
-        if error is None or isinstance(error, NextplayError):
-            return error
-        return DatabaseUnavailable(f"a small write failed ({type(error).__name__}); the log says more")
+        failed = tried.exception()
+        if failed is None or isinstance(failed, NextplayError):
+            return failed
+        return DatabaseUnavailable(f"a small write failed ({type(failed).__name__}: {failed})")
 
 
 def change_nothing(connection: Connection) -> None:

@@ -74,8 +74,10 @@ class Refusal(NamedTuple):
 class Writer(Protocol):
     """Runs pieces of work durably; a future is done only after its commit."""
 
-    # The last one, as long as there was any.
-    refusal: Refusal | None
+    @property
+    def refusal(self) -> Refusal | None:
+        """What the database last refused to write, None if it never did."""
+        ...
 
     @property
     def at_once(self) -> int:

@@ -182,6 +182,18 @@ def test_an_unreachable_postgres(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("redis://127.0.0.1:1/0", "start Valkey there, or leave"), ("http://x", "write redis://host:6379/0")],
+)
+def test_counters_that_are_not_there(tmp_path: Path, url: str, said: str) -> None:
+    data = tmp_path / "data"
+    command = ("serve", "--data", str(data), "--port", str(free_port()), "--library", str(LIBRARY))
+    assert said in complaint(nextplay(*command, environment={"NEXTPLAY_COUNTERS_URL": url}))
+    # An empty database is whole.
+    assert {path.name for path in data.iterdir()} <= {"nextplay.db", "nextplay.db.lock"}
+
+
 def test_two_servers_on_one_sqlite_file(tmp_path: Path) -> None:
     data = tmp_path / "data"
     first = Database(f"sqlite:///{data / 'nextplay.db'}")
