@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from decision.inline import MessageShown
+from learning.context import MAX_TEXT
 from learning.explaining import Explanation
 from playbooks.decision import Decision
 from playbooks.library import Library, PublishedPlaybook
@@ -26,6 +27,7 @@ DEADLINE = "deadline"
 
 
 ContextName = Annotated[str, Meta(max_length=64)]
+ContextText = Annotated[str, Meta(max_length=MAX_TEXT)]
 Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
 
 
@@ -41,14 +43,14 @@ class DecideRequest(
 ):
     """What a backend asks; the user is named by `user_id` (of any of their profiles) or by `identity`.
 
-    `context` are numbers of the moment by the names that the policy gives them. A `dry_run` leaves no trace:
+    `context` is told of the moment by the names and kinds that the policy gives. A `dry_run` leaves no trace:
     nothing is recorded, reserved or started. After `deadline_ms` milliseconds the answer is the fallback.
     """
 
     placement: str
     user_id: str = ""
     identity: AskedIdentity | None = None
-    context: Mapping[ContextName, float | bool | None] = {}
+    context: Mapping[ContextName, float | bool | ContextText | None] = {}
     dry_run: bool = False
     deadline_ms: Milliseconds | None = None
     explain: bool = False

@@ -122,6 +122,12 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(
         controls_api.router(service.database, service.clock, controls, guard.name_of, service.follow)
     )
+    shapings = Shapings(
+        service.database,
+        service.clock,
+        lambda: service.decider.snapshot.library,
+        lambda: service.audiences.catalogs.read().specs,
+    )
     undoing = Undoing(
         service.database,
         service.clock,
@@ -130,6 +136,7 @@ def create_app(service: Service) -> FastAPI:
         promoting=service.promoting,
         audiences=service.audiences.catalogs,
         lists=Lists(service.database, service.audiences.catalogs, service.audiences.canonical),
+        shapings=shapings,
     )
     app.include_router(changes_api.router(service.database, undoing, guard.name_of, service.follow))
     app.include_router(
@@ -139,12 +146,6 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(
         rewarding_api.router(service.database, RewardService(service.database, people), service.decider)
-    )
-    shapings = Shapings(
-        service.database,
-        service.clock,
-        lambda: service.decider.snapshot.library,
-        lambda: service.audiences.catalogs.read().specs,
     )
     app.include_router(shaping.router(shapings, guard.name_of, service.follow))
     app.include_router(budgets.router(service.database, service.decider, service.counters, service.clock))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,13 +36,21 @@ class Remote:
     def __init__(self, http: httpx2.Client) -> None:
         self._http = http
 
-    def ask(self, method: str, path: str, body: Any = None, *, content: Any = None) -> Any:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """Return the JSON answer.
 
         Raises:
             ServiceRefused: it did not do it; `busy` says whether it may later.
         """
-        return self._ask(method, path, lambda response: response.json(), body, content)
+        return self._ask(method, path, lambda response: response.json(), body, content, headers)
 
     def ask_text(self, method: str, path: str, body: Any = None) -> str:
         """Return an answer that is text, otherwise like `ask`."""
@@ -56,11 +64,12 @@ class Remote:
         read: Callable[[httpx2.Response], Any],
         body: Any = None,
         content: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         import httpx2  # noqa: PLC0415 - as in `remote`
 
         try:
-            response = self._http.request(method, path, json=body, content=content)
+            response = self._http.request(method, path, json=body, content=content, headers=headers)
             if response.is_success:
                 return read(response)
             detail = _detail(response)

@@ -6,12 +6,13 @@ then is it answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -32,7 +33,7 @@ from decision.answers import (
     DecideRequest,
     fingerprint_of,
 )
-from decision.context import check_context, told_with
+from decision.context import Context, as_told, told_with
 from decision.deadline import Deadline
 from decision.errors import KeyReused
 from decision.in_flight import InFlight, minded
@@ -46,6 +47,7 @@ from decision.surroundings import Surroundings
 from decision.together import Ask, Together
 from decision.under_way import UnderWay
 from decision.whom import Whom
+from learning.context import Told
 from learning.explaining import Explanation, explain
 from learning.policy import LearnedPolicy
 from playbooks.constraints.circumstances import Circumstances
@@ -61,8 +63,7 @@ from storage.ids import new_id
 from storage.writer import Lane
 
 _log = structlog.get_logger(__name__)
-
-Context = Mapping[str, float | bool | None]
+_NOTHING: Mapping[str, Told] = MappingProxyType({})
 
 
 class Memberships(Protocol):
@@ -87,7 +88,7 @@ class Decider:
         lookup: Lookup | None = None,
         mark_used: Callable[[Connection, str], None] | None = None,
         insiders: Set[str] = frozenset(),
-        context: Collection[str] = (),
+        context: Mapping[str, Told] = _NOTHING,
         surroundings: Surroundings | None = None,
         messages: InlineMessages | None = None,
     ) -> None:
@@ -97,7 +98,7 @@ class Decider:
             people: says who is one person; without it every user id is one.
             mark_used: told of the first decision by each policy version, so that it is kept.
             insiders: users of whose decisions nothing is learned or reported.
-            context: names of what a request may tell of its moment.
+            context: what a request may tell of its moment, by name and kind.
             surroundings: reads what constraints ask for; without it, of nobody's account or time zone.
             messages: fills the contents of answers that are shown at once; without it they are not.
         """
@@ -105,7 +106,7 @@ class Decider:
         self._messages = messages
         self._insiders = insiders
         self._recorder = Recorder(enroller, mark_used)
-        self._context = frozenset(context)
+        self._context = context
         self.under_way = UnderWay()
         self._in_flight = InFlight()
         self._people = people or EveryoneAlone()
@@ -186,7 +187,7 @@ class Decider:
         Raises:
             WrongContext: the context is not what the policy reads.
         """
-        check_context(request.context, self._context)
+        as_told(request.context, self._context)
         return None if key is None or request.dry_run else Key(key, fingerprint_of(request))
 
     def submit_alone(
@@ -223,7 +224,7 @@ class Decider:
         """
         user, fallback = self._whom.of(request)
         own = None if request.deadline_ms is None else deadline
-        return Ask(user, key, request.context, own, fallback)
+        return Ask(user, key, as_told(request.context, self._context), own, fallback)
 
     def submit_each(
         self, asks: Sequence[Ask], keys: Sequence[Key | None], placement: str
@@ -279,7 +280,8 @@ class Decider:
         elif late is not None and deadline.passed:
             decision = late
         else:
-            decision, circumstances = self._decide(snapshot, asked, request.context, now)
+            context = as_told(request.context, self._context)
+            decision, circumstances = self._decide(snapshot, asked, context, now)
         if late is not None and deadline.passed:
             decision = late
         # Outside the transaction: what may be repeated by the writer must not reserve twice elsewhere.

@@ -159,7 +159,7 @@ def read_files(folder: Path) -> LibraryFiles:
     challengers = read_challengers(folder, policy)
     vocabularies = arm_vocabularies(specs)
     plan = read_plan(folder / FOLDER)
-    asked = Asked(with_told(online_schema(specs, DECIDE), policy.context), triggers.zones.feature)
+    asked = Asked(with_told(online_schema(specs, DECIDE), policy.told), triggers.zones.feature)
     staff = read_staff(folder)
     vocabulary = vocabulary_of(specs, DECIDE, account_traits, triggers, plan, owners)
     problems = [

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from playbooks.constraints.documents import Fatigue
-from playbooks.errors import DraftChanged
+from playbooks.errors import DraftChanged, MoveRefused
 from playbooks.guards import LoyalGuard
 from playbooks.library import Library
 from playbooks.library.house_rules import constraints_of
@@ -72,11 +72,35 @@ class Shapings:
                     f"guards and costs are version {version} by now: read them again, with GET /v1/shaping",
                     etag_of(version),
                 )
-            problems = [*self._unknown(new), *self._free(connection, new)]
-            refuse(problems, "guards and costs were not changed")
+            self._check(connection, new)
             return keep_shaping(connection, new, by, now, why)
 
         return self._database.write(work, rows=3, lane=Lane.REQUEST)
+
+    def take_back(self, name: str, before: Any, after: Any, by: str, why: str) -> None:
+        """Let what held before a change hold again; the other of both stays as it is.
+
+        Args:
+            name: `guards` or `costs`, of which the change made `after` out of `before`, as JSON has them.
+
+        Raises:
+            LibraryError: what held before names an audience that is gone, or has no cost that is needed now.
+            MoveRefused: somebody has changed them since.
+        """
+        now = self._clock.now()
+
+        def work(connection: Connection) -> None:
+            holds = shaping_of(connection)[1].said()
+            if holds[name] != after:
+                raise MoveRefused(f"other {name} hold by now: take the later change back first")
+            earlier = Shaping.model_validate({**holds, name: before})
+            self._check(connection, earlier)
+            keep_shaping(connection, earlier, by, now, why)
+
+        self._database.write(work, rows=2, lane=Lane.REQUEST)
+
+    def _check(self, connection: Connection, new: Shaping) -> None:
+        refuse([*self._unknown(new), *self._free(connection, new)], "guards and costs were not changed")
 
     def _unknown(self, new: Shaping) -> Iterator[Problem]:
         known = self._audiences()

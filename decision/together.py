@@ -24,7 +24,7 @@ from decision.answers import (
     POLICY_BROKEN,
     UNKNOWN_USER,
 )
-from decision.context import told_with
+from decision.context import Context, told_with
 from decision.deadline import Deadline
 from decision.in_flight import InFlight, minded
 from decision.inline import InlineMessages, message_of
@@ -60,7 +60,7 @@ class Ask(NamedTuple):
 
     user: str
     key: str | None = None
-    context: Mapping[str, float | bool | None] = _NOTHING
+    context: Context = _NOTHING
     deadline: Deadline | None = None
     fallback: str | None = None
 

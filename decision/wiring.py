@@ -202,7 +202,7 @@ class Service:
                     self.identity.lookup,
                     version_repository.mark_used,
                     files.insiders.everybody,
-                    files.policy.context,
+                    files.policy.told,
                     Surroundings(
                         self.database, counters, self.identity.people, accounts, files.triggers.zones
                     ),

@@ -181,6 +181,8 @@ def _setting(body: Body) -> _Read:
         before=body["before"],
         after=body["definition"],
         cause="changed in the library's files" if body["by"] == FOLDER else "",
+        # What a file says each start would read again; in flight only guards and costs are changed.
+        undo="" if body["by"] == FOLDER else "restore",
     )
 
 

@@ -12,6 +12,7 @@ exploration: {kind: epsilon_greedy, epsilon: {start: 1.0, floor: 0.02, half_life
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,13 +22,14 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from learning.context import Context, Told, texts_of
 from learning.errors import PolicySpecError
 from learning.exploration_kinds import ExplorationKind, Thompson
 from learning.feature_kinds import Cross, Feature, FromScalar, OneHot, Product
-from learning.feature_kinds import Name as FeatureName
 from learning.learner import Task
 from learning.learner_kinds import LearnerKind, Portfolio
 from learning.models import Linear, ValueModel
+from playbooks.constraints.binding import CONTEXT as OF_EVERY_DECISION
 from playbooks.document import Name
 from playbooks.guards import LoyalGuard
 from playbooks.shaping import Costs, Shaping
@@ -68,7 +70,9 @@ class PolicySpec(_Document):
 
     `guards` shape what is offered to whom, before arms are scored.
     `costs` say by currency what a minor unit of an arm's cost takes from its value, in units of reward.
-    `context` are numbers that a request tells about its moment; features of those names read them.
+    `context` is what a request tells about its moment: names of numbers that features read, or by name the
+    kind of each (`number`, `text`, `condition`, or the texts it may be), of which features may read those
+    that are no texts, and rules all.
     With `open_windows: learn` decisions whose windows are open teach what is known of them so far
     (`learning.censoring`).
     A policy whose exploration does not learn (a fixed split, a single variant) has no features, prior and
@@ -80,7 +84,7 @@ class PolicySpec(_Document):
     guards: list[LoyalGuard] = []
     costs: Costs = {}
     reward: Bounds = Bounds()
-    context: list[FeatureName] = []
+    context: Context = []
     features: list[Feature] = []
     prior: Prior = Prior()
     learner: LearnerKind | None = None
@@ -89,10 +93,21 @@ class PolicySpec(_Document):
 
     @model_validator(mode="after")
     def _context_is_read(self) -> PolicySpec:
-        read = {feature.scalar for feature in self.features if isinstance(feature, FromScalar)}
-        if idle := sorted(set(self.context) - read):
+        if isinstance(self.context, dict):
+            if taken := [name for name in self.context if f"context.{name}" in OF_EVERY_DECISION]:
+                raise ValueError(
+                    f"context: rules know the {taken[0]!r} of every decision; give what requests tell "
+                    "another name"
+                )
+            if wrong := sorted(self._read.intersection(texts_of(self.context))):
+                raise ValueError(
+                    f"context: {wrong[0]!r} is text, and features read numbers: only rules can ask for it"
+                )
+            return self
+        if idle := sorted(set(self.context) - self._read):
             raise ValueError(
-                f"context: no feature reads {idle[0]!r}; add {{scalar: {idle[0]}}} to features, or drop it"
+                f"context: no feature reads {idle[0]!r}; add {{scalar: {idle[0]}}} to features, drop it, or, "
+                f"where only rules ask for it, write {{{idle[0]}: number}}"
             )
         if doubles := sorted({name for name in self.context if self.context.count(name) > 1}):
             raise ValueError(f"context lists {', '.join(doubles)} more than once")
@@ -153,6 +168,15 @@ class PolicySpec(_Document):
         return self
 
     @property
+    def told(self) -> Mapping[str, Told]:
+        """What a request may tell, by name."""
+        return self.context if isinstance(self.context, dict) else dict.fromkeys(self.context, "number")
+
+    @property
+    def _read(self) -> set[str]:
+        return {feature.scalar for feature in self.features if isinstance(feature, FromScalar)}
+
+    @property
     def shaping(self) -> Shaping:
         """The guards and costs that the file says."""
         return Shaping(guards=self.guards, costs=self.costs)
@@ -163,7 +187,9 @@ class PolicySpec(_Document):
         # Guards, costs and open windows change nothing of what was learnt of closed ones; and specifications
         # from before there was a context, a `per`, a `worth` or a `width` keep fingerprints and weights.
         left_out: dict[str, Any] = {"guards": True, "costs": True, "open_windows": True}
-        if not self.context:
+        # What only rules ask for is not learned from.
+        context = [name for name in self.context if name in self._read]
+        if not context:
             left_out["context"] = True
         if self.learner is not None:
             left_out["learner"] = {
@@ -171,7 +197,8 @@ class PolicySpec(_Document):
             }
         if isinstance(self.exploration, Thompson) and self.exploration.width == 1.0:
             left_out["exploration"] = {"width": True}
-        text = self.model_dump_json(by_alias=True, exclude=left_out)
+        learned = self.model_copy(update={"context": context})
+        text = learned.model_dump_json(by_alias=True, exclude=left_out)
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
     def untrained(self, names: tuple[str, ...]) -> ValueModel:

@@ -1,4 +1,4 @@
-"""`nextplay policies`: champion and challengers of a running service."""
+"""`nextplay policies`: champion and challengers of a running service, and what shapes what they offer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from decision.asking import Data, Key, at_hand, remote
 from decision.asking import Url as OfService
 from decision.printing import print_json
+from decision.shaping_commands import shape, shaping
 from decision.version_files import check_new, write_version
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
@@ -135,6 +136,10 @@ def claims(
         elif one["unscored"]:
             typer.echo(f"    never scored: {one['unscored']}")
     typer.echo(answer["record"]["says"])
+
+
+app.command()(shaping)
+app.command()(shape)
 
 
 def _word(held: bool) -> str:

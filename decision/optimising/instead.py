@@ -51,7 +51,8 @@ def instead(connection: Connection, entry: Entry, body: Mapping[str, Any], slot:
         slot: the policy of policy.yaml.
     """
     if entry.what == "setting":
-        return _setting(entry)
+        file, _, name = entry.thing.partition(" ")
+        return _in_file(file, name, entry.before)
     if entry.what == "audience" and entry.by == FOLDER:
         return _in_file(AUDIENCES, entry.thing, entry.before)
     if entry.what == "constraints" and entry.by == FOLDER:
@@ -65,13 +66,6 @@ def instead(connection: Connection, entry: Entry, body: Mapping[str, Any], slot:
     if entry.what == "policy_published":
         return _specification(connection, entry, slot)
     return _SAID.get(entry.what, "change it where it was changed")
-
-
-def _setting(entry: Entry) -> str:
-    file, _, name = entry.thing.partition(" ")
-    if entry.by == FOLDER:
-        return _in_file(file, name, entry.before)
-    return f"put {name}: {_json(entry.before)} in its place, with PUT /v1/shaping"
 
 
 def _constraints(before: int) -> str:

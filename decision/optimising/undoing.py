@@ -8,13 +8,14 @@ from audiences.errors import AudiencesError
 from audiences.selection.catalog import Catalogs
 from audiences.selection.lists import Lists
 from decision.optimising.instead import instead
+from decision.shaping import Shapings
 from learning import change_repository, version_repository
 from learning.challengers.promoting import Promoting
 from learning.errors import NotUndone
 from learning.optimisation_log import Entry, entry_of
 from playbooks.controls.models import Scope
 from playbooks.controls.service import ControlService
-from playbooks.errors import MoveRefused
+from playbooks.errors import LibraryError, MoveRefused
 from playbooks.library.documents import Draft
 from playbooks.library.house_rules import constraints_before, take_back_constraints
 from playbooks.library.lifecycle import State
@@ -28,7 +29,7 @@ _PAGE = 500
 
 
 class Undoing:
-    """Takes back changes of the library, policies and their charge, audiences, and of what was stopped."""
+    """Takes back changes of the library, policies, what shapes offers, audiences, and of what was stopped."""
 
     def __init__(
         self,
@@ -40,10 +41,11 @@ class Undoing:
         promoting: Promoting,
         audiences: Catalogs,
         lists: Lists,
+        shapings: Shapings,
     ) -> None:
         self._database, self._clock = database, clock
         self._library, self._controls, self._promoting = library, controls, promoting
-        self._audiences, self._lists = audiences, lists
+        self._audiences, self._lists, self._shapings = audiences, lists, shapings
 
     def undo(self, change_id: str, by: str, why: str = "") -> Entry:
         """Take a change back and return the newest entry of the log, which did it.
@@ -72,6 +74,8 @@ class Undoing:
                 self._weights(str(body["version"]), by, reason)
             case "audience":
                 self._audience(body, by, reason)
+            case "setting":
+                self._shaping(body, by, reason)
             case _:
                 self._controls.resume(Scope(body["scope"]), body["target"], by=by, why=reason)
         with self._database.read() as connection:
@@ -93,6 +97,12 @@ class Undoing:
             else:
                 self._audiences.take_back(name, version, by, now, why)
         except AudiencesError as error:
+            raise NotUndone(str(error)) from error
+
+    def _shaping(self, body: dict[str, Any], by: str, why: str) -> None:
+        try:
+            self._shapings.take_back(str(body["id"]), body["before"], body["definition"], by, why)
+        except (LibraryError, MoveRefused) as error:
             raise NotUndone(str(error)) from error
 
     def _constraints(self, version: int, by: str, why: str) -> None:

@@ -46,9 +46,10 @@ def read_challengers(folder: Path, policy: PolicySpec) -> Mapping[str, PolicySpe
                     f"{name}: {field}: they hold for whoever is in charge and are said in policy.yaml; leave "
                     "them out"
                 )
-        if strange := sorted(set(spec.context) - set(policy.context)):
+        if strange := sorted(one for one, kind in spec.told.items() if policy.told.get(one) != kind):
             raise PolicySpecError(
-                f"{name}: context: requests tell what policy.yaml lists, and {strange[0]!r} is not among it"
+                f"{name}: context: requests tell what policy.yaml says, and {strange[0]!r} is not among "
+                "it or of another kind there"
             )
         ids[spec.id] = name
         found[name] = spec

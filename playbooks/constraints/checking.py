@@ -23,7 +23,7 @@ from playbooks.suggesting import closest
 
 _HINT = (
     "constraints may ask for features of the service `decide`, tags, audiences and context.placement, "
-    "context.hour, context.weekday, or what `context` of policy.yaml names; of what else there is make an "
+    "context.hour, context.weekday, or what `context` of policy.yaml says; of what else there is make an "
     "audience and ask in_audience('…')"
 )
 

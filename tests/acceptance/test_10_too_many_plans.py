@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
 
+from decision.cli import app
 from decision.demo.run import LIBRARY
 from tests.acceptance.conftest import START
 from tests.acceptance.driver import Running
@@ -22,6 +28,7 @@ CONSTRAINTS = """
 - {kind: eligibility, id: regulars, rule: orders_12w >= 100, for: {labels: [regulars]}}
 - {kind: group, id: spring, labels: [spring]}
 """
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "policy.md"
 # In the order in which they would be given.
 PLAYBOOKS: dict[str, dict[str, Any]] = {
     "weekly_treat": {"priority": 90, "labels": ["weekly"]},
@@ -161,9 +168,74 @@ def test_what_money_costs_is_changed_in_flight(service: Running, user: str) -> N
     (change,) = service.http.get("/v1/changes?what=setting").json()["changes"]
     assert (change["thing"], change["before"], change["after"]) == ("policy.yaml costs", {}, {"EUR": 0.01})
     assert (change["cause"], change["actor"]) == ("money is scarce", "person")
-    undone = service.http.post(f"/v1/changes/{change['id']}/undo")
-    assert "put costs: {} in its place, with PUT /v1/shaping" in undone.json()["detail"]
-    assert service.http.put("/v1/shaping", json={"guards": [], "costs": {}}).json()["costs"] == {}
+    assert (change["undo"], change["by"]) == ("restore", "settings")
+    undone = service.http.post(f"/v1/changes/{change['id']}/undo", json={"why": "it is not"}).json()
+    assert (undone["thing"], undone["before"], undone["after"]) == ("policy.yaml costs", {"EUR": 0.01}, {})
+    assert undone["cause"] == f"takes back {change['id']}: it is not"
+    assert service.http.get("/v1/shaping").json()["costs"] == {}
+    again = service.http.post(f"/v1/changes/{change['id']}/undo")
+    assert (again.status_code, "other costs hold by now" in again.json()["detail"]) == (409, True)
+
+
+def test_guards_and_costs_are_changed_from_the_command_line(service: Running, tmp_path: Path) -> None:
+    url, key = str(service.http.base_url), service.http.headers["authorization"].removeprefix("Bearer ")
+
+    def nextplay(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--url", url, "--key", key])
+
+    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    for line in commands.replace("http://127.0.0.1:8321", url).splitlines():
+        command, _, target = line.partition(" > ")
+        arguments = [
+            str(tmp_path / one) if one == "shaping.yaml" else one for one in shlex.split(command)[1:]
+        ]
+        done = CliRunner().invoke(app, [*arguments, "--key", key])
+        assert done.exit_code == 0, (command, done.output, done.exception)
+        if target:
+            (tmp_path / target).write_text(done.output)
+    assert service.http.get("/v1/shaping").json()["costs"] == {"EUR": 0.0003}
+    (change,) = service.http.get("/v1/changes?what=setting&limit=1").json()["changes"]
+    service.http.post(f"/v1/changes/{change['id']}/undo")
+
+    shown = nextplay("policies", "shaping").output
+    before = yaml.safe_load(shown)
+    assert before == service.http.get("/v1/shaping").json()
+    file = tmp_path / "shaping.yaml"
+    file.write_text(shown)
+    unchanged = f"version {before['version']} says so already\n"
+    assert nextplay("policies", "shape", str(file)).output == unchanged
+
+    dearer = nextplay("policies", "shape", "--cost", "EUR=0.0003", "--why", "margins have fallen")
+    assert dearer.output == f"guards and costs are version {before['version'] + 1}\n"
+    stale = nextplay("policies", "shape", str(file), "--why", "as it was")
+    assert (stale.exit_code, "read them again" in str(stale.exception)) == (1, True)
+    # Without its version a file holds whatever was there; what it leaves out stays.
+    file.write_text("guards: [{loyal: in_stage_regular, newer: lapsing}]")
+    wrong = nextplay("policies", "shape", str(file), "--why", "a guard")
+    assert (wrong.exit_code, "no audience 'in_stage_regular'" in str(wrong.exception)) == (1, True)
+    file.write_text("guards: [{loyal: high_value, newer: lapsing}]")
+    assert nextplay("policies", "shape", str(file), "--why", "a guard").exit_code == 0
+    holds = service.http.get("/v1/shaping").json()
+    assert (holds["guards"], holds["costs"]) == (
+        [{"loyal": "high_value", "newer": "lapsing"}],
+        {"EUR": 0.0003},
+    )
+    for content in ("cost: {EUR: 1}", "[]", "costs: [1"):
+        file.write_text(content)
+        assert nextplay("policies", "shape", str(file)).exit_code == 1
+    for wrong_arguments in ((), ("--cost", "EUR"), ("--cost", "EUR=much"), (str(tmp_path / "none"),)):
+        assert nextplay("policies", "shape", *wrong_arguments).exit_code == 1
+    assert service.http.get("/v1/shaping").json() == holds
+
+    listed = nextplay("changes", "list", "--what", "setting", "--limit", "2", "--json").output
+    guard, costs = json.loads(listed)["changes"]
+    assert (guard["cause"], costs["cause"]) == ("a guard", "margins have fallen")
+    # The guard is left alone where the costs of before are taken back.
+    told = nextplay("changes", "undo", costs["id"], "--why", "they have not").output
+    assert told.startswith("setting policy.yaml costs: {}, change ")
+    assert nextplay("changes", "undo", guard["id"]).exit_code == 0
+    left = service.http.get("/v1/shaping").json()
+    assert (left["guards"], left["costs"]) == (before["guards"], before["costs"])
 
 
 def test_publishing_tells_what_lint_finds(service: Running) -> None:

@@ -50,10 +50,11 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restarted]:
     plan = yaml.safe_load(everyone.read_text())
     everyone.write_text(yaml.safe_dump(plan | {"holdout": OWN}))
     large = {"id": "large", "name": "For large baskets", "priority": 10}
-    rules = {"applicability": "context.basket >= 50"}
+    rules = {"applicability": "context.basket >= 50 AND coalesce(context.country, 'DE') IN ('DE', 'AT')"}
     everyone.with_name("large.yaml").write_text(yaml.safe_dump(plan | large | {"rules": rules}))
     policy = yaml.safe_load((data / "library" / "policy.yaml").read_text())
-    policy |= {"context": ["basket"], "features": [*policy["features"], {"scalar": "basket", "scale": 0.01}]}
+    told = {"basket": "number", "country": "text", "shelf": ["top", "low"]}
+    policy |= {"context": told, "features": [*policy["features"], {"scalar": "basket", "scale": 0.01}]}
     (data / "library" / "policy.yaml").write_text(yaml.safe_dump(policy))
     (data / "settings.env").write_text(f"NEXTPLAY_HOLDOUT={UNIVERSAL}\n")
     made = Restarted(data)
@@ -99,7 +100,7 @@ def test_controls_are_decided_for_logged_and_replayed_like_others(service: Runni
 
 
 def test_a_rule_asks_for_what_the_request_tells(service: Running) -> None:
-    def told(user: str, **context: float) -> dict[str, Any]:
+    def told(user: str, **context: float | str) -> dict[str, Any]:
         asked = {"user_id": user, "placement": "outbound", "context": context}
         answer: dict[str, Any] = service.http.post("/v1/decide", json=asked).json()
         return answer
@@ -110,13 +111,28 @@ def test_a_rule_asks_for_what_the_request_tells(service: Running) -> None:
     record = service.http.get(f"/v1/decisions/{answer['decision_id']}").json()
     assert record["features"]["context.basket"] == record["features"]["basket"] == 50
     assert service.http.post(f"/v1/decisions/{answer['decision_id']}/replay").json()["identical"] is True
-    for context in ({"basket": 49.0}, {}):
+    answer = told(user, basket=50, country="AT")
+    assert (answer["playbook"] or "large", answer["suppressed"]["priority"]) == ("large", ["everyone"])
+    record = service.http.get(f"/v1/decisions/{answer['decision_id']}").json()
+    assert record["features"]["context.country"] == "AT"
+    assert service.http.post(f"/v1/decisions/{answer['decision_id']}/rescore").json()["agrees"] is True
+    for name, wrong_value, what in [
+        ("country", 49, "context.country: this must be text or null, not 49"),
+        ("basket", "much", "context.basket: this must be a number, true, false or null, not 'much'"),
+        ("shelf", "tip", "context.shelf: the policy knows no 'tip' there, did you mean 'top'?"),
+    ]:
+        asked = {"user_id": user, "placement": "outbound", "context": {name: wrong_value}}
+        problem = service.http.post("/v1/decide", json=asked).json()
+        assert (problem["status"], problem["detail"]) == (422, what)
+    long = {"user_id": user, "placement": "outbound", "context": {"country": "D" * 201}}
+    assert "length <= 200" in service.http.post("/v1/decide", json=long).json()["detail"]
+    for context in ({"basket": 49.0}, {"basket": 50, "country": "FR"}, {}):
         assert told(user, **context)["suppressed"]["applicability.large"] == ["large"]
     wrong = {"kind": "applicability", "id": "large", "rule": "context.baskets >= 50"}
     refused = service.http.post("/v1/library/validate", json={"constraints": [wrong]}).json()
     (problem,) = refused["problems"]
     assert 'unknown feature "context.baskets", did you mean "context.basket"?' in problem["message"]
-    assert "what `context` of policy.yaml names" in problem["message"]
+    assert "what `context` of policy.yaml says" in problem["message"]
 
 
 def test_an_erased_user_is_unknown_and_their_decisions_say_so(service: Running) -> None:

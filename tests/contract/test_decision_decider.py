@@ -15,18 +15,20 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from audiences.features import Features
-from audiences.rules import Schema
+from audiences.rules import RuleError, Schema, parse
 from decision.answers import DEADLINE, DecideAnswer, DecideRequest
-from decision.context import with_told
+from decision.context import as_told, with_told
 from decision.deadline import NEVER
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
 from decision.errors import KeyReused, WrongContext
 from learning import version_repository
+from learning.context import Told
 from learning.errors import PolicySpecError
 from learning.spec import PolicySpec
 from learning.versions import PolicyVersion, cold_start
 from playbooks.constraints.documents import Cap
+from playbooks.constraints.rulebook import with_context
 from playbooks.content.documents import Content
 from playbooks.counters import SqlCounters
 from playbooks.library import Draft, Library
@@ -104,7 +106,13 @@ def published(database: Database, *playbooks: Playbook) -> Library:
     return database.write(lambda connection: publish(connection, draft, NOW))
 
 
-def deciding(database: Database, library: Library, version: PolicyVersion, features: Slow) -> Decider:
+def deciding(
+    database: Database,
+    library: Library,
+    version: PolicyVersion,
+    features: Slow,
+    told: Mapping[str, Told] = SPEC.told,
+) -> Decider:
     return Decider(
         database,
         SimulatedClock(NOW),
@@ -114,7 +122,7 @@ def deciding(database: Database, library: Library, version: PolicyVersion, featu
         SqlCounters(database),
         Snapshot(library, version.serve(), "seed"),
         mark_used=version_repository.mark_used,
-        context=SPEC.context,
+        context=told,
     )
 
 
@@ -211,13 +219,13 @@ def test_context_is_read_recorded_and_checked(database: Database, decider: Decid
 def test_rules_ask_for_what_a_request_tells(database: Database, version: PolicyVersion) -> None:
     rules = Rules(applicability="context.basket >= 50 AND context.placement = 'home'")
     one = playbook("big").model_copy(update={"rules": rules})
-    schema = with_told(Schema({}), SPEC.context)
+    schema = with_told(Schema({}), SPEC.told)
     published(database, one)
     with database.read() as read:
         library = Loader(schema=schema).load(read)
     decider = deciding(database, library, version, Slow())
     log = DecisionLog(database, SimulatedClock(NOW))
-    told_by_requests: list[tuple[dict[str, float | bool | None], bool]] = [
+    told_by_requests: list[tuple[dict[str, float | bool | str | None], bool]] = [
         ({"basket": 50}, False),
         ({"basket": 49.5}, True),
         ({"basket": True}, True),
@@ -234,6 +242,99 @@ def test_rules_ask_for_what_a_request_tells(database: Database, version: PolicyV
             assert told.suppressed == ({"applicability.big": ["big"]} if stopped else {})
             assert log.replay(told.decision_id).identical
             assert log.recorded(told.decision_id).features["context.basket"] == context.get("basket")
+
+
+TOLD: dict[str, Told] = {
+    "basket": "number",
+    "country": "text",
+    "member": "condition",
+    "shelf": ["top", "low"],
+}
+
+
+def test_rules_ask_for_texts_and_conditions_that_a_request_tells(
+    database: Database, version: PolicyVersion
+) -> None:
+    rule = "context.country IN ('DE', 'AT') AND context.member AND context.shelf <> 'low'"
+    schema = with_told(Schema({}), TOLD)
+    plan = playbook("big").model_copy(update={"rules": Rules(applicability=rule)})
+    published(database, plan)
+    with database.read() as read:
+        library = Loader(schema=schema).load(read)
+    decider = deciding(database, library, version, Slow(), TOLD)
+    log = DecisionLog(database, SimulatedClock(NOW))
+    contexts: list[dict[str, float | bool | str | None]] = [
+        {"country": country, "member": member, "shelf": shelf}
+        for country in ("DE", "AT", "de", "", "Ö\u2028'", None)
+        for member in (True, False, None)
+        for shelf in ("top", "low", None)
+    ]
+    asks = [
+        decider.ask(DecideRequest(placement="home", user_id=f"user_{place}", context=context), None, NEVER)
+        for place, context in enumerate(contexts)
+    ]
+    # So many that rules are asked over columns; and each alone.
+    together = decider.submit_each(asks, [None] * len(asks), "home").result()
+    for place, (context, of_block) in enumerate(zip(contexts, together, strict=True)):
+        assert isinstance(of_block, DecideAnswer)
+        alone = ask(decider, f"user_{place}", context=context, explain=True)
+        holds = tuple(context.values()) in {("DE", True, "top"), ("AT", True, "top")}
+        stopped = {} if holds else {"applicability.big": ["big"]}
+        assert (of_block.suppressed, alone.suppressed) == (stopped, stopped)
+        assert alone.explanation is not None
+        assert alone.explanation.stopped == stopped
+        record = log.recorded(of_block.decision_id)
+        assert {name: record.features[f"context.{name}"] for name in context} == context
+        assert log.replay(of_block.decision_id).identical
+
+
+@pytest.mark.parametrize(
+    ("context", "what"),
+    [
+        ({"country": 5}, r"context\.country: this must be text or null, not 5"),
+        ({"country": True}, r"context\.country: this must be text or null, not true"),
+        ({"country": "D\x00"}, r"context\.country: a text can't have the character U\+0000"),
+        ({"member": 1}, r"context\.member: this must be true, false or null, not 1"),
+        ({"member": "yes"}, r"context\.member: this must be true, false or null, not 'yes'"),
+        ({"basket": "12"}, r"context\.basket: this must be a number, true, false or null, not '12'"),
+        ({"basket": float("inf")}, r"context\.basket: this must be finite or null, not inf"),
+        ({"shelf": "topp"}, r"context\.shelf: the policy knows no 'topp' there, did you mean 'top'\?"),
+        ({"countri": "DE"}, r"context: the policy reads no 'countri', did you mean 'country'\?"),
+    ],
+)
+def test_a_context_of_another_kind_is_refused_alone_and_with_others(
+    context: dict[str, Any], what: str
+) -> None:
+    with pytest.raises(WrongContext, match=what):
+        as_told(context, TOLD)
+
+
+def test_rules_are_checked_against_what_is_told() -> None:
+    schema = with_context(with_told(Schema({}), TOLD))
+    for rule, what in {
+        "context.country = 5": "context.country is text, but 5 is a number",
+        "context.shelf = 'lower'": "lower",
+        "context.basket": "condition",
+        "context.contry = 'DE'": "did you mean",
+    }.items():
+        with pytest.raises(RuleError, match=what):
+            parse(rule, schema)
+
+
+def test_what_only_rules_ask_for_is_not_learned_from() -> None:
+    document = SPEC.model_dump(by_alias=True)
+    typed = PolicySpec.model_validate(document | {"context": TOLD})
+    assert (typed.fingerprint, typed.told) == (SPEC.fingerprint, TOLD)
+    assert PolicySpec.model_validate(typed.model_dump(mode="json", by_alias=True)) == typed
+    for context, what in [
+        ({"basket": "text"}, "'basket' is text, and features read numbers"),
+        ({"basket": "number", "hour": "number"}, "rules know the 'hour' of every decision"),
+        ({"basket": "txt"}, "not 'txt', did you mean 'text'"),
+        ({"basket": "number", "shelf": []}, "at least 1 item"),
+        ("basket", "names of numbers as a list"),
+    ]:
+        with pytest.raises(ValueError, match=what):
+            PolicySpec.model_validate(document | {"context": context})
 
 
 def test_context_that_no_feature_reads_is_refused() -> None:

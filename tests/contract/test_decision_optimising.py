@@ -26,6 +26,7 @@ from decision.demo.run import LIBRARY
 from decision.files import read_files
 from decision.optimising.settings import tell_settings
 from decision.optimising.undoing import Undoing
+from decision.shaping import Shapings
 from decision.stopping import open_controls
 from learning import change_repository, optimisation_log, version_repository
 from learning.challengers.gathering import Gathering
@@ -41,11 +42,15 @@ from learning.version_repository import PolicyChange
 from learning.versions import child, cold_start
 from playbooks.constraints.documents import Cap
 from playbooks.controls import Mode, Scope
+from playbooks.errors import LibraryError
+from playbooks.guards import LoyalGuard
+from playbooks.library import Library
 from playbooks.library.changes import FOLDER
 from playbooks.library.house_rules import HouseRules, keep_constraints
 from playbooks.library.service import LibraryService
 from playbooks.models import Playbook
 from playbooks.protection import Protection
+from playbooks.shaping import Shaping
 from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -95,7 +100,29 @@ def undoing(database: Database, clock: SimulatedClock, library: LibraryService) 
         promoting=promoting,
         audiences=catalogs,
         lists=Lists(database, catalogs, lambda user: user),
+        shapings=Shapings(database, clock, lambda: Library(()), lambda: {"gold", "new"}),
     )
+
+
+def test_what_holds_no_more_is_not_taken_back(
+    database: Database, clock: SimulatedClock, undoing: Undoing
+) -> None:
+    shapings = Shapings(database, clock, lambda: Library(()), lambda: {"gold", "new"})
+    guarded = [LoyalGuard(loyal="gold", newer="new")]
+    shapings.change(Shaping(guards=guarded, costs={"EUR": 0.1}), None, "ann", "a try")
+    cost, guard = sorted(entries(database, "setting"), key=lambda one: one.thing)
+    shapings.change(Shaping(guards=guarded, costs={"EUR": 0.2}), None, "bob", "more of it")
+    with pytest.raises(NotUndone, match="other costs hold by now: take the later change back first"):
+        undoing.undo(cost.id, "eve")
+    assert undoing.undo(guard.id, "eve", "unfair").cause == f"takes back {guard.id}: unfair"
+    assert undoing.undo(entries(database, "setting")[1].id, "eve").after == {"EUR": 0.1}
+    assert shapings.now()[1] == Shaping(costs={"EUR": 0.1})
+    # What was given up meanwhile can't be guarded again.
+    taken = entries(database, "setting")[1]
+    assert (taken.thing, taken.after) == ("policy.yaml guards", [])
+    gone = Shapings(database, clock, lambda: Library(()), lambda: {"new"})
+    with pytest.raises(LibraryError, match="no audience 'gold'"):
+        gone.take_back("guards", taken.before, taken.after, "eve", "")
 
 
 def entries(database: Database, *what: str) -> list[Entry]:
