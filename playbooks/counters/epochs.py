@@ -5,6 +5,9 @@ the server have; what the server keeps of a subject bears the token too. Where t
 the server is another run than the one the epoch began in, a new epoch begins: first in the database, which
 voids every reservation that is not durable yet (`Reservation.keep` looks), then on the server. Only after
 that is a subject read from the journal.
+
+An epoch that begins in a caller's transaction is that transaction's alone until it is committed: others
+would read from a journal that does not have what it has recorded, under a token that may never be.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Transaction
 
 from playbooks.counters import epoch_repository
 from playbooks.counters.server import Call, Server
@@ -71,13 +74,22 @@ class _Life(NamedTuple):
     said: str
 
 
+class _Own(NamedTuple):
+    """The token of an epoch that began in a transaction which may not be committed yet."""
+
+    transaction: Transaction
+    token: str
+
+
 class Epochs:
     """Runs scripts on shards, each in its current epoch. Thread-safe."""
 
     def __init__(self, database: Database, server: Server) -> None:
         self._database = database
         self._server = server
+        # Of epochs that are committed; and by shard the last one that began in a caller's transaction.
         self._tokens: dict[int, str] = {}
+        self._own: dict[int, _Own] = {}
         self._agreeing = threading.Lock()
 
     def ask(
@@ -95,7 +107,7 @@ class Epochs:
         """
         shard, seen = asked.shard, None
         for _ in range(_ROUNDS):
-            token = self._tokens.get(shard, "")
+            token = self._token(shard, connection)
             reply = self._server.run(*_called(asked, token))
             if reply[0] == b"epoch":
                 life = _Life(shard, token, *_texts(reply))
@@ -177,7 +189,7 @@ class Epochs:
         """Say whether a shard is in this epoch, and if so keep it there until the end of the transaction."""
         if epoch_repository.hold_epoch(connection, shard) == token:
             return True
-        self._tokens.pop(shard, None)
+        self._forget(shard)
         return False
 
     def still_all(self, connection: Connection, tokens: Set[tuple[int, str]]) -> Set[tuple[int, str]]:
@@ -185,7 +197,7 @@ class Epochs:
         now = epoch_repository.hold_epochs(connection, sorted({shard for shard, _ in tokens}))
         current = tokens & set(now.items())
         for shard, _ in tokens - current:
-            self._tokens.pop(shard, None)
+            self._forget(shard)
         return current
 
     def end(self) -> None:
@@ -205,12 +217,12 @@ class Epochs:
         Returns the token of an epoch that another has begun, but not told the server yet, since `seen`.
         """
         shard = life.shard
-        if self._tokens.get(shard, "") != life.token:
+        if self._token(shard, connection) != life.token:
             return None
         with self._reading(connection) as reader:
             before = epoch_repository.token_of(reader, shard)
         if before is not None and life.said == f"{life.run} {before}":
-            self._tokens[shard] = before
+            self._learn(shard, before, connection)
             return None
         if before is not None and before != seen:
             time.sleep(_OTHERS_SECONDS)
@@ -225,8 +237,29 @@ class Epochs:
             time.sleep(_OTHERS_SECONDS)
             return before
         self._server.run("begin", [_life(shard)], [token])
-        self._tokens[shard] = token
+        self._learn(shard, token, connection)
         return None
+
+    def _token(self, shard: int, connection: Connection | None) -> str:
+        """Return the token to ask a shard under, in the caller's transaction if there is one."""
+        own = None if connection is None else self._own.get(shard)
+        if own is not None and connection is not None and own.transaction is connection.get_transaction():
+            return own.token
+        return self._tokens.get(shard, "")
+
+    def _learn(self, shard: int, token: str, connection: Connection | None) -> None:
+        """Know a token: in the caller's transaction only, where it is not committed."""
+        transaction = None if connection is None else connection.get_transaction()
+        if transaction is not None:
+            with self._database.read() as committed:
+                if epoch_repository.token_of(committed, shard) != token:
+                    self._own[shard] = _Own(transaction, token)
+                    return
+        self._tokens[shard] = token
+
+    def _forget(self, shard: int) -> None:
+        self._tokens.pop(shard, None)
+        self._own.pop(shard, None)
 
     @contextmanager
     def _committed(self, connection: Connection | None, shard: int, token: str) -> Iterator[Connection]:

