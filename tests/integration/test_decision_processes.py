@@ -25,7 +25,7 @@ import msgspec
 import psutil
 import pytest
 from pyroaring import BitMap
-from sqlalchemy import create_engine, insert, make_url, select, text
+from sqlalchemy import create_engine, func, insert, make_url, select, text
 
 from audiences.selection import repository as selection
 from audiences.selection.changes import Change
@@ -33,7 +33,9 @@ from audiences.tables import users
 from decision.auth.models import mint
 from decision.demo.run import LIBRARY
 from delivery.tables import outbox
-from learning import version_repository
+from learning import keeping, version_repository
+from learning.tables import policies
+from learning.versions import PolicyVersion
 from playbooks.library import read_library
 from storage.engine import Database
 from storage.leases_table import leases
@@ -373,6 +375,67 @@ def test_all_serve_what_one_publishes(cluster: Cluster) -> None:
             lambda: all(one.get(f"/v1/users/{user}").json()["audiences"] == names[:1] for one in both)
         )
         assert took < 1.5
+
+
+def test_costs_changed_in_one_process_are_served_by_another_within_a_second(cluster: Cluster) -> None:
+    served = "serving other guards and costs"
+    before = cluster.second.log.read_text().count(served)
+    body = {"guards": [], "costs": {"EUR": 0.0003}, "why": "margins have fallen"}
+    assert cluster.first.http.put("/v1/shaping", json=body).status_code == 200
+    took = until(lambda: cluster.second.log.read_text().count(served) > before)
+    assert took < 1.5  # half a second, and this machine is shared
+    assert cluster.second.http.get("/v1/shaping").json()["costs"] == {"EUR": 0.0003}
+    # Taken back where it was not changed.
+    (change,) = cluster.second.http.get("/v1/changes?what=setting&limit=1").json()["changes"]
+    served_here = cluster.first.log.read_text().count(served)
+    assert cluster.second.http.post(f"/v1/changes/{change['id']}/undo").json()["after"] == {}
+    assert until(lambda: cluster.first.log.read_text().count(served) > served_here) < 1.5
+
+
+def test_versions_that_are_damaged_or_give_no_distribution_serve_nowhere(cluster: Cluster) -> None:
+    both = (cluster.first, cluster.second)
+    refused = "policy version refused, the one before goes on"
+    with cluster.database() as database:
+        name = read_policy(cluster.second)
+        with database.read() as connection:
+            newest = version_repository.version(connection, name)
+            number = version_repository.next_number(connection, newest.policy)
+
+        def following(place: int) -> PolicyVersion:
+            return msgspec.structs.replace(
+                newest, version=f"{newest.policy}@{place}", number=place, parent=newest.version
+            )
+
+        def cut_short(connection: Any) -> None:
+            version_repository.insert_version(connection, following(number), datetime.now(UTC))
+            some = func.substr(policies.c.weights, 1, 20)
+            this = policies.c.version == following(number).version
+            connection.execute(policies.update().where(this).values(weights=some))
+
+        def more_than_all(connection: Any) -> None:
+            whole = following(number + 1)
+            version_repository.insert_version(connection, whole, datetime.now(UTC))
+            # So few decisions that the share which is explored would be thousands.
+            bare = msgspec.structs.replace(whole, model=b"", state=None, trained=-100_000)
+            values = {"body": keeping.seal(bare.to_bytes())}
+            this = policies.c.version == whole.version
+            connection.execute(policies.update().where(this).values(values))
+
+        for place, publish_broken in ((number, cut_short), (number + 1, more_than_all)):
+            database.write(publish_broken)
+            broken = f"{newest.policy}@{place}"
+            until(
+                lambda broken=broken: all(  # type: ignore[misc]
+                    any(refused in line and broken in line for line in one.log.read_text().splitlines())
+                    for one in both
+                )
+            )
+            assert [read_policy(one) for one in both] == [name, name]
+            answer = cluster.second.http.post(
+                "/v1/decide", json={"user_id": "nobody", "placement": "outbound", "dry_run": True}
+            ).json()
+            assert answer["policy"] == name
+        database.write(lambda c: c.execute(policies.delete().where(policies.c.number >= number)))
 
 
 def read_policy(one: Started) -> str:
