@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,8 +81,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _cost(text: str) -> tuple[str, float]:
     currency, sign, number = text.partition("=")
     try:
-        if sign:
-            return currency, float(number)
+        if sign and isfinite(told := float(number)):
+            return currency, told
     except ValueError:
         pass
     raise ConfigurationError(f"--cost {text!r} must be a currency and a number, EUR=0.0003")

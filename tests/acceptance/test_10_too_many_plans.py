@@ -223,7 +223,7 @@ def test_guards_and_costs_are_changed_from_the_command_line(service: Running, tm
     for content in ("cost: {EUR: 1}", "[]", "costs: [1"):
         file.write_text(content)
         assert nextplay("policies", "shape", str(file)).exit_code == 1
-    for wrong_arguments in ((), ("--cost", "EUR"), ("--cost", "EUR=much"), (str(tmp_path / "none"),)):
+    for wrong_arguments in ((), ("--cost", "EUR"), ("--cost", "EUR=nan"), (str(tmp_path / "none"),)):
         assert nextplay("policies", "shape", *wrong_arguments).exit_code == 1
     assert service.http.get("/v1/shaping").json() == holds
 
