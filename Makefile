@@ -5,10 +5,12 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
 BIN := .venv/bin
 UV := $(BIN)/uv
 
-.PHONY: help demo serve test chaos bench lint types check lock clean
+.PHONY: help setup demo serve test chaos bench lint types check lock clean
 
 help: ## show what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/.use ## set up `nextplay` in .venv, for use
 
 demo: .venv/.use ## set up, then run the four stages on the Complete Journey data (var/demo/)
 	$(BIN)/nextplay demo $(ARGS)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import structlog
 import typer
 from msgspec.structs import replace
 
@@ -47,6 +48,7 @@ from decision.errors import PortInUse
 from decision.evaluating import policies_command
 from decision.evaluating.command import evaluate
 from decision.evaluating.experiments_command import experiments
+from decision.init_command import init
 from decision.logs import configure
 from decision.observe import traces
 from decision.optimising import command as changes_command
@@ -55,11 +57,13 @@ from decision.quality_command import quality
 from decision.recall_command import recall
 from decision.rewarding import command as rewards_command
 from decision.sandbox_command import sandbox
-from decision.settings import Settings, load_settings
+from decision.settings import Settings, library_there, load_settings
 from decision.simulate_command import simulate
 from decision.training_commands import train, tune
 from feature_repo.errors import FeatureRepositoryError
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
+
+_log = structlog.get_logger(__name__)
 
 # How long a thread that computes may keep the others from running: the default of 5 ms, once for each thread
 # of a job, is what a request would wait at each of its steps.
@@ -75,6 +79,7 @@ KEEP_ALIVE_SECONDS = 75
 _REQUESTS_SHARE = 0.6
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+app.command()(init)
 app.command()(doctor)
 app.command()(bench)
 app.command()(decide_batch)
@@ -233,6 +238,8 @@ class _MigrationSteps(logging.Handler):
 def _serve(settings: Settings, process: Process) -> None:
     listening = _listen(settings.host, settings.port)
     try:
+        # Said before the seconds that imports take.
+        library_there(settings.library_folder)
         apart, files = _jobs_apart(settings, process, listening)
         # From here on there are threads.
         import uvicorn  # noqa: PLC0415 - the commands that serve nothing start faster without it
@@ -259,6 +266,8 @@ def _serve(settings: Settings, process: Process) -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
     server = uvicorn.Server(config)
+    host, port = listening.getsockname()[:2]
+    _log.info("listening", at=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
     # Off the main thread uvicorn leaves signals alone: what they do, and in which order, is decided here.
     http = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="http", daemon=True)
     stop = StopSignals()

@@ -20,6 +20,7 @@ from audiences.triggers.definitions import Known, Triggers, read_triggers
 from decision.context import with_told
 from decision.fitting import Asked, Fitting
 from decision.fitting_flows import InFlows
+from decision.settings import library_there
 from decision.vocabulary import vocabulary_of
 from delivery.channels.documents import ChannelSpec, read_channels
 from delivery.people.staff import Staff, read_staff
@@ -131,10 +132,7 @@ def read_files(folder: Path) -> LibraryFiles:
         PlanError: the tracking plan is wrong.
         PolicySpecError: the policy is wrong, or reads features that decisions do not have.
     """
-    if not folder.is_dir():
-        raise ConfigurationError(
-            f"there is no library folder {folder}: name one with --library, or run `nextplay demo` to get one"
-        )
+    library_there(folder)
     specs = read_specs(folder)
     know_events(specs.events.events)
     channels = read_channels(folder)

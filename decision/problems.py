@@ -95,9 +95,14 @@ def install(app: FastAPI) -> None:
         return of_error(error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: Exception) -> Response:
+    async def _invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
-        detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        kind = request.headers.get("content-type", "")
+        if isinstance(error.body, bytes | str) and "json" not in kind:
+            said = f"as {kind}" if kind else "without a Content-Type"
+            detail = f"body: it is sent {said}: send it with Content-Type: application/json"
+        else:
+            detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         return problem(422, "invalid-request", detail)
 
     @app.exception_handler(HTTPException)

@@ -150,3 +150,12 @@ def load_settings(**given: Any) -> Settings:
             f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
         )
         raise ConfigurationError(f"a setting can't be used: {details}") from error
+
+
+def library_there(folder: Path) -> None:
+    """Refuse a folder that does not exist (ConfigurationError)."""
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"there is no library folder {folder}: name one with --library, or let `nextplay init` make a "
+            "data folder with a library to begin with"
+        )

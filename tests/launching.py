@@ -70,18 +70,21 @@ class Forked:
             os.kill(self.pid, number)
 
 
-def fork(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Forked:
+def fork(
+    arguments: Sequence[str], environment: Mapping[str, str], log: Path, folder: str | None = None
+) -> Forked:
     """Start `nextplay` with these arguments, as `decision.demo.client.start_process` does."""
     log.write_bytes(b"")
-    return Forked(launcher().start(Request(list(arguments), str(log), environment=dict(environment))))
+    started = Request(list(arguments), str(log), environment=dict(environment), folder=folder)
+    return Forked(launcher().start(started))
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, folder: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command that ends by itself, and return what it said."""
-    with TemporaryDirectory() as folder:
-        said, errors = Path(folder) / "said", Path(folder) / "errors"
+    with TemporaryDirectory() as made:
+        said, errors = Path(made) / "said", Path(made) / "errors"
         named = {**os.environ, **environment}
-        process = Forked(launcher().start(Request(list(arguments), str(said), str(errors), named)))
+        process = Forked(launcher().start(Request(list(arguments), str(said), str(errors), named, folder)))
         status = process.wait()
         return subprocess.CompletedProcess(
             ["nextplay", *arguments], status, said.read_text(), errors.read_text()

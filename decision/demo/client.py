@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import httpx2
 import msgspec
 
-from decision.auth.models import mint
+from decision.kept_key import kept_key
 from storage.errors import NextplayError
 
 # Both keep a batch well below the 500 KB that one request may have.
@@ -31,8 +31,6 @@ _STOP_SECONDS = 30
 _REQUEST_SECONDS = 120
 # A job does what there is to do, on a slow machine for many minutes; one that died closes the connection.
 _JOB_SECONDS = 3_600
-# In the data folder: the admin key of the service, for those who may read the folder.
-KEY_FILE = "key"
 
 Message = dict[str, Any]
 
@@ -164,7 +162,7 @@ def running_service(
     """Run `nextplay serve` as a process of its own for as long as the block lasts.
 
     Without a clock it lives now and runs its jobs by itself. Its admin key is the one in the data folder's
-    `KEY_FILE`, which is made if it is not there.
+    file `key`, which is made if it is not there.
 
     Args:
         start: starts `nextplay` with arguments, environment and log, as `start_process` does.
@@ -189,20 +187,6 @@ def running_service(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def kept_key(data: Path) -> str:
-    """Return the key in the data folder, made now if there is none; only the owner may read it."""
-    path = data / KEY_FILE
-    if not path.exists():
-        write_secret(path, f"{mint()}\n")
-    return path.read_text(encoding="utf-8").strip()
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Write a new file that only its owner may read, from its first byte on."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
 
 
 def _wait_until_ready(client: ServiceClient, process: ServiceProcess, log: Path) -> None:

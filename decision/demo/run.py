@@ -20,8 +20,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from decision.demo.client import ServiceClient, kept_key, running_service, write_secret
+from decision.demo.client import ServiceClient, running_service
 from decision.demo.data import DECISION_WEEKS, CompleteJourney, start_of_week
+from decision.kept_key import kept_key, write_secret
 from decision.settings import SETTINGS_FILE
 from storage.errors import ConfigurationError
 

@@ -261,7 +261,7 @@ def _details(properties: Mapping[str, Any]) -> str:
 
 
 def _clock(moment: datetime, zone: ZoneInfo) -> str:
-    return f"{moment.astimezone(zone):%a %-d %b, %H:%M}"
+    return f"{moment.astimezone(zone):%a %-d %b, %H:%M %Z}"
 
 
 def _moment(text: str, zone: ZoneInfo) -> str:

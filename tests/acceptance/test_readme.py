@@ -60,6 +60,7 @@ def test_every_command_is_known_to_this_test() -> None:
         "curl",
         "curl",
         NEXTPLAY,
+        NEXTPLAY,
     ]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command in COMMANDS[:3]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi import FastAPI
@@ -102,6 +103,9 @@ def test_a_person_does_their_tasks_by_due_time(office: Office, browser: TestClie
     ids = [unescape(one).rpartition("/")[2].replace("%3A", ":") for one in links(page.text)]
     assert ids == [first.id, second.id, free.id]
     assert page.text.count("Overdue") == 1
+    # The clock that a time is read from is named.
+    due = first.due_at.astimezone(ZoneInfo("Europe/Berlin"))
+    assert f"{due:%H:%M} {due.tzname()} (by " in page.text
     assert ("Inbox</a> of Bob" in page.text, EVIL in page.text) == (True, False)
 
     shown = browser.get(links(page.text)[0])

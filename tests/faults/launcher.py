@@ -47,7 +47,8 @@ class Request(msgspec.Struct, frozen=True):
 
     It is the function `entry` of a module, `nextplay` unless said otherwise.
 
-    What it says on standard error goes to the file `errors`, or to the log too.
+    What it says on standard error goes to the file `errors`, or to the log too. Relative paths are from
+    `folder`, where there is one.
 
     In the folder `notes` it is noted which messages were handed over and which files forced to disk;
     `alterations` are names of `tests.faults.alterations`, which break a promise on purpose.
@@ -57,6 +58,7 @@ class Request(msgspec.Struct, frozen=True):
     log: str
     errors: str | None = None
     environment: dict[str, str] = {}
+    folder: str | None = None
     notes: str | None = None
     alterations: list[str] = []
     entry: str = "decision.cli:main"
@@ -121,6 +123,8 @@ def _become(request: Request) -> None:
         os.dup2(nothing.fileno(), 0)
         os.dup2(log.fileno(), 1)
         os.dup2(said.fileno(), 2)
+    if request.folder is not None:
+        os.chdir(request.folder)
     os.environ.update(request.environment)
     faultpoints.aim(os.environ.get(faultpoints.VARIABLE))
     if request.notes is not None:

@@ -415,6 +415,9 @@ def test_a_request_that_is_not_understood(guarded: Guarded) -> None:
     admin = bearer(guarded.admin)
     problem(guarded.ask("PUT", "/v1/clock", admin, content=b"{"), 422, "invalid-request")
     problem(guarded.ask("PUT", "/v1/clock", admin, json={"now": "then"}), 422, "invalid-request")
+    as_text = guarded.ask("PUT", "/v1/clock", admin, content=b'{"now": "2026-03-02T09:00:00Z"}')
+    told = problem(as_text, 422, "invalid-request")["detail"]
+    assert told == "body: it is sent without a Content-Type: send it with Content-Type: application/json"
     problem(guarded.ask("GET", "/v1/users/ann?limit=many", admin), 422, "invalid-request")
     problem(guarded.ask("POST", "/v1/decide", admin, content=b"{"), 400, "bad-request")
 
