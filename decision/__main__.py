@@ -1,5 +1,5 @@
 """`python -m decision` is `nextplay`."""
 
-from decision.cli import main
+from decision.command import main
 
 main()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,23 @@ from sqlalchemy import URL, Connection, create_engine, make_url
 
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from tests.migrated import copy_migrated
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+# As of a service: young objects that make the collector look through them.
+YOUNG_OBJECTS = 10_000
+
+# Until all tests are collected nothing is garbage: modules and tests stay for the whole run.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector look through what tests make, again and again, and not through the tests."""
+    gc.freeze()
+    # At its end the interpreter collects everything, or extension modules complain of what they leak.
+    atexit.register(gc.unfreeze)
+    gc.enable()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 @pytest.fixture(scope="session")
@@ -71,14 +87,6 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
         yield str(make_url(url).database)
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty SQLite file that others are copied from."""
-    path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    Database(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture
 def empty_postgres_url(postgres_server: str) -> Iterator[str]:
     """URL of a Postgres database of the test's own without any table."""
@@ -123,9 +131,9 @@ def empty_sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def sqlite_url(empty_sqlite_url: str, sqlite_template: Path) -> str:
+def sqlite_url(empty_sqlite_url: str) -> str:
     """URL of a migrated, empty SQLite file of the test's own."""
-    shutil.copyfile(sqlite_template, str(make_url(empty_sqlite_url).database))
+    copy_migrated(Path(str(make_url(empty_sqlite_url).database)))
     return empty_sqlite_url
 
 

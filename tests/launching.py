@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +19,9 @@ from tempfile import TemporaryDirectory
 
 from decision.demo import client
 from decision.demo.client import ServiceClient
-from storage.engine import Database
 from tests.faults.harness import Launcher
 from tests.faults.launcher import Request
+from tests.migrated import copy_migrated
 
 
 @cache
@@ -31,16 +30,6 @@ def launcher() -> Launcher:
     started = Launcher()
     atexit.register(started.close)
     return started
-
-
-@cache
-def _migrated() -> Path:
-    """Return an empty database with the tables of this version, made when it is first asked for."""
-    folder = TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    path = Path(folder.name) / "nextplay.db"
-    Database(f"sqlite:///{path}").close()
-    return path
 
 
 class Forked:
@@ -95,9 +84,9 @@ def run(*arguments: str, folder: str | None = None, **environment: str) -> subpr
 def running_service(data: Path, *, clock: datetime | None, seed: str, log: Path) -> Iterator[ServiceClient]:
     """Run a service for as long as the block lasts (`decision.demo.client.running_service`).
 
-    A new one finds its tables there: migrating is what `tests/contract/test_storage_migrations.py` tests.
+    A new one finds its tables there.
     """
     if not (data / "nextplay.db").exists():
-        shutil.copyfile(_migrated(), data / "nextplay.db")
+        copy_migrated(data / "nextplay.db")
     with client.running_service(data, clock=clock, seed=seed, log=log, start=fork) as running:
         yield running

@@ -106,7 +106,7 @@ def tell_where_users_live(library: Path) -> None:
     (library / "aggregates.yaml").write_text(features)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One service for all stories; each story has users of its own."""
     data = tmp_path_factory.mktemp("service")
@@ -115,7 +115,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield Running(client.http, data, START)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One service for the stories of its operators: it knows zones and countries, and keeps quiet hours."""
     data = tmp_path_factory.mktemp("operated")
@@ -135,14 +135,14 @@ def user() -> str:
     return f"user-{uuid4().hex[:12]}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def provider() -> Iterator[Sandbox]:
     """What takes messages on this machine, as providers of SMS and push do."""
     with running() as sandbox:
         yield sandbox
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(provider: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A shop that reaches its customers by push and SMS; where they don't say so they live in New York.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import threading
@@ -29,6 +28,7 @@ from delivery.models import Message
 from delivery.sandbox.running import TOKEN, Sandbox, running
 from delivery.sandbox.taking import Behaviour
 from storage.engine import Database
+from tests.migrated import copy_migrated
 
 MONDAY = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LINK = "https://shop.example.com/u/a-signed-link"
@@ -58,9 +58,9 @@ def opened(database: Database, folder: Path, port: int, **settings: Any) -> Iter
 
 
 @pytest.fixture(scope="module")
-def database(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     file = tmp_path_factory.mktemp("db") / "a.db"
-    shutil.copy(sqlite_template, file)
+    copy_migrated(file)
     one = Database(f"sqlite:///{file}")
     yield one
     one.close()

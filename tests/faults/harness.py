@@ -23,6 +23,7 @@ from typing import Any, Literal
 import httpx2
 import msgspec
 import psutil
+from sqlalchemy import make_url
 
 from decision.auth.models import mint
 from decision.demo.run import LIBRARY
@@ -33,6 +34,7 @@ from tests.faults.journal import Journal
 from tests.faults.launcher import Request
 from tests.faults.load import START, USERS, Ask, Batch, Load, message
 from tests.faults.stores import CounterServer, Store
+from tests.migrated import copy_migrated
 
 _START_SECONDS = 180.0
 _REQUEST_SECONDS = 30.0
@@ -132,6 +134,8 @@ class Harness:
         self.load = Load(self.journal, self.connect, seed)
         if store.is_postgres:
             self._finish(self._launch(["migrate", "--data", str(data)], None))
+        elif not (file := Path(str(make_url(store.url).database))).exists():
+            copy_migrated(file)
         self.start()
         self._first_orders()
 

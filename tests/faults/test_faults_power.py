@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from storage.engine import Database
 from storage.ledger import Kind, NewFact
 from tests.faults.power import Disk
 from tests.faults.stores import Store
+from tests.migrated import copy_migrated
 
 # Larger than the log may grow before it is taken over into the file.
 WRITES, BODY = 60, "x" * 120_000
@@ -24,7 +26,7 @@ WRITES, BODY = 60, "x" * 120_000
 def lost_after_cuts(folder: Path, clock: SimulatedClock) -> tuple[int, Disk]:
     """Cut the power after each of many acknowledged writes; return how many facts any of the cuts lost."""
     path = folder / "live" / "nextplay.db"
-    disk = Disk(path, folder / "durable")
+    disk = _disk_with_tables(path, folder / "durable")
     lost = 0
     with disk.watching(), closing(Database(f"sqlite:///{path}")) as database:
         for number in range(WRITES):
@@ -35,6 +37,15 @@ def lost_after_cuts(folder: Path, clock: SimulatedClock) -> tuple[int, Disk]:
                     cut = disk.after_a_cut(folder / f"cut-{number}-{written}", database_written=written)
                     lost += number + 1 - facts_in(cut)
     return lost, disk
+
+
+def _disk_with_tables(path: Path, durable: Path) -> Disk:
+    """Return a disk on which an empty database was made long ago: no cut takes its tables."""
+    path.parent.mkdir()
+    copy_migrated(path)
+    disk = Disk(path, durable)
+    shutil.copyfile(path, durable / path.name)
+    return disk
 
 
 def facts_in(path: Path) -> int:
@@ -60,7 +71,7 @@ def test_what_is_not_forced_is_lost_in_order_or_forced_by_the_next_commit_that_i
     tmp_path: Path, clock: SimulatedClock
 ) -> None:
     path = tmp_path / "live" / "nextplay.db"
-    disk = Disk(path, tmp_path / "durable")
+    disk = _disk_with_tables(path, tmp_path / "durable")
 
     def cut(name: str) -> int:
         return facts_in(disk.after_a_cut(tmp_path / name, database_written=False))

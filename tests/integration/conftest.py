@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from decision.demo.run import LIBRARY
-from storage.engine import Database
 from tests.integration.business import DAY, T1, Business
+from tests.migrated import copy_migrated
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     shutil.copytree(LIBRARY, folder / "library")
-    Database(f"sqlite:///{folder / 'nextplay.db'}").close()
+    copy_migrated(folder / "nextplay.db")
     monkeypatch.setenv("NEXTPLAY_CLOCK", "2026-03-02T09:00:00Z")
     return folder
 

@@ -38,10 +38,10 @@ from decision.body_limit import DEFAULT_LIMIT, LIMITS
 from decision.demo.run import LIBRARY
 from decision.settings import Settings, load_settings
 from decision.wiring import Service
-from storage.engine import Database
 from storage.errors import ConfigurationError, NextplayError
 from tests.faults.launcher import Request as Started
 from tests.launching import Forked, launcher, running_service
+from tests.migrated import copy_migrated
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PROBLEM = "application/problem+json"
@@ -596,7 +596,7 @@ def test_the_command_line_when_no_service_runs(tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert "there is no database" in refused(nextplay("list", "--data", str(data)))
     assert not data.exists()
-    Database(f"sqlite:///{data / 'nextplay.db'}").close()
+    copy_migrated(data / "nextplay.db")
     made = nextplay("create", "--name", "rescue", "--scope", "admin", "--data", str(data))
     assert re.fullmatch(KEY_PATTERN + "\n", made.stdout), made.stderr
     assert "rescue" in nextplay("list", "--data", str(data)).stdout

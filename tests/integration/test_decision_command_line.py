@@ -77,6 +77,28 @@ def test_a_wrong_database_url(tmp_path: Path) -> None:
     assert "write sqlite:///path/to/file.db or postgresql://" in complaint(run)
 
 
+# What most commands never use, by the seconds that it takes.
+HEAVY = ("feast", "ray", "pandas", "dask", "matplotlib", "sklearn", "vowpal_wabbit_next", "uvicorn")
+HELP = f"""
+import gc, sys
+from decision.command import main
+sys.argv = ["nextplay", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0, end.code
+assert gc.isenabled()
+print(sorted(sys.modules.keys() & {set(HEAVY)}))
+"""
+
+
+def test_help_is_there_before_anything_heavy_is_imported() -> None:
+    run = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, timeout=60, check=True)
+    said, heavy = run.stdout.rstrip().rsplit("\n", 1)
+    assert "serve" in said
+    assert heavy == "[]"
+
+
 def test_a_second_demo_leaves_the_first_alone(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "summary.json").write_text("{}")

@@ -14,8 +14,8 @@ from decision.demo.run import LIBRARY
 from decision.errors import CrmDiffers
 from decision.settings import Settings, load_settings
 from decision.webhook_secrets import webhook_secrets
-from storage.engine import Database
 from storage.errors import ConfigurationError
+from tests.migrated import copy_migrated
 
 CRM = """
 sources:
@@ -36,7 +36,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     shutil.copytree(LIBRARY, folder / "library")
     (folder / "library" / "crm.yaml").write_text(CRM)
-    Database(f"sqlite:///{folder / 'nextplay.db'}").close()
+    copy_migrated(folder / "nextplay.db")
     monkeypatch.setenv("NEXTPLAY_CLOCK", "2026-03-02T09:00:00Z")
     return folder
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from decision.cli import app
 from decision.demo.run import LIBRARY
 from delivery.channels.documents import read_channels
-from storage.engine import Database
+from tests.migrated import copy_migrated
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "channel-management.md"
 
@@ -30,7 +30,7 @@ def test_the_file_is_read_and_the_commands_run(tmp_path: Path, monkeypatch: pyte
     managed = {name: spec.entry.management for name, spec in read_channels(library).items()}
     assert managed["email"].then == ["sms"]
     assert str(managed["sms"].cost) == "0.07 EUR"
-    Database(f"sqlite:///{data / 'nextplay.db'}").close()
+    copy_migrated(data / "nextplay.db")
     commands = re.findall(r"^\.venv/bin/nextplay (.*)$", text, re.MULTILINE)
     assert len(commands) == 2
     said = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -21,6 +20,7 @@ from delivery.errors import NotHandedOver
 from delivery.models import Message
 from storage.engine import Database
 from tests.launching import Forked, fork, run
+from tests.migrated import copy_migrated
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "channels.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -55,8 +55,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     assert process.wait(20) in (0, -signal.SIGTERM)
 
 
-def test_the_page_as_it_stands(sandbox: tuple[str, str], tmp_path: Path, sqlite_template: Path) -> None:
-    shutil.copy(sqlite_template, tmp_path / "a.db")
+def test_the_page_as_it_stands(sandbox: tuple[str, str], tmp_path: Path) -> None:
+    copy_migrated(tmp_path / "a.db")
     (tmp_path / FILE).write_text(here(block("yaml", "channels:"), sandbox))
     exported = re.search(r"NEXTPLAY_CHANNEL_SECRETS='(.*)'", block("sh", "export"))
     assert exported is not None

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from decision.cli import app
 from decision.demo.run import LIBRARY
-from storage.engine import Database
+from tests.migrated import copy_migrated
 
 TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "constraints.md").read_text(encoding="utf-8")
 
@@ -25,7 +25,7 @@ def test_the_example_is_validated_compared_and_imported(
     (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
     (library / "constraints.yaml").write_text(example)
     (tmp_path / "var" / "mine").mkdir(parents=True)
-    Database(f"sqlite:///{tmp_path / 'var' / 'mine' / 'nextplay.db'}").close()
+    copy_migrated(tmp_path / "var" / "mine" / "nextplay.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXTPLAY_LIBRARY", "my/library")
     (block,) = re.findall(r"```sh\n(.*?)```", TEXT, re.S)

@@ -18,7 +18,7 @@ from decision.cli import app
 from decision.demo.run import LIBRARY
 from decision.foresight.simulating import GivenBody
 from playbooks.flow import Exits, Flow, Reentry, State, Wait
-from storage.engine import Database
+from tests.migrated import copy_migrated
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "reference" / "flows.md").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ def test_the_example_has_every_kind_of_state_wait_and_exit() -> None:
 def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(LIBRARY, tmp_path / "library")
     (tmp_path / "var" / "mine").mkdir(parents=True)
-    Database(f"sqlite:///{tmp_path / 'var' / 'mine' / 'nextplay.db'}").close()
+    copy_migrated(tmp_path / "var" / "mine" / "nextplay.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXTPLAY_LIBRARY", "library")
     imported = CliRunner().invoke(app, shlex.split("playbooks import library --publish --data var/mine"))

@@ -15,7 +15,7 @@ from decision.cli import app
 from decision.demo.run import LIBRARY
 from playbooks.library.lifecycle import MOVES
 from playbooks.models import Pilot
-from storage.engine import Database
+from tests.migrated import copy_migrated
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "playbooks.md"
 # A port where nobody listens, also beside a service on its own.
@@ -25,7 +25,7 @@ TEXT = PAGE.read_text(encoding="utf-8").replace(":8321", ":9")
 def test_the_commands_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(LIBRARY, tmp_path / "my" / "library")
     (tmp_path / "var" / "mine").mkdir(parents=True)
-    Database(f"sqlite:///{tmp_path / 'var' / 'mine' / 'nextplay.db'}").close()
+    copy_migrated(tmp_path / "var" / "mine" / "nextplay.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXTPLAY_LIBRARY", "my/library")
     commands = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]

@@ -33,6 +33,7 @@ from playbooks.library.templates import files_with, names
 from playbooks.rehearsal.calendar import Calendar
 from playbooks.rehearsal.report import Rehearsed
 from storage.engine import Database
+from tests.migrated import copy_migrated
 from tests.publishing import publish
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "rehearse.md"
@@ -49,16 +50,14 @@ def templates() -> Sequence[str]:
 
 
 @pytest.fixture
-def folder(
-    templates: Sequence[str], tmp_path: Path, sqlite_template: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def folder(templates: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A service that does not run: the demo's library, users, and who is new among them."""
     data = tmp_path / "var" / "mine"
     shutil.copytree(LIBRARY, data / "library")
     for name in templates:
         for path, text in files_with(data / "library", name, f"from_{name}")[0].items():
             path.write_text(text)
-    shutil.copyfile(sqlite_template, data / "nextplay.db")
+    copy_migrated(data / "nextplay.db")
     names = [f"u{number}" for number in range(USERS)]
     database = Database(f"sqlite:///{data / 'nextplay.db'}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +22,13 @@ from playbooks.errors import LibraryError
 from storage.clock import SystemClock
 from storage.engine import Database
 from storage.errors import ConfigurationError
+from tests.migrated import copy_migrated
 
 
 @pytest.fixture(scope="module")
-def opening(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opening]:
+def opening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opening]:
     folder = tmp_path_factory.mktemp("opening")
-    shutil.copy(sqlite_template, folder / "a.db")
+    copy_migrated(folder / "a.db")
     database = Database(f"sqlite:///{folder / 'a.db'}")
     yield Opening(folder, database, SystemClock(), {"carrier": "a secret"})
     database.close()
