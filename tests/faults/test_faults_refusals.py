@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -31,7 +30,7 @@ CAPS = {RULE: Cap(id="two_months", limit=2, window=timedelta(days=56))}
     ],
 )
 def test_a_refusal_needs_a_full_cap(
-    days: tuple[int, ...], counted: bool, rule: str, explained: bool, tmp_path: Path
+    days: tuple[int, ...], counted: bool, rule: str, explained: bool, sqlite_url: str
 ) -> None:
     rows = [
         {
@@ -43,7 +42,7 @@ def test_a_refusal_needs_a_full_cap(
         }
         for place, day in enumerate(days)
     ]
-    with closing(Database(f"sqlite:///{tmp_path / 'nextplay.db'}")) as database:
+    with closing(Database(sqlite_url)) as database:
         database.write(lambda connection: connection.execute(insert(uses), rows))
         with database.read() as connection:
             found = list(without_reason(connection, [Refusal("e1", "ann", rule, AT)], CAPS))

@@ -18,6 +18,7 @@ from audiences.service import rule_schema
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from storage.engine import Database
+from tests.migrated import copy_migrated
 
 T1 = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -29,6 +30,7 @@ class Business:
     """A database, features and audiences, and who is of which account."""
 
     def __init__(self, folder: Path) -> None:
+        copy_migrated(folder / "nextplay.db")
         self.database = Database(f"sqlite:///{folder / 'nextplay.db'}")
         self.identity = IdentityService(self.database)
         self.accounts = PrimaryAccounts(self.database, self.identity.people)

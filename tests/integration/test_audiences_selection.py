@@ -21,6 +21,7 @@ from feature_repo.store import FeatureRepository
 from storage import ledger
 from storage.engine import Database
 from storage.ledger import Kind
+from tests.migrated import copy_migrated
 
 T1 = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
 T2 = T1 + timedelta(days=14)
@@ -37,6 +38,7 @@ class Shop:
     """A database, a feature repository and its audiences."""
 
     def __init__(self, folder: Path) -> None:
+        copy_migrated(folder / "nextplay.db")
         self.database = Database(f"sqlite:///{folder / 'nextplay.db'}")
         specs = load_specs()
         self.features = FeatureRepository(folder / "features", specs)

@@ -14,8 +14,8 @@ from storage.engine import Database
 from tests.conftest import START
 
 
-def test_users_are_shown_merged_and_split(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'nextplay.db'}")
+def test_users_are_shown_merged_and_split(tmp_path: Path, sqlite_url: str) -> None:
+    database = Database(sqlite_url)
     email = Claim("email", "Ann@example.com", verified=True)
     Intake(database, identities=IdentityService(database)).take(
         [

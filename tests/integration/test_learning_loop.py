@@ -48,6 +48,7 @@ from storage.engine import Database
 from storage.ids import new_id
 from storage.ledger import Kind, NewFact
 from storage.schema import metadata
+from tests.migrated import copy_migrated
 from tests.publishing import publish
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -648,6 +649,7 @@ def test_the_loop_learns_and_publishes_a_version_each_time(world: World) -> None
 def test_two_runs_on_the_same_data_give_the_same_weights(tmp_path: Path, learner: dict[str, Any]) -> None:
     models = []
     for name in ("one", "two"):
+        copy_migrated(tmp_path / f"{name}.db")
         database = Database(f"sqlite:///{tmp_path / name}.db")
         try:
             world = World(database)
