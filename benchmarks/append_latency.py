@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import queue
+import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks.appends import (
+    Order,
     appending,
     bare_connection,
     check_count,
@@ -22,39 +24,55 @@ from benchmarks.appends import (
 )
 from benchmarks.benchmark import Benchmark, Bound, Pair, Say, alternate
 from benchmarks.durable_appends import through_the_writer
+from benchmarks.errors import BenchmarkError
 from benchmarks.schedule import Latencies, Schedule, summarise
+from benchmarks.serving import like_a_server
 
 SECONDS = 2.0
+CAPACITIES = 3
 # Enough to last about as long as the measurement: what is reached for a moment can't be kept up.
 CAPACITY_ROWS = 60_000
 # Shortest pause of the sender, which then sends all that fell due: waking up for each would cost more.
 _TICK = 0.0005
-REPEATS = 5
+REPEATS = 7
+# What was sent has so many seconds more to become durable.
+_PATIENCE_SECONDS = 30.0
 
 
 def measure(folder: Path, say: Say) -> Sequence[Pair]:
     """Measure the capacity, then return pairs of p99 in milliseconds at half of it."""
-    capacities = []
-    for number in range(3):
-        target = folder / f"capacity-{number}"
-        target.mkdir()
-        capacities.append(through_the_writer(target, orders(CAPACITY_ROWS)))
-    rate = sorted(capacities)[1] / 2
-    schedule = Schedule(rate, int(rate * SECONDS))
-    say(f"at {rate:,.0f} facts a second, half of the measured capacity")
     places = iter(range(1_000))
 
-    def p99(load: Callable[[Path, Schedule], Latencies]) -> float:
+    def fresh() -> Path:
         target = folder / str(next(places))
         target.mkdir()
-        return load(target, schedule).p99
+        return target
 
-    return alternate(lambda: p99(through_the_writer_on_time), lambda: p99(past_it_on_time), REPEATS)
+    new = orders(CAPACITY_ROWS)
+    with like_a_server():
+        rate = statistics.median(through_the_writer(fresh(), new) for _ in range(CAPACITIES)) / 2
+        # No more than there are: on a very fast machine the load ends sooner.
+        schedule = Schedule(rate, min(int(rate * SECONDS), CAPACITY_ROWS))
+        say(f"at {rate:,.0f} facts a second, half of the measured capacity")
+        del new[schedule.number :]
+        rows = plain_rows(new)
+
+        def told(side: str, latencies: Latencies) -> float:
+            say(
+                f"{side}: p50 {latencies.p50:.1f}, p99 {latencies.p99:.1f}, at most {latencies.max:.1f} ms; "
+                f"sent {latencies.late:.1f} ms late at most"
+            )
+            return latencies.p99
+
+        return alternate(
+            lambda: told("writer", through_the_writer_on_time(fresh(), schedule, new)),
+            lambda: told("floor", past_it_on_time(fresh(), schedule, rows)),
+            REPEATS,
+        )
 
 
-def through_the_writer_on_time(folder: Path, schedule: Schedule) -> Latencies:
+def through_the_writer_on_time(folder: Path, schedule: Schedule, new: Sequence[Order]) -> Latencies:
     """Append facts through the writer by a schedule; latencies end when a future is done."""
-    new = orders(schedule.number)
     timing = _Timing(schedule)
     with opened(folder) as database:
 
@@ -70,9 +88,8 @@ def through_the_writer_on_time(folder: Path, schedule: Schedule) -> Latencies:
     return timing.latencies()
 
 
-def past_it_on_time(folder: Path, schedule: Schedule) -> Latencies:
+def past_it_on_time(folder: Path, schedule: Schedule, rows: Sequence[tuple[Any, ...]]) -> Latencies:
     """Hand ready rows by the same schedule to a thread that inserts all there is in one transaction."""
-    rows = plain_rows(orders(schedule.number))
     timing = _Timing(schedule)
     waiting: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     with bare_connection(folder) as connection:
@@ -83,11 +100,13 @@ def past_it_on_time(folder: Path, schedule: Schedule) -> Latencies:
                 for index in taken:
                     timing.finished(index)
 
-        thread = threading.Thread(target=write)
-        thread.start()
-        timing.keep(waiting.put)
-        waiting.put(None)
-        thread.join()
+        # Of what fails here the other side hears at once, instead of waiting for the rest.
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            writing.add_done_callback(lambda _: timing.ended())
+            timing.keep(waiting.put)
+            waiting.put(None)
+            writing.result()
         check_count(count(connection), schedule.number)
     return timing.latencies()
 
@@ -102,7 +121,11 @@ class _Timing:
         self._late = self._started = self._ended = 0.0
 
     def keep(self, send: Callable[[int], Any]) -> None:
-        """Call `send` with each index when it is due, then wait until all are finished."""
+        """Call `send` with each index when it is due, then wait until all are finished.
+
+        Raises:
+            BenchmarkError: they never were.
+        """
         self._started = time.perf_counter()
         for index in range(self._schedule.number):
             early = self._schedule.due(index) - self._now()
@@ -110,13 +133,19 @@ class _Timing:
                 time.sleep(max(early, _TICK))
             self._late = max(self._late, self._now() - self._schedule.due(index))
             send(index)
-        self._all_done.wait()
+        if not self._all_done.wait(_PATIENCE_SECONDS):
+            left = self._schedule.number - len(self._latencies)
+            raise BenchmarkError(f"{left} facts were not durable after {_PATIENCE_SECONDS:g} s more")
 
     def finished(self, index: int) -> None:
         self._ended = self._now()
         self._latencies.append(self._ended - self._schedule.due(index))
         if len(self._latencies) == self._schedule.number:
             self._all_done.set()
+
+    def ended(self) -> None:
+        """Nothing more will be finished."""
+        self._all_done.set()
 
     def latencies(self) -> Latencies:
         return summarise(self._latencies, errors=0, elapsed=self._ended, late=self._late)

@@ -51,20 +51,38 @@ class Checkpoints:
             except (DBAPIError, sqlite3.Error):
                 # A full disk, most likely. Whoever writes is told of it; commits take over what they must.
                 pages, log = 0, 0
-            fitting = wait * _WORTH / max(pages, 1)
-            seconds = min(max(fitting, seconds / 2, _SOONEST), seconds * 2, _LATEST)
-            wait = min(seconds, until_end(log, pages / wait))
+            seconds, wait = paced(seconds, wait, pages, log)
 
     def _take_over(self) -> tuple[int, int]:
-        """Take over what is in the log now; returns how many pages that were, and how many it has."""
+        """Take over what is in the log now; returns how many pages that were, and how many it has.
+
+        Where somebody else does so just now, nothing is done, and it has less than none.
+        """
         with self._engine.connect() as connection:
             # Not in a transaction, which SQLAlchemy would begin.
             driver = connection.connection.driver_connection
             assert driver is not None  # noqa: S101 - it was just connected
             _, log, taken = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if log < 0:
+            return 0, int(log)
         before, self._taken = self._taken, taken
         # Fewer than before: the log began anew.
         return int(taken - before if taken >= before else taken), int(log)
+
+
+def paced(seconds: float, wait: float, pages: int, log: int) -> tuple[float, float]:
+    """Return the pace from now on and how long to wait, by what was taken over after the last wait.
+
+    Args:
+        seconds: the pace so far.
+        pages: that were taken over.
+        log: pages that there are; less than none: a commit was at it, so that the log begins anew.
+    """
+    if log < 0:
+        return seconds, seconds
+    fitting = wait * _WORTH / max(pages, 1)
+    seconds = min(max(fitting, seconds / 2, _SOONEST), seconds * 2, _LATEST)
+    return seconds, min(seconds, until_end(log, pages / wait))
 
 
 def until_end(log: int, rate: float) -> float:

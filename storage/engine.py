@@ -212,6 +212,10 @@ def _own_file(url: URL) -> FileLock:
         raise DatabaseInUse(
             f"another nextplay process owns {path}; stop it first, or give this one another --data folder"
         ) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DatabaseUnavailable(
+            f"can't write to {path.parent}: it is, or lies below, a file; name another --data folder"
+        ) from error
     except OSError as error:
         raise DatabaseUnavailable(
             f"can't write to {path.parent}: {error.strerror}; check its permissions"

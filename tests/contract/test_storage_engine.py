@@ -104,6 +104,13 @@ def test_a_file_that_is_no_database_is_explained(tmp_path: Path) -> None:
         Database(f"sqlite:///{path}")
 
 
+@pytest.mark.parametrize("place", ["notes", "notes/below"])
+def test_a_folder_that_is_a_file_is_explained(tmp_path: Path, place: str) -> None:
+    (tmp_path / "notes").write_text("no folder")
+    with pytest.raises(DatabaseUnavailable, match="a file; name another --data folder"):
+        Database(f"sqlite:///{tmp_path / place / 'nextplay.db'}")
+
+
 def test_sqlite_commits_are_synced(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     full = 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from benchmarks.appends import (
 )
 from benchmarks.errors import BenchmarkError
 from benchmarks.schedule import Schedule
+from benchmarks.serving import like_a_server
+from decision.cli import SWITCH_SECONDS, YOUNG_OBJECTS
 
 COLUMNS = "kind, id, label, user_id, occurred_at, recorded_at, body"
 
@@ -54,11 +59,29 @@ def test_both_sides_give_a_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_both_sides_keep_to_the_schedule(tmp_path: Path) -> None:
     schedule = Schedule(rate=500, number=250)
-    for load in (append_latency.through_the_writer_on_time, append_latency.past_it_on_time):
-        latencies = load(tmp_path, schedule)
+    new = orders(schedule.number)
+    for latencies in (
+        append_latency.through_the_writer_on_time(tmp_path, schedule, new),
+        append_latency.past_it_on_time(tmp_path, schedule, plain_rows(new)),
+    ):
         assert (latencies.number, latencies.errors) == (250, 0)
         assert 250 < latencies.rate < 600
         assert 0 < latencies.p50 <= latencies.p95 <= latencies.p99 <= latencies.max
+
+
+def test_what_is_never_durable_ends_the_measurement(tmp_path: Path) -> None:
+    schedule = Schedule(rate=500, number=20)
+    twice = plain_rows(orders(19))[:1] * 20
+    with pytest.raises(sqlite3.IntegrityError):
+        append_latency.past_it_on_time(tmp_path, schedule, twice)
+
+
+def test_a_measuring_process_is_set_like_a_server_and_put_back() -> None:
+    before = (gc.get_threshold(), sys.getswitchinterval(), gc.get_freeze_count())
+    with like_a_server():
+        assert gc.get_freeze_count() > before[2]
+        assert (gc.get_threshold()[0], sys.getswitchinterval()) == (YOUNG_OBJECTS, SWITCH_SECONDS)
+    assert (gc.get_threshold(), sys.getswitchinterval(), gc.get_freeze_count()) == (*before[:2], 0)
 
 
 def test_a_count_that_is_off_voids_the_measurement() -> None:
