@@ -26,12 +26,15 @@ from playbooks.protection import Breach, Protection, breaches
 from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Fact, Kind
+from storage.standing_aside import stand_aside
 from storage.writer import TURN_ROWS
 
 # Under this name it pauses.
 PROTECTION: Final = "protection"
 READER: Final = "delivery.protection"
 _KINDS = (Kind.MESSAGE, Kind.CONSENT, Kind.EVENT)
+# Facts that are looked at, and counts that are written, at a time.
+_FACTS, _COUNTS = 1_000, TURN_ROWS // 2
 _COUNTED = {
     MessageState.SENT: "sent",
     MessageState.DELIVERED: "delivered",
@@ -52,8 +55,12 @@ class Protecting:
 
     def run(self, now: datetime) -> list[Control]:
         """Count what is new, then pause what is past a threshold; return what was paused."""
-        while self._database.write(lambda connection: self._count(connection, now), rows=TURN_ROWS):
-            pass
+        counted = False
+        while self._count():
+            counted = True
+        if counted:
+            before = now - 2 * self._protection.window
+            self._database.write(lambda connection: repository.forget(connection, before))
         paused = []
         for scope, target, found in self._breached(now):
             why = "; ".join(map(str, found))
@@ -63,19 +70,31 @@ class Protecting:
             )
         return paused
 
-    def _count(self, connection: Connection, now: datetime) -> bool:
-        position = readers.position_of(connection, READER)
-        facts = ledger.read_after(connection, position, kind=_KINDS, limit=TURN_ROWS // 2)
-        if not facts:
-            return False
+    def _count(self) -> bool:
+        """Count the next facts; False where none are left, or somebody else counted them.
+
+        They are looked at before the turn to write, in which customers may wait.
+        """
         counted: dict[tuple[str, str, datetime, str], int] = {}
-        for fact in facts:
-            for key in self._outcomes(connection, fact):
-                counted[key] = counted.get(key, 0) + 1
-        repository.add(connection, counted)
-        repository.forget(connection, now - 2 * self._protection.window)
-        readers.advance(connection, READER, facts[-1].seq, _KINDS)
-        return True
+        with self._database.read() as connection:
+            before = last = readers.position_of(connection, READER)
+            for fact in ledger.read_after(connection, before, kind=_KINDS, limit=_FACTS):
+                stand_aside()
+                for key in self._outcomes(connection, fact):
+                    counted[key] = counted.get(key, 0) + 1
+                last = fact.seq
+                if len(counted) >= _COUNTS:
+                    break
+        if last == before:
+            return False
+
+        def keep(connection: Connection) -> bool:
+            moved = readers.advance_from(connection, READER, before, last, _KINDS)
+            if moved:
+                repository.add(connection, counted)
+            return moved
+
+        return self._database.write(keep, rows=1 + len(counted))
 
     def _outcomes(self, connection: Connection, fact: Fact) -> Iterator[tuple[str, str, datetime, str]]:
         minute = fact.occurred_at.replace(second=0, microsecond=0)

@@ -14,6 +14,7 @@ from learning.rewards import Decided, Mature, Outcome, Pending, Reward, credit, 
 from playbooks.goal_documents import Goal
 from playbooks.models import DO_NOTHING
 from storage.engine import Database
+from storage.standing_aside import stand_aside
 
 
 class Judging:
@@ -30,6 +31,7 @@ class Judging:
 
     def decided(self, window: Window) -> Decided:
         """Return what a reward needs of a decision."""
+        stand_aside()
         goal = arm = None
         if not window.does_nothing and window.playbook and window.playbook_version is not None:
             goal = self._plans.goal(window.playbook, window.judged_by or window.playbook_version)
@@ -39,6 +41,7 @@ class Judging:
 
     def of_person(self, outcome: Outcome) -> Outcome:
         """Return an outcome as one of the person whose profile it is."""
+        stand_aside()
         return replace(outcome, user_id=self._people.canonical(outcome.user_id))
 
     def profiles(self, users: Collection[str]) -> set[str]:

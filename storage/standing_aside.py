@@ -16,19 +16,24 @@ _PATIENCE = 0.02
 
 _nobody_writes = threading.Event()
 _nobody_writes.set()
+# Threads whose turn it is: what they do in it waits for nobody.
+_writing: set[int] = set()
 
 
 @contextmanager
 def turn_under_way() -> Iterator[None]:
     """Let others stand aside for the length of the block; a process has one turn at a time."""
+    own = threading.get_ident()
+    _writing.add(own)
     _nobody_writes.clear()
     try:
         yield
     finally:
         _nobody_writes.set()
+        _writing.discard(own)
 
 
 def stand_aside() -> None:
     """Wait until the turn that is under way has ended, if there is one, for 20 ms at most."""
-    if not _nobody_writes.is_set():
+    if not _nobody_writes.is_set() and threading.get_ident() not in _writing:
         _nobody_writes.wait(_PATIENCE)

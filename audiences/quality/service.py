@@ -17,6 +17,7 @@ from audiences.quality.utilisation import Property, utilisation
 from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Kind
+from storage.standing_aside import stand_aside
 
 READER = "quality.properties"
 _KINDS = (Kind.EVENT, Kind.PAST_EVENT)
@@ -49,6 +50,7 @@ class Quality:
             latest: dict[Property, datetime] = {}
             last, taken = position, 0
             for fact in found:
+                stand_aside()
                 try:
                     body: EventBody = fact.decode(EventBody)
                 except msgspec.ValidationError:

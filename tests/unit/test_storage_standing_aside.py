@@ -49,3 +49,15 @@ def test_a_turn_that_lasts_holds_nobody_up_for_long() -> None:
     with turn_under_way():
         _, passed = computing()
         assert passed.wait(10)
+
+
+def test_whose_turn_it_is_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = threading.Event()
+    with turn_under_way():
+        monkeypatch.setattr(standing_aside, "_PATIENCE", 0.0)
+        monkeypatch.setattr(standing_aside._nobody_writes, "wait", lambda _seconds: waited.set())
+        stand_aside()
+        assert not waited.is_set()
+        _, passed = computing()
+        assert passed.wait(10)
+        assert waited.is_set(), "others do wait"
