@@ -85,3 +85,9 @@ ADVANCE = Statement(
         "CASE WHEN excluded.position > cursors.position THEN excluded.position ELSE cursors.position END"
     )
 )
+# Leaves the cursor alone where it is no more at `before`.
+MOVE = Statement(
+    text(
+        "UPDATE cursors SET position = :position, kinds = :kinds WHERE reader = :reader AND position = :before"
+    )
+)

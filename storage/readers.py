@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from storage.ledger_queries import ADVANCE, POSITION
+from storage.ledger_queries import ADVANCE, MOVE, POSITION
 from storage.schema import cursors
 
 
@@ -43,8 +43,8 @@ def advance_from(
     """
     if before == 0:
         connection.execute(_insert_cursor(connection, reader, 0, kinds).on_conflict_do_nothing())
-    moved = update(cursors).where(cursors.c.reader == reader, cursors.c.position == before)
-    return connection.execute(moved.values(position=position, kinds=_joined(kinds))).rowcount == 1
+    moved = {"reader": reader, "before": before, "position": position, "kinds": _joined(kinds)}
+    return MOVE.run(connection, moved).rowcount == 1
 
 
 def takes(kind: str) -> ColumnElement[bool]:
