@@ -88,6 +88,7 @@ ADVANCE = Statement(
 # Leaves the cursor alone where it is no more at `before`.
 MOVE = Statement(
     text(
-        "UPDATE cursors SET position = :position, kinds = :kinds WHERE reader = :reader AND position = :before"
+        "UPDATE cursors SET position = :position, kinds = :kinds "
+        "WHERE reader = :reader AND position = :before"
     )
 )
