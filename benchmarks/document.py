@@ -9,7 +9,7 @@ from benchmarks.benchmark import Benchmark, Result
 from benchmarks.errors import BenchmarkError
 from benchmarks.pauses import Pauses
 from benchmarks.registry import BENCHMARKS
-from benchmarks.report import Report, as_json
+from benchmarks.report import Origin, Report, as_json
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 # The run that the page was made from.
@@ -30,6 +30,10 @@ one that is never answered has waited until the end; so a service that stalls ca
 coordinated omission). The generator runs in a process of its own and loads only the machine it runs on;
 `load_generator` shows what it can send at all.
 
+Benchmarks may be measured in several runs on the same machine and software; **measured** says of each when
+that was and of which revision, with the load of the minute before. What is said of the machine's state above
+is of the last run.
+
 A measurement whose outcome is wrong (rows missing, answers that differ, requests refused) is void and
 gives no result.
 """
@@ -40,10 +44,10 @@ def render(report: Report, benchmarks: Mapping[str, Benchmark] = BENCHMARKS) -> 
     results = [result for result in report.results if result.name in benchmarks]
     parts = [
         "# Performance\n",
-        "Made by `nextplay bench --write-docs` from a run of `nextplay bench`; don't edit it by hand. "
+        "Made by `nextplay bench --write-docs` from runs of `nextplay bench`; don't edit it by hand. "
         "[How to run it](how-to/benchmarks.md).\n",
         _machine(report),
-        "\n".join(_table(results)) + "\n",
+        "\n".join(_table(results, report.origins)) + "\n",
         _METHOD,
         "## What each one measures\n",
         *[_described(benchmarks[result.name]) for result in results],
@@ -92,10 +96,10 @@ def _pauses(pauses: Pauses | None) -> str:
     )
 
 
-def _table(results: list[Result]) -> list[str]:
+def _table(results: list[Result], origins: Mapping[str, Origin]) -> list[str]:
     lines = [
-        "| benchmark | value | floor | ratio | spread | promised | holds |",
-        "|---|--:|--:|--:|--:|---|---|",
+        "| benchmark | value | floor | ratio | spread | promised | holds | measured |",
+        "|---|--:|--:|--:|--:|---|---|---|",
     ]
     for result in results:
         low, high = result.spread
@@ -107,9 +111,17 @@ def _table(results: list[Result]) -> list[str]:
             f"{number(low)} to {number(high)}",
             result.bound,
             "yes" if result.holds else "**no**",
+            _measured(origins.get(result.name)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _measured(origin: Origin | None) -> str:
+    if origin is None:
+        return "before this was told"
+    revision = f", {origin.revision}" if origin.revision else ""
+    return f"{origin.at:%Y-%m-%d}{revision} (load {origin.load:g}, 4 KB in {origin.sync_ms:g} ms)"
 
 
 def _described(benchmark: Benchmark) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -14,15 +16,32 @@ from benchmarks.errors import BenchmarkError, NoResults
 from benchmarks.machine import Machine, describe
 from storage.errors import NextplayError
 
+_SOURCES = Path(__file__).parents[1]
 # Name of the file in the folder of measurements that holds the last run.
 LAST_RUN = "last.json"
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """When a result was measured and of which revision; `load` and `sync_ms` are those of a `Machine`.
+
+    The revision is Git's, with a plus where files differed from it; None where it can't be told.
+    """
+
+    at: datetime
+    revision: str | None
+    load: float
+    sync_ms: float
+
+
 class Report(msgspec.Struct, frozen=True):
-    """What a run measured, and on what."""
+    """What was measured and on what: one run, or several on the same machine that made up for each other.
+
+    `origins` are those of the results by their names; runs kept before they were told have none.
+    """
 
     machine: Machine
     results: list[Result]
+    origins: dict[str, Origin] = {}
 
 
 def run(benchmarks: Sequence[Benchmark], folder: Path, say: Say) -> tuple[Report, dict[str, str]]:
@@ -46,7 +65,8 @@ def run(benchmarks: Sequence[Benchmark], folder: Path, say: Say) -> tuple[Report
             failures[benchmark.name] = f"{type(error).__name__}: {error}"
         finally:
             shutil.rmtree(own, ignore_errors=True)
-    return Report(machine, results), failures
+    origin = Origin(datetime.now(UTC).replace(microsecond=0), _revision(), machine.load, machine.sync_ms)
+    return Report(machine, results, {result.name: origin for result in results}), failures
 
 
 def keep(report: Report, path: Path) -> Report:
@@ -61,7 +81,7 @@ def keep(report: Report, path: Path) -> Report:
     if earlier is not None and earlier.machine.like(report.machine):
         fresh = {result.name: result for result in report.results}
         known = {result.name: result for result in earlier.results} | fresh
-        report = Report(report.machine, list(known.values()))
+        report = Report(report.machine, list(known.values()), earlier.origins | report.origins)
     path.write_bytes(as_json(report) + b"\n")
     return report
 
@@ -81,3 +101,20 @@ def kept(path: Path) -> Report:
 def as_json(report: Report) -> bytes:
     """Return a report as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2)
+
+
+def _revision() -> str | None:
+    """Return the revision of the sources that are measured."""
+    if not (_SOURCES / ".git").exists():
+        return None
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*"],  # noqa: S607 - whichever there is
+            cwd=_SOURCES,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.stdout.strip()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -97,10 +98,10 @@ def test_names_are_unique_and_every_one_can_be_chosen() -> None:
 def test_the_page_of_a_sample() -> None:
     page = render(msgspec.json.decode(SAMPLE, type=report.Report))
     assert (
-        "| `durable_appends` | 32,240 rows/s | 43,960 rows/s | 0.733 | 0.710 to 0.750 | ratio >= 0.6 | yes |"
-        in page
+        "| `durable_appends` | 32,240 rows/s | 43,960 rows/s | 0.733 | 0.710 to 0.750 | ratio >= 0.6 | yes | "
+        "before this was told |" in page
     )
-    assert "| `append_latency` | 12.50 ms | 1.25 ms | 10.00 | 9.50 to 10.50 | value <= 10 | **no** |" in page
+    assert "| `append_latency` | 12.50 ms | 1.25 ms | 10.00 | 9.50 to 10.50 | value <= 10 | **no** | " in page
     assert "2 cores of A processor, 23.5 GB" in page
     assert "Postgres" not in page
     assert "gone_since" not in page
@@ -129,6 +130,8 @@ def test_a_result_has_exactly_its_fields(tmp_path: Path) -> None:
     (result,) = msgspec.json.decode(report.as_json(measured))["results"]
     assert list(result) == ["name", "value", "unit", "floor", "ratio", "bound", "holds", "spread"]
     assert result["spread"] == [0.5, 0.5]
+    assert list(measured.origins) == ["one"]
+    assert measured.origins["one"].load == measured.machine.load
     assert failures == {}
     assert not list((tmp_path / "new" / "folder").iterdir())
 
@@ -152,11 +155,15 @@ def test_a_run_of_some_replaces_only_theirs(tmp_path: Path) -> None:
     assert report.keep(first, path) == first
     machine = msgspec.structs.replace(first.machine, load=3.0, pauses=Pauses(7.5, 0.25))
     faster = msgspec.structs.replace(first.results[1], value=1.0)
-    both = report.keep(report.Report(machine, [faster]), path)
+    origin = report.Origin(datetime(2026, 3, 2, tzinfo=UTC), "abc1234+", 3.0, 0.25)
+    both = report.keep(report.Report(machine, [faster], {faster.name: origin}), path)
     assert report.kept(path) == both
     assert both.machine.load == 3.0
     assert "a core was taken away for 25.0% of the time, for 7.5 ms at the longest" in render(both)
     assert both.results == [first.results[0], faster, first.results[2]]
+    page = render(both)
+    assert "**no** | 2026-03-02, abc1234+ (load 3, 4 KB in 0.25 ms) |" in page
+    assert "yes | before this was told |" in page
     elsewhere = report.Report(msgspec.structs.replace(machine, cores=64), [faster])
     assert report.keep(elsewhere, path) == elsewhere, "figures of two machines are never mixed"
 
