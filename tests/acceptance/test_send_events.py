@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from tests import launching
 from tests.acceptance.driver import Running
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "send-events.md"
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-NEXTPLAY = f"{sys.executable} -m decision"
 
 
 def block(kind: str, starts: str = "") -> list[str]:
@@ -24,8 +24,7 @@ def block(kind: str, starts: str = "") -> list[str]:
 def typed(service: Running, command: str, folder: Path) -> str:
     """Run a command of the page against the service under test and return what it prints."""
     line = command.replace("http://127.0.0.1:8321", str(service.http.base_url).rstrip("/"))
-    line = re.sub(r"^nextplay ", f"{NEXTPLAY} ", line)
-    environment = {**os.environ, "NEXTPLAY_KEY": key_of(service), "PYTHONPATH": str(PAGE.parents[2])}
+    environment = {**os.environ, "NEXTPLAY_KEY": key_of(service)}
     done = subprocess.run(
         ["sh", "-c", line],
         capture_output=True,
@@ -35,6 +34,17 @@ def typed(service: Running, command: str, folder: Path) -> str:
         timeout=60,
         check=False,
     )
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def imported(service: Running, command: str, folder: Path) -> str:
+    """Run the import of the page's file in the folder and return what it prints."""
+    command = command.replace("http://127.0.0.1:8321", str(service.http.base_url).rstrip("/"))
+    command = command.replace('"$NEXTPLAY_KEY"', key_of(service))
+    assert command.startswith("nextplay import events orders.csv ")
+    _, *words = shlex.split(command.replace("orders.csv", str(folder / "orders.csv")))
+    done = launching.run(*words)
     assert done.returncode == 0, done
     return done.stdout
 
@@ -68,5 +78,5 @@ def test_the_import_works(service: Running, tmp_path: Path) -> None:
     (command,) = block("sh", "nextplay import")
     (file,) = block("csv")
     (tmp_path / "orders.csv").write_text(file)
-    assert "2 recorded, 0 were there already" in typed(service, command, tmp_path)
-    assert "0 recorded, 2 were there already" in typed(service, command, tmp_path)
+    assert "2 recorded, 0 were there already" in imported(service, command, tmp_path)
+    assert "0 recorded, 2 were there already" in imported(service, command, tmp_path)

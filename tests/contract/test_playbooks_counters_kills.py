@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from playbooks.counters import (
     RESERVATION,
-    Budget,
     Counters,
     Spend,
     SqlCounters,
@@ -26,48 +23,15 @@ from playbooks.counters import (
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.times import to_micros
+from tests.faults.launcher import Request
+from tests.launching import Forked, launcher
+from tests.reserving import BUDGET, READY
 
-LIMIT = 1_000
-BUDGET = Budget("budget.spring", "2026-03", LIMIT)
+LIMIT = BUDGET.limit
 CLIENTS = 64
 PROCESSES = 4
 KINDS = ["sqlite", "postgres", "valkey on postgres"]
 PATIENCE = 10.0
-
-# Takes units until there are none, as several clients of one process; says which it was granted.
-CLIENT = """
-import sys, threading
-from datetime import timedelta
-from playbooks.counters import Budget, SqlCounters, Spend, ValkeyCounters, Wanted
-from storage.engine import Database
-from storage.times import from_micros
-
-name, url, valkey, now, threads, patience = sys.argv[1:]
-database = Database(url)
-counters = ValkeyCounters(database, valkey, patience=float(patience)) if valkey else SqlCounters(database)
-budget = Budget("budget.spring", "2026-03", 1_000)
-lock = threading.Lock()
-
-def client(number):
-    step = 0
-    while True:
-        step += 1
-        decision = f"{name}-{number}-{step}"
-        wanted = Wanted(decision, "ann", spends=[Spend(budget, 1)])
-        reservation = counters.reserve(wanted, from_micros(int(now)))
-        if (rule := database.write(reservation.keep)) == budget.rule:
-            return
-        if rule is None:
-            with lock:
-                print(decision, flush=True)
-
-running = [threading.Thread(target=client, args=(number,)) for number in range(int(threads))]
-print("ready", flush=True)
-for one in running:
-    one.start()
-for one in running:
-    one.join()
-"""
 
 
 @pytest.fixture(params=KINDS)
@@ -95,39 +59,38 @@ def valkey(kind: str, request: pytest.FixtureRequest) -> str:
 class Clients:
     """A process of clients, and what it was granted."""
 
-    def __init__(self, name: str, url: str, valkey: str, now: int, threads: int) -> None:
+    def __init__(self, folder: Path, name: str, url: str, valkey: str, now: int, threads: int) -> None:
         arguments = [name, url, valkey, str(now), str(threads), str(PATIENCE)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", CLIENT, *arguments], stdout=subprocess.PIPE, text=True
-        )
-        self.ready = threading.Event()
-        self.granted: list[str] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
+        self._said, errors = folder / f"{name}.said", folder / f"{name}.errors"
+        self._said.touch()
+        request = Request(arguments, str(self._said), str(errors), entry="tests.reserving:main")
+        self._process = Forked(launcher().start(request))
+
+    @property
+    def granted(self) -> list[str]:
+        """Decisions whose line was written whole."""
+        return [line for line in self._said.read_text().split("\n")[:-1] if line != READY]
+
+    def wait_until_ready(self) -> None:
+        until = time.monotonic() + 60
+        while READY not in self._said.read_text():
+            assert time.monotonic() < until
+            time.sleep(0.002)
 
     def kill(self) -> None:
         self._process.kill()
         self.ended()
 
     def ended(self) -> int:
-        code = self._process.wait()
-        self._reader.join()
-        return code
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                if line == "ready\n":
-                    self.ready.set()
-                elif line.endswith("\n"):
-                    self.granted.append(line.strip())
+        return self._process.wait()
 
 
-def begin(name: str, url: str, valkey: str, now: int, threads: int, *, kill: bool = False) -> Clients:
+def begin(
+    folder: Path, name: str, url: str, valkey: str, now: int, threads: int, *, kill: bool = False
+) -> Clients:
     """Start clients, and kill them in the middle of it if told to."""
-    clients = Clients(name, url, valkey, now, threads)
-    assert clients.ready.wait(60)
+    clients = Clients(folder, name, url, valkey, now, threads)
+    clients.wait_until_ready()
     if kill:
         time.sleep(random.uniform(0.01, 0.08))
         clients.kill()
@@ -144,18 +107,17 @@ def opened(url: str, valkey: str) -> Iterator[tuple[Database, Counters]]:
 
 
 def test_killed_clients_never_take_more_than_there_is(
-    kind: str, url: str, valkey: str, clock: SimulatedClock
+    kind: str, url: str, valkey: str, clock: SimulatedClock, tmp_path: Path
 ) -> None:
     now, threads = to_micros(clock.now()), CLIENTS // PROCESSES
     if kind == "sqlite":
         # Its file belongs to one process at a time: each death is that of all clients at once.
-        killed = [begin(f"k{number}", url, valkey, now, CLIENTS, kill=True) for number in range(2)]
-        last = [begin("last", url, valkey, now, CLIENTS)]
+        killed = [begin(tmp_path, f"k{number}", url, valkey, now, CLIENTS, kill=True) for number in range(2)]
+        last = [begin(tmp_path, "last", url, valkey, now, CLIENTS)]
     else:
-        last = [Clients(f"last-{number}", url, valkey, now, threads) for number in range(PROCESSES // 2)]
-        killed = [
-            begin(f"k{number}", url, valkey, now, threads, kill=True) for number in range(PROCESSES // 2)
-        ]
+        half = range(PROCESSES // 2)
+        last = [Clients(tmp_path, f"last-{one}", url, valkey, now, threads) for one in half]
+        killed = [begin(tmp_path, f"k{one}", url, valkey, now, threads, kill=True) for one in half]
     assert [clients.ended() for clients in last] == [0] * len(last)
 
     acknowledged = [decision for clients in [*killed, *last] for decision in clients.granted]
