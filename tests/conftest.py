@@ -9,11 +9,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import URL, Connection, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -42,6 +43,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     given = os.environ.get("NEXTPLAY_TEST_POSTGRES_URL")
     if given:
         yield given
+        _administrator(given).dispose()
         return
     with warnings.catch_warnings():
         # The package asks for a runtime folder at import, which a bare container lacks.
@@ -53,16 +55,21 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
         connection.exec_driver_sql("SELECT pg_reload_conf()")
     yield server.get_uri()
+    _administrator(server.get_uri()).dispose()
     server.cleanup()
+
+
+@cache
+def _administrator(server: str) -> Engine:
+    """What creates and drops databases of a Postgres server, over a connection that it keeps."""
+    return create_engine(of_driver(server), isolation_level="AUTOCOMMIT")
 
 
 @contextmanager
 def administering(server: str) -> Iterator[Connection]:
     """Give a connection to a Postgres server that creates and drops databases."""
-    engine = create_engine(of_driver(server), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
+    with _administrator(server).connect() as connection:
         yield connection
-    engine.dispose()
 
 
 def of_driver(url: str) -> URL:
