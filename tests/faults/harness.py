@@ -29,6 +29,7 @@ from decision.auth.models import mint
 from decision.demo.run import LIBRARY
 from storage.faultpoints import VARIABLE
 from tests.faults.alterations import SYNCS
+from tests.faults.family import children_of, kill_running
 from tests.faults.invariants import Finding, Interruption, check, recounted
 from tests.faults.journal import Journal
 from tests.faults.launcher import Request
@@ -286,24 +287,13 @@ class Harness:
 
     def kill_learner(self) -> bool:
         """Kill the learner's process; False if there is none at the moment."""
-        killed = False
-        for child in psutil.Process(self.pid).children(recursive=True):
-            try:
-                if "learning.vw_worker" in child.cmdline():
-                    child.kill()
-                    killed = True
-            except psutil.NoSuchProcess:
-                continue
-        return killed
+        return kill_running("learning.vw_worker", below=self.pid)
 
     def _look_for_jobs(self) -> int:
         """Return the id of the process of the jobs, 0 if there is none, and note the end of the last."""
         found = 0
-        try:
-            for nursery in psutil.Process(self.pid).children():
-                found = max((child.pid for child in nursery.children()), default=0)
-        except psutil.NoSuchProcess:
-            found = 0
+        for nursery in children_of(self.pid):
+            found = max(children_of(nursery), default=0)
         if found != self._jobs_pid:
             self._jobs_ended()
         self._jobs_pid, self._jobs_seen = found, time.monotonic_ns()
