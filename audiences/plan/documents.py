@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,7 +68,9 @@ def read_plan(folder: Path | None, region: str | None = None) -> Plan:
     planned: dict[str, Planned] = {}
     places: dict[str, Path] = {}
     for path in own:
-        one = _planned(path, settings, formats, problems)
+        before = len(problems)
+        text, document = _read(path, problems)
+        one = None if len(problems) > before else _planned(path, text, document, settings, formats, problems)
         if one is None:
             continue
         if one.event in places:
@@ -84,10 +87,20 @@ def shipped(formats: Mapping[str, Convert] | None = None) -> Sequence[Planned]:
     """Return the schemas of the common touchpoints, which ship with nextplay."""
     problems: list[str] = []
     converts = formats if formats is not None else by_format(None)
-    found = [_planned(path, PlanSettings(), converts, problems) for path in _files(TOUCHPOINTS)]
+    found = [_planned(*one, PlanSettings(), converts, problems) for one in _shipped_documents()]
     if problems:
         raise PlanError("; ".join(problems))
     return [one for one in found if one is not None]
+
+
+@cache
+def _shipped_documents() -> Sequence[tuple[Path, str, Any]]:
+    """Return path, text and document of each schema that ships with nextplay: read once, for they stay."""
+    return [
+        (path, text, yaml.safe_load(text))
+        for path in _files(TOUCHPOINTS)
+        if (text := path.read_text("utf-8"))
+    ]
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -111,12 +124,14 @@ def _settings(path: Path, problems: list[str]) -> PlanSettings:
 
 
 def _planned(
-    path: Path, settings: PlanSettings, formats: Mapping[str, Convert], problems: list[str]
+    path: Path,
+    text: str,
+    document: Any,
+    settings: PlanSettings,
+    formats: Mapping[str, Convert],
+    problems: list[str],
 ) -> Planned | None:
     before = len(problems)
-    text, document = _read(path, problems)
-    if len(problems) > before:
-        return None
     if not isinstance(document, dict):
         problems.append(f"{path}: a schema is an object; begin with `type: object`")
         return None
