@@ -99,6 +99,15 @@ def settled(connection: Connection) -> ColumnElement[bool]:
     return facts.c.seq + 0 < end
 
 
+def settled_head(connection: Connection) -> int:
+    """Return the number of the last fact below which none can appear any more, 0 when there is none.
+
+    Whoever finds nothing of theirs in what they read afterwards may move on to it.
+    """
+    query = select(facts.c.seq).where(settled(connection)).order_by(facts.c.seq.desc()).limit(1)
+    return connection.execute(query).scalar() or 0
+
+
 def _base(connection: Connection) -> int:
     """Return what this server adds to its transaction ids, looked up once for each connection."""
     known: int | None = connection.info.get(_BASE)

@@ -6,6 +6,7 @@ did is no event, and a click that is held becomes one when it is known to be a p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -22,11 +23,14 @@ from delivery.receipts.states import REACHED_BY
 from storage import ledger, readers
 from storage.engine import Database
 from storage.ledger import Fact, Kind
+from storage.order import settled_head
 from storage.pace import Pace
 from storage.writer import TURN_ROWS
 
 READER: Final = "delivery.receipts"
 _LABELS = sorted(REACHED_BY)
+# Events that are looked for at a time.
+_EVENTS = 500
 # A state that is new takes two facts, the message and a counter.
 _ROWS_EACH = 4
 
@@ -39,17 +43,32 @@ class Following:
         self._pace = Pace(TURN_ROWS // _ROWS_EACH)
 
     def run(self, now: datetime) -> int:
-        """Take in what is new; returns how many messages reached a further state."""
-        work = partial(self._some, now=now)
-        return self._pace.until_done(self._database, work, rows_each=_ROWS_EACH)
+        """Take in what is new; returns how many messages reached a further state.
 
-    def _some(self, connection: Connection, limit: int, now: datetime) -> tuple[int, int]:
-        position = readers.position_of(connection, READER)
-        found = ledger.read_after(connection, position, kind=Kind.EVENT, labels=_LABELS, limit=limit)
-        reached = sum(self._take(connection, fact, now) for fact in found)
-        if found:
-            readers.advance(connection, READER, found[-1].seq, [Kind.EVENT])
-        return len(found), reached
+        Most events are none of these: what there is, is looked for before the turn to write, and what was
+        looked through is not looked through again.
+        """
+        reached = 0
+        while True:
+            with self._database.read() as connection:
+                position = readers.position_of(connection, READER)
+                end = settled_head(connection)
+                found = ledger.read_after(
+                    connection, position, kind=Kind.EVENT, labels=_LABELS, limit=_EVENTS
+                )
+            reached += self._pace.write(
+                self._database, found, partial(self._some, now=now), rows_each=_ROWS_EACH
+            )
+            if len(found) < _EVENTS:
+                break
+        if end > (found[-1].seq if found else position):
+            moved = partial(readers.advance, reader=READER, position=end, kinds=[Kind.EVENT])
+            self._database.write(moved, forced=False)
+        return reached
+
+    def _some(self, connection: Connection, found: Sequence[Fact], now: datetime) -> int:
+        readers.advance(connection, READER, found[-1].seq, [Kind.EVENT])
+        return sum(self._take(connection, fact, now) for fact in found)
 
     def _take(self, connection: Connection, fact: Fact, now: datetime) -> bool:
         body: EventBody = fact.decode(EventBody)

@@ -31,7 +31,7 @@ from delivery.inbox.channel import InboxChannel, InboxSettings
 from delivery.inbox.service import Inbox
 from delivery.models import Enrolment, Message
 from delivery.receipts import repository
-from delivery.receipts.following import Following
+from delivery.receipts.following import READER, Following
 from delivery.receipts.models import Answer, Became, Bounce, Texted, Told, What
 from delivery.receipts.permissions import SOFT_BOUNCES, Permissions
 from delivery.receipts.service import Receipts
@@ -39,7 +39,7 @@ from delivery.receipts.states import event_name
 from delivery.receipts.way import Way
 from delivery.service import Delivery
 from delivery.testing import MemoryChannel, MemoryPlans, arms_of, decision_for, version_body
-from storage import ledger
+from storage import ledger, readers
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.erasure import erase
@@ -273,6 +273,26 @@ def test_somebody_elses_event_about_a_message_changes_nothing(shop: Shop) -> Non
     shop.intake.take([event])
     assert shop.following.run(now) == 0
     assert shop.state(key) == "sent"
+
+
+def test_events_that_are_none_of_messages_are_looked_through_once(shop: Shop, database: Database) -> None:
+    def position() -> int:
+        with database.read() as connection:
+            return readers.position_of(connection, READER)
+
+    key = shop.send(Named())
+    now = shop.clock.now() + timedelta(hours=1)
+    shop.intake.take([Event(f"page-{n}", "ann", "page_viewed", {}, now, now) for n in range(3)])
+    assert shop.following.run(now) == 0
+    with database.read() as connection:
+        assert position() == ledger.head(connection)
+    shop.intake.take([Event("opened", "ann", "email_opened", {"message_id": key}, now, now)])
+    shop.intake.take([Event("page-4", "ann", "page_viewed", {}, now, now)])
+    assert shop.following.run(now) == 1
+    assert shop.state(key) == "opened"
+    with database.read() as connection:
+        before = ledger.read_after(connection, position(), kind=list(Kind))
+    assert [fact.kind for fact in before] == [Kind.MESSAGE], "only what it wrote itself"
 
 
 # Machines
