@@ -76,15 +76,24 @@ def walk(page: Path, folder: Path) -> None:
         )
     *printed, left = ran.stdout.replace(f":{port}", f":{_PORT}").split(_END)
     for number, text in enumerate(printed):
-        assert _same(shown[number], text), f"after\n{typed[number]}\ncame\n{text}\nnot\n{shown[number]}"
+        assert same(shown[number], text), f"after\n{typed[number]}\ncame\n{text}\nnot\n{shown[number]}"
     assert ran.returncode == 0, f"{typed[len(printed)]}\n{left}\n{ran.stderr}"
     assert len(printed) == len(typed)
 
 
-def _same(shown: str, printed: str) -> bool:
+def same(shown: str, printed: str) -> bool:
     """Whether what is shown is what was printed, as far as it is shown; nothing shown is anything."""
-    parts = ["".join(part.split()) for part in shown.split("…")]
-    return not shown or re.fullmatch(".*".join(map(re.escape, parts)), "".join(printed.split())) is not None
+    first, *rest = ("".join(part.split()) for part in shown.split("…"))
+    text = "".join(printed.split())
+    if not rest:
+        return not shown or text == first
+    at, (*between, last) = len(first), rest
+    for part in between:
+        found = text.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return text.startswith(first) and text.endswith(last) and at + len(last) <= len(text)
 
 
 @contextmanager
@@ -101,7 +110,7 @@ def _shell(folder: Path) -> Iterator[tuple[int, str]]:
             thread = threading.Thread(target=answering.serve_forever, kwargs={"poll_interval": 0.05})
             thread.start()
             try:
-                yield port, f"{made}:{os.environ['PATH']}"
+                yield port, f"{made}:{Path(sys.executable).parent}:{os.environ['PATH']}"
             finally:
                 answering.shutdown()
                 thread.join()

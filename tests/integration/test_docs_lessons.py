@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.walking import walk
+from tests.walking import same, walk
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -16,3 +16,20 @@ DOCS = Path(__file__).parents[2] / "docs"
 )
 def test_a_newcomer_gets_through(page: Path, tmp_path: Path) -> None:
     walk(page, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_it"),
+    [
+        ("", True),
+        ('{"a": 1, …}', True),
+        ('{…"b":\n 2…}', True),
+        ("…", True),
+        ('{"a": 1}', False),
+        ('{"a": 2, …}', False),
+        ('{"a": 1, … "a": 1, …}', False),
+        ('{"a": 1, "b"…"b": 2}', False),
+    ],
+)
+def test_what_is_shown_is_compared_with_what_came(shown: str, is_it: bool) -> None:
+    assert same(shown, '{"a":1,"b":2}\n') is is_it
