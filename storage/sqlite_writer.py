@@ -10,6 +10,7 @@ A second process may write to the file in turns that the first one's writer lend
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import deque
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from storage import pace
+from storage import collecting, pace
 from storage.errors import DatabaseUnavailable
 from storage.faultpoints import reached
 from storage.standing_aside import turn_under_way
@@ -225,7 +226,11 @@ class GuestWriter(SqliteWriter):
                     break
                 with turn_under_way():
                     rows = self._turn(connection, seconds)
-                self._turns.end(rows, more=any(self._lanes.values()))
+                collect = collecting.due()
+                self._turns.end(rows, more=not collect and any(self._lanes.values()))
+                if collect:
+                    # Nobody lends a turn before the next is asked for.
+                    gc.collect()
         self._turns.close()
 
     def _give_up(self, gone: DatabaseUnavailable) -> None:

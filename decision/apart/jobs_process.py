@@ -35,6 +35,7 @@ from decision.apart.messages import (
     ToJobs,
 )
 from decision.health import unavailable
+from storage import collecting
 from storage.clock import SimulatedClock
 from storage.errors import NextplayError
 from storage.turns import Borrower
@@ -75,6 +76,8 @@ def live(opening: Opening, ends: Sequence[socket.socket]) -> None:
         return
     # On Linux each thread has its own: the writer's, which runs by now, keeps none. In its turn others wait.
     os.nice(NICENESS)
+    if len(ends) > 1:
+        collecting.between_turns()
     channel.send(Ready())
     _Worker(service, channel).work()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from storage import ledger
+from storage import collecting, ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.errors import DatabaseUnavailable
@@ -102,6 +103,50 @@ def test_both_write_and_nothing_is_lost(host: Host, clock: SimulatedClock) -> No
         future.result(30)
     assert names(host.database) == {f"{who}-{number}" for who in ("host", "guest") for number in range(300)}
     guest.close()
+
+
+def test_nobody_waits_for_a_full_collection_of_the_guest(
+    host: Host, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = host.invite()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def collect() -> None:
+        begun.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr("storage.collecting.due", lambda: not begun.is_set())
+    monkeypatch.setattr("storage.sqlite_writer.gc.collect", collect)
+    # More than fits into a turn, so that there is something left to ask for.
+    first, second = [
+        guest.writer.submit(partial(write, name=name, clock=clock), rows=500) for name in ("first", "second")
+    ]
+    first.result(10)
+    assert begun.wait(10)
+    host.writer.submit(partial(write, name="host", clock=clock), lane=Lane.REQUEST).result(10)
+    assert names(host.database) == {"first", "host"}
+    go_on.set()
+    second.result(10)
+    guest.close()
+
+
+def test_full_collections_are_due_now_and_then_where_turns_are_lent() -> None:
+    before = gc.get_threshold()
+    gc.collect()
+    try:
+        collecting.between_turns()
+        assert not collecting.due()
+        for _ in range(11):
+            gc.collect(1)
+        assert collecting.due()
+        gc.collect()
+        assert not collecting.due()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+    for _ in range(11):
+        gc.collect(1)
+    assert not collecting.due(), "elsewhere Python sees to it itself"
 
 
 def test_a_guest_writes_in_its_turn_only(host: Host, clock: SimulatedClock) -> None:
