@@ -77,6 +77,7 @@ def test_an_unknown_placement_is_named(service: Running, shopper: str) -> None:
         (b"", "truncated"),
         (b"[]", "Expected `object`"),
         (b'{"user_id": "ann"}', "missing required field `placement`"),
+        (b'{"user_id": "a\\u0000", "placement": "outbound"}', "can't have the character U+0000"),
         (b'{"user_id": 7, "placement": "outbound"}', "Expected `str`"),
         (b'{"user_id": "ann", "placement": "outbound", "colour": "red"}', "unknown field `colour`"),
         (b'{"user_id": "\xff", "placement": "outbound"}', "send {"),

@@ -21,7 +21,7 @@ from decision.context import as_told, with_told
 from decision.deadline import NEVER
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
-from decision.errors import KeyReused, WrongContext
+from decision.errors import BadRequest, KeyReused, WrongContext
 from learning import version_repository
 from learning.context import Told
 from learning.errors import PolicySpecError
@@ -242,6 +242,23 @@ def test_rules_ask_for_what_a_request_tells(database: Database, version: PolicyV
             assert told.suppressed == ({"applicability.big": ["big"]} if stopped else {})
             assert log.replay(told.decision_id).identical
             assert log.recorded(told.decision_id).features["context.basket"] == context.get("basket")
+
+
+@pytest.mark.parametrize(
+    ("user", "what"),
+    [
+        ("a\x00b", r"user_id: an id can't have the character U\+0000"),
+        ("a" * 256, "user_id: an id has at most 255 characters, this one 256"),
+    ],
+)
+def test_an_id_that_nobody_can_have_is_refused(
+    database: Database, decider: Decider, user: str, what: str
+) -> None:
+    with pytest.raises(BadRequest, match=what):
+        ask(decider, user)
+    with pytest.raises(BadRequest, match=what):
+        decider.ask(DecideRequest(placement="home", user_id=user), None, NEVER)
+    assert decisions(database) == 0
 
 
 TOLD: dict[str, Told] = {
