@@ -11,11 +11,13 @@ from urllib.parse import quote
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from audiences.errors import TextUnfit
 from storage.errors import NextplayError
 
 _log = structlog.get_logger(__name__)
@@ -23,6 +25,8 @@ _log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_SECONDS = "1"
 _SERVER_ERROR = 500
+# What Postgres's driver says of the one character that no text there can have.
+_NUL = "NUL (0x00)"
 
 
 class Problem(Response):
@@ -110,6 +114,13 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         return problem(error.status_code, code, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(DataError)
+    async def _unfit(request: Request, error: Exception) -> Response:
+        assert isinstance(error, DataError)  # noqa: S101 - registered for this type only
+        if _NUL in str(error.orig):
+            return of_error(TextUnfit("a text has the character U+0000 in it: leave it out"))
+        return await _unexpected(request, error)
 
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> Response:

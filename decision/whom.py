@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from audiences.errors import TextUnfit
 from audiences.identity.errors import UnknownIdentity
 from audiences.identity.looking import Lookup
 from audiences.identity.people import People
 from audiences.texts import MAX_ID_LENGTH
 from decision.answers import SHARED_IDENTITY, UNKNOWN_USER, DecideRequest
-from decision.errors import BadRequest
 
 
 class Whom:
@@ -20,18 +20,18 @@ class Whom:
         """Return the canonical id of the user asked about, or why nobody is found by the identity.
 
         Raises:
-            BadRequest: nobody can have the id.
+            TextUnfit: nobody can have the id.
             NextplayError: the identity can't be one.
         """
         if request.identity is None:
             user = request.user_id
             if len(user) > MAX_ID_LENGTH:
-                raise BadRequest(
-                    f"user_id: an id has at most {MAX_ID_LENGTH} characters, this one {len(user)}"
+                raise TextUnfit(
+                    f"the user's id must have 1 to {MAX_ID_LENGTH} characters, it has {len(user)}"
                 )
             if "\x00" in user:
-                # Not only Postgres would refuse it: with it whoever is decided for in the same transaction.
-                raise BadRequest("user_id: an id can't have the character U+0000")
+                # Postgres would refuse it, and with it whoever is decided for in the same transaction.
+                raise TextUnfit("the user's id has the character U+0000 in it: leave it out")
             return self._people.canonical(user), None
         try:
             asked = self._lookup.identity(request.identity.kind, request.identity.value)

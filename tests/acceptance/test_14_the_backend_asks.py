@@ -77,7 +77,6 @@ def test_an_unknown_placement_is_named(service: Running, shopper: str) -> None:
         (b"", "truncated"),
         (b"[]", "Expected `object`"),
         (b'{"user_id": "ann"}', "missing required field `placement`"),
-        (b'{"user_id": "a\\u0000", "placement": "outbound"}', "can't have the character U+0000"),
         (b'{"user_id": 7, "placement": "outbound"}', "Expected `str`"),
         (b'{"user_id": "ann", "placement": "outbound", "colour": "red"}', "unknown field `colour`"),
         (b'{"user_id": "\xff", "placement": "outbound"}', "send {"),
@@ -112,6 +111,12 @@ def test_a_context_that_no_policy_reads_is_named(service: Running, shopper: str)
     response = service.http.post("/v1/decide", json=asked)
     assert response.status_code == 422
     assert "the policy reads no 'basket'" in response.json()["detail"]
+
+
+def test_an_id_that_nobody_can_have_is_refused(service: Running) -> None:
+    for user, what in {"a\x00": "has the character U+0000 in it", "a" * 256: "it has 256"}.items():
+        response = service.decide(user)
+        assert (response.status_code, what in response.json()["detail"]) == (422, True)
 
 
 def test_a_deadline_of_nothing_is_answered_with_the_fallback(service: Running, shopper: str) -> None:

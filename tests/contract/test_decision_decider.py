@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, func, select
 
+from audiences.errors import TextUnfit
 from audiences.features import Features
 from audiences.rules import RuleError, Schema, parse
 from decision.answers import DEADLINE, DecideAnswer, DecideRequest
@@ -21,7 +22,7 @@ from decision.context import as_told, with_told
 from decision.deadline import NEVER
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
-from decision.errors import BadRequest, KeyReused, WrongContext
+from decision.errors import KeyReused, WrongContext
 from learning import version_repository
 from learning.context import Told
 from learning.errors import PolicySpecError
@@ -247,16 +248,16 @@ def test_rules_ask_for_what_a_request_tells(database: Database, version: PolicyV
 @pytest.mark.parametrize(
     ("user", "what"),
     [
-        ("a\x00b", r"user_id: an id can't have the character U\+0000"),
-        ("a" * 256, "user_id: an id has at most 255 characters, this one 256"),
+        ("a\x00b", r"the user's id has the character U\+0000"),
+        ("a" * 256, "the user's id must have 1 to 255 characters, it has 256"),
     ],
 )
 def test_an_id_that_nobody_can_have_is_refused(
     database: Database, decider: Decider, user: str, what: str
 ) -> None:
-    with pytest.raises(BadRequest, match=what):
+    with pytest.raises(TextUnfit, match=what):
         ask(decider, user)
-    with pytest.raises(BadRequest, match=what):
+    with pytest.raises(TextUnfit, match=what):
         decider.ask(DecideRequest(placement="home", user_id=user), None, NEVER)
     assert decisions(database) == 0
 

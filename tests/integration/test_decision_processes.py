@@ -392,6 +392,18 @@ def test_costs_changed_in_one_process_are_served_by_another_within_a_second(clus
     assert until(lambda: cluster.first.log.read_text().count(served) > served_here) < 1.5
 
 
+def test_a_character_that_no_text_on_postgres_has_is_no_failure_of_the_service(cluster: Cluster) -> None:
+    http = cluster.second.http
+    asked = {"user_id": "a\x00b", "placement": "outbound"}
+    refused = http.post("/v1/decide", json=asked)
+    assert (refused.status_code, refused.headers["content-type"]) == (422, PROBLEM)
+    assert "the user's id has the character U+0000" in refused.json()["detail"]
+    for path in ("/v1/decisions/%00", "/v1/decisions/%00/explain", "/v1/changes/%00"):
+        answer = http.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (422, PROBLEM), answer.text
+        assert "has the character U+0000" in answer.json()["detail"]
+
+
 def test_versions_that_are_damaged_or_give_no_distribution_serve_nowhere(cluster: Cluster) -> None:
     both = (cluster.first, cluster.second)
     refused = "policy version refused, the one before goes on"
