@@ -121,7 +121,7 @@ def at_hand(data: Path | None, scope: str = "operate") -> Iterator[tuple[Setting
     if not settings.database_url and not file.exists():
         raise ConfigurationError(
             f"there is no database {file}; name the service's folder with --data, or a running service "
-            "with --url"
+            "with --url; the first `nextplay serve` in a folder makes its database, or `nextplay migrate`"
         )
     try:
         database = Database(settings.url, create=False)

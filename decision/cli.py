@@ -78,37 +78,32 @@ KEEP_ALIVE_SECONDS = 75
 # Of the time to stop, the share that requests under way may take.
 _REQUESTS_SHARE = 0.6
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
-app.command()(init)
-app.command()(doctor)
-app.command()(bench)
-app.command()(decide_batch)
-app.command()(quality)
-app.command()(recall)
-app.command()(evaluate)
-app.command()(experiments)
-app.command()(simulate)
-app.command()(sandbox)
-app.command()(train)
-app.command()(tune)
-app.add_typer(ledger_commands.app, name="ledger")
-app.add_typer(decision_commands.app, name="decisions")
-app.add_typer(key_commands.app, name="keys")
-app.add_typer(audience_commands.app, name="audiences")
-app.add_typer(import_commands.app, name="import")
-app.add_typer(plan_commands.app, name="plan")
-app.add_typer(quarantine_commands.app, name="quarantine")
-app.add_typer(user_commands.app, name="users")
-app.add_typer(feature_commands.app, name="features")
-app.add_typer(crm_commands.app, name="crm")
-app.add_typer(people_commands.app, name="people")
-app.add_typer(playbook_commands.app, name="playbooks")
-app.add_typer(changes_command.app, name="changes")
-app.add_typer(rewards_command.app, name="rewards")
-app.add_typer(policies_command.app, name="policies")
-app.add_typer(control_commands.app, name="controls")
+_HELP = "Decide what to offer whom, and learn from what happens. Begin with `nextplay init FOLDER`."
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=_HELP, rich_markup_mode=None)
+_FIRST = (init, doctor, bench, decide_batch, quality, recall)
+for _command in (*_FIRST, evaluate, experiments, simulate, sandbox, train, tune):
+    app.command()(_command)
+for _name, _group, _about in (
+    ("ledger", ledger_commands.app, "Count, recount, thin out and export the facts."),
+    ("decisions", decision_commands.app, "Export the decision log, with rewards."),
+    ("keys", key_commands.app, "Make, list, rotate and revoke API keys."),
+    ("audiences", audience_commands.app, "Test an audience on labelled users."),
+    ("import", import_commands.app, "Import events, and what was before."),
+    ("plan", plan_commands.app, "Check a tracking plan, and try events on it."),
+    ("quarantine", quarantine_commands.app, "See what was set aside, and replay it."),
+    ("users", user_commands.app, "Show, join, take apart and erase people."),
+    ("features", feature_commands.app, "Look at what features are computed from."),
+    ("crm", crm_commands.app, "Reconcile with a CRM, and see what waits."),
+    ("people", people_commands.app, "See who does which tasks, and let somebody leave."),
+    ("playbooks", playbook_commands.app, "Look after the library of playbooks."),
+    ("changes", changes_command.app, "Read the optimisation log, and take changes back."),
+    ("rewards", rewards_command.app, "See what arms earned, and what did not count."),
+    ("policies", policies_command.app, "Compare, promote and rebuild policies."),
+    ("controls", control_commands.app, "Pause, drain and resume what goes out."),
+    ("coupons", coupon_commands.app, "Show, void, share and stock coupons."),
+):
+    app.add_typer(_group, name=_name, short_help=_about)
 app.command("channels")(channel_commands.channels)
-app.add_typer(coupon_commands.app, name="coupons")
 
 _DEFAULTS = Process()
 Data = Annotated[Path | None, typer.Option(help="Folder that holds everything the service keeps.")]

@@ -96,6 +96,10 @@ def test_help_is_there_before_anything_heavy_is_imported() -> None:
     run = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, timeout=60, check=True)
     said, heavy = run.stdout.rstrip().rsplit("\n", 1)
     assert "serve" in said
+    assert "Begin with `nextplay init FOLDER`." in " ".join(said.split())
+    # Whoever looks for a command is told what each group is for, not how it is called.
+    assert "Make, list, rotate and revoke API keys." in said
+    assert "The command line of" not in said
     assert heavy == "[]"
 
 
