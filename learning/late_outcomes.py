@@ -12,12 +12,11 @@ import msgspec
 
 from learning import outcome_repository
 from learning.judging import Judging
-from learning.outcome_repository import Page
 from learning.repository import REFUSED, Window
 from learning.rewards import DECISION_PROPERTY, Outcome, kind_of
 from playbooks.goal_documents import OPT_OUT
 from storage.engine import Database
-from storage.ledger import Fact, Kind, NewFact
+from storage.ledger import Kind, NewFact
 from storage.writer import TURN_ROWS
 
 _MOST_WINDOW = timedelta(days=366)
@@ -54,30 +53,30 @@ class LateOutcomes:
             page = outcome_repository.next_outcomes(connection, names)
         if page is None:
             return None
-        again = list(self._again(page))
-        refused = list(self._orphans(page.outcomes))
+        outcomes = [self._judging.of_person(outcome_repository.outcome_of(fact)) for fact in page.outcomes]
+        again = list(self._again(outcomes))
+        refused = list(self._orphans(outcomes))
         return self._database.write(
             lambda c: outcome_repository.judge_again(c, page, again, refused, now),
             rows=min(TURN_ROWS, 1 + len(again) + len(refused)),
             forced=False,
         )
 
-    def _again(self, page: Page) -> Iterator[Window]:
+    def _again(self, outcomes: Sequence[Outcome]) -> Iterator[Window]:
         """Yield windows with a reward for which one of these outcomes counts.
 
         Outcomes are looked at before windows mature, so it came after that: late, or to a clock that had
         been ahead when the window closed.
         """
-        if not page.outcomes:
+        if not outcomes:
             return
-        users = self._judging.profiles({one.user_id or "" for one in page.outcomes})
-        start = min(one.occurred_at for one in page.outcomes) - _MOST_WINDOW
-        end = max(one.occurred_at for one in page.outcomes)
+        users = self._judging.profiles({one.user_id for one in outcomes})
+        start = min(one.occurred_at for one in outcomes) - _MOST_WINDOW
+        end = max(one.occurred_at for one in outcomes)
         with self._database.read() as connection:
             windows = outcome_repository.matured_windows(connection, users, start, end)
         by_person: dict[str, list[Outcome]] = {}
-        for fact in page.outcomes:
-            outcome = self._judging.of_person(outcome_repository.outcome_of(fact))
+        for outcome in outcomes:
             by_person.setdefault(outcome.user_id, []).append(outcome)
         for window in windows:
             decision = self._judging.decided(window)
@@ -87,18 +86,19 @@ class LateOutcomes:
             ):
                 yield window
 
-    def _orphans(self, facts: Sequence[Fact]) -> Iterator[NewFact]:
+    def _orphans(self, outcomes: Sequence[Outcome]) -> Iterator[NewFact]:
         """Yield the refusals of outcomes that name a decision which they can't be credited to."""
-        named = {}
-        for fact in facts:
-            outcome = self._judging.of_person(outcome_repository.outcome_of(fact))
+        named = []
+        for outcome in outcomes:
             decision = outcome.properties.get(DECISION_PROPERTY)
             if decision is not None and outcome.name != OPT_OUT:
-                named[fact.id] = outcome, decision
+                named.append((outcome, decision))
+        if not named:
+            return
         with self._database.read() as connection:
-            ids = {decision for _, decision in named.values() if isinstance(decision, str)}
+            ids = {decision for _, decision in named if isinstance(decision, str)}
             windows = outcome_repository.windows_by_id(connection, ids)
-        for outcome, decision in named.values():
+        for outcome, decision in named:
             window = windows.get(decision) if isinstance(decision, str) else None
             if why := self._why_not(outcome, window):
                 known = None if window is None else window.decision_id
