@@ -110,6 +110,9 @@ def log(database: Database) -> list[Decision]:
                 now=now,
             )
         )
+    # What a request told, of which a rule asked.
+    told = {**decisions[3].features, "context.country": "D E|:'é"}
+    decisions[3] = msgspec.structs.replace(decisions[3], features=told)
     decisions[1] = msgspec.structs.replace(decisions[1], refused_by="cap.always.few")
     decisions[2] = msgspec.structs.replace(decisions[2], holdout=["holdout.gold"])
     fallen = fall_back(snapshot, Request(new_id(START), "x", "home", "k"), START, "unknown_user")
