@@ -17,6 +17,7 @@ from tests.acceptance.driver import Running
 from tests.launching import running_service
 
 HOUR = timedelta(hours=1)
+QUARTER = timedelta(minutes=15)
 BEFORE = timedelta(days=4)
 
 
@@ -55,22 +56,22 @@ def rewards(shop: Running, user: str) -> list[dict[str, Any]]:
 
 
 def test_the_order_feed_is_silent_for_six_hours(shop: Running, user: str) -> None:
-    live(shop, START, timedelta(minutes=12), "order_completed", "page_viewed")
+    live(shop, START, QUARTER, "order_completed", "page_viewed")
     assert shop.run("liveness")["opened"] == 0
     assert state(shop, "order_completed")["state"] == "live"
-    assert state(shop, "order_completed")["usual_this_hour"] == 5
+    assert state(shop, "order_completed")["usual_this_hour"] == 4
     # A decision whose window of a day closes while the feed is silent.
     shop.order(user, "COFFEE", days_ago=1)
     shop.run("push", "features", "audiences")
     decided = shop.acting_decision(user)
-    live(shop, START + 22 * HOUR, timedelta(minutes=12), "order_completed", "page_viewed")
+    live(shop, START + 22 * HOUR, QUARTER, "order_completed", "page_viewed")
     silent_since = shop.now
-    live(shop, silent_since + 6 * HOUR, timedelta(minutes=12), "page_viewed")
+    live(shop, silent_since + 6 * HOUR, QUARTER, "page_viewed")
     assert shop.run("liveness")["opened"] == 1
     assert shop.run("liveness")["opened"] == 0
     told = state(shop, "order_completed")
     assert told["state"] == "silence"
-    assert datetime.fromisoformat(told["since"]) == silent_since - timedelta(minutes=12)
+    assert datetime.fromisoformat(told["since"]) == silent_since - QUARTER
     assert state(shop, "page_viewed")["state"] == "live"
     assert 'nextplay_feed_alerts{what="silence"} 1.0' in shop.http.get("/metrics").text
     log = (shop.data / "service.log").read_text()
@@ -87,7 +88,7 @@ def test_the_order_feed_is_silent_for_six_hours(shop: Running, user: str) -> Non
     shop.run("liveness", "reward")
     assert not rewards(shop, user), "one order is not the backlog"
     for index in range(24):
-        moment = (silent_since + index * timedelta(minutes=15)).isoformat()
+        moment = (silent_since + index * QUARTER).isoformat()
         send(shop, "order_completed", timestamp=moment)
     assert shop.run("liveness")["closed"] == 1
     assert state(shop, "order_completed")["state"] == "live"

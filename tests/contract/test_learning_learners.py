@@ -303,7 +303,7 @@ def test_vw_is_never_loaded_into_the_process_that_serves(vw: VwLearner) -> None:
 
 
 def test_a_process_killed_in_the_middle_of_training_loses_nothing(vw: VwLearner) -> None:
-    many = rows(200_000)
+    many = rows(100_000)
     undisturbed = vw.fold(None, many).model.to_bytes()
     killed: list[int] = []
 
@@ -313,7 +313,7 @@ def test_a_process_killed_in_the_middle_of_training_loses_nothing(vw: VwLearner)
     before = process.cpu_times().user
 
     def kill() -> None:
-        # Once it is at work: what it does takes a second of its processor.
+        # Once it is at work: what it does takes half a second of its processor.
         while process.cpu_times().user < before + 0.1:
             time.sleep(0.01)
         os.kill(pid, signal.SIGKILL)

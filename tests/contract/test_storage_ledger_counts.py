@@ -91,7 +91,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_kept_and_tail_equal_the_facts(database: Database, clock: SimulatedClock, steps: list[Any]) -> None:
     with emptied(database):
