@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -63,7 +62,6 @@ from storage.ids import new_id
 from storage.writer import Lane
 
 _log = structlog.get_logger(__name__)
-_NOTHING: Mapping[str, Told] = MappingProxyType({})
 
 
 class Memberships(Protocol):
@@ -88,7 +86,7 @@ class Decider:
         lookup: Lookup | None = None,
         mark_used: Callable[[Connection, str], None] | None = None,
         insiders: Set[str] = frozenset(),
-        context: Mapping[str, Told] = _NOTHING,
+        context: Mapping[str, Told] | None = None,
         surroundings: Surroundings | None = None,
         messages: InlineMessages | None = None,
     ) -> None:
@@ -98,7 +96,7 @@ class Decider:
             people: says who is one person; without it every user id is one.
             mark_used: told of the first decision by each policy version, so that it is kept.
             insiders: users of whose decisions nothing is learned or reported.
-            context: what a request may tell of its moment, by name and kind.
+            context: what a request may tell of its moment, by name and kind; without it, nothing.
             surroundings: reads what constraints ask for; without it, of nobody's account or time zone.
             messages: fills the contents of answers that are shown at once; without it they are not.
         """
@@ -106,7 +104,7 @@ class Decider:
         self._messages = messages
         self._insiders = insiders
         self._recorder = Recorder(enroller, mark_used)
-        self._context = context
+        self._context = context or {}
         self.under_way = UnderWay()
         self._in_flight = InFlight()
         self._people = people or EveryoneAlone()
