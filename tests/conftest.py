@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 
+from playbooks import goals
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from tests.migrated import copy_migrated
@@ -35,6 +36,16 @@ def pytest_collection_finish() -> None:
     atexit.register(gc.unfreeze)
     gc.enable()
     gc.set_threshold(YOUNG_OBJECTS)
+
+
+@pytest.fixture(autouse=True)
+def events_as_before() -> Iterator[None]:
+    """Let rules speak of the same events after a test as before it, whatever library it read."""
+    before = goals._Events.columns
+    yield
+    if goals._Events.columns is not before:
+        goals._Events.columns = before
+        goals._parse.cache_clear()
 
 
 @pytest.fixture(scope="session")
