@@ -22,9 +22,12 @@ serve: .venv/.use ## serve the demo's database on http://127.0.0.1:8321
 # processes from nothing: each would compile all it imports if none may keep what it compiled.
 TESTS_IN ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 8000000 { print "/dev/shm" }')
 
+# One more than there are cores: tests wait for disks, clocks and each other's processes a fifth of their time.
+TESTS_AT_ONCE ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
+
 test: .venv/.dev ## set up, then run every test
 	folder=$$(TMPDIR=$(or $(TESTS_IN),$${TMPDIR:-/tmp}) mktemp -d) && TMPDIR=$$folder \
-		env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --basetemp $$folder/tests $(ARGS) && \
+		env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest --numprocesses $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder --basetemp $$folder/tests $(ARGS) && \
 		rm -rf $$folder
 
 bench: .venv/.use ## measure against floors and peers
