@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from storage import collecting
+
 
 @contextmanager
 def like_a_server() -> Iterator[None]:
@@ -15,12 +17,10 @@ def like_a_server() -> Iterator[None]:
     A load that lies ready in memory is a million objects: looking through them takes half a second, which
     what writes it would be charged for. A server looks through nothing that was there when it began.
     """
-    from decision.cli import SWITCH_SECONDS, YOUNG_OBJECTS  # noqa: PLC0415 - all commands, needed here only
+    from decision.cli import SWITCH_SECONDS  # noqa: PLC0415 - all commands, needed here only
 
     threshold, switch = gc.get_threshold(), sys.getswitchinterval()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    collecting.settle()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
@@ -61,6 +60,7 @@ from decision.settings import Settings, library_there, load_settings
 from decision.simulate_command import simulate
 from decision.training_commands import train, tune
 from feature_repo.errors import FeatureRepositoryError
+from storage import collecting
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
 
 _log = structlog.get_logger(__name__)
@@ -68,9 +68,6 @@ _log = structlog.get_logger(__name__)
 # How long a thread that computes may keep the others from running: the default of 5 ms, once for each thread
 # of a job, is what a request would wait at each of its steps.
 SWITCH_SECONDS = 0.0005
-# Objects more than at the last time that make the collector look through the young ones: more than requests
-# that are under way have, which leave no cycles behind. Each look of the default, at 700, keeps them waiting.
-YOUNG_OBJECTS = 10_000
 
 # Longer than clients keep an idle connection, so that it is they who close it: a server that closes first
 # meets requests already on their way.
@@ -256,10 +253,7 @@ def _serve(settings: Settings, process: Process) -> None:
         access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    # A full collection looks through all that is there, which takes longer than a request may.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    collecting.settle()
     server = uvicorn.Server(config)
     host, port = listening.getsockname()[:2]
     _log.info("listening", at=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")

@@ -17,13 +17,12 @@ import pytest
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 
 from playbooks import goals
+from storage import collecting
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from tests.migrated import copy_migrated
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-# As of a service: young objects that make the collector look through them.
-YOUNG_OBJECTS = 10_000
 
 # Until all tests are collected nothing is garbage: modules and tests stay for the whole run.
 gc.disable()
@@ -35,7 +34,7 @@ def pytest_collection_finish() -> None:
     # At its end the interpreter collects everything, or extension modules complain of what they leak.
     atexit.register(gc.unfreeze)
     gc.enable()
-    gc.set_threshold(YOUNG_OBJECTS)
+    gc.set_threshold(collecting.YOUNG_OBJECTS)
 
 
 @pytest.fixture(autouse=True)

@@ -96,11 +96,8 @@ def shipped(formats: Mapping[str, Convert] | None = None) -> Sequence[Planned]:
 @cache
 def _shipped_documents() -> Sequence[tuple[Path, str, Any]]:
     """Return path, text and document of each schema that ships with nextplay: read once, for they stay."""
-    return [
-        (path, text, yaml.safe_load(text))
-        for path in _files(TOUCHPOINTS)
-        if (text := path.read_text("utf-8"))
-    ]
+    texts = [(path, path.read_text("utf-8")) for path in _files(TOUCHPOINTS)]
+    return [(path, text, yaml.safe_load(text)) for path, text in texts]
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -24,7 +24,8 @@ from benchmarks.appends import (
 from benchmarks.errors import BenchmarkError
 from benchmarks.schedule import Schedule
 from benchmarks.serving import like_a_server
-from decision.cli import SWITCH_SECONDS, YOUNG_OBJECTS
+from decision.cli import SWITCH_SECONDS
+from storage import collecting
 
 COLUMNS = "kind, id, label, user_id, occurred_at, recorded_at, body"
 
@@ -80,7 +81,7 @@ def test_a_measuring_process_is_set_like_a_server_and_put_back() -> None:
     before = (gc.get_threshold(), sys.getswitchinterval(), gc.get_freeze_count())
     with like_a_server():
         assert gc.get_freeze_count() > before[2]
-        assert (gc.get_threshold()[0], sys.getswitchinterval()) == (YOUNG_OBJECTS, SWITCH_SECONDS)
+        assert (gc.get_threshold()[0], sys.getswitchinterval()) == (collecting.YOUNG_OBJECTS, SWITCH_SECONDS)
     assert (gc.get_threshold(), sys.getswitchinterval(), gc.get_freeze_count()) == (*before[:2], 0)
 
 

@@ -54,7 +54,6 @@ def test_a_turn_that_lasts_holds_nobody_up_for_long() -> None:
 def test_whose_turn_it_is_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     waited = threading.Event()
     with turn_under_way():
-        monkeypatch.setattr(standing_aside, "_PATIENCE", 0.0)
         monkeypatch.setattr(standing_aside._nobody_writes, "wait", lambda _seconds: waited.set())
         stand_aside()
         assert not waited.is_set()
