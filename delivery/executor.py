@@ -23,7 +23,7 @@ from delivery.models import Enrolment, Report
 from delivery.parking import anything_resumed, going, parked_runs, put_back_runs
 from delivery.plans import Plan, Plans
 from delivery.reentry import may_enter, rule_of
-from delivery.routing import READER, ROUTED, causes_of
+from delivery.routing import READER, ROUTED, causes_of, fitting
 from delivery.seeing import Sight
 from delivery.stepping import Stepper
 from delivery.view import Strangers, Views
@@ -272,6 +272,7 @@ class Executor:
         facts = [fact for fact in found if fact.seq <= head]
         if not facts:
             return 0, Report()
+        facts, all_fit = self._fitting(connection, facts, limit)
         by_user: dict[str, list[Fact]] = {}
         for fact in sorted(facts, key=lambda fact: (fact.occurred_at, fact.seq)):
             if fact.user_id is not None:
@@ -288,7 +289,14 @@ class Executor:
             return 0, Report()
         readers.advance(connection, READER, facts[-1].seq, ROUTED)
         report = self._apply(connection, woken, sight)
-        return len(facts), report + Report(events=len(facts))
+        return len(facts) if all_fit else limit, report + Report(events=len(facts))
+
+    def _fitting(self, connection: Connection, facts: list[Fact], limit: int) -> tuple[list[Fact], bool]:
+        """Return the first facts, which no more runs than `limit` may wait for; and whether that is all."""
+        members = [self._people.members(fact.user_id) if fact.user_id else () for fact in facts]
+        runs = repository.active_runs(connection, {one for some in members for one in some})
+        number = fitting(members, runs, limit)
+        return facts[:number], number == len(facts)
 
     def _causes(self, connection: Connection, enrolment: Enrolment, facts: Sequence[Fact]) -> list[Cause]:
         plan = self._plan(connection, enrolment)

@@ -6,7 +6,7 @@ writer. All writes are of many rows at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -62,6 +62,13 @@ def claim_of_users(connection: Connection, user_ids: Sequence[str]) -> list[Enro
         .with_for_update()
     )
     return [_enrolment(row) for row in connection.execute(query)]
+
+
+def active_runs(connection: Connection, user_ids: Collection[str]) -> dict[str, int]:
+    """Return in how many active enrolments users are, of those who are in any."""
+    number = func.count().label("number")
+    query = select(enrolments.c.user_id, number).where(enrolments.c.user_id.in_(user_ids), IS_ACTIVE)
+    return {row.user_id: row.number for row in connection.execute(query.group_by(enrolments.c.user_id))}
 
 
 def save_enrolments(connection: Connection, changed: Sequence[Enrolment]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from audiences.consent.models import ConsentBody, ConsentState
 from audiences.events import EventBody
@@ -15,6 +15,24 @@ from storage.ledger import Fact, Kind
 READER = "delivery.events"
 # The kinds of facts that are routed to enrolments.
 ROUTED = (Kind.EVENT, Kind.CONSENT)
+
+
+def fitting(of_facts: Sequence[Iterable[str]], runs: Mapping[str, int], limit: int) -> int:
+    """Return how many facts, from the first one on, concern at most `limit` runs together; at least one.
+
+    Args:
+        of_facts: the users that each fact concerns.
+        runs: how many runs a user is in.
+    """
+    seen: set[str] = set()
+    total = 0
+    for index, users in enumerate(of_facts):
+        new = set(users) - seen
+        total += sum(runs.get(user, 0) for user in new)
+        if index and total > limit:
+            return index
+        seen |= new
+    return len(of_facts)
 
 
 def causes_of(enrolment: Enrolment, flow: CompiledFlow | None, facts: Sequence[Fact]) -> list[Cause]:
