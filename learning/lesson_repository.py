@@ -16,6 +16,7 @@ from playbooks.models import DO_NOTHING
 from storage.ledger import Kind
 from storage.order import settled
 from storage.schema import facts
+from storage.standing_aside import aside
 
 
 def rewards_since(connection: Connection, after: int, until: int | None) -> list[int]:
@@ -32,9 +33,9 @@ def rewards_since(connection: Connection, after: int, until: int | None) -> list
     others = select(facts.c.seq).where(
         facts.c.kind == Kind.REWARD, or_(label < REWARD_LABEL, label > REWARD_LABEL), facts.c.seq + 0 > after
     )
-    found = connection.execute(query).scalars().all()
+    found = list(aside(connection.execute(query).scalars()))
     later = set(connection.execute(others).scalars())
-    return [seq for seq in found if seq not in later] if later else list(found)
+    return [seq for seq in found if seq not in later] if later else found
 
 
 def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[tuple[str, str, str]]:
@@ -52,7 +53,7 @@ def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[
     found: list[Any] = []
     for start in range(0, len(seqs), IN_LIST):
         some = facts.c.seq.in_(seqs[start : start + IN_LIST])
-        found += connection.execute(query.where(some)).all()
+        found += aside(connection.execute(query.where(some)))
     return found
 
 

@@ -8,8 +8,11 @@ that lends the turns wait as well (`storage.turns`). Work that nobody waits for 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # Whoever stands aside goes on after so many seconds, whatever the others do.
 _PATIENCE = 0.02
@@ -37,3 +40,10 @@ def stand_aside() -> None:
     """Wait until the turn that is under way has ended, if there is one, for 20 ms at most."""
     if not _nobody_writes.is_set() and threading.get_ident() not in _writing:
         _nobody_writes.wait(_PATIENCE)
+
+
+def aside(rows: Iterable[T]) -> Iterator[T]:
+    """Yield rows one by one, each once no turn is under way: a driver holds the lock as it makes them."""
+    for row in rows:
+        stand_aside()
+        yield row
