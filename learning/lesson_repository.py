@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
 
-from learning.repository import CURRENT_REWARD, IN_LIST, REWARD_LABEL, Window, pieces, window_of
+from learning.repository import CURRENT_REWARD, REWARD_LABEL, Window, pieces, window_of
 from learning.rewards import Reward
 from learning.tables import reward_windows
 from playbooks.models import DO_NOTHING
@@ -17,6 +17,7 @@ from storage.ledger import Kind
 from storage.order import settled
 from storage.schema import facts
 from storage.standing_aside import aside
+from storage.statements import Statement
 
 
 def rewards_since(connection: Connection, after: int, until: int | None) -> list[int]:
@@ -39,22 +40,15 @@ def rewards_since(connection: Connection, after: int, until: int | None) -> list
 
 
 def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[tuple[str, str, str]]:
-    """Return rewards beside their decisions: id, both bodies as JSON.
+    """Return rewards, which are in the order of their `seq`, beside their decisions: id, both bodies as JSON.
 
     Those whose messages were recalled are left out, and those whose decision is gone.
     """
-    made, recall = facts.alias("made"), facts.alias("recall")
-    recalls = select(recall.c.id).where(recall.c.kind == Kind.RECALL, recall.c.id == facts.c.id)
-    query = (
-        select(facts.c.id, facts.c.body, made.c.body)
-        .join(made, and_(made.c.kind == Kind.DECISION, made.c.id == facts.c.id))
-        .where(~recalls.exists())
-    )
-    found: list[Any] = []
-    for start in range(0, len(seqs), IN_LIST):
-        some = facts.c.seq.in_(seqs[start : start + IN_LIST])
-        found += aside(connection.execute(query.where(some)))
-    return found
+    wanted = set(seqs)
+    if not wanted:
+        return []
+    rows = _WITH_DECISIONS.run(connection, {"first": seqs[0], "last": seqs[-1]})
+    return [(row[1], row[2], row[3]) for row in aside(rows) if row[0] in wanted]
 
 
 def open_windows(
@@ -109,3 +103,19 @@ def decisions(connection: Connection, ids: Collection[str]) -> dict[str, str]:
         )
         found |= {row.id: row.body for row in connection.execute(query)}
     return found
+
+
+def _with_decisions() -> Select[Any]:
+    made, recall = facts.alias("made"), facts.alias("recall")
+    recalls = select(recall.c.id).where(recall.c.kind == Kind.RECALL, recall.c.id == facts.c.id)
+    return (
+        select(facts.c.seq, facts.c.id, facts.c.body, made.c.body)
+        .join(made, and_(made.c.kind == Kind.DECISION, made.c.id == facts.c.id))
+        .where(facts.c.kind == Kind.REWARD, facts.c.seq.between(bindparam("first"), bindparam("last")))
+        .where(~recalls.exists())
+        .order_by(facts.c.seq)
+    )
+
+
+# Between them there are few others: rewards that were corrected later.
+_WITH_DECISIONS = Statement(_with_decisions())

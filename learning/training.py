@@ -190,8 +190,11 @@ class Training:
     def _publish(
         self, new: PolicyVersion, before: PolicyVersion, changes: Sequence[Succeeded], now: datetime
     ) -> None:
+        with self._database.read() as reading:
+            row = version_repository.packed(reading, new)
+
         def write(connection: Connection) -> None:
-            version_repository.insert_version(connection, new, now)
+            version_repository.insert_version(connection, new, now, row)
             if new.member != before.member:
                 evidence = changes[-1] if changes else None
                 why = _why(evidence)
