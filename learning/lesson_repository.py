@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -47,7 +47,7 @@ def rewards_with_decisions(connection: Connection, seqs: Sequence[int]) -> list[
     wanted = set(seqs)
     if not wanted:
         return []
-    rows = _WITH_DECISIONS.run(connection, {"first": seqs[0], "last": seqs[-1]})
+    rows: Iterable[Sequence[Any]] = _WITH_DECISIONS.run(connection, {"first": seqs[0], "last": seqs[-1]})
     return [(row[1], row[2], row[3]) for row in aside(rows) if row[0] in wanted]
 
 
