@@ -193,7 +193,7 @@ def tell_of_member(
 
 
 def packed(connection: Connection, new: PolicyVersion) -> Mapping[str, Any]:
-    """Return what is kept of a version. Compressing takes milliseconds, in which nobody has to wait for a turn.
+    """Return what is kept of a version: compressing takes milliseconds, better spent before a turn to write.
 
     Raises:
         BrokenWeights: it could not be served; the version before it stays in charge.

@@ -217,6 +217,30 @@ def test_more_than_one_turn_of_events_and_enrolments(database: Database, clock: 
     assert runner.route_events() == Report(events=30, advanced=30, ended=30, used=30)
 
 
+def test_a_turn_takes_as_many_events_as_few_enough_runs_wait_for(
+    database: Database, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user may be in many runs, and each of their events is for all of them."""
+    runner = executor(database, clock, batch=4)
+    for user in ("ann", "bob", "cay"):
+        for number in range(3):
+            start(database, runner, clock, [user], decision_id=f"{user}{number}")
+    runner.advance_due()
+    clock.move_to(clock.now() + timedelta(hours=1))
+    orders(database, clock.now(), *((user, clock.now(), "milk") for user in ("ann", "bob", "cay")))
+    turns: list[int] = []
+    claim = repository.claim_of_users
+
+    def claimed(connection: Connection, users: Sequence[str]) -> list[Enrolment]:
+        found = claim(connection, users)
+        turns.append(len(found))
+        return found
+
+    monkeypatch.setattr(repository, "claim_of_users", claimed)
+    assert runner.route_events() == Report(events=3, advanced=9, ended=9, used=9)
+    assert [number for number in turns if number] == [3, 3, 3]
+
+
 def test_a_pass_also_takes_what_is_due_again_by_its_own_doing(
     database: Database, clock: SimulatedClock
 ) -> None:

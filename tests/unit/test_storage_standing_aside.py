@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from storage import standing_aside
-from storage.standing_aside import stand_aside, turn_under_way
+from storage.standing_aside import aside, stand_aside, turn_under_way
 
 
 def computing() -> tuple[threading.Thread, threading.Event]:
@@ -60,3 +60,15 @@ def test_whose_turn_it_is_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> N
         _, passed = computing()
         assert passed.wait(10)
         assert waited.is_set(), "others do wait"
+
+
+@pytest.mark.usefixtures("patient")
+def test_rows_are_made_while_nobody_writes() -> None:
+    made: list[int] = []
+    reading = threading.Thread(target=lambda: made.extend(aside([1, 2, 3])), daemon=True)
+    with turn_under_way():
+        reading.start()
+        reading.join(0.05)
+        assert not made
+    reading.join(10)
+    assert made == [1, 2, 3]
