@@ -17,7 +17,7 @@ from playbooks.library import Library, PublishedPlaybook
 from playbooks.models import DO_NOTHING, Arm
 from playbooks.offers import Terms
 
-# Reasons why no policy was asked and the placement's fallback ("do nothing") was answered.
+# Reasons why no policy was asked and the placement's fallback was answered.
 UNKNOWN_USER = "unknown_user"
 SHARED_IDENTITY = "shared_identity"
 FEATURES_MISSING = "features_missing"
@@ -71,7 +71,10 @@ class OfferShown(msgspec.Struct, frozen=True):
 
 
 class DecideAnswer(msgspec.Struct, frozen=True):
-    """What a backend gets. `playbook`, `variant`, `offer` and `content` are null for "do nothing"."""
+    """What a backend gets. `playbook`, `offer` and `content` are null for "do nothing".
+
+    `fallback` is why no policy was asked; the rest is then what the placement shows where none can be.
+    """
 
     decision_id: str
     playbook: str | None

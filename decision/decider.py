@@ -287,8 +287,8 @@ class Decider:
         if not request.dry_run:
             reservation = reserve(self._counters, snapshot.library, decision, circumstances)
         explanation = self._explain(snapshot, decision) if request.explain else None
-        message = message_of(self._messages, snapshot.library, decision)
-        return Made(decision, snapshot.library, deadline, late, reservation, explanation, message)
+        messages = [message_of(self._messages, snapshot.library, one) for one in (decision, late)]
+        return Made(decision, snapshot.library, deadline, late, reservation, explanation, *messages)
 
     def decide(self, user_id: str, placement: str, *, key: str | None = None) -> DecideAnswer:
         """Decide and wait until the decision is durable (see `submit`)."""

@@ -13,6 +13,7 @@ from learning.explaining import Explanation, explain_recorded
 from learning.rescoring import Rescored, rescore
 from playbooks.decision import Decision
 from playbooks.errors import DecisionErased, DecisionPurged, UnknownDecision
+from playbooks.fallbacks import replay_fallback
 from playbooks.matching import replay
 from storage import ledger
 from storage.clock import Clock
@@ -62,16 +63,19 @@ class DecisionLog(NamedTuple):
         return decision
 
     def replay(self, decision_id: str) -> Replayed:
-        """Make vector and draw again from the record alone.
+        """Make vector and draw again from the record alone; of a fallback no policy version is read.
 
         Raises:
             PlaybooksError: there is no such record (see `recorded`).
             LearningError: the policy version's record is not there or damaged; its weights need not be.
         """
         decision = self.recorded(decision_id)
-        with self.database.read() as connection:
-            version = version_repository.unweighted(connection, decision.policy)
-        again = replay(decision, version.serve())
+        if decision.fallback is not None:
+            again = replay_fallback(decision)
+        else:
+            with self.database.read() as connection:
+                version = version_repository.unweighted(connection, decision.policy)
+            again = replay(decision, version.serve())
         return Replayed(again == decision, again.arm, again.propensity, again.draw)
 
     def rescore(self, decision_id: str) -> Rescored:

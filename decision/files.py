@@ -33,6 +33,7 @@ from learning.exploration_kinds import FixedSplit, Single
 from learning.features import FeatureSet
 from learning.spec import PolicySpec, read_spec
 from playbooks.content.names import Vocabulary
+from playbooks.fallbacks import playbook_of
 from playbooks.goals import know_events
 from playbooks.insiders import Insiders
 from playbooks.library import Draft, expand, read_library
@@ -171,6 +172,7 @@ def read_files(folder: Path) -> LibraryFiles:
             folder / "contents.yaml",
         ).around(draft),
         *_unknown_arms(draft, policy),
+        *_unknown_fallbacks(draft, policy),
         *_missing_features("policy.yaml", policy, vocabularies, specs),
         *(
             problem
@@ -232,6 +234,16 @@ def _unknown_arms(draft: Draft, policy: PolicySpec, file: str = "policy.yaml") -
         )
         for name in policy.exploration.names
         if (has := arms.get(playbook := name.partition("/")[0])) is not None and name not in has
+    ]
+
+
+def _unknown_fallbacks(draft: Draft, policy: PolicySpec) -> list[Problem]:
+    """Playbooks that a placement's fallback names and that the folder does not have."""
+    known = [one.id for one in draft.playbooks]
+    return [
+        Problem("policy.yaml", f"there is no playbook {name!r}{closest(name, known)}", f"fallbacks.{place}")
+        for place, name in ((place, playbook_of(one)) for place, one in policy.fallbacks.items())
+        if name not in known
     ]
 
 

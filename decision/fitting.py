@@ -12,9 +12,11 @@ from learning.spec import PolicySpec
 from playbooks.constraints.binding import asks_for_zone
 from playbooks.constraints.checking import Names, mixed_currencies, unknown_in_playbook, unknown_names
 from playbooks.constraints.documents import Constraint, Fatigue
+from playbooks.constraints.rulebook import Rulebook
 from playbooks.content.checking import Flaw, flaws
 from playbooks.content.names import Vocabulary
 from playbooks.content.places import place_in
+from playbooks.fallbacks import arm_for, playbook_of, unfilled
 from playbooks.library import Draft, expand
 from playbooks.library.problems import Problem
 from playbooks.library.references import References
@@ -63,8 +65,29 @@ class Fitting:
             for playbook in draft.playbooks
             for field, message in self._around(playbook, audiences)
         ]
+        problems += self._fallbacks(draft)
         problems += self._constraints(draft, self.asked.schema.with_audiences(audiences))
         return [*problems, *self._windows(draft.windows or Windows()), *self._contents(draft)]
+
+    def _fallbacks(self, draft: Draft) -> Iterator[Problem]:
+        """Yield why playbooks can't be what the policy shows where it can't be asked."""
+        documents = {one.id: one for one in draft.playbooks}
+        rules = Rulebook(draft.constraints or (), schema=self.asked.schema)
+        for placement, name in self.policy.fallbacks.items():
+            document = documents.get(playbook_of(name))
+            if document is None:
+                continue
+            published = draft.body(document).published(0)
+            found = arm_for(name, placement, published, rules.terms(published))
+            why = found if isinstance(found, str) else unfilled(published, found)
+            if not isinstance(found, str) and why:
+                why = f"says nothing to whom nobody knows: {why}"
+            if why:
+                yield Problem(
+                    f"playbooks/{document.id}",
+                    f"policy.yaml names {name!r} as the fallback of {placement}, and the playbook {why}",
+                    "fallbacks",
+                )
 
     def _constraints(self, draft: Draft, schema: Schema) -> Iterator[Problem]:
         beside = draft.beside or draft

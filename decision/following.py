@@ -22,7 +22,6 @@ from learning.errors import BrokenWeights
 from playbooks.controls.repository import in_force
 from playbooks.library import Library
 from playbooks.library.loading import Loader
-from playbooks.matching import Snapshot
 from playbooks.policy import Policy
 from playbooks.shaping import CurrentShaping
 from storage.engine import Database
@@ -145,16 +144,5 @@ class Follower:
             _log.info("serving other guards and costs")
 
     def _serve(self, library: Library, policy: Policy) -> None:
-        serving = self._decider.snapshot
-        self._decider.serve(
-            Snapshot(
-                library,
-                policy,
-                serving.seed,
-                serving.holdout,
-                serving.controls,
-                serving.guards,
-                serving.costs,
-            )
-        )
+        self._decider.serve(replace(self._decider.snapshot, library=library, policy=policy))
         _log.info("serving what was published", library=library.version, policy=policy.version)

@@ -101,6 +101,7 @@ def open_snapshot(
         controls,
         shaping.guards,
         shaping.costs,
+        files.policy.fallbacks,
     )
 
 

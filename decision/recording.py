@@ -13,15 +13,15 @@ from sqlalchemy import Connection
 from decision.answers import DecideAnswer, answer_of
 from decision.deadline import Deadline
 from decision.errors import KeyReused
-from decision.inline import OUTBOUND, MessageShown
-from learning.explaining import Explanation
+from decision.inline import MessageShown
+from learning.explaining import Explanation, explain_fallback
 from playbooks import repository
 from playbooks.constraints.circumstances import Circumstances
 from playbooks.counters import Reservation, Wanted
 from playbooks.counters.wanting import wanted_by
 from playbooks.decision import Decision
 from playbooks.library import Library
-from playbooks.models import Arm
+from playbooks.models import OUTBOUND, Arm
 from playbooks.repository import Answer
 from storage import ledger
 from storage.ledger import Kind, NewFact
@@ -62,7 +62,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A decision about to be recorded; `late` is what it is if a deadline passes before that."""
+    """A decision about to be recorded.
+
+    `late` is what it is if a deadline passes before that, `late_message` what that shows.
+    """
 
     decision: Decision
     library: Library
@@ -71,20 +74,24 @@ class Made:
     reservation: Reservation | None = None
     explanation: Explanation | None = None
     message: MessageShown | None = None
+    late_message: MessageShown | None = None
 
     def arm_of(self, decision: Decision) -> Arm | None:
-        """Return the arm to deliver, None where nothing is done."""
-        if not decision.acts:
+        """Return the arm that is given, None where nothing is done."""
+        if not decision.gives:
             return None
         playbook = self.library.get(decision.playbook or "", decision.playbook_version or 0)
         return playbook.arm(decision.arm)
 
     def answer(self, decision: Decision) -> DecideAnswer:
         """Return what the backend is told if it comes out as `decision`."""
-        explanation = self.explanation
-        if explanation is not None and decision is not self.late:
+        explanation, late = self.explanation, decision is self.late
+        if explanation is not None and late:
+            explanation = explain_fallback(decision)
+        elif explanation is not None:
             explanation = msgspec.structs.replace(explanation, refused_by=decision.refused_by)
-        return answer_of(decision, self.library, self.arm_of(decision), explanation, self.message)
+        message = self.late_message if late else self.message
+        return answer_of(decision, self.library, self.arm_of(decision), explanation, message)
 
     def settle(self, done: Future[DecideAnswer]) -> None:
         """Give back what was reserved for a decision that surely was not recorded as it was made.
@@ -134,7 +141,7 @@ class Recorder:
         if final.fallback is None:
             self.mark(connection, final.policy)
         arm = made.arm_of(final)
-        if arm is not None:
+        if arm is not None and final.acts:
             self._enroller.start(connection, final, arm)
         answer = made.answer(final)
         if key is not None:
@@ -166,7 +173,7 @@ class Recorder:
     def _final(self, connection: Connection, made: Made) -> Decision:
         if made.late is not None and made.deadline.passed:
             return made.late
-        arm = made.arm_of(made.decision)
+        arm = made.arm_of(made.decision) if made.decision.acts else None
         if arm is not None and (rule := self._enroller.refuses(connection, made.decision, arm)):
             if made.reservation is not None:
                 made.reservation.drop()

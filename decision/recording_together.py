@@ -27,7 +27,7 @@ from storage.ledger import Kind, NewFact
 class One(NamedTuple):
     """A decision about to be recorded, what it is to reserve, and its content where it is shown at once.
 
-    `late` is what it is if its deadline passes before that.
+    `late` is what it is if its deadline passes before that, `late_message` what that shows.
     """
 
     decision: Decision
@@ -35,6 +35,7 @@ class One(NamedTuple):
     message: MessageShown | None = None
     deadline: Deadline = NEVER
     late: Decision | None = None
+    late_message: MessageShown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class MadeTogether:
         return MadeTogether(self.ones[start:end], self.library, self.reserved, self.budgets)
 
     def arm_of(self, decision: Decision) -> Arm | None:
-        """Return the arm to deliver, None where nothing is done."""
-        if not decision.acts:
+        """Return the arm that is given, None where nothing is done."""
+        if not decision.gives:
             return None
         playbook = self.library.get(decision.playbook or "", decision.playbook_version or 0)
         return playbook.arm(decision.arm)
@@ -122,9 +123,10 @@ class RecorderTogether:
                 continue
             final = finals[place]
             arm = made.arm_of(final)
-            if arm is not None:
+            if arm is not None and final.acts:
                 self._enroller.start(connection, final, arm)
-            answer = answer_of(final, made.library, arm, None, one.message)
+            message = one.late_message if final is one.late else one.message
+            answer = answer_of(final, made.library, arm, None, message)
             answers.append(answer)
             if keys and (key := keys[place]) is not None:
                 body = msgspec.json.encode(answer).decode()
@@ -160,7 +162,7 @@ class RecorderTogether:
             if one.late is not None and one.deadline.passed:
                 finals[place] = one.late
                 continue
-            arm = made.arm_of(decision)
+            arm = made.arm_of(decision) if decision.acts else None
             rule = None if arm is None else self._enroller.refuses(connection, decision, arm)
             if rule is not None:
                 made.drop([one])

@@ -152,7 +152,7 @@ class Together:
         needs: dict[frozenset[str], Needs] = {}
         for place, read in enumerate(self._read(asks)):
             if isinstance(read, str):
-                found[place] = One(fall_back(snapshot, requests[place], now, read))
+                found[place] = self._fallen(snapshot, requests[place], now, read)
                 continue
             ask = asks[place]
             audiences = self._audiences_of(ask.user)
@@ -167,7 +167,7 @@ class Together:
         for one, made in zip(known, self._decided(block, snapshot, requests, known, now), strict=True):
             found[one.place] = made
         everybody = [
-            one if ask.deadline is None else _within(ask.deadline, one, snapshot, request, now)
+            one if ask.deadline is None else self._within(ask.deadline, one, snapshot, request, now)
             for one, ask, request in zip(found, asks, requests, strict=True)
             if one is not None
         ]
@@ -269,11 +269,24 @@ class Together:
     def _one(self, snapshot: Snapshot, asked: Asked, made: Decision | Exception, now: datetime) -> One:
         if isinstance(made, Exception):
             _log.error("policy failed", policy=snapshot.policy.version, error=str(made))
-            return One(fall_back(snapshot, asked.request, now, POLICY_BROKEN))
+            return self._fallen(snapshot, asked.request, now, POLICY_BROKEN)
         library = snapshot.library
         wanted = [wanted_of(library, made, asked.case.circumstances), loss_of(library, made)]
         message = message_of(self._messages, library, made)
         return One(made, [one for one in wanted if one is not None], message)
+
+    def _fallen(self, snapshot: Snapshot, request: Request, now: datetime, reason: str) -> One:
+        decision = fall_back(snapshot, request, now, reason)
+        return One(decision, message=message_of(self._messages, snapshot.library, decision))
+
+    def _within(
+        self, deadline: Deadline, one: One, snapshot: Snapshot, request: Request, now: datetime
+    ) -> One:
+        """Return a decision that turns into its fallback when a deadline passes, or has done so."""
+        late = self._fallen(snapshot, request, now, DEADLINE)
+        if deadline.passed:
+            one = late
+        return one._replace(deadline=deadline, late=late.decision, late_message=late.message)
 
 
 def _reason(ask: Ask) -> str | None:
@@ -281,14 +294,6 @@ def _reason(ask: Ask) -> str | None:
     if ask.fallback is None and ask.deadline is not None and ask.deadline.passed:
         return DEADLINE
     return ask.fallback
-
-
-def _within(deadline: Deadline, one: One, snapshot: Snapshot, request: Request, now: datetime) -> One:
-    """Return a decision that turns into its fallback when a deadline passes, or has done so."""
-    late = fall_back(snapshot, request, now, DEADLINE)
-    if deadline.passed:
-        return One(late, deadline=deadline, late=late)
-    return one._replace(deadline=deadline, late=late)
 
 
 def _case(request: Request, known: _Known, circumstances: Circumstances) -> Case:

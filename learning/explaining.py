@@ -42,7 +42,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
     `stopped_sends` are messages of the decision that were stopped later, by rule. `prices` are shadow prices
     of binding budgets. `draw` in [0, 1) fell to the chosen arm. `note` says why scores have no parts, where
-    they have none.
+    they have none; of a fallback, which nobody scored, that the placement's was answered.
     """
 
     decision_id: str
@@ -69,13 +69,15 @@ def explain(
             told.
         note: why they can't.
     """
+    if decision.fallback is not None:
+        return explain_fallback(decision)
     known = {arm.id: arm for arm in arms}
     scores, weights = [*decision.scores, 0.0], [*decision.weights, 1.0]
     costs = [*decision.costs, 0.0] if decision.costs else [0.0] * len(scores)
     deviations: Sequence[float | None] = (
         [*decision.deviations, 0.0] if decision.deviations else [None] * len(scores)
     )
-    floor = 0.0 if decision.fallback else policy.floor / len(decision.arms)
+    floor = policy.floor / len(decision.arms)
     candidates = [
         Candidate(
             arm=arm,
@@ -92,10 +94,33 @@ def explain(
         )
         for place, arm in enumerate(decision.arms)
     ]
+    return _explanation(decision, sorted(candidates, key=lambda one: -one.probability), note)
+
+
+def explain_fallback(decision: Decision) -> Explanation:
+    """Return why a decision came out as it did for which no policy was asked."""
+    answered = Candidate(
+        arm=decision.arm,
+        score=0.0,
+        deviation=None,
+        weight=1.0,
+        cost=0.0,
+        fatigue=0.0,
+        value=0.0,
+        floor=0.0,
+        probability=decision.propensity,
+        chosen=True,
+        parts=_no_parts(decision.arm),
+    )
+    note = f"no policy was asked ({decision.fallback}); this is the placement's fallback"
+    return _explanation(decision, [answered], note)
+
+
+def _explanation(decision: Decision, candidates: Sequence[Candidate], note: str | None) -> Explanation:
     return Explanation(
         decision_id=decision.decision_id,
         policy=decision.policy,
-        candidates=sorted(candidates, key=lambda one: -one.probability),
+        candidates=candidates,
         stopped=decision.suppressed,
         holdout=list(decision.holdout),
         prices=decision.prices,
@@ -109,10 +134,14 @@ def explain(
 def explain_recorded(database: Reads, decision: Decision) -> Explanation:
     """Return why a decision of the log came out as it did; without parts once its version's weights are gone.
 
+    Of a fallback no version is asked, as none was then.
+
     Raises:
         UnknownVersion: the version was let go.
         UnknownPlan: an arm of the decision was never published.
     """
+    if decision.fallback is not None:
+        return explain_fallback(decision)
     note = None
     with database.read() as connection:
         try:

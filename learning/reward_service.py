@@ -16,6 +16,7 @@ from learning.late_outcomes import LateOutcomes, refusal
 from learning.repository import CORRECTED, REWARD_LABEL, Held, Window
 from learning.rewards import Mature, Reward
 from playbooks.decision import Decision
+from playbooks.models import DO_NOTHING
 from storage.engine import Database
 from storage.erasure import is_pseudonym
 from storage.faultpoints import reached
@@ -137,6 +138,10 @@ class RewardService:
         if decision.test:
             return None
         closes_at = decision.decided_at
+        if decision.fallback is not None:
+            # What it showed was nobody's choice: no outcome is credited to it, or kept from a decision that
+            # a policy made.
+            decision = msgspec.structs.replace(decision, arms=[DO_NOTHING], playbook=None)
         if decision.playbook is not None and decision.playbook_version is not None:
             closes_at += self._judging.goal(decision.playbook, decision.playbook_version).window
         return Window(

@@ -20,7 +20,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from learning.context import Context, Told, texts_of
 from learning.errors import PolicySpecError
@@ -32,11 +40,14 @@ from learning.models import Linear, ValueModel
 from playbooks.constraints.binding import CONTEXT as OF_EVERY_DECISION
 from playbooks.document import Name
 from playbooks.guards import LoyalGuard
+from playbooks.models import OUTBOUND
 from playbooks.shaping import Costs, Shaping
 from playbooks.suggesting import closest
 
 FloatArray = NDArray[np.float64]
 
+# A playbook, or one of its arms.
+Fallback = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}(/[a-z0-9_]{1,300})?$")]
 # Covariances that a posterior may keep: 200 MB of them, read and written with each version.
 _MOST_CELLS = 25_000_000
 
@@ -73,6 +84,8 @@ class PolicySpec(_Document):
     `context` is what a request tells about its moment: names of numbers that features read, or by name the
     kind of each (`number`, `text`, `condition`, or the texts it may be), of which features may read those
     that are no texts, and rules all.
+    `fallbacks` say by placement what is shown there where no policy can be asked: a playbook of one arm, or
+    an arm, `playbook/variant`.
     With `open_windows: learn` decisions whose windows are open teach what is known of them so far
     (`learning.censoring`).
     A policy whose exploration does not learn (a fixed split, a single variant) has no features, prior and
@@ -83,6 +96,7 @@ class PolicySpec(_Document):
     placements: list[str] = Field(min_length=1)
     guards: list[LoyalGuard] = []
     costs: Costs = {}
+    fallbacks: dict[str, Fallback] = {}
     reward: Bounds = Bounds()
     context: Context = []
     features: list[Feature] = []
@@ -90,6 +104,21 @@ class PolicySpec(_Document):
     learner: LearnerKind | None = None
     open_windows: Literal["wait", "learn"] = "wait"
     exploration: ExplorationKind
+
+    @field_validator("fallbacks", mode="after")
+    @classmethod
+    def _shown_somewhere(cls, fallbacks: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        placements = info.data.get("placements", fallbacks)
+        for placement in fallbacks:
+            if placement not in placements:
+                raise ValueError(
+                    f"the policy serves no placement {placement!r}{closest(placement, placements)}"
+                )
+            if placement == OUTBOUND:
+                raise ValueError(
+                    f"{OUTBOUND} has none: what is sent needs consent and caps, which nobody knows of then"
+                )
+        return fallbacks
 
     @model_validator(mode="after")
     def _context_is_read(self) -> PolicySpec:
@@ -184,9 +213,10 @@ class PolicySpec(_Document):
     @property
     def fingerprint(self) -> str:
         """Equal specifications have equal fingerprints."""
-        # Guards, costs and open windows change nothing of what was learnt of closed ones; and specifications
-        # from before there was a context, a `per`, a `worth` or a `width` keep fingerprints and weights.
-        left_out: dict[str, Any] = {"guards": True, "costs": True, "open_windows": True}
+        # Guards, costs, fallbacks and open windows change nothing of what was learnt of closed ones; and
+        # specifications from before there was a context, a `per`, a `worth` or a `width` keep fingerprints
+        # and weights.
+        left_out: dict[str, Any] = {"guards": True, "costs": True, "fallbacks": True, "open_windows": True}
         # What only rules ask for is not learned from.
         context = [name for name in self.context if name in self._read]
         if not context:

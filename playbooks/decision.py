@@ -15,10 +15,10 @@ from playbooks.models import DO_NOTHING, Arm
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """One answer of `decide`.
 
-    `arms` are the eligible ones, "do nothing" last. `scores[i]` is the policy's expected reward of arm i;
-    "do nothing" scores 0 because rewards are counted on top of it. `deviations[i]` is how uncertain score i
-    is, where the policy draws from its posterior. `levers` are the operator's weights of
-    playbooks that are not 1.
+    `arms` are the eligible ones, "do nothing" last; of a fallback the one that is answered, without a score.
+    `scores[i]` is the policy's expected reward of arm i; "do nothing" scores 0 because rewards are counted on
+    top of it. `deviations[i]` is how uncertain score i is, where the policy draws from its posterior.
+    `levers` are the operator's weights of playbooks that are not 1.
     `costs[i]` is what arm i costs, in units of reward, where any costs something; of that `fatigue`, by
     playbook or arm, is for the contacts that the user had lately, and the shadow prices of budgets that bind,
     `prices` by rule, are in it.
@@ -82,9 +82,14 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
         return [self.levers.get(arm.partition("/")[0], 1.0) for arm in self.arms[:-1]]
 
     @property
-    def acts(self) -> bool:
-        """Whether something is to be delivered."""
+    def gives(self) -> bool:
+        """Whether the answer shows an arm: one that is to be delivered, or a placement's fallback."""
         return self.refused_by is None and self.arm != DO_NOTHING
+
+    @property
+    def acts(self) -> bool:
+        """Whether something is to be delivered. A fallback is shown, and that is all: it begins nothing."""
+        return self.gives and self.fallback is None
 
 
 def certain(

@@ -22,6 +22,7 @@ from playbooks.draws import draw_of, pick
 from playbooks.eligible import Eligible, eligible, recorded
 from playbooks.errors import UnknownPlacement
 from playbooks.exploring import budgets_of, losses, spent
+from playbooks.fallbacks import Fallback, fallback_in, replay_fallback
 from playbooks.guards import Limits, LoyalGuard, Stops, limits_of, stops_for
 from playbooks.holdouts import holdout_of
 from playbooks.library import Library
@@ -54,9 +55,22 @@ class Snapshot:
     guards: Sequence[LoyalGuard] = ()
     # What a minor unit of a currency costs, in units of reward.
     costs: Mapping[str, float] = field(default_factory=dict)
+    # By placement what is shown where no policy can be asked, as `playbook` or `playbook/variant`.
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
     # Made of all that; whatever replaces some of it makes its own.
     _contests: dict[tuple[Side, ...], Contest] = field(default_factory=dict, init=False)
     _limits: dict[str, list[tuple[LoyalGuard, Limits]]] = field(default_factory=dict, init=False)
+    _fallbacks: dict[str, Fallback | str] = field(default_factory=dict, init=False)
+
+    def fallback(self, placement: str) -> Fallback | str | None:
+        """Return what a placement shows where no policy can be asked, or why that can't be; None: nothing."""
+        name = self.fallbacks.get(placement)
+        if name is None:
+            return None
+        found = self._fallbacks.get(placement)
+        if found is None:
+            found = self._fallbacks[placement] = fallback_in(self.library, name, placement)
+        return found
 
     def stops_for(self, placement: str, audiences: Set[str]) -> Stops | None:
         """Return by which guard an arm is not for a user in these audiences, None where no guard is."""
@@ -222,12 +236,26 @@ def decide(
 
 
 def fall_back(snapshot: Snapshot, request: Request, now: datetime, reason: str) -> Decision:
-    """Return the decision to do nothing because no policy can be asked, and why.
+    """Return the decision for the placement's fallback because no policy can be asked, and why.
+
+    It is to do nothing where the placement has none, or an operator has stopped it, its content is over, or
+    the user is held out from its playbook.
 
     Raises:
         UnknownPlacement: no playbook of the library serves the placement.
     """
     check_placement(snapshot.library, request.placement)
+    found = snapshot.fallback(request.placement)
+    shown = found if isinstance(found, Fallback) else None
+    stopped = held_out = None
+    if shown is not None:
+        stopped = shown.stopped_by(request.user_id, snapshot.controls, now)
+        if stopped is None and request.user_id:
+            of = holdout_of(request.user_id, snapshot.seed, snapshot.holdout)
+            stopped = held_out = of(shown.playbook.document)
+    suppressed = {} if shown is None or stopped is None else {stopped: [shown.playbook.id]}
+    if stopped is not None:
+        shown = None
     return Decision(
         decision_id=request.decision_id,
         user_id=request.user_id,
@@ -240,15 +268,16 @@ def fall_back(snapshot: Snapshot, request: Request, now: datetime, reason: str) 
         features={},
         audiences=(),
         uses={},
-        suppressed={},
-        arms=[DO_NOTHING],
+        suppressed=suppressed,
+        holdout=() if held_out is None else (held_out,),
+        arms=[DO_NOTHING if shown is None else shown.arm.id],
         scores=[],
         probabilities=[1.0],
         draw=draw_of(snapshot.seed, request.user_id, request.placement, request.request_key),
         chosen=0,
         propensity=1.0,
-        playbook=None,
-        playbook_version=None,
+        playbook=None if shown is None else shown.playbook.id,
+        playbook_version=None if shown is None else shown.playbook.version,
         fallback=reason,
         test=request.test,
     )
@@ -262,10 +291,7 @@ def replay(decision: Decision, policy: Policy) -> Decision:
     something in the record was changed.
     """
     if decision.fallback is not None:
-        draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
-        return msgspec.structs.replace(
-            decision, arms=[DO_NOTHING], scores=[], probabilities=[1.0], draw=draw, chosen=0, propensity=1.0
-        )
+        return replay_fallback(decision)
     # Where nothing was eligible there was nothing to be uncertain of either.
     told = decision.deviations or not decision.scores
     deviations = np.array(decision.deviations, dtype=np.float64) if told else None

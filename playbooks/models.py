@@ -19,6 +19,8 @@ from playbooks.money import Money
 
 # "Do nothing" takes part in every draw under this id.
 DO_NOTHING = "do_nothing"
+# The placement of what is sent and not shown at once.
+OUTBOUND = "outbound"
 # Attributes that arms have beside those of their offers; `value`, in minor units, where it carries money.
 ARM_ATTRIBUTES = ("kind", "channel", "content", "value")
 

@@ -200,6 +200,8 @@ class _Play:
         )
 
     def _example(self, member: Member, decision: Decision, texts: _Texts) -> Example:
+        if decision.fallback is not None:
+            return Example(member.user_id, why="no features of the user are known")
         if decision.arm == DO_NOTHING:
             return self._nothing(member, decision)
         if decision.playbook != self._playbook.id:
@@ -212,8 +214,6 @@ class _Play:
 
     def _nothing(self, member: Member, decision: Decision) -> Example:
         stops = Stops(self._playbook.id, decision.suppressed).all
-        if decision.fallback is not None:
-            return Example(member.user_id, why="no features of the user are known")
         if stops and not any(arm.partition("/")[0] == self._playbook.id for arm in decision.arms):
             return Example(member.user_id, stopped_by=stops, why="stopped by rules")
         return Example(member.user_id, DO_NOTHING, decision.propensity, why="doing nothing is drawn")

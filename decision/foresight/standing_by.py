@@ -127,7 +127,14 @@ def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> I
         shaping = holds_with(connection, files.policy.shaping)
     policy = _policy(database, files, clock)
     snapshot = Snapshot(
-        library, policy, settings.seed, settings.holdout, controls, shaping.guards, shaping.costs
+        library,
+        policy,
+        settings.seed,
+        settings.holdout,
+        controls,
+        shaping.guards,
+        shaping.costs,
+        files.policy.fallbacks,
     )
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url

@@ -74,7 +74,7 @@ def _said(files: LibraryFiles) -> Iterator[tuple[tuple[str, str], str]]:
         for name, value in document.model_dump(mode="json").items():
             yield (file, name), _json(value)
     policy = files.policy.model_dump(mode="json", by_alias=True)
-    for name in ("guards", "costs"):
+    for name in ("guards", "costs", "fallbacks"):
         yield ("policy.yaml", name), _json(policy[name])
     lists: dict[str, Sequence[BaseModel]] = {
         "scores.yaml": [one.spec for one in files.scores],

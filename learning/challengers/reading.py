@@ -40,7 +40,7 @@ def read_challengers(folder: Path, policy: PolicySpec) -> Mapping[str, PolicySpe
                 f"{name}: reward: rewards are those of policy.yaml, from {policy.reward.low:g} to "
                 f"{policy.reward.high:g}; write the same"
             )
-        for field in ("guards", "costs"):
+        for field in ("guards", "costs", "fallbacks"):
             if getattr(spec, field):
                 raise PolicySpecError(
                     f"{name}: {field}: they hold for whoever is in charge and are said in policy.yaml; leave "

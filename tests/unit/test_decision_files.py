@@ -11,6 +11,7 @@ import yaml
 
 from decision.demo.run import LIBRARY
 from decision.files import read_files
+from decision.init_command import PROJECT
 from feature_repo.specs import AGGREGATES, EVENTS, load_specs
 from playbooks.errors import LibraryError
 from playbooks.goals import know_events
@@ -149,6 +150,40 @@ def test_events_that_the_shipped_features_do_not_fit_say_what_is_missing(tmp_pat
         ConfigurationError, match=r"unknown event(.|\n)*put one that goes with yours at .*aggregates.yaml"
     ):
         read_files(folder)
+
+
+def test_a_fallback_that_could_not_be_shown_is_said(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(PROJECT / "library", tmp_path / "library"))
+    for name, text in {
+        "offers.yaml": "\n- {id: hello, name: Welcome}\n",
+        "contents.yaml": "\n- {id: greeting, subject: Hello, body: 'Dear {{ user.orders_12w }} times'}\n",
+    }.items():
+        with (folder / name).open("a") as file:
+            file.write(text)
+    plan = yaml.safe_load((folder / "playbooks" / "everyday.yaml").read_text())
+    plan |= {
+        "id": "hello",
+        "variants": [{"offer": "hello", "channel": "mailbox", "content": "greeting"}],
+        "flow": {"start": "over", "states": {"over": {"kind": "end", "result": "shown"}}},
+    }
+    (folder / "playbooks" / "hello.yaml").write_text(yaml.safe_dump(plan))
+    policy = (folder / "policy.yaml").read_text()
+
+    def refused(name: str) -> str:
+        (folder / "policy.yaml").write_text(f"{policy}\nfallbacks: {{home: {name}}}\n")
+        with pytest.raises(LibraryError) as failure:
+            read_files(folder)
+        return str(failure.value)
+
+    assert "fallbacks.home: there is no playbook 'helo', did you mean 'hello'?" in refused("helo")
+    said = refused("everyday")
+    assert "policy.yaml names 'everyday' as the fallback of home, and the playbook gives away" in said
+    assert "says nothing to whom nobody knows: the content 'greeting' can't be filled" in refused("hello")
+    with (folder / "contents.yaml").open("a") as file:
+        file.write("\n- {id: all, subject: Hello, body: 'Dear {{ user.orders_12w | default: \"you\" }}'}\n")
+    plan["variants"][0]["content"] = "all"
+    (folder / "playbooks" / "hello.yaml").write_text(yaml.safe_dump(plan))
+    assert read_files(folder).policy.fallbacks == {"home": "hello"}
 
 
 def test_a_policy_that_names_an_arm_its_playbook_has_not_is_said(tmp_path: Path) -> None:

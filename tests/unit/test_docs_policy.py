@@ -80,7 +80,9 @@ def _scored(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the examples, those of learners with an exploration that scores."""
     scoring = next(block for block in blocks if "exploration" in block)
     return [
-        block | scoring if block.keys() & {"learner", "guards", "costs", "context", "open_windows"} else block
+        block | scoring
+        if block.keys() & {"learner", "guards", "costs", "context", "open_windows", "fallbacks"}
+        else block
         for block in blocks
     ]
 

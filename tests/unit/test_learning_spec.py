@@ -356,6 +356,19 @@ def test_guards_and_costs_change_nothing_that_was_learnt(spec: PolicySpec) -> No
         PolicySpec.model_validate(document | {"costs": {"EURO": 1}})
 
 
+def test_a_fallback_changes_nothing_that_was_learnt_and_is_of_an_inline_placement(spec: PolicySpec) -> None:
+    document = spec.model_dump(by_alias=True) | {"placements": ["outbound", "home"]}
+    named = PolicySpec.model_validate(document | {"fallbacks": {"home": "welcome/tea"}})
+    assert named.fingerprint == PolicySpec.model_validate(document).fingerprint
+    for placement, name, why in (
+        ("hom", "welcome", "no placement 'hom', did you mean 'home'"),
+        ("outbound", "welcome", "outbound has none: what is sent needs consent and caps"),
+        ("home", "Welcome everyone", "should match pattern"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            PolicySpec.model_validate(document | {"fallbacks": {placement: name}})
+
+
 def test_specifications_from_before_there_were_models_by_arm_keep_what_was_learnt(tmp_path: Path) -> None:
     text = TEXT.replace("kind: vw", "kind: linear_gaussian")
     assert read_spec(written(tmp_path, text)).fingerprint == "ff7a59953a18977c"
