@@ -27,6 +27,7 @@ from decision.auth.opening import open_keys
 from decision.coupons import add_coupon_routes
 from decision.evaluating import api as evaluating_api
 from decision.evaluating import policies_api
+from decision.evaluating.fallbacks import fallbacks_now
 from decision.foresight import api as foresight_api
 from decision.foresight import content_api, simulate_api
 from decision.observe import api as observe_api
@@ -98,7 +99,15 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(content_api.router(service, guard.name_of))
     app.include_router(evaluating_api.router(service.database, service.clock))
     app.include_router(
-        policies_api.router(service.database, service.promoting, guard.name_of, service.follow)
+        policies_api.router(
+            service.database,
+            service.promoting,
+            guard.name_of,
+            service.follow,
+            lambda: fallbacks_now(
+                service.decider.snapshot, service.files.policy.placements, service.clock.now()
+            ),
+        )
     )
     app.include_router(
         playbooks_api.router(

@@ -54,7 +54,7 @@ def doctor(
 def checks() -> Mapping[str, Check]:
     """Return all checks by name, in their order: what others lean on comes first."""
     # Here, because they import Feast and the databases' drivers: seconds that other commands can do without.
-    from decision.observe import machine, served, stores  # noqa: PLC0415
+    from decision.observe import machine, served, shown, stores  # noqa: PLC0415
 
     return {
         "python": machine.python,
@@ -72,6 +72,7 @@ def checks() -> Mapping[str, Check]:
         "controls": stores.controls,
         "audiences": stores.audiences,
         "policies": stores.policies,
+        "fallbacks": shown.fallbacks,
         "feeds": stores.feeds,
         "snapshots": stores.snapshots,
         "online store": stores.online_store,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from decision.evaluating.fallbacks import FallbackNow
 from decision.evaluating.policies import described, standings
 from learning.challengers.promoting import Promoting
 from learning.rebuilding import rebuild
@@ -24,16 +25,21 @@ class PromoteBody(BaseModel):
 
 
 def router(
-    database: Database, promoting: Promoting, name_of: Callable[[Request], str], served: Callable[[], None]
+    database: Database,
+    promoting: Promoting,
+    name_of: Callable[[Request], str],
+    served: Callable[[], None],
+    fallbacks: Callable[[], Sequence[FallbackNow]],
 ) -> APIRouter:
     """Return the routes; `served` is called after somebody took charge."""
     routes = APIRouter(prefix="/v1", tags=["policies"])
 
     @routes.get("/policies")
     def list_policies() -> dict[str, Any]:
-        """The policies of the library: role, newest version, and the evidence so far for each challenger."""
+        """The policies of the library: role, newest version, evidence; and what is shown without any."""
         found: Any = msgspec.to_builtins(standings(database, promoting))
-        return {"policies": found, "promotion": promoting.rules.promotion}
+        without: Any = msgspec.to_builtins(fallbacks())
+        return {"policies": found, "promotion": promoting.rules.promotion, "fallbacks": without}
 
     @routes.get("/policies/{policy}")
     def show_policy(policy: str) -> dict[str, Any]:

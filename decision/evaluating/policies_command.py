@@ -24,7 +24,7 @@ _HERE = "http://127.0.0.1:8321"
 
 @app.command("list")
 def list_(url: Url = _HERE, key: Key = None, as_json: Json = False) -> None:
-    """Print who is in charge, who competes, and what is known of each."""
+    """Print who is in charge, who competes, what is known of each, and what is shown without a policy."""
     with remote(url, None, key) as service:
         answer: Any = service.ask("GET", "/v1/policies")
     if as_json:
@@ -34,6 +34,9 @@ def list_(url: Url = _HERE, key: Key = None, as_json: Json = False) -> None:
         typer.echo(f"{one['id']:<24}{one['role']:<12}{one['version'] or 'no version yet'}{_led(one)}")
         if one["evidence"] is not None:
             _tell(one["evidence"])
+    for one in answer["fallbacks"]:
+        shown = one["variant"] or "nothing" + ("" if one["why"] is None else f" ({one['why']})")
+        typer.echo(f"without a policy, {one['placement']} shows {shown}")
 
 
 @app.command()

@@ -57,6 +57,7 @@ def lint_library(
             triggers=frozenset(one.spec.id for one in files.triggers.triggers),
             events=Events(frozenset(planned), plan.refuses_unknown, seen),
             users=users,
+            fallbacks=files.policy.fallbacks,
         )
     )
 

@@ -6,13 +6,24 @@
 
 from __future__ import annotations
 
-from playbooks.lint import collisions, events, nobody, states, triggers, unused, variables, variants, wording
+from playbooks.lint import (
+    collisions,
+    events,
+    fallbacks,
+    nobody,
+    states,
+    triggers,
+    unused,
+    variables,
+    variants,
+    wording,
+)
 from playbooks.lint.finding import ORDER, Code, Finding, Severity
 from playbooks.lint.subject import Events, Subject, Users
 
 __all__ = ["CODES", "Code", "Events", "Finding", "Severity", "Subject", "Users", "lint"]
 
-_CONCEPTS = (triggers, nobody, variables, wording, events, states, variants, collisions, unused)
+_CONCEPTS = (triggers, nobody, variables, wording, events, states, variants, collisions, fallbacks, unused)
 CODES: tuple[Code, ...] = tuple(code for concept in _CONCEPTS for code in concept.CODES)
 
 

@@ -41,7 +41,8 @@ def find(subject: Subject) -> Iterator[Finding]:
                 for other in rivals
                 if other.priority > one.priority and _never_stopped(terms_of(subject, other))
             )
-            yield from _outranked(covering, one, above)
+            if not subject.is_fallback(one):
+                yield from _outranked(covering, one, above)
         for one, other in combinations(rivals, 2):
             if one.priority == other.priority and _one_group(one, other) and covering.same(one, other):
                 yield EXCLUDED.in_playbook(

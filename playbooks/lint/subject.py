@@ -12,6 +12,7 @@ from audiences.definitions import Definitions
 from audiences.rules import Rule, RuleError, Schema, parse
 from audiences.rules.proofs import never
 from audiences.rules.tree import And, IsTruth, Node
+from playbooks.fallbacks import playbook_of
 from playbooks.goals import OWN
 from playbooks.library import Draft
 from playbooks.models import Playbook
@@ -70,6 +71,8 @@ class Subject:
     triggers: frozenset[str] = frozenset()
     events: Events = Events()
     users: Users | None = None
+    # By placement, what is shown where no policy can be asked.
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
     _parsed: dict[str, Rule | None] = field(default_factory=dict)
 
     @cached_property
@@ -90,6 +93,10 @@ class Subject:
             except RuleError:
                 self._parsed[text] = None
         return self._parsed[text]
+
+    def is_fallback(self, playbook: Playbook) -> bool:
+        """Whether a playbook is shown somewhere without taking part in a decision."""
+        return playbook.id in map(playbook_of, self.fallbacks.values())
 
     def audience_is_empty(self, audience: str) -> bool:
         """Whether it is proved that nobody can be in an audience."""

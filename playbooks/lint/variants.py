@@ -38,7 +38,7 @@ def find(subject: Subject) -> Iterator[Finding]:
                     f"{', '.join(never)}: one use takes more than {one.rule} has in all",
                     "raise that limit, or take a cheaper offer",
                 )
-        if playbook.weight == 0:
+        if playbook.weight == 0 and not subject.is_fallback(playbook):
             yield POWERLESS.in_playbook(
                 playbook.id,
                 "weight",

@@ -142,7 +142,9 @@ def test_it_is_asked_for_on_the_command_line_and_over_http(
         with training(database, spec()) as made:
             version = run(World(database), made, 2)
         served = FastAPI()
-        served.include_router(policies_api.router(database, NotImplemented, lambda _: "ann", lambda: None))
+        served.include_router(
+            policies_api.router(database, NotImplemented, lambda _: "ann", lambda: None, list)
+        )
         answer = TestClient(served).post(f"/v1/policies/versions/{version.version}/rebuild")
     assert (answer.status_code, answer.json()["verdict"]) == (200, "exact")
     commands = re.findall(

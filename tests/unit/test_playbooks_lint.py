@@ -315,3 +315,14 @@ def test_the_reference_has_every_code() -> None:
     text = Path("docs/reference/lint.md").read_text(encoding="utf-8")
     assert [line for line in text.splitlines() if line.startswith("| `")] == rows
     assert len({code.name for code in CODES}) == len(CODES)
+
+
+def test_a_fallback_is_shown_without_asking_and_need_not_win() -> None:
+    asked = playbook(id="asked", rules={"eligibility": "orders > 1"})
+    quiet = playbook(id="quiet", weight=0)
+    below = playbook(id="below", priority=-9)
+    named = {"home": "asked", "shelf": "quiet/coffee", "end": "below", "else": "gone"}
+    found = only(lint(subject(asked, quiet, below, fallbacks=named)), "fallback-unasked")
+    assert (found.playbook, "eligibility.asked is one to be asked" in found.message) == ("asked", True)
+    codes = {one.code for one in lint(subject(asked, quiet, below))}
+    assert codes == {"always-outranked", "unreachable-variant"}
