@@ -87,7 +87,7 @@ class FeatureFeed:
         position = self.history_position()
         with self._repository.alone():
             users = self._repository.live.rebuild(replay(self._repository.history, position), position)
-        _log.info("states of features computed from the history", users=users, position=position)
+        _log.info("states of features computed from the history", number=users, position=position)
 
     def _new(self, reader: str, size: int) -> Iterator[list[HistoryEvent]]:
         """Yield new events in batches; the cursor moves on when the consumer comes back for the next one."""

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from decision.answers import DecideAnswer
 from decision.decider import Decider
 from decision.submitting_together import DecidingTogether
+from playbooks.matching import check_placement
 from storage.errors import ConfigurationError
 
 # Users who are decided for at once; of as many more, decisions wait to become durable meanwhile.
@@ -66,6 +67,8 @@ def decide_batch(
         UnknownPlacement: no playbook serves the placement.
         WriterBusy: too much waits to be written.
     """
+    # Also where there is nobody to decide for.
+    check_placement(decider.snapshot.library, placement)
     started = time.monotonic()
     fallbacks: Counter[str] = Counter()
     decisions = offers = 0

@@ -263,6 +263,7 @@ def _serve(settings: Settings, process: Process) -> None:
     http.start()
     asked = stop.wait(while_true=http.is_alive)
     until = time.monotonic() + process.drain
+    _log.info("stopping")
     service.draining = True
     time.sleep(min(process.notice, process.drain))
     config.timeout_graceful_shutdown = max(1, int((until - time.monotonic()) * _REQUESTS_SHARE))
@@ -306,12 +307,14 @@ def _work(settings: Settings, process: Process) -> None:
     stop = StopSignals()
     service.start()
     stop.wait()
+    _log.info("stopping")
     _end(service, time.monotonic() + process.drain, clean=True)
 
 
 def _end(service: Service, until: float, *, clean: bool) -> None:
     """Close a service and end the process: with 0 if it was asked to stop and nothing queued was left."""
     closed = service.close(until - time.monotonic())
+    _log.info("stopped", written=closed.written)
     if not clean:
         sys.exit(1)
     if not closed.all_ended:

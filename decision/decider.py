@@ -30,7 +30,6 @@ from decision.answers import (
     UNKNOWN_USER,
     DecideAnswer,
     DecideRequest,
-    fingerprint_of,
 )
 from decision.context import Context, as_told, told_with
 from decision.deadline import Deadline
@@ -183,10 +182,12 @@ class Decider:
         """Return under which key a request's answer is to be remembered, None under none.
 
         Raises:
+            BadRequest: the key can't be one.
             WrongContext: the context is not what the policy reads.
         """
+        asked = None if key is None else Key.of(key, request)
         as_told(request.context, self._context)
-        return None if key is None or request.dry_run else Key(key, fingerprint_of(request))
+        return None if request.dry_run else asked
 
     def submit_alone(
         self, request: DecideRequest, key: str | None, asked: Key | None, deadline: Deadline

@@ -49,7 +49,8 @@ def recount(data: Data = None) -> None:
         typer.echo(f"{one.kind}\t{one.label}\t{one.day}\tkept {one.kept}\trecounted {one.recounted}")
     if differences:
         raise CountersWrong(
-            f"{len(differences)} counters are not what the facts say; restore a backup, or ask"
+            f"{len(differences)} counters are not what the facts say: something other than nextplay added "
+            "facts or took them away; restore a backup from before that"
         )
     typer.echo("the counters equal the facts")
 

@@ -10,9 +10,9 @@ from typing import Protocol
 import msgspec
 from sqlalchemy import Connection
 
-from decision.answers import DecideAnswer, answer_of
+from decision.answers import DecideAnswer, DecideRequest, answer_of, fingerprint_of
 from decision.deadline import Deadline
-from decision.errors import KeyReused
+from decision.errors import BadRequest, KeyReused
 from decision.inline import MessageShown
 from learning.explaining import Explanation, explain_fallback
 from playbooks import repository
@@ -28,6 +28,7 @@ from storage.ledger import Kind, NewFact
 
 # Rows that one decision writes at most: itself, its reservation, its enrolment, its remembered answer.
 DECISION_ROWS = 4
+MAX_KEY_LENGTH = 255
 
 
 class Enroller(Protocol):
@@ -46,6 +47,21 @@ class Key:
 
     name: str
     fingerprint: str
+
+    @classmethod
+    def of(cls, name: str, request: DecideRequest) -> Key:
+        """Return a request's key.
+
+        Raises:
+            BadRequest: it can't be one.
+        """
+        if not 0 < len(name) <= MAX_KEY_LENGTH:
+            raise BadRequest(
+                f"the Idempotency-Key must have 1 to {MAX_KEY_LENGTH} characters, it has {len(name)}"
+            )
+        if "\x00" in name:
+            raise BadRequest("the Idempotency-Key has the character U+0000 in it: leave it out")
+        return cls(name, fingerprint_of(request))
 
     def check(self, earlier: str) -> None:
         """Make sure that what was asked under the key before was the same.

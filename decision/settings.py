@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -10,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from audiences.crm.signatures import is_secret
 from audiences.identity.models import KindRule
@@ -18,15 +21,21 @@ from decision.logs import Level
 from delivery.coupons.guess_limits import GuessLimits
 from feature_repo.errors import FeatureRepositoryError
 from feature_repo.online_url import connection_string
+from playbooks.suggesting import closest
 from storage.errors import ConfigurationError
 
 SETTINGS_FILE = "settings.env"
+
+_PREFIX = "NEXTPLAY_"
+# What else the environment may say: to the commands alone, to a service that is to kill itself, to tests.
+_OF_COMMANDS = frozenset({"key", "roles", "drain", "notice", "lease", "fault_point"})
+_OF_TESTS = "test_"
 
 
 class Settings(BaseSettings):
     """Settings of one service. Everything it keeps lies in `data` unless a setting says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="NEXTPLAY_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     data: Path = Path("var/nextplay")
     host: str = "127.0.0.1"
@@ -142,14 +151,35 @@ def load_settings(**given: Any) -> Settings:
         ConfigurationError: a value can't be used; the message names the setting.
     """
     explicit = {name: value for name, value in given.items() if value is not None}
+    _check_names(os.environ)
     try:
         data = Path(explicit.get("data") or Settings(**explicit).data)
         return Settings(_env_file=data / SETTINGS_FILE, **explicit)
     except ValidationError as error:
         details = "; ".join(
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].removeprefix('Value error, ')}"
+            for detail in error.errors()
         )
         raise ConfigurationError(f"a setting can't be used: {details}") from error
+    except SettingsError as error:
+        # What it says quotes the class that read it; what was written may be a secret.
+        reason = error.__cause__ or error
+        named = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "one of them")
+        raise ConfigurationError(
+            f"a setting can't be used: {named}: this must be JSON ({reason}), as docs/reference/settings.md shows"
+        ) from error
+
+
+def _check_names(environment: Iterable[str]) -> None:
+    """Refuse names of the environment that look like a setting and are none (ConfigurationError)."""
+    known = {*Settings.model_fields, *_OF_COMMANDS}
+    for name in sorted(environment):
+        asked = name.upper().removeprefix(_PREFIX).lower()
+        if name.upper().startswith(_PREFIX) and asked not in known and not asked.startswith(_OF_TESTS):
+            meant = closest(name, [f"{_PREFIX}{one.upper()}" for one in known])
+            raise ConfigurationError(
+                f"the environment has a setting {name} that there is not{meant or ': take it away'}"
+            )
 
 
 def library_there(folder: Path) -> None:

@@ -25,7 +25,10 @@ class Whom:
         """
         if request.identity is None:
             user = request.user_id
-            if len(user) > MAX_ID_LENGTH:
+            if not isinstance(user, str):
+                # A program in whose own process it is decided may say anything.
+                raise TextUnfit(f"the user's id must be text, not {user!r}: write it as text")
+            if not 0 < len(user) <= MAX_ID_LENGTH:
                 raise TextUnfit(
                     f"the user's id must have 1 to {MAX_ID_LENGTH} characters, it has {len(user)}"
                 )

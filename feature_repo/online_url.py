@@ -24,11 +24,12 @@ def connection_string(url: str) -> str:
         port = parts.port or 6379
     except ValueError as error:
         raise SpecError(f"the online store's URL {shown(url)!r} can't be understood ({error})") from error
-    if parts.scheme not in _SCHEMES or not parts.hostname:
+    database = parts.path.strip("/") or "0"
+    if parts.scheme not in _SCHEMES or not parts.hostname or not database.isdecimal():
         raise SpecError(
             f"the online store's URL {shown(url)!r} can't be understood; write redis://host:6379/0"
         )
-    settings = [f"{parts.hostname}:{port}", f"db={parts.path.strip('/') or 0}"]
+    settings = [f"{parts.hostname}:{port}", f"db={database}"]
     if parts.scheme == "rediss":
         settings.append("ssl=true")
     if parts.username:

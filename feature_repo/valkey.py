@@ -160,9 +160,7 @@ class ValkeyAccess:
     def _ask(self, commands: Sequence[bytes], seconds: float) -> list[Any]:
         """Send commands in pipelines and return their replies."""
         if time.monotonic() < self._refusing_until:
-            raise OnlineStoreUnreachable(
-                f"the online store at {self._shown} did not answer a moment ago; try again"
-            )
+            raise OnlineStoreUnreachable(f"the online store at {self._shown} did not answer a moment ago")
         replies: list[Any] = []
         for start in range(0, len(commands), _PIPELINE):
             replies += self._pipeline(commands[start : start + _PIPELINE], seconds)

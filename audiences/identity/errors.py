@@ -8,6 +8,7 @@ AudiencesError
     ├── BelongsToAnother the anonymous profile belongs to another user
     ├── UserErased       the user is being erased
     ├── UnknownIdentity  no profile holds it
+    ├── UnknownKind      no identity is of this kind
     ├── UnknownMerge     there is no join with this id
     └── AlreadyUndone    the join was taken back before
 """
@@ -48,6 +49,11 @@ class UserErased(IdentityError):
 class UnknownIdentity(IdentityError):
     status = 404
     code = "unknown-identity"
+
+
+class UnknownKind(IdentityError):
+    status = 422
+    code = "unknown-kind"
 
 
 class UnknownMerge(IdentityError):

@@ -19,6 +19,11 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NOTHING = frozenset({"", "null", "none", "undefined", "nan", "unknown", "0"})
 
 
+def spelled(kind: str) -> str:
+    """Return the one spelling of a kind of identities, snake_case."""
+    return _OTHER.sub("_", _HUMP.sub("_", kind.strip()).lower())
+
+
 @lru_cache(maxsize=65_536)
 def normalise(kind: str, value: str, region: str = "") -> Identity | None:
     """Return an identity in its one spelling, or None when the value can't be one.
@@ -29,7 +34,7 @@ def normalise(kind: str, value: str, region: str = "") -> Identity | None:
     Args:
         region: ISO 3166 code of the country whose numbers are written without a country code, if any.
     """
-    kind = _OTHER.sub("_", _HUMP.sub("_", kind.strip()).lower())
+    kind = spelled(kind)
     value = value.strip()
     if not _KIND.fullmatch(kind) or kind in (USER_ID, ANONYMOUS_ID) or value.lower() in _NOTHING:
         return None

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from audiences.addresses import AddressKind
 from audiences.errors import UnknownUser
 from audiences.identity import repository
-from audiences.identity.errors import UnknownIdentity
-from audiences.identity.ids import normalise
-from audiences.identity.models import ANONYMOUS_ID, USER_ID, Identity
+from audiences.identity.errors import UnknownIdentity, UnknownKind
+from audiences.identity.ids import normalise, spelled
+from audiences.identity.models import ANONYMOUS_ID, DEVICES, USER_ID, Identity
 from audiences.identity.people import People
 from audiences.texts import fit
 from storage.engine import Database
 
 # `kind:value` of the longest kind and value, and an anonymous profile of the longest id.
 _MAX_TEXT = 400
+# Senders name kinds as they like.
+_KINDS_LISTED = 20
 
 
 class Lookup:
     """Reads what is committed. Thread-safe."""
 
-    def __init__(self, database: Database, people: People, phone_region: str = "") -> None:
+    def __init__(
+        self, database: Database, people: People, phone_region: str = "", kinds: Iterable[str] = ()
+    ) -> None:
+        """Look in a database.
+
+        Args:
+            phone_region: ISO 3166 code of the country of phone numbers without a country code.
+            kinds: of identities that somebody may have before anybody was known by one.
+        """
         self._database = database
         self._people = people
         self._region = phone_region
+        self._kinds = {USER_ID, ANONYMOUS_ID, *AddressKind, *DEVICES, *kinds}
 
     def identity(self, kind: str, value: str) -> Identity:
         """Return an identity in its one spelling; also `user_id` and `anonymous_id` are kinds here.
 
         Raises:
             UnknownIdentity: the value can't be one of this kind.
+            UnknownKind: nobody was ever known by an identity of this kind, and nothing names it.
         """
         found = self._identity(kind, value)
+        self._check_kind(kind)
         if found is None:
             raise UnknownIdentity(f"the value is no {kind!r}: write e-mail addresses and phone numbers whole")
         return found
@@ -71,6 +88,23 @@ class Lookup:
     def canonical(self, text: str) -> str:
         """Return the canonical id of whom a text names (see `profile`). Raises UnknownUser."""
         return self._people.canonical(self.profile(text))
+
+    def _check_kind(self, asked: str) -> None:
+        """Make sure that there are identities of a kind; one that was found once is known from then on."""
+        kind = spelled(asked)
+        if kind in self._kinds:
+            return
+        with self._database.read() as connection:
+            if repository.is_kind(connection, kind):
+                self._kinds.add(kind)
+                return
+            kinds = sorted({*self._kinds, *repository.kinds_of(connection, _KINDS_LISTED)})
+        near = get_close_matches(kind, kinds, n=1)
+        meant = f", did you mean {near[0]!r}?" if near else ";"
+        raise UnknownKind(
+            f"no identity of the kind {asked!r} was ever recorded{meant} the kinds are {', '.join(kinds)}; "
+            "a new one is known from the first message with it on, or by NEXTPLAY_IDENTITIES"
+        )
 
     def _identity(self, kind: str, value: str) -> Identity | None:
         return (

@@ -25,7 +25,7 @@ from audiences.identity.errors import (
     UserErased,
 )
 from audiences.identity.graph import Graph
-from audiences.identity.ids import check_ids, identities_of
+from audiences.identity.ids import check_ids, identities_of, spelled
 from audiences.identity.known import Known
 from audiences.identity.looking import Lookup
 from audiences.identity.models import (
@@ -79,7 +79,7 @@ class IdentityService:
         self._rules = dict(rules or {})
         self._region = phone_region
         self.people = JoinedPeople(database)
-        self.lookup = Lookup(database, self.people, phone_region)
+        self.lookup = Lookup(database, self.people, phone_region, map(spelled, self._rules))
         self._known = Known(database, self.people, phone_region)
         # The highest revision that a transaction of this process was about to commit.
         self._awaited = 0

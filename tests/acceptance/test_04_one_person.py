@@ -201,3 +201,12 @@ def test_what_is_not_there_is_said(service: Running) -> None:
         assert "either `user_id` or `identity`" in response.json()["detail"]
     unknown = {"identity": {"kind": "email", "value": "nobody@example.com"}, "placement": "outbound"}
     assert service.http.post("/v1/decide", json=unknown).json()["fallback"] == "unknown_user"
+    # A kind that nobody was ever known by is a mistake of whoever asks.
+    misspelt = {"identity": {"kind": "emial", "value": "nobody@example.com"}, "placement": "outbound"}
+    for response in (
+        service.http.post("/v1/decide", json=misspelt),
+        service.http.get("/v1/identities?kind=emial&value=nobody@example.com"),
+    ):
+        assert response.status_code == 422, response.text
+        assert "did you mean 'email'?" in response.json()["detail"]
+        assert "anonymous_id, " in response.json()["detail"]

@@ -21,6 +21,7 @@ from audiences.identity.errors import (
     BelongsToAnother,
     MergeCycle,
     SameUser,
+    UnknownKind,
     UnknownMerge,
     UserErased,
 )
@@ -449,3 +450,16 @@ def test_the_order_of_users_addresses_does_not_matter(sqlite_database: Database,
     assert {one[0] for one in people.of(f"a{mark}")[1]} == {"a", "b", "c"}
     assert {one[0] for user in "def" for one in people.of(user + mark)[1]} == {"d", "e", "f"}
     assert people.of(f"d{mark}")[1] == {f"d{mark}"}
+
+
+def test_a_kind_of_identities_is_known_from_the_first_message_with_it_or_from_the_settings(
+    database: Database,
+) -> None:
+    people = People(database, {"memberCard": KindRule()})
+    with pytest.raises(UnknownKind, match="no identity of the kind 'loyaltyId' was ever recorded"):
+        people.identity.lookup.identity("loyaltyId", "7")
+    people.send("ann", None, Claim("loyaltyId", "7"))
+    for kind in ("loyaltyId", "loyalty_id", "member_card", "phone"):
+        people.identity.lookup.identity(kind, "+493090182000")
+    with pytest.raises(UnknownKind, match=r"did you mean 'loyalty_id'.* loyalty_id, member_card, phone"):
+        people.identity.lookup.identity("loyalti_id", "7")

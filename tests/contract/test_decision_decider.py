@@ -18,11 +18,12 @@ from audiences.errors import TextUnfit
 from audiences.features import Features
 from audiences.rules import RuleError, Schema, parse
 from decision.answers import DEADLINE, DecideAnswer, DecideRequest
+from decision.batch import decide_batch
 from decision.context import as_told, with_told
 from decision.deadline import NEVER
 from decision.decider import Decider
 from decision.decision_log import DecisionLog
-from decision.errors import KeyReused, WrongContext
+from decision.errors import BadRequest, KeyReused, WrongContext
 from learning import version_repository
 from learning.context import Told
 from learning.errors import PolicySpecError
@@ -32,6 +33,7 @@ from playbooks.constraints.documents import Cap
 from playbooks.constraints.rulebook import with_context
 from playbooks.content.documents import Content
 from playbooks.counters import SqlCounters
+from playbooks.errors import UnknownPlacement
 from playbooks.library import Draft, Library
 from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
@@ -250,16 +252,39 @@ def test_rules_ask_for_what_a_request_tells(database: Database, version: PolicyV
     [
         ("a\x00b", r"the user's id has the character U\+0000"),
         ("a" * 256, "the user's id must have 1 to 255 characters, it has 256"),
+        ("", "the user's id must have 1 to 255 characters, it has 0"),
+        (7, "the user's id must be text, not 7"),
     ],
 )
 def test_an_id_that_nobody_can_have_is_refused(
-    database: Database, decider: Decider, user: str, what: str
+    database: Database, decider: Decider, user: Any, what: str
 ) -> None:
     with pytest.raises(TextUnfit, match=what):
         ask(decider, user)
     with pytest.raises(TextUnfit, match=what):
         decider.ask(DecideRequest(placement="home", user_id=user), None, NEVER)
     assert decisions(database) == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("", "must have 1 to 255 characters, it has 0"),
+        ("k" * 10_000, "must have 1 to 255 characters, it has 10000"),
+        ("a\x00b", r"has the character U\+0000"),
+    ],
+)
+def test_a_key_that_cannot_be_one_is_refused(
+    database: Database, decider: Decider, key: str, what: str
+) -> None:
+    with pytest.raises(BadRequest, match=what):
+        decider.decide("ann", "home", key=key)
+    assert decisions(database) == 0
+
+
+def test_a_batch_for_nobody_names_a_placement_that_there_is(decider: Decider) -> None:
+    with pytest.raises(UnknownPlacement, match="no playbook serves the placement 'hom'"):
+        decide_batch(decider, [], "hom", lambda _users, _answers: None)
 
 
 TOLD: dict[str, Told] = {

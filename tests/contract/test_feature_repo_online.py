@@ -210,7 +210,9 @@ def test_a_server_that_is_away_is_said_in_one_line_and_found_again(tmp_path: Pat
     again.close()
 
 
-@pytest.mark.parametrize("url", ["http://host/0", "redis://", "redis://host:port/0", "valkey"])
+@pytest.mark.parametrize(
+    "url", ["http://host/0", "redis://", "redis://host:port/0", "redis://host/cache", "valkey"]
+)
 def test_a_url_that_cannot_be_understood_is_refused_without_its_password(tmp_path: Path, url: str) -> None:
     with pytest.raises(SpecError, match="can't be understood"):
         FeatureRepository(tmp_path, SPECS, online_url=url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -138,4 +139,28 @@ def test_settings_come_from_the_command_line_the_environment_and_the_folder(
     assert (settings.seed, settings.port, settings.host) == ("environment", 2, "::1")
     monkeypatch.setenv("NEXTPLAY_PORT", "many")
     with pytest.raises(ConfigurationError, match="port"):
+        load_settings(data=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RETENTION", "{event: 400}", "a setting can't be used: retention: this must be JSON (Expecting"),
+        (
+            "ONLINE_URL",
+            "redi://h/0",
+            "a setting can't be used: online_url: the online store's URL 'redi://h/0'",
+        ),
+        (
+            "DATABASE_URLL",
+            "postgresql://h/d",
+            "NEXTPLAY_DATABASE_URLL that there is not, did you mean 'NEXTPLAY_DATABASE_URL'?",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"NEXTPLAY_{name}", value)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
         load_settings(data=tmp_path)

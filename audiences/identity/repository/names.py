@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, func, literal, or_, select, true
 
 from audiences.identity.models import Generation, Held, Identity
 from audiences.identity.repository.pieces import among, pieces
@@ -33,6 +33,25 @@ def holders_of(connection: Connection, wanted: Collection[Identity]) -> dict[Ide
         query = select(identities).where(among(identities, some)).order_by(identities.c.first_seen_at)
         for held in map(_held, connection.execute(query)):
             found.setdefault(held.identity, {})[held.profile] = held
+    return found
+
+
+def is_kind(connection: Connection, kind: str) -> bool:
+    """Whether somebody was ever known by an identity of this kind."""
+    found = select(literal(1)).where(identities.c.kind == kind).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def kinds_of(connection: Connection, most: int) -> list[str]:
+    """Return kinds that somebody was known by, the first so many in their order."""
+    found: list[str] = []
+    while len(found) < most:
+        # One look into the index each, however many identities are of it.
+        after = identities.c.kind > found[-1] if found else true()
+        kind = connection.execute(select(func.min(identities.c.kind)).where(after)).scalar()
+        if kind is None:
+            break
+        found.append(kind)
     return found
 
 
