@@ -166,7 +166,7 @@ def load_settings(**given: Any) -> Settings:
         reason = error.__cause__ or error
         named = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "one of them")
         raise ConfigurationError(
-            f"a setting can't be used: {named}: this must be JSON ({reason}), as docs/reference/settings.md shows"
+            f"a setting can't be used: {named}: this must be JSON ({reason}); see the reference of settings"
         ) from error
 
 

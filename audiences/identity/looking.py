@@ -36,7 +36,7 @@ class Lookup:
         self._database = database
         self._people = people
         self._region = phone_region
-        self._kinds = {USER_ID, ANONYMOUS_ID, *AddressKind, *DEVICES, *kinds}
+        self._kinds = {USER_ID, ANONYMOUS_ID, *map(str, AddressKind), *DEVICES, *kinds}
 
     def identity(self, kind: str, value: str) -> Identity:
         """Return an identity in its one spelling; also `user_id` and `anonymous_id` are kinds here.
