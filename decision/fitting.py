@@ -71,20 +71,22 @@ class Fitting:
 
     def _fallbacks(self, draft: Draft) -> Iterator[Problem]:
         """Yield why playbooks can't be what the policy shows where it can't be asked."""
-        documents = {one.id: one for one in draft.playbooks}
+        # Other constraints hold for the playbooks beside the draft too.
+        around = (draft,) if draft.constraints is None or draft.beside is None else (draft.beside, draft)
+        bodies = {one.id: there.body(one) for there in around for one in there.playbooks}
         rules = Rulebook(draft.constraints or (), schema=self.asked.schema)
         for placement, name in self.policy.fallbacks.items():
-            document = documents.get(playbook_of(name))
-            if document is None:
+            body = bodies.get(playbook_of(name))
+            if body is None:
                 continue
-            published = draft.body(document).published(0)
+            published = body.published(0)
             found = arm_for(name, placement, published, rules.terms(published))
             why = found if isinstance(found, str) else unfilled(published, found)
             if not isinstance(found, str) and why:
                 why = f"says nothing to whom nobody knows: {why}"
             if why:
                 yield Problem(
-                    f"playbooks/{document.id}",
+                    f"playbooks/{published.id}",
                     f"policy.yaml names {name!r} as the fallback of {placement}, and the playbook {why}",
                     "fallbacks",
                 )

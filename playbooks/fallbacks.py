@@ -73,6 +73,8 @@ def arm_for(name: str, placement: str, playbook: PublishedPlaybook, terms: Terms
     ids = [arm.id for arm in playbook.arms]
     if "/" not in name:
         if len(ids) != 1:
+            if not ids:
+                return "has no arms"
             listed = ", ".join(ids[:_LISTED]) + (", …" if len(ids) > _LISTED else "")
             return f"has {len(ids)} arms: name one of them, {listed}"
         name = ids[0]

@@ -177,10 +177,18 @@ def said(home: Running) -> list[str]:
 
 
 def test_an_edit_that_would_have_to_be_counted_is_refused(home: Running) -> None:
-    plan = yaml.safe_load(HELLO)
-    plan["constraints"] = [{"id": "once", "limit": 1, "window": "P7D"}]
-    saved = home.http.put("/v1/playbooks/hello/draft", json=plan)
-    refused = saved if saved.status_code != 200 else home.http.post("/v1/playbooks/hello/submit")
-    assert refused.status_code == 422, refused.text
-    assert "policy.yaml names 'hello/hello' as the fallback of home, and the playbook" in refused.text
-    assert "counted by cap.hello.once" in refused.text
+    plan, names = yaml.safe_load(HELLO), "policy.yaml names 'hello/hello' as the fallback of home, and the "
+    for edit, why in (
+        ({"constraints": [{"id": "once", "limit": 1, "window": "P7D"}]}, "counted by cap.hello.once"),
+        ({"variants": [{"offer": "helo", "channel": "mailbox", "content": "hello_banner"}]}, "has no arm"),
+    ):
+        saved = home.http.put("/v1/playbooks/hello/draft", json=plan | edit).raise_for_status()
+        assert (names in saved.text, why in saved.text) == (True, True)
+        refused = home.http.post("/v1/playbooks/hello/submit")
+        revision = {"If-Match": saved.headers["ETag"]}
+        home.http.delete("/v1/playbooks/hello/draft", headers=revision).raise_for_status()
+        assert (refused.status_code, names in refused.text, why in refused.text) == (422, True, True)
+    quota = {"kind": "quota", "id": "few", "period": "day", "maximum": 9}
+    refused = home.http.post("/v1/library/import", json={"constraints": [quota]})
+    assert (refused.status_code, names in refused.text, "quota.few" in refused.text) == (422, True, True)
+    assert ask(home, user_id="nobody")["variant"] == "hello/hello"

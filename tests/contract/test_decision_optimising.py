@@ -377,7 +377,12 @@ def test_what_files_say_differently_is_a_change(
         spec = ScoreSpec.model_validate({"id": "fit", "name": "Fit", "points": points, "grades": grades})
         score = Score(spec, {}, {}, ())
         assert tell_settings(database, clock, replace(files, scores=[score])) == told
-    threshold, new, *_ = entries(database, "setting")
+    named = files.policy.model_copy(update={"fallbacks": {"home": "welcome"}})
+    assert tell_settings(database, clock, replace(files, policy=named, scores=[score])) == 1
+    (shown, *_) = entries(database, "setting")
+    assert (shown.thing, shown.before, shown.after) == ("policy.yaml fallbacks", {}, {"home": "welcome"})
+    assert tell_settings(database, clock, replace(files, scores=[score])) == 1
+    threshold, new, *_ = entries(database, "setting")[2:]
     assert (new.thing, new.before) == ("scores.yaml fit", None)
     assert (threshold.thing, threshold.before["grades"][0]["at"]) == ("scores.yaml fit", 10)
     with pytest.raises(NotUndone, match=r'scores\.yaml says it; write fit: \{.*"at": 10'):
