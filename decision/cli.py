@@ -51,6 +51,7 @@ from decision.init_command import init
 from decision.logs import configure
 from decision.observe import traces
 from decision.optimising import command as changes_command
+from decision.precedence import requests_after_the_writer
 from decision.processes import API, JOBS, ROLES, Process, StopSignals, parse_roles
 from decision.quality_command import quality
 from decision.recall_command import recall
@@ -246,6 +247,8 @@ def _serve(settings: Settings, process: Process) -> None:
         listening.close()
         raise
     sys.setswitchinterval(SWITCH_SECONDS)
+    if service.database.writer.at_once == 1:
+        requests_after_the_writer()
     config = uvicorn.Config(
         create_app(service),
         log_config=None,

@@ -35,6 +35,7 @@ from decision.apart.messages import (
     ToJobs,
 )
 from decision.health import unavailable
+from decision.precedence import jobs_after_requests
 from storage import collecting
 from storage.clock import SimulatedClock
 from storage.errors import NextplayError
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-# Requests go first, jobs next; the learner, nicer by more, takes what is left.
-NICENESS = 5
 # How long a thread that computes may keep the one whose turn it is to write from running.
 SWITCH_SECONDS = 0.0001
 # Jobs that may be asked for at once; as many as the server has threads to wait in.
@@ -74,8 +73,7 @@ def live(opening: Opening, ends: Sequence[socket.socket]) -> None:
     except NextplayError as error:
         channel.send(Refused.by(error))
         return
-    # On Linux each thread has its own: the writer's, which runs by now, keeps none. In its turn others wait.
-    os.nice(NICENESS)
+    jobs_after_requests()
     if len(ends) > 1:
         collecting.between_turns()
     channel.send(Ready())
