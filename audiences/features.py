@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+import structlog
 
 from audiences.errors import FeaturesUnavailable, UnknownFeatures
 from feature_repo.aggregates import FeatureType
 from feature_repo.errors import FeatureRepositoryError, UnknownService
 from feature_repo.store import FeatureRepository
 from storage.clock import Clock, SystemClock
+
+_log = structlog.get_logger(__name__)
+
+# Seconds after which the log says again that features can't be read: thousands of reads may find it so.
+_TOLD_EVERY = 30.0
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -67,6 +74,8 @@ class FeastFeatureReader:
         self._repository = repository
         self._service = service
         self._clock = clock if clock is not None else SystemClock()
+        # On the monotonic clock, when it was last said that they can't be read; None while they can.
+        self._told_at: float | None = None
 
     @property
     def types(self) -> Mapping[str, FeatureType]:
@@ -79,7 +88,17 @@ class FeastFeatureReader:
         try:
             rows = self._repository.online(self._service, user_ids, self._clock.now())
         except (sqlite3.Error, FeatureRepositoryError) as error:
+            self._tell(error)
             raise FeaturesUnavailable(
                 f"the online feature store can't be read: {error}; try again"
             ) from error
+        if self._told_at is not None:
+            self._told_at = None
+            _log.info("features answer again")
         return [Features(row.values, row.missing, row.as_of, row.stale) for row in rows]
+
+    def _tell(self, error: Exception) -> None:
+        now = time.monotonic()
+        if self._told_at is None or now >= self._told_at + _TOLD_EVERY:
+            self._told_at = now
+            _log.warning("features unreachable", error=str(error))

@@ -28,6 +28,7 @@ DEADLINE = "deadline"
 
 ContextName = Annotated[str, Meta(max_length=64)]
 ContextText = Annotated[str, Meta(max_length=MAX_TEXT)]
+ContextValue = float | bool | ContextText | None
 Milliseconds = Annotated[int, Meta(ge=0, le=60_000)]
 
 
@@ -50,7 +51,7 @@ class DecideRequest(
     placement: str
     user_id: str = ""
     identity: AskedIdentity | None = None
-    context: Mapping[ContextName, float | bool | ContextText | None] = {}
+    context: Mapping[ContextName, ContextValue] = {}
     dry_run: bool = False
     deadline_ms: Milliseconds | None = None
     explain: bool = False

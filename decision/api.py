@@ -19,6 +19,7 @@ from decision.decision_log import DecisionLog
 from decision.errors import BadRequest
 from decision.gathering import Gathering
 from decision.jobs import JobRunner
+from decision.misread import misread
 from decision.observe import metrics
 from decision.report import ledger_summary
 from decision.straight import Straight
@@ -54,7 +55,7 @@ def add_decide_route(app: FastAPI, decider: Decider, at_once: int) -> None:
         try:
             asked = _decode_request(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadRequest(f'{error}; send {{"user_id": "…", "placement": "…"}}') from error
+            raise BadRequest(misread(body, error, request.headers.get("content-encoding"))) from error
         if bool(asked.user_id) == (asked.identity is not None):
             raise BadRequest(
                 'the user is named by either `user_id` or `identity`: send {"user_id": "…", '

@@ -303,8 +303,8 @@ class Decider:
         try:
             with traces.span("features"):
                 features = self._features.read(user)
-        except NextplayError as error:
-            _log.warning("features unreachable", error=str(error))
+        except NextplayError:
+            # Whoever reads them has said so in the log.
             return fall_back(snapshot, asked, now, FEATURES_UNREACHABLE), nothing
         if features.missing:
             with self._database.read() as connection:

@@ -38,6 +38,11 @@ _ROWS_AT_A_TIME = 200
 _BYTES_AT_A_TIME = 512 * 1024
 # How often a service that has too much to do is asked again, a second apart.
 _ATTEMPTS = 60
+_KNOWN_LATER = (
+    "features know them after the next run of the job `features`, audiences after the next one of "
+    "`audiences`: each quarter of an hour, or at once by `POST /v1/jobs/features`, then "
+    "`POST /v1/jobs/audiences`"
+)
 
 Take = Callable[[Sequence[Row]], Imported]
 
@@ -73,6 +78,8 @@ def events(
         except RowsRefused as error:
             typer.echo(f"{file}: {error}", err=True)
             refused += 1
+    if historical:
+        typer.echo(_KNOWN_LATER)
     if refused:
         raise RowsRefused(f"rows of {refused} of {len(files)} files were refused")
 

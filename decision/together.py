@@ -196,8 +196,7 @@ class Together:
             return list(self._features.read_many(users))
         try:
             read = self._features.read_many(users)
-        except NextplayError as error:
-            _log.warning("features unreachable", error=str(error))
+        except NextplayError:
             return [FEATURES_UNREACHABLE] * len(users)
         missing = [user for user, one in zip(users, read, strict=True) if one.missing]
         if not missing:

@@ -134,6 +134,21 @@ def units(amount: int, currency: str) -> float:
     return float(amount / 10 ** digits_of(currency))
 
 
+def rate(number: float, unit: str, sign: str = "") -> str:
+    """Return a number, or what of money falls to one of many, as people write it.
+
+    Args:
+        unit: the currency in whose minor units the number is; empty: it is no money.
+        sign: "+" to say also that it is more than 0.
+
+    >>> rate(1.234, "EUR", "+"), rate(50, "JPY"), rate(0.005, "")
+    ('+0.01234 EUR', '50 JPY', '0.005')
+    """
+    if not unit:
+        return f"{number:{sign}.4g}"
+    return f"{number / 10 ** digits_of(unit):{sign}.4g} {unit}"
+
+
 def one_currency(what: str, amounts: dict[str, Money | None]) -> str | None:
     """Return the currency of the amounts that are there, by what each is called; None without any.
 

@@ -13,6 +13,7 @@ from decision.asking import Url as OfService
 from decision.printing import print_json
 from decision.shaping_commands import shape, shaping
 from decision.version_files import check_new, write_version
+from playbooks.money import rate
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
@@ -162,9 +163,10 @@ def _tell(evidence: Any) -> None:
             f"{evidence['rounds']:,} decisions)"
         )
     for guard in evidence["guards"]:
+        value, high = (rate(guard[name], guard["unit"], "+") for name in ("value", "high"))
         typer.echo(
-            f"    {guard['name']}: {guard['value']:+.4g} a decision, at most {guard['high']:+.4g}; "
-            f"{'below' if guard['kept'] else 'NOT below'} {guard['margin']:g}"
+            f"    {guard['name']}: {value} a decision, at most {high}; "
+            f"{'below' if guard['kept'] else 'NOT below'} {rate(guard['margin'], guard['unit'])}"
         )
     for reason in evidence["reasons"]:
         typer.echo(f"    not yet: {reason}")

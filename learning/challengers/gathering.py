@@ -188,7 +188,13 @@ class Gathering:
             except UnknownPlan as error:
                 raise InvalidRounds(str(error)) from error
         notes = (note_of(len(kept) - len(whole)),) if len(kept) > len(whole) else ()
-        log = replace(found.log, guards=guarded.values, guard_bounds=guarded.bounds, notes=notes)
+        log = replace(
+            found.log,
+            guards=guarded.values,
+            guard_bounds=guarded.bounds,
+            guard_units=self._rules.guards.currencies,
+            notes=notes,
+        )
         return Gathered(log, found.candidate, reasons)
 
     def _log(

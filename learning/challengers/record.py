@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from learning.challengers.estimates import Estimate
 from learning.challengers.models import Claim, EstimateRecord, Evidence, Record
 from learning.challengers.rules import MARGIN
+from playbooks.money import rate
 
 
 def worse(former: Evidence) -> str:
@@ -25,8 +26,8 @@ def worse(former: Evidence) -> str:
         if guard.high < -guard.margin:
             what = "margin is lower" if guard.name == MARGIN else f"{guard.name} are more"
             return (
-                f"{what} than with {former.policy}, for sure by {-guard.high:.4g} a decision, more than "
-                f"{guard.margin:g}"
+                f"{what} than with {former.policy}, for sure by {rate(-guard.high, guard.unit)} a decision, "
+                f"more than {rate(guard.margin, guard.unit)}"
             )
     return ""
 

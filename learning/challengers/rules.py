@@ -53,6 +53,12 @@ class Guards(Document):
         }
         return {name: margin for name, margin in said.items() if margin is not None}
 
+    @property
+    def currencies(self) -> Mapping[str, str]:
+        """By guard of money its currency."""
+        said = {COST: self.cost, MARGIN: None if self.margin is None else self.margin.most}
+        return {name: money.currency for name, money in said.items() if money is not None}
+
 
 class PromotionRules(Document):
     """How challengers take charge.

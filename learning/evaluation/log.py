@@ -39,7 +39,8 @@ class Log:
     done, `estimated` (n, k) a reward model's predictions, `logged_dist` (n, k) the vectors the rounds were
     drawn from, `context` (n, d), `guards` (n,) by name what is worse the more there is of it. `owners`
     numbers the users from 0, `moments` are when rounds happened. `guard_bounds` bound guards by name; those
-    without are taken to lie between what there was.
+    without are taken to lie between what there was; `guard_units` are the currencies of guards that are
+    money, in minor units.
     `low` and `high` bound the rewards; `declared` says that somebody said so.
     """
 
@@ -53,6 +54,7 @@ class Log:
     context: FloatArray | None = None
     guards: Mapping[str, FloatArray] = field(default_factory=dict)
     guard_bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    guard_units: Mapping[str, str] = field(default_factory=dict)
     owners: NDArray[np.intp] | None = None
     moments: NDArray[np.datetime64] | None = None
     low: float = 0.0

@@ -12,13 +12,14 @@ from learning.evaluation.difference import paired
 from learning.evaluation.log import UNDECLARED, Log, reward_range
 from learning.evaluation.rounds import Weighed
 from learning.evaluation.verdict import Word
+from playbooks.money import rate
 
 
 class Guard(msgspec.Struct, frozen=True):
     """One guard metric, of which more is worse: how much the candidate adds, and how much it may.
 
     What it adds per decision lies in [`low`, `high`] at all times at once; the guard is kept when `high` is
-    below `margin`.
+    below `margin`. A guard of money is in minor units of the currency `unit`, which is empty for numbers.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Guard(msgspec.Struct, frozen=True):
     high: float
     margin: float
     kept: bool
+    unit: str = ""
 
 
 class Promotion(msgspec.Struct, frozen=True):
@@ -81,8 +83,8 @@ def promotion(
         _guard(log, name, margins[name], one, other, confidence) for name in margins if name in log.guards
     ]
     reasons += [
-        f"the guard {guard.name} is not kept: it may be worse by {guard.high:.4f} a decision, more than "
-        f"{guard.margin:g}"
+        f"the guard {guard.name} is not kept: it may be worse by {rate(guard.high, guard.unit)} a decision, "
+        f"more than {rate(guard.margin, guard.unit)}"
         for guard in guards
         if not guard.kept
     ]
@@ -92,8 +94,9 @@ def promotion(
 def _guard(log: Log, name: str, margin: float, one: Weighed, other: Weighed, confidence: float) -> Guard:
     values = log.guards[name]
     low, high = log.guard_bounds.get(name) or reward_range(values)
+    unit = log.guard_units.get(name, "")
     if not low < high:
-        return Guard(name, 0.0, 0.0, 0.0, margin, kept=True)
+        return Guard(name, 0.0, 0.0, 0.0, margin, kept=True, unit=unit)
     seen, others = (replace(each, rewards=values, low=low, high=high) for each in (one, other))
     bounds = paired(seen, others, confidence)
-    return Guard(name, bounds.value, bounds.low, bounds.high, margin, kept=bounds.high < margin)
+    return Guard(name, bounds.value, bounds.low, bounds.high, margin, bounds.high < margin, unit)

