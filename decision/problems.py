@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from audiences.errors import TextUnfit
+from audiences.library_files import said
 from storage.errors import NextplayError
 
 _log = structlog.get_logger(__name__)
@@ -103,10 +104,10 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
         kind = request.headers.get("content-type", "")
         if isinstance(error.body, bytes | str) and "json" not in kind:
-            said = f"as {kind}" if kind else "without a Content-Type"
-            detail = f"body: it is sent {said}: send it with Content-Type: application/json"
+            how = f"as {kind}" if kind else "without a Content-Type"
+            detail = f"body: it is sent {how}: send it with Content-Type: application/json"
         else:
-            detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            detail = "; ".join(f"{'.'.join(map(str, one['loc']))}: {said(one)}" for one in error.errors())
         return problem(422, "invalid-request", detail)
 
     @app.exception_handler(HTTPException)

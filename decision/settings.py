@@ -16,6 +16,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from audiences.crm.signatures import is_secret
 from audiences.identity.models import KindRule
+from audiences.library_files import said
 from decision.auth.models import parse
 from decision.logs import Level
 from delivery.coupons.guess_limits import GuessLimits
@@ -157,8 +158,7 @@ def load_settings(**given: Any) -> Settings:
         return Settings(_env_file=data / SETTINGS_FILE, **explicit)
     except ValidationError as error:
         details = "; ".join(
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg'].removeprefix('Value error, ')}"
-            for detail in error.errors()
+            f"{'.'.join(map(str, detail['loc']))}: {said(detail)}" for detail in error.errors()
         )
         raise ConfigurationError(f"a setting can't be used: {details}") from error
     except SettingsError as error:

@@ -419,6 +419,9 @@ def test_a_request_that_is_not_understood(guarded: Guarded) -> None:
     told = problem(as_text, 422, "invalid-request")["detail"]
     assert told == "body: it is sent without a Content-Type: send it with Content-Type: application/json"
     problem(guarded.ask("GET", "/v1/users/ann?limit=many", admin), 422, "invalid-request")
+    shaping = {"guards": [], "costs": {"EU": 1}, "why": "dear"}
+    told = problem(guarded.ask("PUT", "/v1/shaping", admin, json=shaping), 422, "invalid-request")["detail"]
+    assert told.startswith("body.costs: there is no currency 'EU'")
     problem(guarded.ask("POST", "/v1/decide", admin, content=b"{"), 400, "bad-request")
 
 
