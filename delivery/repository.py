@@ -13,11 +13,12 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, SelectBase, bindparam, func, select, union_all
 
 from delivery.models import Enrolment, Status
+from delivery.parking_repository import RUN
 from delivery.reentry import Former
-from delivery.tables import IS_ACTIVE, enrolments
+from delivery.tables import IS_ACTIVE, enrolments, parked
 from playbooks.models import Arm
 from storage import readers
 from storage.bulk import Inserts, Updates, Values
@@ -111,16 +112,31 @@ def claim_one(connection: Connection, enrolment_id: str) -> Enrolment | None:
 
 def inside(connection: Connection, playbook: str) -> dict[int, dict[str, int]]:
     """Return how many runs are under way in each state of each version of a playbook."""
+    runs = under_way(connection, playbook).subquery()
     query = (
-        select(enrolments.c.playbook_version, enrolments.c.state, func.count())
-        .where(enrolments.c.playbook == playbook, IS_ACTIVE)
-        .group_by(enrolments.c.playbook_version, enrolments.c.state)
-        .order_by(enrolments.c.playbook_version, enrolments.c.state)
+        select(runs.c.playbook_version, runs.c.state, func.count())
+        .group_by(runs.c.playbook_version, runs.c.state)
+        .order_by(runs.c.playbook_version, runs.c.state)
     )
     found: dict[int, dict[str, int]] = {}
     for version, state, number in connection.execute(query):
         found.setdefault(version, {})[state] = number
     return found
+
+
+def under_way(connection: Connection, playbook: str) -> SelectBase:
+    """Return the query of version and state of a playbook's runs that are under way."""
+    runs = select(enrolments.c.playbook_version, enrolments.c.state)
+    runs = runs.where(enrolments.c.playbook == playbook, IS_ACTIVE)
+    if connection.dialect.name != "postgresql":
+        return runs
+    # There no index has the playbook. What is under way is due or put aside, of which there are some, while
+    # those that have ended grow more and more.
+    aside = select(parked.c.id).where(parked.c.kind == RUN)
+    return union_all(
+        runs.where(enrolments.c.due_at.is_not(None)),
+        runs.where(enrolments.c.due_at.is_(None), enrolments.c.id.in_(aside)),
+    )
 
 
 def arms_inside(connection: Connection, playbook: str, version: int) -> list[Arm]:

@@ -13,7 +13,7 @@ from storage.times import Instant
 # Written out, for a partial index serves no query that compares with a parameter.
 IS_ACTIVE = text("status = 'active'")
 
-# `due_at` is set exactly while an enrolment is active; `arm` is JSON.
+# `due_at` is set exactly while an enrolment is active and not put aside (`parked`); `arm` is JSON.
 enrolments = Table(
     "enrolments",
     metadata,
@@ -42,7 +42,8 @@ enrolments = Table(
         postgresql_where=text("due_at IS NOT NULL"),
     ),
     # Serves who moves the runs of a version, in the one writer's turns. Postgres would write it at each
-    # advance, as it does for all indexes once the due time changes; there those few questions read all runs.
+    # advance, as it does for all indexes once the due time changes; there who moves them reads all runs, and who
+    # counts them those that are due or put aside (`under_way`).
     Index(
         "ix_enrolments_active_playbook_playbook_version_id",
         "playbook",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
-from delivery import repository
+from delivery import parking_repository, repository
 from delivery.errors import RunsLost, UnknownVersion
 from delivery.models import Enrolment, Report, Status
 from delivery.service import Delivery
@@ -143,6 +144,38 @@ def test_runs_move_to_another_version_and_go_on_as_of_when_they_came(
         assert ledger.counts(connection)[Kind.CHANGE] == {"runs_moved": 1}
     # Nobody is left to be moved; what is asked again changes nothing.
     assert delivery.inside.move("coupons", 1, 2, {}, "ops", "") == 0
+
+
+def _execute(statement: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statement)
+
+
+# So many that reading all runs costs more than looking for some.
+_ENDED = """
+INSERT INTO enrolments
+  (id, user_id, playbook, playbook_version, decision_id, arm, state, entered_at, revision, status)
+SELECT 'ended' || n, 'u' || n, 'coupons', 1, 'd', '{}', 'end', 0, 1, 'ended'
+FROM generate_series(1, 20000) AS n
+"""
+
+
+def test_who_is_under_way_is_due_or_put_aside(database: Database, clock: SimulatedClock) -> None:
+    delivery = delivery_of(database, clock, body_of(WAIT))
+    for number in range(3):
+        begin(database, clock, delivery, f"r{number}", user=f"u{number}")
+    database.write(lambda connection: parking_repository.park_runs(connection, [("r1", "pause")], 0), rows=1)
+    assert delivery.inside.standing("coupons") == {1: {"wait": 3}}
+    assert delivery.inside.standing("nobody_is_in_it") == {}
+    if database.is_sqlite:
+        return
+    for statement in (_ENDED, "ANALYZE enrolments"):
+        database.write(partial(_execute, statement))
+    with database.read() as connection:
+        query = repository.under_way(connection, "nobody_is_in_it").compile(
+            connection.engine, compile_kwargs={"literal_binds": True}
+        )
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {query}").scalars())
+    assert "Seq Scan on enrolments" not in plan, plan
 
 
 @pytest.mark.parametrize(
