@@ -42,8 +42,8 @@ enrolments = Table(
         postgresql_where=text("due_at IS NOT NULL"),
     ),
     # Serves who moves the runs of a version, in the one writer's turns. Postgres would write it at each
-    # advance, as it does for all indexes once the due time changes; there who moves them reads all runs, and who
-    # counts them those that are due or put aside (`under_way`).
+    # advance, as it does for all indexes once the due time changes; there who moves them reads all runs,
+    # and who counts them those that are due or put aside (`under_way`).
     Index(
         "ix_enrolments_active_playbook_playbook_version_id",
         "playbook",
