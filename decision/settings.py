@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
@@ -31,6 +32,8 @@ _PREFIX = "NEXTPLAY_"
 # What else the environment may say: to the commands alone, to a service that is to kill itself, to tests.
 _OF_COMMANDS = frozenset({"key", "roles", "drain", "notice", "lease", "fault_point"})
 _OF_TESTS = "test_"
+# What Kubernetes says in every pod of the ports of a service named nextplay; NEXTPLAY_PORT is among it.
+_OF_KUBERNETES = re.compile(r"(service_(host|port(_\w+)?)|port_\d+_(tcp|udp|sctp)(_\w+)?)")
 
 
 class Settings(BaseSettings):
@@ -93,6 +96,16 @@ class Settings(BaseSettings):
     late_after: timedelta = Field(default=timedelta(hours=1), ge=timedelta(0))
     # Where phone numbers without a country code are from, for example DE.
     phone_region: str = Field(default="", pattern="^([A-Z]{2})?$")
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _of_ours(cls, value: Any) -> Any:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                f"{value} is what Kubernetes says of a service named nextplay: set "
+                "`enableServiceLinks: false` for the pod, or give --port"
+            )
+        return value
 
     @field_validator("clock")
     @classmethod
@@ -175,7 +188,9 @@ def _check_names(environment: Iterable[str]) -> None:
     known = {*Settings.model_fields, *_OF_COMMANDS}
     for name in sorted(environment):
         asked = name.upper().removeprefix(_PREFIX).lower()
-        if name.upper().startswith(_PREFIX) and asked not in known and not asked.startswith(_OF_TESTS):
+        if not name.upper().startswith(_PREFIX) or asked in known or asked.startswith(_OF_TESTS):
+            continue
+        if _OF_KUBERNETES.fullmatch(asked) is None:
             meant = closest(name, [f"{_PREFIX}{one.upper()}" for one in known])
             raise ConfigurationError(
                 f"the environment has a setting {name} that there is not{meant or ': take it away'}"

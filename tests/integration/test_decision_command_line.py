@@ -151,6 +151,7 @@ def test_settings_come_from_the_command_line_the_environment_and_the_folder(
             "redi://h/0",
             "online_url: the online store's URL 'redi://h/0' can't be",
         ),
+        ("PORT", "tcp://10.0.0.7:8321", "set `enableServiceLinks: false` for the pod"),
         (
             "DATABASE_URLL",
             "",
@@ -164,3 +165,11 @@ def test_a_setting_that_cannot_be_used_is_named(
     monkeypatch.setenv(f"NEXTPLAY_{name}", value)
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         load_settings(data=tmp_path)
+
+
+def test_what_kubernetes_says_of_a_service_of_this_name_is_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8321_TCP", "PORT_8321_TCP_ADDR"):
+        monkeypatch.setenv(f"NEXTPLAY_{name}", "10.0.0.7")
+    assert load_settings(data=tmp_path).port == 8321
