@@ -63,6 +63,7 @@ from decision.training_commands import train, tune
 from feature_repo.errors import FeatureRepositoryError
 from storage import collecting
 from storage.errors import ConfigurationError, DatabaseUnavailable, NextplayError
+from storage.records import know_all
 
 _log = structlog.get_logger(__name__)
 
@@ -289,6 +290,7 @@ def _jobs_apart(
     from feature_repo.feast_import import import_feast  # noqa: PLC0415
 
     import_feast()
+    know_all()
     files = read_files(settings.library_folder)
     roles = process.roles - {API}
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from storage.checkpoints import LOG_PAGES, Checkpoints
 from storage.errors import ConfigurationError, DatabaseInUse, DatabaseUnavailable
 from storage.migrate import check_schema, upgrade
+from storage.records import know_all
 from storage.sqlite_writer import GuestWriter, SqliteWriter
 from storage.statements import Row, Statement
 from storage.turns import Borrower
@@ -58,6 +59,7 @@ class Database:
             DatabaseInUse: another server owns the SQLite file.
             SchemaMismatch: the tables are older or newer than the code.
         """
+        know_all()
         self.url = _parse(url)
         self._lock: FileLock | None = None
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
