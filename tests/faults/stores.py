@@ -41,8 +41,8 @@ class Store:
         if self.is_postgres:
             return None
         with self.read() as connection:
-            said: str = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
-        return None if said == "ok" else said
+            said = list(connection.exec_driver_sql("PRAGMA integrity_check").scalars())
+        return None if said == ["ok"] else "; ".join(said)
 
 
 class CounterServer:
