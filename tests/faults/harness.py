@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -212,7 +212,9 @@ class Harness:
         if self.is_alive():
             # One that took over since they were looked for dies with its server, and is to be known as dead.
             self._look_for_jobs()
-            os.kill(self.pid, signal.SIGKILL)
+            # At the step at which it was to die it may have died meanwhile; how it did is seen to below.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self.wait_dead(_START_SECONDS)
 
     @contextmanager
