@@ -16,13 +16,15 @@ from decision.reach import AudienceReach
 from decision.settings import Settings
 from decision.shaping import from_file
 from learning.challengers.promoting import Promoting
+from playbooks.controls.models import Controls
 from playbooks.controls.repository import in_force
 from playbooks.library import Library
 from playbooks.library.changes import FOLDER
 from playbooks.library.loading import Loader
 from playbooks.library.service import LibraryService
 from playbooks.matching import Snapshot
-from playbooks.shaping import holds_with
+from playbooks.policy import Policy
+from playbooks.shaping import Shaping, holds_with
 from storage.clock import Clock
 from storage.engine import Database
 from storage.turns import Borrower
@@ -93,9 +95,21 @@ def open_snapshot(
     tell_settings(database, clock, files)
     shaping = from_file(database, clock, files.policy.shaping)
     policy = first_in_charge(database, clock, files, promoting)
+    return snapshot_of(settings, files, live, policy.serve(files.policy_inputs), controls, shaping)
+
+
+def snapshot_of(
+    settings: Settings,
+    files: LibraryFiles,
+    library: Library,
+    policy: Policy,
+    controls: Controls,
+    shaping: Shaping,
+) -> Snapshot:
+    """Return what decisions are made from, by what the settings and the files say beside the database."""
     return Snapshot(
-        live,
-        policy.serve(files.policy_inputs),
+        library,
+        policy,
         settings.seed,
         settings.holdout,
         controls,

@@ -28,6 +28,7 @@ from decision.foresight.inquiries import Inquiries
 from decision.foresight.looking_into import LookingInto
 from decision.foresight.rehearsing import Rehearsals
 from decision.foresight.sendings import Sendings
+from decision.opening import snapshot_of
 from decision.reach import AudienceReach
 from decision.recipients import KnownUsers
 from decision.settings import Settings
@@ -126,16 +127,7 @@ def foresight_at_hand(settings: Settings, database: Database, clock: Clock) -> I
         library, controls = loader.newer(connection) or Library(()), in_force(connection)
         shaping = holds_with(connection, files.policy.shaping)
     policy = _policy(database, files, clock)
-    snapshot = Snapshot(
-        library,
-        policy,
-        settings.seed,
-        settings.holdout,
-        controls,
-        shaping.guards,
-        shaping.costs,
-        files.policy.fallbacks,
-    )
+    snapshot = snapshot_of(settings, files, library, policy, controls, shaping)
     features = FeatureRepository(
         settings.data / "features", files.specs, online=(DECIDE,), online_url=settings.online_url
     )
