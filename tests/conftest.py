@@ -20,6 +20,7 @@ from playbooks import goals
 from storage import collecting
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from tests import stalls
 from tests.migrated import copy_migrated
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -35,6 +36,18 @@ def pytest_collection_finish() -> None:
     atexit.register(gc.unfreeze)
     gc.enable()
     gc.set_threshold(collecting.YOUNG_OBJECTS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """Run a test that failed while the machine stood still once more."""
+    stalls.run(item, nextitem)
+    return True
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests those were."""
+    stalls.summarise(terminalreporter)
 
 
 @pytest.fixture(autouse=True)

@@ -246,7 +246,7 @@ def test_a_run_that_hangs_is_named_and_given_up_and_what_it_writes_is_refused(sh
     real = hanging.population.read
 
     def hang(*arguments: Any, **options: Any) -> People:
-        go_on.wait(20)
+        go_on.wait(60)
         try:
             return real(*arguments, **options)
         except RunEnded as error:

@@ -260,7 +260,7 @@ def test_what_cannot_be_committed_yet_is_decided_together_later(
     decider = open_to_all(database)
     free = threading.Event()
     for _ in range(database.writer.at_once):
-        database.writer.submit(lambda _: free.wait(10), lane=Lane.DECISION)
+        database.writer.submit(lambda _: free.wait(60), lane=Lane.DECISION)
 
     async def ask() -> list[DecideAnswer]:
         gathering = Gathering(decider, database.writer.at_once)

@@ -312,7 +312,7 @@ def test_an_epoch_begun_in_a_transaction_is_that_transactions_until_it_ends(
             database.write(work)
 
     def looks() -> None:
-        assert begun.wait(10)
+        assert begun.wait(60)
         try:
             read.append(counters.read("ann", now, since=now - WEEK))
         except CountersUnreachable as error:

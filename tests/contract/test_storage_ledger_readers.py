@@ -73,10 +73,10 @@ def hold_open(database: Database, new: NewFact, clock: SimulatedClock) -> Callab
     def work(connection: Connection) -> None:
         ledger.append_unless_known(connection, [new], clock.now())
         written.set()
-        go_on.wait(20)
+        go_on.wait(60)
 
     future = database.writer.submit(work)
-    assert written.wait(20)
+    assert written.wait(60)
 
     def end() -> None:
         go_on.set()

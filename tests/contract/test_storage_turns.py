@@ -113,7 +113,7 @@ def test_nobody_waits_for_a_full_collection_of_the_guest(
 
     def collect() -> None:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     monkeypatch.setattr("storage.collecting.due", lambda: not begun.is_set())
     monkeypatch.setattr("storage.sqlite_writer.gc.collect", collect)
@@ -122,7 +122,7 @@ def test_nobody_waits_for_a_full_collection_of_the_guest(
         guest.writer.submit(partial(write, name=name, clock=clock), rows=500) for name in ("first", "second")
     ]
     first.result(10)
-    assert begun.wait(10)
+    assert begun.wait(60)
     host.writer.submit(partial(write, name="host", clock=clock), lane=Lane.REQUEST).result(10)
     assert names(host.database) == {"first", "host"}
     go_on.set()
@@ -155,10 +155,10 @@ def test_a_guest_writes_in_its_turn_only(host: Host, clock: SimulatedClock) -> N
 
     def busy(_: Connection) -> None:
         begun.set()
-        hold.wait(10)
+        hold.wait(60)
 
     host.database.writer.submit(busy)
-    begun.wait(10)
+    begun.wait(60)
     future = guest.writer.submit(partial(write, name="guest", clock=clock))
     time.sleep(0.2)
     assert not future.done()
@@ -186,10 +186,10 @@ def test_who_waits_goes_first_and_the_guest_is_not_starved(
 
     def busy(_: Connection) -> None:
         begun.set()
-        hold.wait(10)
+        hold.wait(60)
 
     host.database.writer.submit(busy)
-    begun.wait(10)
+    begun.wait(60)
     waiting = [guest.writer.submit(lambda _: order.append("guest"), rows=500) for _ in range(3)]
     assert asked.wait(60)
     waiting += [
@@ -276,7 +276,7 @@ def test_a_guest_that_is_killed_in_its_turn_leaves_nothing_and_blocks_nobody(
 ) -> None:
     apart = start(host, aim="writer.before_commit")
     apart.ask("never")
-    assert apart.process.wait(30) == -signal.SIGKILL
+    assert apart.process.wait(60) == -signal.SIGKILL
     started = time.monotonic()
     host.database.write(partial(write, name="host", clock=clock), lane=Lane.REQUEST)
     assert time.monotonic() - started < 2

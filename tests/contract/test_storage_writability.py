@@ -130,7 +130,7 @@ def test_a_writer_that_hangs_is_said_and_asked_once(database: Database) -> None:
         held = [threading.Event() for _ in range(database.writer.at_once)]
     else:
         held = [threading.Event()]
-    waiting = [database.writer.submit(lambda _, one=one: one.wait(10)) for one in held]  # type: ignore[misc]
+    waiting = [database.writer.submit(lambda _, one=one: one.wait(60)) for one in held]  # type: ignore[misc]
     time.sleep(0.1)
     handed = writing(database)
     for _ in range(3):

@@ -24,7 +24,7 @@ def fact(clock: SimulatedClock, fact_id: str) -> NewFact:
 
 
 def wait_for(event: threading.Event) -> None:
-    event.wait(5)
+    event.wait(60)
 
 
 def test_a_result_comes_back_after_the_commit(database: Database, clock: SimulatedClock) -> None:
@@ -62,7 +62,7 @@ def test_who_gives_up_waiting_stops_nobody(database: Database) -> None:
         return "first"
 
     busy = [database.writer.submit(first) for _ in range(8)]
-    assert begun.wait(5)
+    assert begun.wait(60)
     given_up = database.writer.submit(lambda _: "second")
     last = database.writer.submit(lambda _: "last")
     cancelled = given_up.cancel()
@@ -82,7 +82,7 @@ def test_work_too_large_for_a_turn_is_refused(database: Database) -> None:
 
 def test_a_full_queue_is_said(database: Database) -> None:
     hold = threading.Event()
-    blockers = [database.writer.submit(lambda _: hold.wait(10)) for _ in range(8)]
+    blockers = [database.writer.submit(lambda _: hold.wait(60)) for _ in range(8)]
     accepted = 0
     try:
         with pytest.raises(WriterBusy, match="try again"):  # noqa: PT012 - one of many calls is refused
@@ -107,7 +107,7 @@ def test_after_closing_nothing_is_taken(database_url: str) -> None:
 def test_decisions_go_first(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     hold, order = threading.Event(), []
-    database.writer.submit(lambda _: hold.wait(10))
+    database.writer.submit(lambda _: hold.wait(60))
     waiting = [database.writer.submit(lambda _: order.append("background"), rows=TURN_ROWS) for _ in range(3)]
     waiting += [database.writer.submit(lambda _: order.append("decision"), lane=Lane.DECISION)]
     hold.set()
@@ -137,10 +137,10 @@ def test_who_waits_does_not_wait_for_the_background_and_the_background_is_not_st
 
     def first(_: Connection) -> None:
         begun.set()
-        hold.wait(10)
+        hold.wait(60)
 
     database.writer.submit(first)
-    begun.wait(10)
+    begun.wait(60)
     waiting = [database.writer.submit(lambda _: order.append("background"), rows=TURN_ROWS) for _ in range(3)]
     waiting += [
         database.writer.submit(lambda _: order.append("request"), rows=TURN_ROWS, lane=Lane.REQUEST)
@@ -174,7 +174,7 @@ def test_of_two_that_wait_for_each_other_both_are_done(postgres_url: str) -> Non
             begun.append(name)
             connection.execute(select(func.pg_advisory_xact_lock(first)))
             if begun.count(name) == 1:
-                both_hold_one.wait(10)
+                both_hold_one.wait(60)
             connection.execute(select(func.pg_advisory_xact_lock(then)))
             return name
 

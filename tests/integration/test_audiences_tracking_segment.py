@@ -151,10 +151,10 @@ def test_a_client_waits_while_too_much_is_to_be_written_and_loses_nothing(
 
     def hold(_connection: object) -> None:
         begun.set()
-        go_on.wait(30)
+        go_on.wait(60)
 
     held = database.writer.submit(hold, lane=Lane.REQUEST)
-    assert begun.wait(10)
+    assert begun.wait(60)
     database.writer.submit(lambda _: None, rows=50, lane=Lane.REQUEST)
     client = pointed.client()
     for number in range(10):

@@ -632,7 +632,7 @@ def test_the_first_start_prints_a_key_that_opens(tmp_path: Path) -> None:
         time.sleep(0.02)
         printed = said.read_text() if said.exists() else ""
     process.terminate()
-    process.wait(30)
+    process.wait(60)
     found = re.search(KEY_PATTERN, printed)
     assert found is not None
     assert found[0] not in log.read_text()

@@ -134,7 +134,7 @@ def test_jobs_end_with_their_server(server: Started) -> None:
     jobs = jobs_of(server)
     assert server.stop() == 0, server.log.read_text()
     # It has ended, though whoever inherits it may not have looked yet.
-    _, alive = psutil.wait_procs([jobs], timeout=5)
+    _, alive = psutil.wait_procs([jobs], timeout=60)
     assert not alive
     assert "Traceback" not in server.log.read_text()
 
@@ -149,7 +149,7 @@ def test_jobs_do_not_outlive_a_killed_server(tmp_path: Path) -> None:
         assert below
         os.kill(one.process.pid, signal.SIGKILL)
         one.process.wait()
-        _, alive = psutil.wait_procs(below, timeout=5)
+        _, alive = psutil.wait_procs(below, timeout=60)
         assert not alive
     finally:
         one.end()

@@ -52,7 +52,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     assert said == here(block("", "what came"), ports)
     yield ports
     process.terminate()
-    assert process.wait(20) in (0, -signal.SIGTERM)
+    assert process.wait(60) in (0, -signal.SIGTERM)
 
 
 def test_the_page_as_it_stands(sandbox: tuple[str, str], tmp_path: Path) -> None:
