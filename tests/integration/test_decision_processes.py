@@ -609,7 +609,7 @@ def test_a_stopped_worker_gives_its_leases_back(cluster: Cluster) -> None:
     assert name in cluster.holders().values()
     started = time.monotonic()
     assert cluster.worker.stop() == 0, cluster.worker.log.read_text()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert cluster.holders() == {}
     with cluster.database() as database, database.read() as connection:
         assert f"process/{name}" not in connection.execute(select(leases.c.name)).scalars().all()
