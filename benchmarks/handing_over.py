@@ -73,7 +73,7 @@ def begin(database: Database, clock: Clock, delivery: Delivery, version: int, us
     def some(connection: Connection, share: Sequence[str]) -> None:
         for user in share:
             decided = decision_for(user, arm, clock.now(), decision_id=f"{user}-{version}", version=version)
-            delivery.start(connection, decided, arm)
+            delivery.start(connection, [(decided, arm)])
 
     for start in range(0, len(users), _TURN):
         share = users[start : start + _TURN]

@@ -84,7 +84,7 @@ class DecideAnswer(msgspec.Struct, frozen=True):
     content: str | None
     propensity: float
     policy: str
-    suppressed: Mapping[str, list[str]]
+    suppressed: Mapping[str, Sequence[str]]
     fallback: str | None
     holdout: Sequence[str] = ()
     dry_run: bool = False
@@ -114,7 +114,7 @@ def answer_of(
         content=arm.content if arm else None,
         propensity=decision.propensity,
         policy=decision.policy,
-        suppressed={rule: list(playbooks) for rule, playbooks in decision.suppressed.items()},
+        suppressed=decision.suppressed,
         fallback=decision.fallback,
         holdout=decision.holdout,
         explanation=explanation,

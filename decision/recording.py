@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,9 +32,9 @@ MAX_KEY_LENGTH = 255
 
 
 class Enroller(Protocol):
-    """Starts the flow of a decision in the decision's own transaction."""
+    """Starts the flows of decisions in the decisions' own transaction."""
 
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None: ...
+    def start(self, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None: ...
 
     def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
         """Return the rule by which the user may not begin a run again, None if they may."""
@@ -158,7 +158,7 @@ class Recorder:
             self.mark(connection, final.policy)
         arm = made.arm_of(final)
         if arm is not None and final.acts:
-            self._enroller.start(connection, final, arm)
+            self._enroller.start(connection, [(final, arm)])
         answer = made.answer(final)
         if key is not None:
             body = msgspec.json.encode(answer).decode()

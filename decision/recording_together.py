@@ -116,6 +116,7 @@ class RecorderTogether:
         for policy in {one.policy for one in finals.values() if one.fallback is None}:
             self._recorder.mark(connection, policy)
         answers: list[DecideAnswer | KeyReused] = []
+        begun: list[tuple[Decision, Arm]] = []
         remembered: dict[str, Answer] = {}
         for place, one in enumerate(made.ones):
             if place in earlier:
@@ -123,14 +124,16 @@ class RecorderTogether:
                 continue
             final = finals[place]
             arm = made.arm_of(final)
-            if arm is not None and final.acts:
-                self._enroller.start(connection, final, arm)
+            # What is given and no fallback is to be delivered (`Decision.acts`).
+            if arm is not None and final.fallback is None:
+                begun.append((final, arm))
             message = one.late_message if final is one.late else one.message
             answer = answer_of(final, made.library, arm, None, message)
             answers.append(answer)
             if keys and (key := keys[place]) is not None:
                 body = msgspec.json.encode(answer).decode()
                 remembered[key.name] = Answer(key.fingerprint, final.decision_id, body)
+        self._enroller.start(connection, begun)
         if remembered:
             repository.remember_answers(connection, remembered, facts[0].occurred_at)
         return answers
@@ -162,7 +165,7 @@ class RecorderTogether:
             if one.late is not None and one.deadline.passed:
                 finals[place] = one.late
                 continue
-            arm = made.arm_of(decision) if decision.acts else None
+            arm = made.arm_of(decision) if decision.fallback is None else None
             rule = None if arm is None else self._enroller.refuses(connection, decision, arm)
             if rule is not None:
                 made.drop([one])

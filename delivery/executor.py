@@ -82,15 +82,24 @@ class Executor:
         """Let what is under way end after its turn; what is left waits for the next process."""
         self._stopping.set()
 
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> Enrolment:
-        """Begin the run of a decision through its playbook's flow, in the decision's transaction.
+    def start(self, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None:
+        """Begin the runs of decisions through their playbooks' flows, in the decisions' transaction.
 
-        The enrolment carries the decision's id, so one decision starts one run.
+        An enrolment carries its decision's id, so one decision starts one run.
 
         Raises:
             UnknownVersion: the library never published the decision's playbook version.
             FlowBroken: that version lacks the arm's offer or content.
         """
+        if not decided:
+            return
+        begun = [self._begun(connection, decision, arm) for decision, arm in decided]
+        repository.add_enrolments(connection, [enrolment for enrolment, _ in begun])
+        ledger.append(connection, [started_fact(enrolment) for enrolment, _ in begun], begun[0][0].entered_at)
+        for enrolment, plan in begun:
+            self._effects.begin(connection, enrolment, plan.tags)
+
+    def _begun(self, connection: Connection, decision: Decision, arm: Arm) -> tuple[Enrolment, Plan]:
         plan = self._plans.find(connection, arm.playbook, decision.playbook_version or 0)
         if arm.offer not in plan.offers or arm.content not in plan.contents:
             raise FlowBroken(
@@ -109,10 +118,7 @@ class Executor:
             due_at=decision.decided_at,
             started_at=decision.decided_at,
         )
-        repository.add_enrolments(connection, [enrolment])
-        ledger.append(connection, [started_fact(enrolment)], decision.decided_at)
-        self._effects.begin(connection, enrolment, plan.tags)
-        return enrolment
+        return enrolment, plan
 
     def route_events(self) -> Report:
         """Apply the events recorded since the last time to their users' active enrolments.

@@ -216,9 +216,11 @@ class Recalls:
         ids = {_correction_id(wish, user): user for user in users}
         known = repository.enrolments_of(connection, list(ids))
         fresh = {one: user for one, user in ids.items() if one not in known}
-        for decision_id, user in fresh.items():
-            sent = certain(decision_id, user, arm, version, now, placement=LABEL)
-            self._executor.start(connection, sent, arm)
+        sent = [
+            certain(decision_id, user, arm, version, now, placement=LABEL)
+            for decision_id, user in fresh.items()
+        ]
+        self._executor.start(connection, [(one, arm) for one in sent])
         return len(fresh)
 
     def _tell(self, wish: Wish, by: str, done: Recalled) -> None:

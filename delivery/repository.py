@@ -199,6 +199,7 @@ def hold_reader(connection: Connection, reader: str) -> int | None:
     return readers.position_of(connection, reader)
 
 
+_encode = msgspec.json.Encoder().encode
 # Before all moments there are.
 _EVER = -(2**62)
 _STATUS = {one.value: one for one in Status}
@@ -228,7 +229,7 @@ _SAVE_DECISION = Updates(enrolments, _DECISION, "id")
 
 
 def _decided(one: Enrolment) -> Values:
-    return (one.decision_id, msgspec.json.encode(one.arm).decode(), one.playbook_version, one.id)
+    return (one.decision_id, _encode(one.arm).decode(), one.playbook_version, one.id)
 
 
 def _standing(one: Enrolment) -> Values:

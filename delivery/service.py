@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -134,9 +134,9 @@ class Delivery:
         self._database = database
         self._putting_back = Pace(batch)
 
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
-        """Begin the flow of a decision in the decision's own transaction (see `Executor.start`)."""
-        self.executor.start(connection, decision, arm)
+    def start(self, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None:
+        """Begin the flows of decisions in the decisions' own transaction (see `Executor.start`)."""
+        self.executor.start(connection, decided)
 
     def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
         """Return the rule that keeps a user from beginning a run again (see `Executor.refuses`)."""

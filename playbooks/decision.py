@@ -84,7 +84,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def gives(self) -> bool:
         """Whether the answer shows an arm: one that is to be delivered, or a placement's fallback."""
-        return self.refused_by is None and self.arm != DO_NOTHING
+        return self.refused_by is None and self.arms[self.chosen] != DO_NOTHING
 
     @property
     def acts(self) -> bool:

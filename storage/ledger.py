@@ -328,7 +328,7 @@ def _rows(new: Sequence[NewFact], now: datetime) -> list[Values]:
             fact.id,
             fact.label,
             fact.user_id,
-            to_micros(fact.occurred_at),
+            recorded_at if fact.occurred_at is now else to_micros(fact.occurred_at),
             recorded_at,
             _encode(fact.body).decode(),
         )

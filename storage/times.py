@@ -18,7 +18,9 @@ MICROSECOND = timedelta(microseconds=1)
 
 def to_micros(moment: datetime) -> int:
     """Return an aware datetime as whole microseconds since 1970-01-01T00:00Z."""
-    return (moment - EPOCH) // MICROSECOND
+    # Several times a decision: in plain numbers it takes a third less than dividing by a timedelta.
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int) -> datetime:

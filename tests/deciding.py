@@ -61,7 +61,7 @@ class Started:
     def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
         return None
 
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
+    def start(self, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None:
         return None
 
 

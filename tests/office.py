@@ -94,7 +94,7 @@ class Office:
         def start(connection: Connection) -> None:
             for user in users:
                 decision = decision_for(user, self._arm, self.clock.now(), decision_id=f"run-{user}")
-                self.delivery.start(connection, decision, self._arm)
+                self.delivery.start(connection, [(decision, self._arm)])
 
         self.database.write(start, rows=len(users))
         self.delivery.run_until_idle()

@@ -17,7 +17,6 @@ from sqlalchemy import (
     cast,
     delete,
     func,
-    insert,
     null,
     or_,
     select,
@@ -29,6 +28,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from playbooks.counters.port import PastUse, Wanted
 from playbooks.tables import budget_totals, grants, uses
+from storage.bulk import Inserts
 from storage.statements import Statement
 from storage.times import from_micros, to_micros
 
@@ -47,16 +47,8 @@ _HOLDS = Statement(
         )
     ).limit(1)
 )
-_INSERT_USE = Statement(
-    insert(uses).values(
-        {name: bindparam(name) for name in ("user_id", "rule", "decision_id", "used_at", "expires_at")}
-    )
-)
-_INSERT_GRANT = Statement(
-    insert(grants).values(
-        {name: bindparam(name) for name in ("budget", "decision_id", "amount", "granted_at", "expires_at")}
-    )
-)
+_INSERT_USES = Inserts(uses, ("user_id", "rule", "decision_id", "used_at", "expires_at"))
+_INSERT_GRANTS = Inserts(grants, ("budget", "decision_id", "amount", "granted_at", "expires_at"))
 _COMMIT = tuple(
     Statement(update(table).where(table.c.decision_id == bindparam("of_decision")).values(expires_at=null()))
     for table in _TABLES
@@ -118,60 +110,40 @@ def insert_uses(
     connection: Connection, reserved: Sequence[tuple[Wanted, datetime | None]], now: datetime
 ) -> None:
     """Write a use under each limit that counts, each wanted one's reserved until a moment or for good."""
+    used_at = to_micros(now)
     rows = [
-        {
-            "user_id": limit.subject or wanted.user_id,
-            "rule": limit.counter,
-            "decision_id": wanted.decision_id,
-            "used_at": to_micros(now),
-            "expires_at": None if expires_at is None else to_micros(expires_at),
-        }
+        (limit.subject or wanted.user_id, limit.counter, wanted.decision_id, used_at, _micros(expires_at))
         for wanted, expires_at in reserved
         for limit in wanted.limits
         if limit.counts
     ]
-    _INSERT_USE.run_many(connection, rows)
+    _INSERT_USES.run_many(connection, rows)
 
 
 def insert_past(connection: Connection, past: Sequence[PastUse]) -> None:
     """Write uses that were made elsewhere; they count for good."""
-    rows = [
-        {
-            "user_id": one.user_id,
-            "rule": one.rule,
-            "decision_id": one.id,
-            "used_at": to_micros(one.used_at),
-            "expires_at": None,
-        }
-        for one in past
-    ]
-    _INSERT_USE.run_many(connection, rows)
+    rows = [(one.user_id, one.rule, one.id, to_micros(one.used_at), None) for one in past]
+    _INSERT_USES.run_many(connection, rows)
 
 
 def insert_grants(
     connection: Connection, reserved: Sequence[tuple[Wanted, datetime | None]], now: datetime
 ) -> None:
     """Write a grant for each spend, each wanted one's reserved until a moment or for good."""
+    granted_at = to_micros(now)
     rows = [
-        {
-            "budget": one.budget.key,
-            "decision_id": wanted.decision_id,
-            "amount": one.amount,
-            "granted_at": to_micros(now),
-            "expires_at": None if expires_at is None else to_micros(expires_at),
-        }
+        (one.budget.key, wanted.decision_id, one.amount, granted_at, _micros(expires_at))
         for wanted, expires_at in reserved
         for one in wanted.spends
     ]
-    _INSERT_GRANT.run_many(connection, rows)
+    _INSERT_GRANTS.run_many(connection, rows)
 
 
 def insert_room(connection: Connection, budget: str, by: str, amount: int, now: datetime) -> None:
     """Write that a budget has so much more: a grant of less than nothing, for good."""
     upsert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     connection.execute(upsert(budget_totals).values(budget=budget, taken=0).on_conflict_do_nothing())
-    row = {"decision_id": by, "granted_at": to_micros(now), "expires_at": None}
-    _INSERT_GRANT.run_many(connection, [{**row, "budget": budget, "amount": -amount}])
+    _INSERT_GRANTS.run_many(connection, [(budget, by, -amount, to_micros(now), None)])
 
 
 def holds(connection: Connection, decision_id: str, until: datetime) -> bool:
@@ -298,6 +270,10 @@ def newest_grants(connection: Connection, budget: str, limit: int) -> dict[str, 
         one: int(amount)
         for one, amount in connection.execute(query.order_by(grants.c.id.desc()).limit(limit))
     }
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else to_micros(moment)
 
 
 def _counted(table: Any, now: datetime) -> Any:

@@ -84,6 +84,8 @@ class _Room:
 
     def take(self, wanted: Wanted) -> str | None:
         """Take all that a decision wants, or nothing; then return the rule that has no room."""
+        if not wanted.spends:
+            return None
         taking: Counter[str] = Counter()
         for spend in wanted.in_order:
             key, limit = spend.budget.key, spend.budget.limit

@@ -134,7 +134,7 @@ def test_an_event_of_any_profile_reaches_the_persons_enrolment(
 
     def start(connection: Connection) -> None:
         for user in ("ann", "cid"):
-            runner.start(connection, decision_for(user, arm, clock.now()), arm)
+            runner.start(connection, [(decision_for(user, arm, clock.now()), arm)])
 
     database.write(start, rows=2)
     runner.advance_due()

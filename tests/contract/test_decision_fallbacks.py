@@ -95,8 +95,8 @@ class Counting:
         assert decision.fallback is None
         return None
 
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
-        self.begun.append(decision.user_id)
+    def start(self, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None:
+        self.begun += [decision.user_id for decision, _ in decided]
 
 
 class Nobody(Strangers):

@@ -198,8 +198,8 @@ def test_what_is_wrong_with_one_request_is_nobody_elses(database: Database) -> N
 def test_a_decision_that_cannot_be_recorded_fails_alone(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Started, connection: Connection, decision: Decision, arm: Arm) -> None:
-        if decision.user_id == "user-4":
+    def broken(_: Started, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None:
+        if any(decision.user_id == "user-4" for decision, _ in decided):
             raise ValueError("no such flow")
 
     monkeypatch.setattr(Started, "start", broken)
@@ -309,8 +309,9 @@ class _Refusing(_Entering):
 
 
 class _Starting(_Entering):
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
-        self.enter(connection, decision, arm)
+    def start(self, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None:
+        for decision, arm in decided:
+            self.enter(connection, decision, arm)
 
 
 @pytest.mark.parametrize(("enroller", "ended"), [(_Refusing, False), (_Starting, True)])

@@ -55,11 +55,12 @@ class Runs:
     def refuses(self, connection: Connection, decision: Decision, arm: Arm) -> str | None:
         return None
 
-    def start(self, connection: Connection, decision: Decision, arm: Arm) -> None:
-        fact = NewFact(Kind.ENROLMENT, decision.decision_id, "started", decision.user_id, NOW, {})
-        ledger.append(connection, [fact], NOW)
-        if decision.user_id in self.broken:
-            raise FlowBroken("its version lacks the offer")
+    def start(self, connection: Connection, decided: Sequence[tuple[Decision, Arm]]) -> None:
+        for decision, _ in decided:
+            fact = NewFact(Kind.ENROLMENT, decision.decision_id, "started", decision.user_id, NOW, {})
+            ledger.append(connection, [fact], NOW)
+            if decision.user_id in self.broken:
+                raise FlowBroken("its version lacks the offer")
 
 
 class Reader(Known):

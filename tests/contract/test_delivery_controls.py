@@ -75,7 +75,7 @@ def start(
             decided = decision_for(
                 user, arm, clock.now(), decision_id=f"{user}-{arm.playbook}", version=version
             )
-            delivery.start(connection, decided, arm)
+            delivery.start(connection, [(decided, arm)])
 
     database.write(work, rows=len(users))
 

@@ -74,7 +74,7 @@ class Runs:
     def begin(self, name: str) -> None:
         """Begin a run that has reserved nothing, as one has whose reservation is over."""
         decision = decision_for("ann", ARM, self.clock.now(), decision_id=name)
-        self.database.write(lambda connection: self.delivery.start(connection, decision, ARM))
+        self.database.write(lambda connection: self.delivery.start(connection, [(decision, ARM)]))
 
     def reserve(self, decision_id: str) -> None:
         """Reserve as a decision does whose process dies before it is recorded."""

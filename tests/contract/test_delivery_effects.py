@@ -55,7 +55,7 @@ def started(
                 decision = decision_for(
                     user, ARMS["milk"], clock.now(), decision_id=f"{user}-{version}", version=version
                 )
-                delivery.start(connection, decision, ARMS["milk"])
+                delivery.start(connection, [(decision, ARMS["milk"])])
 
     database.write(start, rows=len(users) * len(bodies))
     return delivery

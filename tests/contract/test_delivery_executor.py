@@ -76,8 +76,8 @@ def start(
     database: Database, runner: Executor, clock: SimulatedClock, users: Sequence[str], **decided: Any
 ) -> None:
     def work(connection: Connection) -> None:
-        for user in users:
-            runner.start(connection, decision_for(user, ARMS["milk"], clock.now(), **decided), ARMS["milk"])
+        arm = ARMS["milk"]
+        runner.start(connection, [(decision_for(user, arm, clock.now(), **decided), arm) for user in users])
 
     database.write(work, rows=len(users))
 
@@ -265,7 +265,7 @@ def test_a_decision_that_is_not_kept_starts_nothing(database: Database, clock: S
     runner = executor(database, clock)
 
     def fail_after_start(connection: Connection) -> None:
-        runner.start(connection, decision_for("ann", ARMS["milk"], clock.now()), ARMS["milk"])
+        runner.start(connection, [(decision_for("ann", ARMS["milk"], clock.now()), ARMS["milk"])])
         raise RuntimeError("the decision was not kept")
 
     with pytest.raises(RuntimeError):
@@ -282,7 +282,7 @@ def test_a_decision_of_an_unknown_version_or_offer_is_refused(
         start(database, runner, clock, ["ann"], version=2)
     strange = ARMS["milk"].__class__("coupons/x", "coupons", "x", "memory", "hello", {})
     with pytest.raises(FlowBroken, match="no offer 'x'"):
-        database.write(lambda c: runner.start(c, decision_for("ann", strange, clock.now()), strange))
+        database.write(lambda c: runner.start(c, [(decision_for("ann", strange, clock.now()), strange)]))
     assert counted(database) == {}
 
 

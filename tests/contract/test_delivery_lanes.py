@@ -49,7 +49,7 @@ def start(database: Database, clock: SimulatedClock, delivery: Delivery, version
         for user in users:
             arm = ARMS[version]
             decided = decision_for(user, arm, clock.now(), decision_id=f"{user}-{version}", version=version)
-            delivery.start(connection, decided, arm)
+            delivery.start(connection, [(decided, arm)])
 
     database.write(work, rows=len(users))
 

@@ -50,7 +50,7 @@ def queue(database: Database, clock: SimulatedClock, *users: str) -> None:
 
     def work(connection: Connection) -> None:
         for user in users:
-            delivery.start(connection, decision_for(user, ARM, clock.now()), ARM)
+            delivery.start(connection, [(decision_for(user, ARM, clock.now()), ARM)])
 
     database.write(work, rows=len(users))
     delivery.executor.advance_due()
@@ -325,7 +325,7 @@ def test_a_preferred_channel_that_is_not_allowed_gives_way_to_the_next_that_is(
     delivery = Delivery(database, clock, plans, opened, lambda *_: None, gate=gate)
     for user in ("ann", "bob"):
         decided = decision_for(user, ARM, clock.now())
-        database.write(lambda c, decided=decided: delivery.start(c, decided, ARM))  # type: ignore[misc]
+        database.write(lambda c, decided=decided: delivery.start(c, [(decided, ARM)]))  # type: ignore[misc]
     # Nobody has a device: what can't be delivered goes on too, to the one that is left, and is stopped there.
     done = delivery.run_until_idle()
     assert (done.suppressed, done.failed, done.sent) == (3, 1, 0)
@@ -341,14 +341,14 @@ def test_a_preferred_channel_that_is_not_allowed_gives_way_to_the_next_that_is(
     assert str(gone_on.reason).startswith("instead of push:")
     gate.stops["push"] = "less_of_this"
     decided = decision_for("cem", ARM, clock.now())
-    database.write(lambda c: delivery.start(c, decided, ARM))
+    database.write(lambda c: delivery.start(c, [(decided, ARM)]))
     assert delivery.run_until_idle().suppressed == 1
     assert facts(database, "cem:1:0~push") == facts(database, "cem:1:0~sms") == []
     del gate.stops["memory"]
     opened["memory"].before = lambda _: (_ for _ in ()).throw(NotHandedOver("no", permanent=True))
     del gate.stops["sms"]
     decided = decision_for("dan", ARM, clock.now())
-    database.write(lambda c: delivery.start(c, decided, ARM))
+    database.write(lambda c: delivery.start(c, [(decided, ARM)]))
     assert delivery.run_until_idle().sent == 1
     assert [one.user_id for one in opened["sms"].messages.values()] == ["dan"]
 

@@ -66,7 +66,7 @@ def queue(database: Database, clock: SimulatedClock, users: Sequence[str] = ("an
 
     def work(connection: Connection) -> None:
         for user in users:
-            delivery.start(connection, decision_for(user, ARM, clock.now()), ARM)
+            delivery.start(connection, [(decision_for(user, ARM, clock.now()), ARM)])
 
     database.write(work, rows=len(users))
     delivery.executor.advance_due()

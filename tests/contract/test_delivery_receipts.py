@@ -109,7 +109,7 @@ class Shop:
         delivery = Delivery(self.database, self.clock, plans, channels, lambda *_: None, gate=self.gate)
         decision_id = f"{user}-{len(self.gate.counted)}-{self.clock.now().timestamp():.0f}"
         decision = decision_for(user, ARM, self.clock.now(), decision_id=decision_id)
-        self.database.write(lambda connection: delivery.start(connection, decision, ARM))
+        self.database.write(lambda connection: delivery.start(connection, [(decision, ARM)]))
         delivery.run_until_idle()
         return f"{decision_id}:1:1"
 

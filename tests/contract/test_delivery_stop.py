@@ -28,7 +28,7 @@ def enrol(database: Database, running: Delivery, clock: SimulatedClock) -> None:
 
     def start(connection: Connection) -> None:
         for number in range(ENROLLED):
-            running.start(connection, decision_for(f"u{number}", arm, clock.now()), arm)
+            running.start(connection, [(decision_for(f"u{number}", arm, clock.now()), arm)])
 
     database.write(start, rows=2 * ENROLLED)
 

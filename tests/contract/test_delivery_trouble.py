@@ -59,7 +59,7 @@ def start(database: Database, delivery: Delivery, moment: datetime, version: int
 
     def work(connection: Connection) -> None:
         for user in USERS:
-            delivery.start(connection, decision_for(user, arm, moment, version=version), arm)
+            delivery.start(connection, [(decision_for(user, arm, moment, version=version), arm)])
 
     database.write(work, rows=2 * len(USERS))
 

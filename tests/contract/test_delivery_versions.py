@@ -52,7 +52,7 @@ def begin(
         decision = decision_for(user, arm, clock.now(), decision_id=run)
         rule = delivery.refuses(connection, decision, arm)
         if rule is None:
-            delivery.start(connection, decision, arm)
+            delivery.start(connection, [(decision, arm)])
         return rule
 
     rule = database.write(work, rows=2)
@@ -231,7 +231,7 @@ def test_runs_that_do_not_go_on_are_named_with_the_reason(database: Database, cl
     plan = MemoryPlans({1: body_of(WAIT)})
     other = Delivery(database, clock, plan, {}, lambda *_: None)
     decision = decision_for("due", ARMS["milk"], clock.now())
-    database.write(lambda connection: other.start(connection, decision, ARMS["milk"]))
+    database.write(lambda connection: other.start(connection, [(decision, ARMS["milk"])]))
     clock.move_to(began + 8 * DAY)
     late = other.hands.late(10)
     assert [(one.enrolment_id, one.due_at) for one in late] == [

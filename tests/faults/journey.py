@@ -166,7 +166,7 @@ def _begin(database: Database, delivery: Delivery, number: int) -> None:
         def start(connection: Connection, first: int = first) -> None:
             for place in range(first, min(first + _PIECE, number)):
                 decision = decision_for(user(place), ARMS["milk"], BEGUN)
-                delivery.start(connection, decision, ARMS["milk"])
+                delivery.start(connection, [(decision, ARMS["milk"])])
 
         database.write(start, rows=2 * _PIECE)
         delivery.run_until_idle()
