@@ -29,13 +29,15 @@ class Features(msgspec.Struct, frozen=True):
     `values` holds every feature of the service by name: int, float, str, bool, aware datetime, a read-only
     NumPy float32 array (features by a vocabulary, in its order), or None where unknown. `missing` says that
     nothing at all is known of the user (values of the population are there all the same). `as_of` is the
-    time the oldest computed value is of. `stale` names the features that are None because of their age.
+    time the oldest computed value is of. `stale` names the features that are None because of their age;
+    `outdated` says that all of the user that can be too old is.
     """
 
     values: Mapping[str, Any]
     missing: bool
     as_of: datetime | None
     stale: tuple[str, ...] = ()
+    outdated: bool = False
 
 
 class FeatureReader(Protocol):
@@ -95,7 +97,7 @@ class FeastFeatureReader:
         if self._told_at is not None:
             self._told_at = None
             _log.info("features answer again")
-        return [Features(row.values, row.missing, row.as_of, row.stale) for row in rows]
+        return [Features(row.values, row.missing, row.as_of, row.stale, row.outdated) for row in rows]
 
     def _tell(self, error: Exception) -> None:
         now = time.monotonic()

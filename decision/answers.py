@@ -21,6 +21,7 @@ from playbooks.offers import Terms
 UNKNOWN_USER = "unknown_user"
 SHARED_IDENTITY = "shared_identity"
 FEATURES_MISSING = "features_missing"
+FEATURES_STALE = "features_stale"
 FEATURES_UNREACHABLE = "features_unreachable"
 POLICY_BROKEN = "policy_broken"
 DEADLINE = "deadline"

@@ -21,13 +21,10 @@ from sqlalchemy import Connection
 from audiences.features import FeatureReader
 from audiences.identity.looking import Lookup
 from audiences.identity.people import EveryoneAlone, People
-from audiences.repository import is_known
 from decision.answers import (
     DEADLINE,
-    FEATURES_MISSING,
     FEATURES_UNREACHABLE,
     POLICY_BROKEN,
-    UNKNOWN_USER,
     DecideAnswer,
     DecideRequest,
 )
@@ -44,6 +41,7 @@ from decision.submitting_together import DecidingTogether, Submitting
 from decision.surroundings import Surroundings
 from decision.together import Ask, Together
 from decision.under_way import UnderWay
+from decision.usable import usable
 from decision.whom import Whom
 from learning.context import Told
 from learning.explaining import Explanation, explain
@@ -306,10 +304,8 @@ class Decider:
         except NextplayError:
             # Whoever reads them has said so in the log.
             return fall_back(snapshot, asked, now, FEATURES_UNREACHABLE), nothing
-        if features.missing:
-            with self._database.read() as connection:
-                known = is_known(connection, user)
-            return fall_back(snapshot, asked, now, FEATURES_MISSING if known else UNKNOWN_USER), nothing
+        if isinstance(reason := usable(self._database, [user], [features])[0], str):
+            return fall_back(snapshot, asked, now, reason), nothing
         audiences = self._memberships.of(user)
         needs = needs_at(snapshot.library, asked.placement, audiences, now)
         if asked.test:

@@ -16,14 +16,7 @@ import structlog
 
 from audiences.features import FeatureReader, Features
 from audiences.identity.people import People
-from audiences.repository import are_known
-from decision.answers import (
-    DEADLINE,
-    FEATURES_MISSING,
-    FEATURES_UNREACHABLE,
-    POLICY_BROKEN,
-    UNKNOWN_USER,
-)
+from decision.answers import DEADLINE, FEATURES_UNREACHABLE, POLICY_BROKEN
 from decision.context import Context, told_with
 from decision.deadline import Deadline
 from decision.in_flight import InFlight, minded
@@ -32,6 +25,7 @@ from decision.recording import wanted_of
 from decision.recording_together import MadeTogether, One
 from decision.reserving import loss_of
 from decision.surroundings import Surroundings
+from decision.usable import usable
 from playbooks.alike import Case
 from playbooks.constraints.circumstances import Circumstances, Needs
 from playbooks.counters import Counters, Wanted
@@ -198,15 +192,7 @@ class Together:
             read = self._features.read_many(users)
         except NextplayError:
             return [FEATURES_UNREACHABLE] * len(users)
-        missing = [user for user, one in zip(users, read, strict=True) if one.missing]
-        if not missing:
-            return list(read)
-        with self._database.read() as connection:
-            known = are_known(connection, missing)
-        return [
-            one if not one.missing else FEATURES_MISSING if user in known else UNKNOWN_USER
-            for user, one in zip(users, read, strict=True)
-        ]
+        return list(usable(self._database, users, read))
 
     def _decided(
         self,

@@ -27,13 +27,15 @@ class OnlineRow(NamedTuple):
 
     Values are int, float, str, bool, aware datetime (whole seconds), a read-only NumPy float32 array for
     `floats`, or None. `missing` says that no view has a row for the user; `as_of` is the time that the oldest
-    row is of; `stale` names the features that are null because of their age.
+    row is of; `stale` names the features that are null because of their age, `outdated` says that all
+    rows of the user that can be are too old.
     """
 
     values: Mapping[str, Any]
     missing: bool
     as_of: datetime | None
     stale: tuple[str, ...]
+    outdated: bool
 
 
 class Age(NamedTuple):
@@ -42,6 +44,7 @@ class Age(NamedTuple):
     missing: bool
     as_of: datetime | None
     stale: tuple[str, ...]
+    outdated: bool
 
 
 class OnlineAccess(Protocol):
@@ -109,20 +112,23 @@ class ServicePlan:
     def age(self, times: Sequence[int | None], now: int) -> Age:
         """What follows from the time of each view's row, in seconds since 1970."""
         stale: tuple[str, ...] = ()
-        missing = True
+        missing, fresh = True, False
         oldest: int | None = None
         for i, moment in enumerate(times):
             if moment is None:
                 continue
+            expires = self.expires[i]
+            if expires is not None:
+                if now - moment > expires:
+                    stale += tuple(self.names[i])
+                else:
+                    fresh = fresh or self.of_user[i]
             if self.of_user[i]:
                 missing = False
                 if oldest is None or moment < oldest:
                     oldest = moment
-            expires = self.expires[i]
-            if expires is not None and now - moment > expires:
-                stale += tuple(self.names[i])
         as_of = datetime.fromtimestamp(oldest, UTC) if oldest is not None else None
-        return Age(missing, as_of, stale)
+        return Age(missing, as_of, stale, bool(stale) and not missing and not fresh)
 
 
 def plain(value: Any, kind: FeatureType) -> Any:

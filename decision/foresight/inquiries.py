@@ -37,4 +37,4 @@ class Inquiries:
         audiences = self.memberships.of(user)
         needs = needs_at(library, placement, audiences, now)
         circumstances = self._surroundings.of(user, needs, features.values, now)
-        return Member(user, audiences, features.values, circumstances, features.missing)
+        return Member(user, audiences, features.values, circumstances, features.missing or features.outdated)

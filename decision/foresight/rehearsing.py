@@ -201,7 +201,7 @@ class _Play:
 
     def _example(self, member: Member, decision: Decision, texts: _Texts) -> Example:
         if decision.fallback is not None:
-            return Example(member.user_id, why="no features of the user are known")
+            return Example(member.user_id, why="no features of the user are known, or all are too old")
         if decision.arm == DO_NOTHING:
             return self._nothing(member, decision)
         if decision.playbook != self._playbook.id:

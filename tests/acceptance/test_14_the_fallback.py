@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,10 @@ def test_whatever_keeps_a_policy_from_being_asked_the_placement_shows_its_fallba
     }
     with without_online_store(home.data):
         answers["features_unreachable"] = ask(home, user_id="ann")
+    home.move(timedelta(days=401))
+    answers["features_stale"] = ask(home, user_id="ann")
+    home.run("features")
+    assert ask(home, user_id="ann")["fallback"] is None
     for reason, answer in answers.items():
         assert (answer["fallback"], answer["playbook"], answer["variant"]) == (reason, "hello", "hello/hello")
         assert (answer["offer"]["name"], answer["content"], answer["message"]) == (
@@ -121,8 +126,8 @@ def test_whatever_keeps_a_policy_from_being_asked_the_placement_shows_its_fallba
         assert (refused.status_code, "nothing-to-rescore" in refused.text) == (409, True)
     summary = home.http.get("/v1/summary").json()
     assert summary["fallbacks"] == dict.fromkeys(answers, 1)
-    # The one real decision is the only one that may have begun anything.
-    assert summary["enrolments"] <= 1
+    # The two real decisions are the only ones that may have begun anything.
+    assert summary["enrolments"] <= 2
     assert home.run("reward")["matured"] >= len(answers)
 
 

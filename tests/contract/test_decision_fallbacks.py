@@ -53,6 +53,7 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 REASONS = {
     "nobody": "unknown_user",
     "new": "features_missing",
+    "old": "features_stale",
     "away": "features_unreachable",
     "odd": "policy_broken",
     "ann": "deadline",
@@ -68,7 +69,8 @@ class Half:
         if user_id == "away":
             raise FeaturesUnavailable("it does not answer")
         values = {"ann": {"mood": 1.0}, "odd": {"mood": -1.0}}.get(user_id)
-        return Features(values or {}, missing=values is None, as_of=None)
+        old = user_id == "old"
+        return Features(values or {}, missing=values is None and not old, as_of=None, outdated=old)
 
     def read_many(self, user_ids: Sequence[str]) -> list[Features]:
         return [self.read(user) for user in user_ids]

@@ -119,6 +119,19 @@ def test_old_values_are_null_and_named(access: OnlineAccess) -> None:
     assert read(access, "u", T + timedelta(days=35)).values["orders_4w"] == 1
 
 
+def test_a_user_of_whom_all_that_can_be_too_old_is_is_outdated(access: OnlineAccess) -> None:
+    later = T + timedelta(days=36)
+    expiring = [view.name for view in SPECS.views.values() if view.ttl_days is not None and view.of_users]
+    kept = [view.name for view in SPECS.views.values() if view.ttl_days is None and view.of_users]
+    assert len(expiring) > 1
+    assert kept
+    access.write(rows(T, {"u": {"orders_4w": 1}, "seen": {"orders_4w": 1}}))
+    access.write({expiring[0]: rows(later, {"seen": {"orders_4w": 1}})[expiring[0]]})
+    assert [read(access, user, T).outdated for user in ("u", "seen", NOBODY)] == [False] * 3
+    # What has no ttl is as good as ever, and says nothing of the rest.
+    assert [read(access, user, later).outdated for user in ("u", "seen", NOBODY)] == [True, False, False]
+
+
 def test_users_come_in_the_order_asked_for(access: OnlineAccess) -> None:
     access.write(rows(T, {f"u{n}": {"orders_4w": n} for n in range(1_200)}))
     asked = ["u7", "none", "u1199", "u7", "u0"]
