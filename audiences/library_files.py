@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from audiences.errors import AudiencesError
+from feature_repo import yaml_documents
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -53,14 +54,14 @@ def read_document(
         AudiencesError: of the type `error`: it can't be read, is no YAML, or a field is wrong or unknown.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if required or path.exists() else None
+        content = yaml_documents.load(path.read_text(encoding="utf-8")) if required or path.exists() else None
         return type_.model_validate({} if content is None else content)
     except OSError as problem:
         raise error(f"{path}: can't be read: {problem.strerror}") from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path}: can't be read: {problem}; save it as UTF-8") from problem
     except yaml.YAMLError as problem:
-        raise error(f"{path}: not YAML: {problem}") from problem
+        raise error(f"{path}: not YAML: {yaml_documents.said(problem)}") from problem
     except RecursionError as problem:
         raise error(f"{path}: not YAML that can be read: it nests too deep") from problem
     except ValidationError as problem:

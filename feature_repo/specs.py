@@ -27,6 +27,7 @@ from feature_repo.aggregates import (
 )
 from feature_repo.errors import SpecError, UnknownService
 from feature_repo.schema import Column, EventSchemas, Name, Scalar
+from feature_repo.yaml_documents import load, said
 
 HERE = Path(__file__).parent
 EVENTS, AGGREGATES, VOCABULARIES = HERE / "events.yaml", HERE / "aggregates.yaml", HERE / "vocabularies.yaml"
@@ -137,11 +138,11 @@ def specs_in(folder: Path) -> Specs:
 
 def _parse(model: type[Model], path: Path) -> Model:
     try:
-        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return model.model_validate(load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise SpecError(f"{path}: can't be read: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise SpecError(f"{path}: not YAML: {error}") from error
+        raise SpecError(f"{path}: not YAML: {said(error)}") from error
     except ValidationError as error:
         lines = [
             f"{path}: {'.'.join(str(part) for part in item['loc']) or '(top)'}: {item['msg']}"

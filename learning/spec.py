@@ -30,6 +30,7 @@ from pydantic import (
     model_validator,
 )
 
+from feature_repo.yaml_documents import load, said
 from learning.context import Context, Told, texts_of
 from learning.errors import PolicySpecError
 from learning.exploration_kinds import ExplorationKind, Thompson
@@ -305,9 +306,11 @@ def read_spec(path: Path) -> PolicySpec:
         PolicySpecError: the file is missing, is not YAML, or has an unknown or wrong field.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        value = load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
         raise PolicySpecError(f"{path}: can't be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise PolicySpecError(f"{path}: not YAML: {said(error)}") from error
     try:
         return PolicySpec.model_validate(value)
     except ValidationError as error:

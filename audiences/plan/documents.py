@@ -23,6 +23,7 @@ from audiences.plan.places import line_of
 from audiences.plan.plan import Plan, Planned
 from audiences.plan.shape import shape_of
 from audiences.plan.values import Convert, by_format, is_country, is_phone
+from feature_repo.yaml_documents import load, said
 
 FOLDER = "tracking"
 SETTINGS = "plan.yaml"
@@ -171,13 +172,11 @@ def _read(path: Path, problems: list[str]) -> tuple[str, Any]:
         problems.append(f"{path}: can't be read: {error}")
         return "", None
     try:
-        return text, json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        return text, json.loads(text) if path.suffix == ".json" else load(text)
     except json.JSONDecodeError as error:
         problems.append(f"{path}, line {error.lineno}: not JSON: {error.msg}")
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problems.append(f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}")
+        problems.append(f"{path}: not YAML: {said(error)}")
     return text, None
 
 

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 from pydantic import ValidationError
 
+from feature_repo.yaml_documents import load, said
 from learning.errors import InvalidRounds, LearningError, PolicySpecError
 from learning.offline.rounds import LoggedRounds
 from learning.offline.train import Judged, Trained, judge, later, trained_version
@@ -46,9 +47,11 @@ def read_grid(path: Path, spec: PolicySpec) -> list[tuple[dict[str, Any], Policy
         PolicySpecError: it can't be read, or a point of it is no specification; which field and why.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        document = load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
         raise PolicySpecError(f"{path}: can't be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise PolicySpecError(f"{path}: not YAML: {said(error)}") from error
     if not isinstance(document, dict) or not document:
         raise PolicySpecError(
             f"{path}: a grid is lists by the path of a field, as learner.ridge: [0.1, 1, 10]"

@@ -6,19 +6,17 @@ aliases make a few lines as large as one likes; so both are counted on the strea
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 import yaml
 
+from feature_repo.yaml_documents import Loader, load, place
 from playbooks.library.problems import Problem
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_NESTING = 60
 # Values of a document, those that aliases repeat counted each time.
 MAX_VALUES = 500_000
-
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Refused(Exception):
@@ -27,22 +25,6 @@ class Refused(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
         self.problem = problem
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """Refuses a key that is given twice, of which plain YAML keeps the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys: set[Hashable] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in keys:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the field {key.value!r} is given twice", key.start_mark
-                )
-            if isinstance(key, yaml.ScalarNode):
-                keys.add(key.value)
-        result: dict[Any, Any] = super().construct_mapping(node, deep)
-        return result
 
 
 def parse(file: str, text: str) -> Any:
@@ -55,10 +37,9 @@ def parse(file: str, text: str) -> Any:
         raise Refused(Problem(file, f"the file has more than {MAX_BYTES} characters; split it"))
     try:
         _count(file, text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+        return load(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        line, column = place(error)
         raise Refused(Problem(file, f"not YAML: {error.problem}", line=line, column=column)) from error
     except (yaml.YAMLError, ValueError) as error:
         raise Refused(Problem(file, f"not YAML: {' '.join(str(error).split())}")) from error
@@ -74,7 +55,7 @@ def _count(file: str, text: str) -> None:
     sizes: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = []
     total = 0
-    for event in yaml.parse(text, Loader=_Base):
+    for event in yaml.parse(text, Loader=Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             open_.append((event.anchor, total))
             if len(open_) > MAX_NESTING:

@@ -154,7 +154,7 @@ def test_a_schema_of_ones_own_takes_the_place_of_a_shipped_one(tmp_path: Path) -
         ("sale.yaml", "type: object\nproperties:\n  value: 3\n", "sale.yaml, line 3: properties.value"),
         ("sale.yaml", "type: object\nmode: hard\n", "line 2: mode: 'hard' is not strict or lenient"),
         ("sale.yaml", "type: object\nevent: 3\n", "line 2: event: this must be the event's name"),
-        ("sale.yaml", "type: [\n", "sale.yaml, line 2: not YAML"),
+        ("sale.yaml", "type: [\n", "sale.yaml: not YAML: line 2: "),
         ("sale.yaml", "- a\n", "sale.yaml: a schema is an object"),
         ("sale.yaml", "", "sale.yaml: a schema is an object"),
         ("sale.yaml", "enum: [2026-01-01]\n", "sale.yaml"),

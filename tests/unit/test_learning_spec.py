@@ -77,7 +77,7 @@ def test_a_specification_is_read_and_its_fingerprint_follows_its_content(
         ("features:", "surprise: 1\nfeatures:", "surprise"),
         ("intercept: 0.05", "intercept: .nan", "prior.intercept"),
         ("features:", "reward: {low: 1, high: 1}\nfeatures:", "must lie below"),
-        ("id: next_category", "id: [", "can't be read"),
+        ("id: next_category", "id: [", "not YAML: line 4: did not find"),
         ("learner: {kind: vw}", "", "learner: exploration.kind epsilon_greedy needs one"),
         ("kind: epsilon_greedy, epsilon", "kind: thompson, floor", "has not: write {kind: linear_gaussian}"),
         ("kind: epsilon_greedy, epsilon", "kind: thompson, draws: 5, floor", "exploration.thompson.draws"),
