@@ -22,6 +22,7 @@ from playbooks.counters import Counters
 from playbooks.errors import CountersUnreachable
 from storage import ledger
 from storage.engine import Database
+from storage.times import to_micros
 
 _log = structlog.get_logger(__name__)
 # Parameters of one IN (…).
@@ -109,7 +110,7 @@ class SurroundingsOfMany:
             return UNREADABLE if needs.lookback or needs.budgets else {}
         if not needs.lookback:
             return {}
-        since = now - needs.lookback
+        since = to_micros(now - needs.lookback)
         whose = [user, *([of_account(accounts[user])] if needs.account and user in accounts else [])]
         # A user and an account count under names of their own.
         return {

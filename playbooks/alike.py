@@ -97,7 +97,7 @@ class Setting:
             read: by name the values of the features that rules read, as they are recorded, of each user.
         """
         answers = self._answers(cases, read, placement, now)
-        stopped, begins = controls.users, dict[str, list[datetime]]()
+        stopped, begins = controls.users, dict[str, list[int]]()
         found: list[Known] = []
         for one, answer in zip(cases, answers, strict=True):
             zone = one.circumstances.zone

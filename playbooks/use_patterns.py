@@ -15,6 +15,7 @@ from playbooks.constraints.binding import Terms
 from playbooks.constraints.counting import Uses
 from playbooks.constraints.documents import Calendar
 from playbooks.constraints.windows import length
+from storage.times import to_micros
 
 
 class Pattern(NamedTuple):
@@ -45,11 +46,11 @@ class UsePatterns:
         # What contacts take from a value fades from moment to moment.
         self._by_moment = any(one.tiring for one in terms)
 
-    def begins(self, zone: str, now: datetime) -> list[datetime]:
-        """Return after which moment a use counts, in each window on a zone's clock."""
-        return [now - length(window, ZoneInfo(zone), now) for window in self._windows]
+    def begins(self, zone: str, now: datetime) -> list[int]:
+        """Return after which moment (microseconds) a use counts, in each window on a zone's clock."""
+        return [to_micros(now - length(window, ZoneInfo(zone), now)) for window in self._windows]
 
-    def of(self, uses: Uses, begins: Sequence[datetime]) -> Pattern:
+    def of(self, uses: Uses, begins: Sequence[int]) -> Pattern:
         """Return the pattern of a user's uses."""
         if not uses:
             return _NOTHING

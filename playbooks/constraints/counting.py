@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 import msgspec
 
-# Moments of the uses that count, by what they are counted under.
-Uses = Mapping[str, Sequence[datetime]]
+from storage.times import to_micros
+
+# Moments of the uses that count, in microseconds (`storage.times`), by what they are counted under.
+Uses = Mapping[str, Sequence[int]]
 
 # The rule that stops whatever is counted while nobody can say how much room is left.
 COUNTERS_UNREACHABLE = "counters_unreachable"
@@ -84,8 +86,11 @@ def full_limit(limits: Sequence[UseLimit], uses: Uses, now: datetime) -> str | N
 
 def used(limit: UseLimit, uses: Uses, now: datetime) -> int:
     """Return how many uses count against a limit."""
-    since = now - limit.window
-    return sum(1 for used_at in uses.get(limit.counter, ()) if used_at > since)
+    moments = uses.get(limit.counter)
+    if not moments:
+        return 0
+    since = to_micros(now - limit.window)
+    return sum([used_at > since for used_at in moments])
 
 
 def by_subject(limits: Sequence[UseLimit]) -> Mapping[str, list[UseLimit]]:

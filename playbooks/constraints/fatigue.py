@@ -10,6 +10,7 @@ from typing import NamedTuple
 from playbooks.constraints.counting import Uses
 from playbooks.constraints.scoping import ALL, Arms
 from playbooks.models import Arm
+from storage.times import MICROSECOND, to_micros
 
 # Half-lives after which a contact costs less than a thousandth of what it did, and is forgotten.
 FORGOTTEN_AFTER = 10
@@ -26,8 +27,11 @@ class Tiring(NamedTuple):
 
     def of(self, uses: Uses, now: datetime) -> float:
         """Return what the contacts so far cost, in minor units: cost × Σ 2^(−age / half-life)."""
-        moments = uses.get(self.rule, ())
-        ages = ((now - moment) / self.half_life for moment in moments)
+        moments = uses.get(self.rule)
+        if not moments:
+            return 0.0
+        micros, half_life = to_micros(now), self.half_life // MICROSECOND
+        ages = ((micros - moment) / half_life for moment in moments)
         return self.cost * math.fsum(0.5**age for age in ages)
 
 

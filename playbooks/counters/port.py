@@ -107,7 +107,7 @@ class Counters(Protocol):
     """
 
     def read(self, user_id: str, now: datetime, *, since: datetime) -> Uses:
-        """Return the moments of a user's counted uses after `since`, by rule, oldest first.
+        """Return the moments (microseconds) of a user's counted uses after `since`, by rule, oldest first.
 
         Raises:
             CountersUnreachable: nothing can be said now.

@@ -88,7 +88,7 @@ class UserUses:
             rule = field.partition(_SEPARATOR)[2]
             if rule and (used_at := int(value.partition(" ")[0])) > after:
                 found.setdefault(rule, []).append(used_at)
-        return {rule: [from_micros(one) for one in sorted(moments)] for rule, moments in found.items()}
+        return {rule: sorted(moments) for rule, moments in found.items()}
 
     def reserve(
         self, decision_id: str, limits: Sequence[UseLimit], ends: datetime, connection: Connection | None
@@ -126,10 +126,10 @@ class UserUses:
     def recorded(self, connection: Connection, limits: Sequence[UseLimit], but: str) -> Uses:
         """Return the uses that the journal has, as `read` does, without those of the decision `but`."""
         since = to_micros(self._now - max(limit.window for limit in limits))
-        found: dict[str, list[datetime]] = {}
+        found: dict[str, list[int]] = {}
         for row in repository.uses_of(connection, self.profiles, self._now, since=since):
             if row.decision_id != but:
-                found.setdefault(row.rule, []).append(from_micros(row.used_at))
+                found.setdefault(row.rule, []).append(row.used_at)
         return found
 
     def doubt(self, decision_id: str) -> None:

@@ -10,9 +10,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from audiences.identity.people import People
-from playbooks.constraints.counting import by_subject, full_limit
+from playbooks.constraints.counting import Uses, by_subject, full_limit
 from playbooks.counters import repository, together_repository
 from playbooks.counters.port import Wanted
+from storage.times import to_micros
 
 
 class CheckedTogether:
@@ -28,6 +29,7 @@ class CheckedTogether:
         wanted = [one for one in self._wanted if one.decision_id in asked]
         uses = self._uses(connection, wanted)
         room = _Room(connection, wanted, self._now)
+        now = to_micros(self._now)
         refused: dict[str, str] = {}
         kept: list[tuple[Wanted, datetime | None]] = []
         for one in wanted:
@@ -38,7 +40,7 @@ class CheckedTogether:
             for limit in one.limits:
                 if limit.counts:
                     own = uses.setdefault(limit.subject or one.user_id, {})
-                    own.setdefault(limit.counter, []).append(self._now)
+                    own.setdefault(limit.counter, []).append(now)
             kept.append((one, None if one.for_good else one.until or self._now + self._lasts))
         together_repository.take_many(connection, room.amounts)
         repository.insert_uses(connection, kept, self._now)
@@ -48,7 +50,7 @@ class CheckedTogether:
     def drop(self, decision_ids: Sequence[str]) -> None:
         return None
 
-    def _uses(self, connection: Connection, wanted: Sequence[Wanted]) -> dict[str, dict[str, list[datetime]]]:
+    def _uses(self, connection: Connection, wanted: Sequence[Wanted]) -> dict[str, dict[str, list[int]]]:
         """Return what everybody used whose uses are counted, holding all of them."""
         limits = [limit for one in wanted for limit in one.limits]
         if not limits:
@@ -63,7 +65,7 @@ class CheckedTogether:
         since = self._now - max(limit.window for limit in limits)
         return together_repository.read_many(connection, people, self._now, since=since)
 
-    def _full(self, wanted: Wanted, uses: Mapping[str, Mapping[str, list[datetime]]]) -> str | None:
+    def _full(self, wanted: Wanted, uses: Mapping[str, Uses]) -> str | None:
         for subject, some in by_subject(wanted.limits).items():
             rule = full_limit(some, uses.get(subject or wanted.user_id, {}), self._now)
             if rule is not None:

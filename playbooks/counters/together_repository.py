@@ -19,7 +19,7 @@ from playbooks.counters.totals_repository import return_expired
 from playbooks.tables import budget_totals, uses
 from storage.engine import Database
 from storage.statements import Row, Statement
-from storage.times import from_micros, to_micros
+from storage.times import to_micros
 
 # Parameters of one IN (…).
 _IN = 512
@@ -35,8 +35,8 @@ _TAKE = Statement(
 
 def read_many(
     connection: Connection, people: Mapping[str, str], now: datetime, *, since: datetime
-) -> dict[str, dict[str, list[datetime]]]:
-    """Return the moments of counted uses after `since`, oldest first, by person and rule.
+) -> dict[str, dict[str, list[int]]]:
+    """Return the moments of counted uses after `since` (microseconds), oldest first, by person and rule.
 
     Args:
         people: the person of each profile.
@@ -47,7 +47,7 @@ def read_many(
 
 def look_at_many(
     database: Database, people: Mapping[str, str], now: datetime, *, since: datetime
-) -> dict[str, dict[str, list[datetime]]]:
+) -> dict[str, dict[str, list[int]]]:
     """Return what `read_many` does, in what is committed now."""
     asked = _asked(people, now, since)
     return _by_person(people, [database.look(statement, row) for statement, row in asked])
@@ -79,11 +79,11 @@ def _of_so_many(profiles: int) -> Statement:
 
 def _by_person(
     people: Mapping[str, str], shares: Sequence[Sequence[tuple[Any, ...]]]
-) -> dict[str, dict[str, list[datetime]]]:
+) -> dict[str, dict[str, list[int]]]:
     """Return moments by person and rule, oldest first, of rows of profiles that come oldest first."""
-    found: dict[str, dict[str, list[datetime]]] = {}
+    found: dict[str, dict[str, list[int]]] = {}
     for profile, rule, used_at in shares[0] if len(shares) == 1 else sorted(chain(*shares), key=_USED_AT):
-        found.setdefault(people[profile], {}).setdefault(rule, []).append(from_micros(used_at))
+        found.setdefault(people[profile], {}).setdefault(rule, []).append(used_at)
     return found
 
 

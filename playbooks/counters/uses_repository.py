@@ -14,7 +14,7 @@ from playbooks.constraints.counting import Uses
 from playbooks.tables import uses
 from storage.engine import Database
 from storage.statements import Row, Statement
-from storage.times import from_micros, to_micros
+from storage.times import to_micros
 
 _COUNTED = or_(uses.c.expires_at.is_(None), uses.c.expires_at > bindparam("now", type_=BigInteger))
 _READ = Statement(
@@ -42,10 +42,10 @@ def _of_profile(profile: str, now: datetime, since: datetime) -> Row:
     return {"user_id": profile, "since": to_micros(since), "now": to_micros(now)}
 
 
-def _by_rule(profiles: Sequence[Sequence[tuple[Any, ...]]]) -> dict[str, list[datetime]]:
+def _by_rule(profiles: Sequence[Sequence[tuple[Any, ...]]]) -> dict[str, list[int]]:
     """Return the moments of rows (rule, used_at) of each profile by rule, oldest first."""
     found = profiles[0] if len(profiles) == 1 else sorted(chain(*profiles), key=itemgetter(1))
-    result: dict[str, list[datetime]] = {}
+    result: dict[str, list[int]] = {}
     for rule, used_at in found:
-        result.setdefault(rule, []).append(from_micros(used_at))
+        result.setdefault(rule, []).append(used_at)
     return result

@@ -15,6 +15,7 @@ from playbooks.decision import Decision
 from playbooks.matching import Request, Snapshot, decide
 from playbooks.models import Arm
 from playbooks.rehearsal.asking import Member, begun_by
+from storage.times import to_micros
 
 
 class Occasion(NamedTuple):
@@ -74,7 +75,7 @@ class Simulation:
         self._snapshot, self._members, self._weight, self._seed = snapshot, members, weight, seed
         users = max((len(one) for one in members.values()), default=0)
         self._begun: dict[str, Snapshot] = {}
-        self._uses: list[dict[str, list[datetime]]] = [{} for _ in range(users)]
+        self._uses: list[dict[str, list[int]]] = [{} for _ in range(users)]
         self._levels: dict[str, int] = {}
         for listed in members.values():
             for user, member in enumerate(listed):
@@ -127,7 +128,7 @@ class Simulation:
         terms, arm = library.rules.terms(playbook), playbook.arm(decision.arm)
         for limit in limits_of(terms, arm, member.circumstances, now):
             if limit.counts:
-                self._uses[occasion.user].setdefault(limit.counter, []).append(now)
+                self._uses[occasion.user].setdefault(limit.counter, []).append(to_micros(now))
         for one in terms.spends:
             if (spend := one.spend(arm, now)) is not None:
                 taken = self._levels.get(spend.budget.key, 0) + round(spend.amount * self._weight)

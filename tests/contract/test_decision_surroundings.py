@@ -22,6 +22,7 @@ from storage import ledger
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ledger import Kind, NewFact
+from storage.times import to_micros
 
 DAY = timedelta(days=1)
 
@@ -67,4 +68,4 @@ def test_only_what_is_needed_is_read(database: Database, clock: SimulatedClock) 
     assert everything.agreed("promotional", Channel.EMAIL)
     assert everything.events == {"ticket_opened": now - DAY}
     assert everything.account == "acme"
-    assert everything.uses == {"cap.few": [now]}
+    assert everything.uses == {"cap.few": [to_micros(now)]}

@@ -23,6 +23,7 @@ from playbooks.counters import (
 )
 from storage.clock import SimulatedClock
 from storage.engine import Database
+from storage.times import to_micros
 from storage.writer import Lane
 
 WEEK = timedelta(days=7)
@@ -164,8 +165,9 @@ def test_the_moments_are_read_oldest_first(
     moments = [clock.now() + timedelta(hours=1, microseconds=number) for number in range(3)]
     for number in (2, 0, 1):
         assert reserve(counters, opened, capped(f"d{number}", 9), moments[number]) is None
-    assert counters.read("ann", moments[2], since=clock.now()) == {RULE: moments}
-    assert counters.read("ann", moments[2], since=moments[0]) == {RULE: moments[1:]}
+    micros = list(map(to_micros, moments))
+    assert counters.read("ann", moments[2], since=clock.now()) == {RULE: micros}
+    assert counters.read("ann", moments[2], since=moments[0]) == {RULE: micros[1:]}
 
 
 def test_a_reservation_that_is_not_committed_comes_back(

@@ -35,6 +35,7 @@ from playbooks.content.expiry import ends
 from playbooks.library import expand
 from playbooks.models import Playbook
 from playbooks.offers import Offer
+from storage.times import to_micros
 
 # A Monday.
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -158,7 +159,7 @@ def test_a_hold_lasts_from_one_event_to_the_other() -> None:
 
 def test_a_cap_counts_what_it_holds_for_and_exempts_the_rest() -> None:
     cap = {"id": "weekly", "limit": 1, "window": "P7D", "for": {"purposes": ["promotional"]}}
-    one = Circumstances({"cap.weekly": [NOW - timedelta(days=6)]})
+    one = Circumstances({"cap.weekly": [to_micros(NOW - timedelta(days=6))]})
     assert stopped(terms(cap), one) == {"cap.weekly": "all"}
     service = terms(cap, purpose="service")
     assert stopped(service, one) == {}
@@ -169,7 +170,7 @@ def test_a_cap_counts_what_it_holds_for_and_exempts_the_rest() -> None:
 
 def test_counted_apart_each_channel_has_its_own_room() -> None:
     under = terms({"id": "few", "limit": 1, "window": "P7D", "each": "channel"})
-    assert stopped(under, Circumstances({"cap.few@sms": [NOW]})) == {"cap.few": ["tea_sms"]}
+    assert stopped(under, Circumstances({"cap.few@sms": [to_micros(NOW)]})) == {"cap.few": ["tea_sms"]}
     assert {limits_of(under, arm, Circumstances(), NOW)[0].counter for arm in under.arms} == {
         "cap.few@sms",
         "cap.few@email",
@@ -178,12 +179,14 @@ def test_counted_apart_each_channel_has_its_own_room() -> None:
 
 def test_an_offer_is_known_by_its_name_whatever_its_value() -> None:
     under = terms({"id": "coupons", "limit": 1, "window": "month", "for": {"offers": ["coupon"]}})
-    assert stopped(under, Circumstances({"cap.coupons": [NOW]})) == {"cap.coupons": ["coupon_3_00"]}
+    assert stopped(under, Circumstances({"cap.coupons": [to_micros(NOW)]})) == {
+        "cap.coupons": ["coupon_3_00"]
+    }
 
 
 def test_an_account_has_one_cap_for_all_its_users() -> None:
     under = terms({"id": "shared", "limit": 2, "window": "P7D", "per": "account"})
-    uses = {"cap.shared": [NOW, NOW]}
+    uses = {"cap.shared": [to_micros(NOW)] * 2}
     assert under.needs.account
     assert stopped(under, Circumstances(uses, account="acme")) == {"cap.shared": "all"}
     # Who belongs to no account shares no cap.
@@ -201,7 +204,7 @@ def test_after_a_contact_some_rest_and_all_count() -> None:
         "for": {"channels": ["sms"]},
     }
     under = terms(rest)
-    assert stopped(under, Circumstances({"cool_down.rest": [NOW - timedelta(days=1)]})) == {
+    assert stopped(under, Circumstances({"cool_down.rest": [to_micros(NOW - timedelta(days=1))]})) == {
         "cool_down.rest": ["tea_sms"]
     }
     limits = {arm.name: limits_of(under, arm, Circumstances(), NOW)[0].limit for arm in under.arms}
@@ -210,8 +213,10 @@ def test_after_a_contact_some_rest_and_all_count() -> None:
 
 def test_after_the_same_playbook_and_after_a_conversion() -> None:
     same = terms({"kind": "cool_down", "id": "same", "after": "playbook", "lasts": "P3D"})
-    assert stopped(same, Circumstances({"cool_down.same@spring": [NOW]})) == {"cool_down.same": "all"}
-    assert stopped(same, Circumstances({"cool_down.same@summer": [NOW]})) == {}
+    assert stopped(same, Circumstances({"cool_down.same@spring": [to_micros(NOW)]})) == {
+        "cool_down.same": "all"
+    }
+    assert stopped(same, Circumstances({"cool_down.same@summer": [to_micros(NOW)]})) == {}
     bought = terms({"kind": "cool_down", "id": "bought", "after": "conversion", "lasts": "P3D"})
     assert bought.needs.events == {"order_completed"}
     lately = {"order_completed": NOW - timedelta(days=3) + timedelta(seconds=1)}
@@ -224,7 +229,7 @@ def test_a_group_has_one_use_in_its_window_whichever_member_made_it() -> None:
     inner = {"kind": "group", "id": "inner", "labels": ["season"]}
     under = terms(group, inner)
     assert list(under.groups) == ["inner", "outer"]
-    assert stopped(under, Circumstances({"group.outer": [NOW]})) == {"group.outer": "all"}
+    assert stopped(under, Circumstances({"group.outer": [to_micros(NOW)]})) == {"group.outer": "all"}
     assert terms(group, inner, labels=[]).counted == ()
 
 
@@ -238,7 +243,7 @@ def test_each_arm_is_told_under_the_first_rule_that_stops_it() -> None:
         {"kind": "eligibility", "id": "never_sms", "rule": "age > 90", "for": {"channels": ["sms"]}},
         {"id": "any", "limit": 1, "window": "P7D"},
     )
-    assert stopped(under, Circumstances({"cap.any": [NOW]}), age=1) == {
+    assert stopped(under, Circumstances({"cap.any": [to_micros(NOW)]}), age=1) == {
         "eligibility.never_sms": ["tea_sms"],
         "cap.any": ["coupon_3_00", "tea_email"],
     }
@@ -410,7 +415,7 @@ def test_a_budget_is_of_one_currency() -> None:
 def test_each_contact_tires_and_is_forgotten_by_halves() -> None:
     rule = {"kind": "fatigue", "id": "tired", "cost": "0.20 EUR", "half_life": "P2D"}
     under = terms({**rule, "exempt": {"channels": ["sms"]}})
-    uses = {"fatigue.tired": [NOW, NOW - timedelta(days=2), NOW - timedelta(days=4)]}
+    uses = {"fatigue.tired": [to_micros(NOW - timedelta(days=days)) for days in (0, 2, 4)]}
     taken = fatigue_of(under.tiring, under.arms, uses, {"EUR": 0.001}, NOW)
     assert taken == pytest.approx(dict.fromkeys(("spring/tea_email", "spring/coupon_3_00"), 0.035))
     # Every use counts as a contact, and none is stopped.

@@ -27,6 +27,7 @@ from playbooks.matching import Request, Snapshot, decide, fall_back, replay
 from playbooks.models import DO_NOTHING, Arm, Playbook, VariantSet
 from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
+from storage.times import to_micros
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OFFERS = {
@@ -127,7 +128,7 @@ def test_only_the_users_audiences_count() -> None:
 def test_a_full_cap_gives_way_to_the_next_priority() -> None:
     capped = playbook("weekly", priority=5, constraints=[Cap(id="one", limit=1, window=timedelta(days=7))])
     what = snapshot(playbook("everyone"), capped)
-    uses = {"cap.weekly.one": [NOW - timedelta(days=6)]}
+    uses = {"cap.weekly.one": [to_micros(NOW - timedelta(days=6))]}
     decision = ask(what, uses=uses)
     assert decision.suppressed == {"cap.weekly.one": ["weekly"]}
     assert decision.arms[0].startswith("everyone/")
@@ -137,7 +138,7 @@ def test_a_full_cap_gives_way_to_the_next_priority() -> None:
 def test_a_rule_on_single_arms_leaves_the_others_in_the_draw() -> None:
     cap = {"id": "pears", "limit": 1, "window": "P7D", "for": {"offers": ["pear"]}}
     what = snapshot(playbook("everyone", constraints=[cap]))
-    decision = ask(what, uses={"cap.everyone.pears": [NOW]})
+    decision = ask(what, uses={"cap.everyone.pears": [to_micros(NOW)]})
     assert decision.suppressed == {"cap.everyone.pears": ["everyone/pear"]}
     assert decision.arms == ["everyone/apple", "everyone/plum", DO_NOTHING]
     assert replay(decision, what.policy) == decision
@@ -180,7 +181,7 @@ def test_fatigue_is_taken_from_the_value_and_recorded() -> None:
     rule = {"kind": "fatigue", "id": "tired", "cost": "1.00 EUR", "half_life": "P2D"}
     library = Library((playbook("everyone", constraints=[rule]), playbook("fresh")))
     what = Snapshot(library, Favourite(), "seed", costs={"EUR": 0.002})
-    known = Circumstances({"fatigue.everyone.tired": [NOW - timedelta(days=2)]})
+    known = Circumstances({"fatigue.everyone.tired": [to_micros(NOW - timedelta(days=2))]})
     request, features = Request("id", "ann", "home", "k"), {"likes": "pear"}
     decision = decide(what, request, features=features, audiences=frozenset(), circumstances=known, now=NOW)
     assert decision.fatigue == {"everyone": 0.1}
@@ -206,7 +207,7 @@ def test_what_rules_asked_for_is_in_the_record() -> None:
 
 def test_a_use_older_than_the_window_is_forgotten() -> None:
     capped = playbook("weekly", constraints=[Cap(id="one", limit=1, window=timedelta(days=7))])
-    decision = ask(snapshot(capped), uses={"cap.weekly.one": [NOW - timedelta(days=7)]})
+    decision = ask(snapshot(capped), uses={"cap.weekly.one": [to_micros(NOW - timedelta(days=7))]})
     assert decision.suppressed == {}
     assert decision.arms[0].startswith("weekly/")
 
@@ -344,5 +345,5 @@ def test_an_outranked_playbook_holds_nobody_out() -> None:
 
 def test_a_full_cap_holds_nobody_out() -> None:
     capped = playbook("weekly", holdout=0.5, constraints=[Cap(id="one", limit=1, window=timedelta(days=7))])
-    uses = {"cap.weekly.one": [NOW]}
+    uses = {"cap.weekly.one": [to_micros(NOW)]}
     assert all(not ask(snapshot(capped), uses=uses, user=user).holdout for user in USERS[:50])

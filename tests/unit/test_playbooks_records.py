@@ -34,6 +34,7 @@ from playbooks.matching import Request, Snapshot, decide, replay
 from playbooks.models import Arm, Playbook
 from playbooks.offers import Offer
 from playbooks.policy import FloatArray, Stakes
+from storage.times import to_micros
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "decisions.json"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -219,7 +220,9 @@ def uses_of(chance: random.Random, now: datetime, account: str | None) -> Uses:
         *(["cap.firm"] if account else []),
     ]
     return {
-        rule: sorted(now - timedelta(hours=chance.randrange(1, 200)) for _ in range(chance.randrange(1, 5)))
+        rule: sorted(
+            to_micros(now - timedelta(hours=chance.randrange(1, 200))) for _ in range(chance.randrange(1, 5))
+        )
         for rule in rules
         if chance.random() < 0.3
     }

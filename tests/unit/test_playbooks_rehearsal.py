@@ -152,10 +152,10 @@ def _member(
 ) -> Member:
     assert crowd.accounts is not None
     account = int(crowd.accounts.of[place])
-    uses: dict[str, list[datetime]] = {}
+    uses: dict[str, list[int]] = {}
     mine = [one[1:] for one in used if one[0] == place]
     for counter, ago in mine + [one[1:] for one in by_accounts if one[0] == account]:
-        uses.setdefault(counter, []).append(NOW - ago * DAY)
+        uses.setdefault(counter, []).append(to_micros(NOW - ago * DAY))
     return Member(
         f"u{place}",
         {name for name, mask in crowd.inside.items() if mask[place]},
