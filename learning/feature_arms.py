@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from learning.feature_cells import Cells
 from learning.feature_columns import told_of
 from playbooks.models import Arm
 
@@ -15,19 +16,23 @@ FloatArray = NDArray[np.float64]
 
 # Arm lists that are remembered; users of one placement share a handful of them.
 _REMEMBERED_LISTS = 1024
+# Cells that whatever is marked, or is not, is taken from.
+_UNMARKED, _MARKED = 0, 1
 
 
 class OfArms(NamedTuple):
     """What a list of arms makes of the features by itself.
 
-    `positions` in the vocabularies by attribute, numbers of attributes (features, arms), and the columns
-    (columns, arms) with the marks of one-hot features and of steps.
+    `positions` are its places in the vocabularies by attribute, those of no name behind the last. `cells` are
+    numbers for columns that are the same for every user, `own` (columns, arms) where among these each is, and
+    `places` (columns, arms) where each column's number is among the cells of a user with these behind.
     """
 
     arms: tuple[Arm, ...]
     positions: dict[str, NDArray[np.intp]]
-    numbers: FloatArray
-    constant: FloatArray
+    cells: FloatArray
+    own: NDArray[np.intp]
+    places: NDArray[np.intp]
 
 
 class ArmColumns:
@@ -62,8 +67,21 @@ class ArmColumns:
         """Have an attribute read as a number."""
         self._numbers.append(attribute)
 
-    def of(self, arms: Sequence[Arm], columns: int) -> OfArms:
-        """Return what these arms make of the features, of which there are so many columns."""
+    def freeze(
+        self, columns: int, numbers: Cells, of_users: Cells, attributes: Mapping[int, str | None]
+    ) -> None:
+        """Say what there is to work out.
+
+        Args:
+            columns: how many there are.
+            numbers: what is made of the numbers that are read, a cell each.
+            of_users: what is made of the numbers of users.
+            attributes: by column the attribute by which of those of a user one is taken; None: there is one.
+        """
+        self._columns, self._made, self._of_users, self._attributes = columns, numbers, of_users, attributes
+
+    def of(self, arms: Sequence[Arm]) -> OfArms:
+        """Return what these arms make of the features."""
         key = tuple(map(id, arms))
         known = self._remembered.get(key)
         if known is not None:
@@ -74,18 +92,32 @@ class ArmColumns:
             )
             for attribute, places in self._places.items()
         }
-        constant = np.zeros((columns, len(arms)))
+        cells, own = self._own(arms, positions)
+        places = own + self._of_users.size
+        for column, start in self._of_users.made.items():
+            attribute = self._attributes[column]
+            places[column] = start if attribute is None else start + positions[attribute]
+        if len(self._remembered) >= _REMEMBERED_LISTS:
+            self._remembered = {}
+        made = self._remembered[key] = OfArms(tuple(arms), positions, cells, own, places)
+        return made
+
+    def _own(
+        self, arms: Sequence[Arm], positions: Mapping[str, NDArray[np.intp]]
+    ) -> tuple[FloatArray, NDArray[np.intp]]:
+        """Return the numbers for columns that depend on the arms alone, and where each column's are."""
+        own = np.full((self._columns, len(arms)), _UNMARKED, dtype=np.intp)
         for start, attribute in self._one_hots:
             for arm, place in enumerate(positions[attribute]):
                 if place < len(self._vocabularies[attribute]):
-                    constant[start + place, arm] = 1.0
+                    own[start + place, arm] = _MARKED
         for start, attribute in self._steps:
             for arm, place in enumerate(positions[attribute]):
                 if place < len(self._vocabularies[attribute]):
-                    constant[start : start + place, arm] = 1.0
-        numbers = np.array([[told_of(arm, name) for arm in arms] for name in self._numbers])
-        if len(self._remembered) >= _REMEMBERED_LISTS:
-            self._remembered = {}
-        made = OfArms(tuple(arms), positions, numbers.reshape(len(self._numbers), len(arms)), constant)
-        self._remembered[key] = made
-        return made
+                    own[start : start + place, arm] = _MARKED
+        numbers = np.array([[told_of(arm, name) for name in self._numbers] for arm in arms])
+        made = np.empty((len(arms), self._made.size))
+        self._made.worked_out(numbers.reshape(len(arms), len(self._numbers)), made)
+        for column, start in self._made.made.items():
+            own[column] = 2 + np.arange(len(arms)) * self._made.size + start
+        return np.concatenate([[0.0, 1.0], made.ravel()]), own

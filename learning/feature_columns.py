@@ -22,16 +22,6 @@ FUNCTIONS: dict[Transform, Callable[[FloatArray], FloatArray]] = {
 }
 
 
-def number_of(name: str, value: Any) -> float:
-    """Return a scalar as a number, NaN for null."""
-    if value is None:
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise FeaturesMismatch(f"the feature {name!r} must be a number, not {value!r}") from error
-
-
 def picked(name: str, arrays: Sequence[Any], places: Sequence[int], width: int) -> FloatArray:
     """Return of each array the number at its place; the place `width` is nowhere."""
     for value in arrays:
@@ -57,6 +47,23 @@ def numbers_of(name: str, values: Sequence[Any]) -> FloatArray:
     return found
 
 
+def numbers_of_each(names: Sequence[str], values: Sequence[Sequence[Any] | None], users: int) -> FloatArray:
+    """Return numbers of many users by several names, shape (users, names), NaN for null.
+
+    Args:
+        values: by name, each user's; None where there are none.
+    """
+    told = [[None] * users if some is None else some for some in values]
+    try:
+        found = np.array(told, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or found.shape != (len(names), users):
+        # By itself each says whether it is at fault.
+        found = np.array([numbers_of(name, some) for name, some in zip(names, told, strict=True)])
+    return found.T
+
+
 def told_of(arm: Arm, attribute: str) -> float:
     """Return an attribute as a number, NaN where it is none."""
     try:
@@ -78,28 +85,29 @@ def summed(weights: Mapping[int, float], least: float, columns: FloatArray) -> F
     return np.maximum(total, least)
 
 
-def fill_many(rows: FloatArray, name: str, values: Sequence[Any] | None) -> None:
-    """Fill an array feature of many users; null stays NaN."""
-    known = [place for place, value in enumerate(values or ()) if value is not None]
-    if len(known) < len(rows):
-        for place in known:
-            fill(rows[place], name, (values or ())[place])
-    else:
-        fill(rows, name, values)
+def fill(rows: FloatArray, name: str, values: Sequence[Any] | None) -> None:
+    """Fill an array feature of many users, shape (users, names); null stays as it is.
 
-
-def fill(row: FloatArray, name: str, value: Any) -> None:
-    """Fill an array feature of one user, or of all of many.
+    Args:
+        values: each user's, or all of them as one array; None where there are none.
 
     Raises:
         FeaturesMismatch: a value of another kind or an array of another length.
     """
+    if values is None:
+        return
+    known: list[int] | slice = slice(None)
+    if not isinstance(values, np.ndarray) and any(value is None for value in values):
+        known = [place for place, value in enumerate(values) if value is not None]
+        values = [values[place] for place in known]
+    if len(values) == 0:
+        return
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers: {error}") from error
-    if array.shape != row.shape:
+    if array.shape[1:] != rows.shape[1:]:
         raise FeaturesMismatch(
-            f"the feature {name!r} has shape {array.shape}, its vocabulary has {row.shape[-1]} names"
+            f"the feature {name!r} has shape {array.shape[1:]}, its vocabulary has {rows.shape[-1]} names"
         )
-    row[:] = array
+    rows[known] = array

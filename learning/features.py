@@ -28,16 +28,8 @@ from numpy.typing import NDArray
 
 from learning.errors import PolicySpecError
 from learning.feature_arms import ArmColumns
-from learning.feature_columns import (
-    FUNCTIONS,
-    fill,
-    fill_many,
-    number_of,
-    numbers_of,
-    picked,
-    summed,
-    times,
-)
+from learning.feature_cells import Cells, Made, Source, side_by_side
+from learning.feature_columns import fill, numbers_of, numbers_of_each, picked, summed, times
 from learning.feature_kinds import (
     LARGEST,
     ArmNumber,
@@ -50,7 +42,6 @@ from learning.feature_kinds import (
     Rate,
     Steps,
     Sum,
-    Transform,
 )
 from playbooks.models import Arm
 
@@ -73,15 +64,13 @@ class FeatureSet:
         """
         self._vocabularies = {key: tuple(names) for key, names in vocabularies.items()}
         self._names: list[str] = []
-        self._arrays: dict[str, list[tuple[int, str]]] = {}
-        self._scalars: list[tuple[int, str]] = []
-        self._numbers: list[int] = []
+        # What is read of users, and of which attribute's vocabulary it is an array; and what is of arms.
+        self._sources: list[Source] = []
+        self._reads: list[tuple[str, str | None]] = []
+        self._numbers: list[Source] = []
         self._of_arms = ArmColumns(self._vocabularies)
-        self._rates: list[tuple[int, int, int, Rate]] = []
-        self._scales: list[float] = []
-        self._caps: list[float] = []
-        self._transforms: dict[Transform, list[tuple[int, int]]] = {}
-        self._missing: list[tuple[int, int]] = []
+        self._made: list[Made] = []
+        self._made_of_arms: list[Made] = []
         # The columns that are made of others, in their order, and how.
         self._combined: list[tuple[slice, Callable[[FloatArray], FloatArray]]] = []
         for feature in features:
@@ -102,11 +91,7 @@ class FeatureSet:
 
     def filled(self, values: Mapping[str, float | None]) -> dict[str, Any]:
         """Return features of a user whose every element of an array is its value here, as is every scalar."""
-        widths = {
-            name: len(self._vocabularies[attribute])
-            for attribute, arrays in self._arrays.items()
-            for _, name in arrays
-        }
+        widths = {name: len(self._vocabularies[at]) for name, at in self._reads if at is not None}
         return {
             name: value if value is None or name not in widths else [value] * widths[name]
             for name, value in values.items()
@@ -122,24 +107,8 @@ class FeatureSet:
         Raises:
             FeaturesMismatch: a value of another kind or an array of another length.
         """
-        of_arms = self._of_arms.of(arms, len(self._names))
-        gathered = np.empty((len(self._scales), len(arms)))
-        row = 0
-        for attribute, arrays in self._arrays.items():
-            width = len(self._vocabularies[attribute])
-            # One place more than there are names: where arms without the attribute find "missing".
-            table = np.full((len(arrays), width + 1), np.nan)
-            for place, (_, name) in enumerate(arrays):
-                value = features.get(name)
-                if value is not None:
-                    fill(table[place, :width], name, value)
-            gathered[row : row + len(arrays)] = table[:, of_arms.positions[attribute]]
-            row += len(arrays)
-        for _, name in self._scalars:
-            gathered[row] = number_of(name, features.get(name))
-            row += 1
-        gathered[row:] = of_arms.numbers
-        return self._columns(gathered, of_arms.constant)
+        matrix: FloatArray = self.matrices({name: [value] for name, value in features.items()}, 1, arms)[0]
+        return matrix
 
     def rows(self, features: Mapping[str, Sequence[Any]], arms: Sequence[Arm]) -> FloatArray:
         """Return the columns of many users, of one arm each, shape (n, len(names)), as `matrix` gives them.
@@ -153,20 +122,20 @@ class FeatureSet:
         each = {id(arm): arm for arm in arms}
         places = {arm: place for place, arm in enumerate(each)}
         which = np.array([places[id(arm)] for arm in arms], dtype=np.intp)
-        of_arms = self._of_arms.of(list(each.values()), len(self._names))
-        gathered = np.empty((len(self._scales), len(arms)))
-        row = 0
-        for attribute, arrays in self._arrays.items():
-            at = of_arms.positions[attribute][which].tolist()
-            width = len(self._vocabularies[attribute])
-            for _, name in arrays:
-                gathered[row] = picked(name, features[name], at, width)
-                row += 1
-        for _, name in self._scalars:
-            gathered[row] = numbers_of(name, features[name])
-            row += 1
-        gathered[row:] = of_arms.numbers[:, which]
-        return np.ascontiguousarray(self._columns(gathered, of_arms.constant[:, which]))
+        of_arms = self._of_arms.of(list(each.values()))
+        values = np.empty((len(arms), len(self._reads)))
+        for source, (name, at) in enumerate(self._reads):
+            if at is None:
+                values[:, source] = numbers_of(name, features[name])
+            else:
+                places_in = of_arms.positions[at][which].tolist()
+                values[:, source] = picked(name, features[name], places_in, len(self._vocabularies[at]))
+        places_of = of_arms.own[:, which] + self._picked.size
+        for column, start in self._picked.made.items():
+            places_of[column] = start
+        cells = _with_arms(self._picked, values, of_arms.cells)
+        columns = self._with_combined(cells[np.arange(len(arms)), places_of])
+        return np.ascontiguousarray(columns.swapaxes(-1, -2))
 
     def matrices(self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]) -> FloatArray:
         """Return the columns for many users and each arm, shape (users, len(arms), len(names)).
@@ -179,41 +148,21 @@ class FeatureSet:
         Raises:
             FeaturesMismatch: a value of another kind or an array of another length.
         """
-        of_arms = self._of_arms.of(arms, len(self._names))
-        gathered = np.empty((users, len(self._scales), len(arms)))
-        row = 0
-        for attribute, arrays in self._arrays.items():
-            width = len(self._vocabularies[attribute])
-            table = np.full((users, len(arrays), width + 1), np.nan)
-            for place, (_, name) in enumerate(arrays):
-                fill_many(table[:, place, :width], name, features.get(name))
-            gathered[:, row : row + len(arrays)] = table[:, :, of_arms.positions[attribute]]
-            row += len(arrays)
-        for _, name in self._scalars:
-            gathered[:, row] = numbers_of(name, features.get(name) or [None] * users)[:, None]
-            row += 1
-        gathered[:, row:] = of_arms.numbers
-        return self._columns(gathered, of_arms.constant)
+        of_arms = self._of_arms.of(arms)
+        values = np.full((users, self._whole.width), np.nan)
+        for name, cells in self._arrays:
+            fill(values[:, cells], name, features.get(name))
+        if self._scalars:
+            told = [features.get(name) for name in self._scalars]
+            values[:, self._at_scalars] = numbers_of_each(self._scalars, told, users)
+        made = _with_arms(self._whole, values, of_arms.cells)
+        return self._with_combined(made.take(of_arms.places, axis=1)).swapaxes(-1, -2)
 
-    def _columns(self, gathered: FloatArray, constant: FloatArray) -> FloatArray:
-        """Make columns of what was gathered, (…, sources, n) and (columns, n) → (…, n, columns)."""
-        present = np.isfinite(gathered)
-        gathered[~present] = 0.0
-        with np.errstate(over="ignore"):
-            gathered *= self._scale_column
-        np.clip(gathered, -self._cap_column, self._cap_column, out=gathered)
-        columns = np.empty((*gathered.shape[:-2], *constant.shape))
-        columns[...] = constant
-        for function, source, target in self._steps:
-            columns[..., target, :] = function(gathered[..., source, :])
-        if self._missing:
-            columns[..., self._missing_target, :] = ~present[..., self._missing_source, :]
-        if self._rates:
-            taken, tried = (np.maximum(gathered[..., source, :], 0.0) for source in self._rate_sources)
-            columns[..., self._rate_target, :] = (taken + self._rate_prior) / (tried + self._rate_pull)
+    def _with_combined(self, columns: FloatArray) -> FloatArray:
+        """Make the columns that are made of others, (…, columns, n)."""
         for made, combine in self._combined:
             np.clip(combine(columns), -LARGEST, LARGEST, out=columns[..., made, :])
-        return columns.swapaxes(-1, -2)
+        return columns
 
     def _declare(self, feature: Feature) -> None:
         if isinstance(feature, OneHot):
@@ -228,8 +177,8 @@ class FeatureSet:
             weights = {self._column(name, "sum"): weight for name, weight in feature.sum.items()}
             self._combine([feature.name], partial(summed, weights, feature.least))
         elif isinstance(feature, Rate):
-            taken, tried = (self._source(name, feature.at) for name in feature.rate)
-            self._rates.append((len(self._names), taken, tried, feature))
+            sources = [self._source(name, feature.at) for name in feature.rate]
+            self._made.append(Made(len(self._names), feature, sources))
             self._names.append(feature.name)
         else:
             self._declare_numeric(feature)
@@ -243,6 +192,7 @@ class FeatureSet:
         self._names += names
 
     def _declare_numeric(self, feature: FromArray | FromScalar | ArmNumber) -> None:
+        made = self._made
         if isinstance(feature, FromArray):
             name = feature.name
             source = self._source(feature.from_, feature.at, feature.scale, feature.cap)
@@ -252,29 +202,21 @@ class FeatureSet:
         else:
             attribute = feature.number.removeprefix("arm.")
             name = feature.name or attribute
-            source = self._scaled(feature.scale, feature.cap)
-            self._numbers.append(source)
+            made, source = self._made_of_arms, len(self._numbers)
+            self._numbers.append(Source(feature.scale, feature.cap))
             self._of_arms.number(attribute)
         for transform in feature.transform:
-            self._transforms.setdefault(transform, []).append((source, len(self._names)))
+            made.append(Made(len(self._names), transform, [source]))
             self._names.append(name if transform == "raw" else f"{name}.{transform}")
         if feature.missing:
-            self._missing.append((source, len(self._names)))
+            made.append(Made(len(self._names), "missing", [source]))
             self._names.append(f"{name}.missing")
 
     def _source(self, name: str, at: str | None, scale: float = 1.0, cap: float = LARGEST) -> int:
         """Have a feature of the user read, as an array's element of the arm's attribute or as a scalar."""
-        source = self._scaled(scale, cap)
-        if at is None:
-            self._scalars.append((source, name))
-        else:
-            self._arrays.setdefault(self._attribute(at), []).append((source, name))
-        return source
-
-    def _scaled(self, scale: float, cap: float) -> int:
-        self._scales.append(scale)
-        self._caps.append(cap)
-        return len(self._scales) - 1
+        self._reads.append((name, None if at is None else self._attribute(at)))
+        self._sources.append(Source(scale, cap))
+        return len(self._sources) - 1
 
     def _attribute(self, path: str) -> str:
         attribute = path.removeprefix("arm.")
@@ -292,23 +234,26 @@ class FeatureSet:
         return self._names.index(name)
 
     def _freeze(self) -> None:
-        """Lay rows out as `matrix` fills them: arrays by attribute, then scalars, then numbers of arms."""
-        order = [source for arrays in self._arrays.values() for source, _ in arrays]
-        order += [source for source, _ in self._scalars]
-        order += self._numbers
-        row_of = {source: row for row, source in enumerate(order)}
-        self._scale_column = np.array([self._scales[source] for source in order], dtype=np.float64)[:, None]
-        self._cap_column = np.array([self._caps[source] for source in order], dtype=np.float64)[:, None]
-        self._steps = [
-            (FUNCTIONS[name], np.array([row_of[s] for s, _ in pairs]), np.array([t for _, t in pairs]))
-            for name, pairs in self._transforms.items()
-        ]
-        self._missing_source = np.array([row_of[s] for s, _ in self._missing], dtype=np.intp)
-        self._missing_target = np.array([t for _, t in self._missing], dtype=np.intp)
-        self._rate_target = np.array([target for target, *_ in self._rates], dtype=np.intp)
-        self._rate_sources = np.array([[row_of[k], row_of[n]] for _, k, n, _ in self._rates], dtype=np.intp).T
-        self._rate_pull = np.array([one.pull for *_, one in self._rates])[:, None]
-        self._rate_prior = np.array([one.pull * one.towards for *_, one in self._rates])[:, None]
+        """Lay out what is read of users: each array whole, or of each the number that belongs to one arm."""
         self._column_names = tuple(self._names)
-        arrays = {name for pairs in self._arrays.values() for _, name in pairs}
-        self._inputs = frozenset(arrays | {name for _, name in self._scalars})
+        self._inputs = frozenset(name for name, _ in self._reads)
+        # One cell more than there are names: where arms without the attribute find "missing".
+        widths = [1 if at is None else len(self._vocabularies[at]) + 1 for _, at in self._reads]
+        self._whole = Cells(self._sources, self._made, widths)
+        self._picked = Cells(self._sources, self._made, [1] * len(widths))
+        starts = self._whole.starts
+        read = list(zip(self._reads, starts, widths, strict=True))
+        self._arrays = [(name, slice(at, at + width - 1)) for (name, of), at, width in read if of is not None]
+        self._scalars = [name for name, of in self._reads if of is None]
+        self._at_scalars = side_by_side([range(at, at + 1) for (_, of), at, _ in read if of is None])
+        numbers = Cells(self._numbers, self._made_of_arms, [1] * len(self._numbers))
+        attributes = {one.column: self._reads[one.sources[0]][1] for one in self._made}
+        self._of_arms.freeze(len(self._names), numbers, self._whole, attributes)
+
+
+def _with_arms(of_users: Cells, values: FloatArray, of_arms: FloatArray) -> FloatArray:
+    """Return what is made of users' values (n, width), and behind it what arms make by themselves."""
+    made = np.empty((len(values), of_users.size + len(of_arms)))
+    of_users.worked_out(values, made[:, : of_users.size])
+    made[:, of_users.size :] = of_arms
+    return made
