@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import hiredis
@@ -30,7 +31,7 @@ from feature_repo.online import Age, OnlineRow, ServicePlan
 from feature_repo.online_url import connection_string, shown
 from feature_repo.snapshots import EVENT_TIMESTAMP
 from feature_repo.specs import Specs
-from feature_repo.undecoded import Place, Undecoded
+from feature_repo.undecoded import Places, Undecoded
 
 # How long a decision waits for its features; a write of a thousand rows may take longer.
 READ_SECONDS, WRITE_SECONDS = 0.25, 10.0
@@ -40,6 +41,9 @@ _PIPELINE = 500
 _RECEIVED = 1 << 16
 # Decoded values that are kept: counts come again and again.
 _KEPT = 4_096
+
+# Where features of users are whose views are equally old, and that age.
+_Known = tuple[Mapping[str, int | None], Age]
 
 
 class ValkeyAccess:
@@ -55,7 +59,9 @@ class ValkeyAccess:
         self._specs = specs
         self._plans = {name: ServicePlan(specs, name) for name in specs.services}
         self._asked = {name: _groups(plan) for name, plan in self._plans.items()}
-        self._places = {name: _places(groups) for name, groups in self._asked.items()}
+        self._places = {
+            name: Places([(one.fields, one.views) for one in groups]) for name, groups in self._asked.items()
+        }
         self._pools = {
             seconds: redis.ConnectionPool.from_url(
                 url, socket_timeout=seconds, socket_connect_timeout=seconds
@@ -83,17 +89,19 @@ class ValkeyAccess:
             for group in groups
         ]
         replies = self._ask(commands, self._patience)
-        rows, seen, ages = [], self._decoded(), dict[tuple[bytes | None, ...], Age]()
-        places, dates = self._places[service]
+        rows, seen, known = [], self._decoded(), dict[tuple[bytes | None, ...], _Known]()
+        places = self._places[service]
         for user in range(len(user_ids)):
             own = replies[user * len(groups) : (user + 1) * len(groups)]
-            stamps = tuple([own[reply][field] for reply, field in dates])
+            fields = own[0] if len(own) == 1 else list(chain(*own))
+            stamps = tuple([fields[place] for place in places.stamps])
             # Most users were computed at the same time.
-            age = ages.get(stamps)
-            if age is None:
+            found = known.get(stamps)
+            if found is None:
                 times = [None if stamp is None else _seconds(stamp) for stamp in stamps]
-                age = ages[stamps] = plan.age(times, seconds)
-            rows.append(OnlineRow(Undecoded(places, own, seen, age.stale), *age))
+                age = plan.age(times, seconds)
+                found = known[stamps] = places.known(fields, age.stale), age
+            rows.append(OnlineRow(Undecoded(found[0], fields, seen), *found[1]))
         return rows
 
     def _decoded(self) -> Seen:
@@ -255,17 +263,6 @@ def _groups(plan: ServicePlan) -> list[_Group]:
     for place, view in enumerate(plan.views):
         groups.setdefault((view.key, view.only), _Group(view.key, view.only)).add(place, view)
     return list(groups.values())
-
-
-def _places(groups: Sequence[_Group]) -> tuple[dict[str, Place], list[tuple[int, int]]]:
-    """Where each feature is in the replies about a user, and each view's time, in the order of the views."""
-    places: dict[str, Place] = {}
-    dates: dict[int, tuple[int, int]] = {}
-    for reply, group in enumerate(groups):
-        for view, stamp, names in group.views:
-            dates[view] = reply, stamp
-            places |= {name: Place(reply, stamp + 1 + n, stamp) for n, name in enumerate(names)}
-    return places, [dates[view] for view in sorted(dates)]
 
 
 def _field(view: str, feature: str) -> bytes:

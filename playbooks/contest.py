@@ -19,7 +19,18 @@ _FREE: Mapping[str, float] = MappingProxyType({})
 class Contest:
     """The arms of some playbooks side by side, "do nothing" last."""
 
-    __slots__ = ("arms", "costs", "ids", "levers", "most", "names", "owners", "playbooks", "weights")
+    __slots__ = (
+        "arms",
+        "costs",
+        "exploring",
+        "ids",
+        "levers",
+        "most",
+        "names",
+        "owners",
+        "playbooks",
+        "weights",
+    )
 
     def __init__(self, sides: Sequence[Side], rates: Mapping[str, float] = _FREE) -> None:
         """`rates` say what a minor unit of a currency costs, in units of reward; of others nothing."""
@@ -37,6 +48,9 @@ class Contest:
         self.ids = [*(arm.id for arm in self.arms), DO_NOTHING]
         self.weights = np.array([owner.document.weight for owner in self.owners], dtype=np.float64)
         self.levers = {one.id: one.document.weight for one in self.playbooks if one.document.weight != 1}
+        # The budget of each playbook that has one for exploring.
+        budgets = [(one.id, one.document.exploration_budget) for one in self.playbooks]
+        self.exploring = [(name, budget) for name, budget in budgets if budget is not None]
         # How many arms the playbook with the most of them has.
         self.most = max(Counter(owner.key for owner in self.owners).values(), default=0)
         # What outcomes say that an offer came to is in what is learned from them.
@@ -59,7 +73,7 @@ class Contest:
         found.names = [owner.id for owner in found.owners]
         found.ids = [*(arm.id for arm in found.arms), DO_NOTHING]
         found.weights = self.weights[list(places)]
-        found.levers = self.levers
+        found.levers, found.exploring = self.levers, self.exploring
         found.most = max(Counter(owner.key for owner in found.owners).values(), default=0)
         found.costs = None if self.costs is None else self.costs[list(places)]
         return found

@@ -5,12 +5,10 @@ A hash instead of a generator's state, so that the draw of any logged decision c
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from hashlib import blake2b
-
-import numpy as np
-from numpy.typing import NDArray
-
-from playbooks.policy import FloatArray
+from itertools import accumulate
 
 
 def digest_of(parts: tuple[str, ...], size: int = 8, purpose: bytes = b"") -> bytes:
@@ -35,18 +33,10 @@ def draw_of(seed: str, user_id: str, placement: str, request_key: str) -> float:
     return share_of((seed, user_id, placement, request_key))
 
 
-def pick(probabilities: FloatArray, draw: float) -> int:
+def pick(probabilities: Sequence[float], draw: float) -> int:
     """Return the index whose share of [0, 1) contains `draw`; one of probability 0 is never picked."""
-    index = int(probabilities.cumsum().searchsorted(draw, side="right"))
-    if index < len(probabilities) and probabilities[index]:
+    index = bisect_right(list(accumulate(probabilities)), draw)
+    if index < len(probabilities):
         return index
     # The sum may end a rounding error below 1, and then a draw above it belongs to the last possible arm.
-    return min(index, int(np.flatnonzero(probabilities)[-1]))
-
-
-def pick_many(probabilities: FloatArray, draws: FloatArray) -> NDArray[np.intp]:
-    """Return what `pick` does for each row of probabilities (n, k) and its draw (n,), shape (n,)."""
-    below = (np.cumsum(probabilities, axis=1) <= draws[:, None]).sum(axis=1)
-    last = probabilities.shape[1] - 1 - (probabilities[:, ::-1] > 0).argmax(axis=1)
-    picked: NDArray[np.intp] = np.minimum(below, last)
-    return picked
+    return max(place for place, one in enumerate(probabilities) if one)

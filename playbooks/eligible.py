@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from playbooks.constraints.allowing import Moment, allowed, counted_uses, lifted_by
 from playbooks.constraints.binding import Terms
@@ -23,6 +24,7 @@ from playbooks.library import Library, PublishedPlaybook
 from playbooks.library.trials import pilot_rule
 from playbooks.lineup import Lineup, Side
 from playbooks.models import Playbook
+from playbooks.policy import FloatArray
 
 # Nothing is said of what money costs.
 _FREE: Mapping[str, float] = MappingProxyType({})
@@ -135,17 +137,17 @@ def _guarded(found: Eligible, playbook: PublishedPlaybook, arms: Arms, stops: St
 
 
 def recorded(value: Any) -> Any:
-    """Return a feature value as the record keeps it and the policy sees it.
+    """Return a feature value as the record keeps it and the policy sees it: arrays as lists (`rounded`)."""
+    return rounded(value).tolist() if isinstance(value, np.ndarray) else value
 
-    Arrays become lists of numbers with seven significant digits: what a 32-bit float holds, at half the size.
-    """
-    if not isinstance(value, np.ndarray):
-        return value
-    exact = value.astype(np.float64)
+
+def rounded(values: NDArray[Any]) -> FloatArray:
+    """Return numbers with seven significant digits: what a 32-bit float holds, at half the size."""
+    exact = values.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
-        rounded = np.rint(exact * scale) / scale
-    return np.where(np.isfinite(rounded), rounded, exact).tolist()
+        found = np.rint(exact * scale) / scale
+    return np.where(np.isfinite(found), found, exact)
 
 
 def _taking_part(

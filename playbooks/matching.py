@@ -184,20 +184,15 @@ def decide(
     stakes = stakes_for(contest.ids, values, spread_of(deviations, contest.weights), asked)
     probabilities = snapshot.policy.explore(stakes)
     check_vector(snapshot.policy, probabilities, len(contest.ids))
-    budgets = budgets_of(
-        [(one.id, one.document.exploration_budget) for one in contest.playbooks],
-        snapshot.costs,
-        circumstances.levels,
-        now,
-    )
+    budgets = budgets_of(contest.exploring, snapshot.costs, circumstances.levels, now)
     explored, narrowed = losses(stakes.values, probabilities, contest.names, budgets), list[str]()
     if out := spent(explored, budgets):
         narrowed = out
         probabilities = snapshot.policy.explore(narrow(stakes, out))
         check_vector(snapshot.policy, probabilities, len(contest.ids))
         explored = losses(stakes.values, probabilities, contest.names, budgets)
-    draw = draw_of(*asked)
-    chosen = pick(probabilities, draw)
+    draw, vector = draw_of(*asked), probabilities.tolist()
+    chosen = pick(vector, draw)
     owner = contest.owners[chosen] if chosen < len(contest.owners) else None
     return Decision(
         decision_id=request.decision_id,
@@ -222,10 +217,10 @@ def decide(
         prices={} if prices is None else prices.by_rule,
         explored=explored,
         narrowed=narrowed,
-        probabilities=probabilities.tolist(),
+        probabilities=vector,
         draw=draw,
         chosen=chosen,
-        propensity=float(probabilities[chosen]),
+        propensity=vector[chosen],
         playbook=owner.id if owner else None,
         playbook_version=owner.version if owner else None,
         test=request.test,
@@ -295,15 +290,15 @@ def replay(decision: Decision, policy: Policy) -> Decision:
     # Where nothing was eligible there was nothing to be uncertain of either.
     told = decision.deviations or not decision.scores
     deviations = np.array(decision.deviations, dtype=np.float64) if told else None
-    probabilities = policy.explore(stakes_of(decision, np.array(decision.scores), deviations))
+    vector = policy.explore(stakes_of(decision, np.array(decision.scores), deviations)).tolist()
     draw = draw_of(decision.seed, decision.user_id, decision.placement, decision.request_key)
-    chosen = pick(probabilities, draw)
+    chosen = pick(vector, draw)
     return msgspec.structs.replace(
         decision,
-        probabilities=probabilities.tolist(),
+        probabilities=vector,
         draw=draw,
         chosen=chosen,
-        propensity=float(probabilities[chosen]),
+        propensity=vector[chosen],
     )
 
 

@@ -17,7 +17,7 @@ from playbooks.alike import Case, Known, Setting
 from playbooks.constraints.allowing import counted_uses
 from playbooks.contest import Contest
 from playbooks.decision import Decision
-from playbooks.draws import draw_of, pick_many
+from playbooks.draws import draw_of, pick
 from playbooks.eligible import Eligible, recorded
 from playbooks.exploring import budgets_of
 from playbooks.matching import (
@@ -32,7 +32,7 @@ from playbooks.pacing import Prices, prices_for
 from playbooks.policy import FloatArray, PolicyForMany, StakesOfMany
 from playbooks.policy_checks import check_scores_of_many, check_vectors
 from playbooks.preselection import takes_all
-from playbooks.reading_many import read_many
+from playbooks.reading_many import Read, read_many
 from playbooks.rehearsal.crowd import audiences_of
 
 # Settings that are kept.
@@ -85,6 +85,7 @@ class WorkedOut:
         policy = snapshot.policy
         # Looking for all of a protocol's methods takes as long as some of them do.
         self.policy = policy if isinstance(policy, PolicyForMany) else None
+        self.inputs = sorted(policy.inputs)
         self._heeded: dict[str, frozenset[str]] = {}
         self._settings: dict[tuple[str, frozenset[str]], Setting] = {}
         self._alike: dict[tuple[str, frozenset[str]], dict[Hashable, _Found]] = {}
@@ -148,7 +149,7 @@ class Block:
         if policy is None:
             return [self._alone(one) for one in asked]
         try:
-            read = read_many([one.case.features for one in asked], sorted(policy.inputs))
+            read = read_many([one.case.features for one in asked], self._worked_out.inputs)
             contests = self._contests(asked)
         except Exception:  # noqa: BLE001 - whosever value it is that nobody can read, the others are decided for
             return [self._alone(one) for one in asked]
@@ -164,7 +165,7 @@ class Block:
         contest: Contest,
         rows: Sequence[_Row],
         asked: Sequence[Asked],
-        read: Mapping[str, Sequence[Any]],
+        read: Read,
     ) -> Sequence[Decision | Exception]:
         try:
             made = self._together(policy, contest, rows, asked, read)
@@ -197,7 +198,7 @@ class Block:
             setting = self._worked_out.setting(self._placement, audiences)
             cases = [asked[place].case for place in places]
             read = read_many([one.features for one in cases], setting.names)
-            keys = setting.keys(cases, read, self._placement, self._snapshot.controls, self._now)
+            keys = setting.keys(cases, read.recorded, self._placement, self._snapshot.controls, self._now)
             alike: dict[Hashable, _Found] = {}
             if setting.timeless and not any(one.circumstances.levels for one in cases):
                 alike = self._worked_out.alike(self._placement, audiences)
@@ -236,7 +237,7 @@ class Block:
         contest: Contest,
         rows: Sequence[_Row],
         asked: Sequence[Asked],
-        read: Mapping[str, Sequence[Any]],
+        read: Read,
     ) -> list[Decision] | None:
         """Return decisions about users with the same arms; None where each has to be asked alone.
 
@@ -246,7 +247,7 @@ class Block:
         if not takes_all(contest) or self._explores_within_budgets(contest):
             return None
         users, whose = len(rows), [asked[row.place] for row in rows]
-        own = {name: [values[row.place] for row in rows] for name, values in read.items()}
+        own = read.of([row.place for row in rows])
         scores = policy.score_many(own, users, contest.arms)
         check_scores_of_many(policy, scores, users, len(contest.arms))
         deviations = policy.deviations_many(own, users, contest.arms)
@@ -257,33 +258,32 @@ class Block:
         probabilities = policy.explore_many(stakes)
         check_vectors(policy, probabilities, users, len(contest.ids))
         draws = [draw_of(*request) for request in requests]
-        chosen = pick_many(probabilities, np.array(draws))
         told = zip(
             scores.tolist(),
             [()] * users if deviations is None else deviations.tolist(),
             probabilities.tolist(),
             draws,
-            chosen.tolist(),
             strict=True,
         )
+        features = read.of_each(len(asked))
         return [
-            self._decision(row, one, {name: values[at] for name, values in own.items()}, *numbers)
-            for at, (row, one, numbers) in enumerate(zip(rows, whose, told, strict=True))
+            self._decision(row, one, features[row.place], *numbers)
+            for row, one, numbers in zip(rows, whose, told, strict=True)
         ]
 
     def _decision(
         self,
         row: _Row,
         asked: Asked,
-        read: Mapping[str, Any],
+        read: dict[str, Any],
         scores: Sequence[float],
         deviations: Sequence[float],
         probabilities: Sequence[float],
         draw: float,
-        chosen: int,
     ) -> Decision:
         snapshot, (request, case) = self._snapshot, asked
         found, contest, prices, costs, fatigue, _ = row.found
+        chosen = pick(probabilities, draw)
         owner = contest.owners[chosen] if chosen < len(contest.owners) else None
         return Decision(
             decision_id=request.decision_id,
@@ -294,7 +294,7 @@ class Block:
             seed=snapshot.seed,
             library=snapshot.library.version,
             policy=snapshot.policy.version,
-            features={**read, **{name: recorded(case.features.get(name)) for name in found.features}},
+            features=read | {name: recorded(case.features.get(name)) for name in found.features},
             audiences=sorted(case.audiences),
             uses=row.uses,
             suppressed=found.suppressed,
@@ -320,8 +320,7 @@ class Block:
 
     def _explores_within_budgets(self, contest: Contest) -> bool:
         """Whether what one explores is minded by the next, so that they are decided one after the other."""
-        playbooks = [(one.id, one.document.exploration_budget) for one in contest.playbooks]
-        return bool(budgets_of(playbooks, self._snapshot.costs, {}, self._now))
+        return bool(budgets_of(contest.exploring, self._snapshot.costs, {}, self._now))
 
 
 def _stakes_of_many(

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from playbooks.eligible import recorded
+from playbooks.eligible import recorded, rounded
+from playbooks.policy import FloatArray
 
 
-def read_many(features: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, list[Any]]:
+class Read(NamedTuple):
+    """Users' values by name as records keep them, and those again that are arrays of one shape, as one."""
+
+    recorded: dict[str, Sequence[Any]]
+    arrays: dict[str, FloatArray]
+
+    def of(self, places: Sequence[int]) -> dict[str, Sequence[Any]]:
+        """Return some users' values by name, as a policy is asked about many."""
+        found: dict[str, Any] = {}
+        for name, values in self.recorded.items():
+            array = self.arrays.get(name)
+            found[name] = [values[place] for place in places] if array is None else array[places]
+        return found
+
+    def of_each(self, users: int) -> list[dict[str, Any]]:
+        """Return by name the values of each of the users, who are so many, as their record keeps them."""
+        if not self.recorded:
+            return [{} for _ in range(users)]
+        each = zip(*self.recorded.values(), strict=True)
+        return [dict(zip(self.recorded, values, strict=True)) for values in each]
+
+
+def read_many(features: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Read:
     """Return of each feature named the users' values, each as `recorded` returns it.
 
     Args:
         features: each user's, by name.
     """
-    found: dict[str, list[Any]] = {name: [one.get(name) for one in features] for name in names}
+    found: dict[str, Sequence[Any]] = {name: [one.get(name) for one in features] for name in names}
     # Arrays of one shape are made ready at once, whatever features they are of.
     alike: dict[tuple[int, ...], list[str]] = {}
     for name, values in found.items():
-        shape = _shape(values)
-        if shape is not None:
-            alike.setdefault(shape, []).append(name)
-        elif any(isinstance(value, np.ndarray) for value in values):
+        kinds = set(map(type, values))
+        if np.ndarray not in kinds:
+            continue
+        shapes = {value.shape for value in values} if len(kinds) == 1 else set()
+        if len(shapes) == 1:
+            alike.setdefault(shapes.pop(), []).append(name)
+        else:
             found[name] = [recorded(value) for value in values]
-    for some in alike.values():
-        together = recorded(np.stack([value for name in some for value in found[name]]))
-        for at, name in enumerate(some):
-            found[name] = together[at * len(features) : (at + 1) * len(features)]
-    return found
-
-
-def _shape(values: Sequence[Any]) -> tuple[int, ...] | None:
-    """Return the shape that all of some values have, None where they are no arrays of one."""
-    first = values[0] if values else None
-    if not isinstance(first, np.ndarray):
-        return None
-    same = all(isinstance(one, np.ndarray) and one.shape == first.shape for one in values)
-    return first.shape if same else None
+    arrays: dict[str, FloatArray] = {}
+    for shape, some in alike.items():
+        together = np.concatenate([value for name in some for value in found[name]])
+        exact = rounded(together.reshape(len(some), len(features), *shape))
+        for name, values, told in zip(some, exact, exact.tolist(), strict=True):
+            arrays[name], found[name] = values, told
+    return Read(found, arrays)

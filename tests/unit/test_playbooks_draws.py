@@ -7,7 +7,7 @@ import doctest
 import numpy as np
 
 from playbooks import draws
-from playbooks.draws import draw_of, pick, pick_many, share_of
+from playbooks.draws import draw_of, pick, share_of
 
 
 def test_examples_in_the_documentation_hold() -> None:
@@ -31,12 +31,15 @@ def test_shares_are_spread_evenly_and_purposes_are_independent() -> None:
     assert abs(np.corrcoef(plain, other)[0, 1]) < 0.03
 
 
-def test_many_pick_what_each_picks_alone() -> None:
+def test_what_is_drawn_is_where_the_sum_of_shares_passes_the_draw() -> None:
     chance = np.random.default_rng(3)
     vectors = chance.random((500, 9)) * (chance.random((500, 9)) < 0.5)
     vectors[:, 4] += 0.01
     vectors /= vectors.sum(axis=1, keepdims=True)
     # At the very end of [0, 1) a sum of shares may lie below the draw.
     drawn = np.where(chance.random(500) < 0.2, np.nextafter(1.0, 0.0), chance.random(500))
-    alone = [pick(vector, draw) for vector, draw in zip(vectors, drawn.tolist(), strict=True)]
-    assert pick_many(vectors, drawn).tolist() == alone
+    passed = (np.cumsum(vectors, axis=1) <= drawn[:, None]).sum(axis=1)
+    last = [int(np.flatnonzero(vector)[-1]) for vector in vectors]
+    picked = [pick(vector.tolist(), draw) for vector, draw in zip(vectors, drawn.tolist(), strict=True)]
+    assert picked == np.minimum(passed, last).tolist()
+    assert (passed == 9).any()

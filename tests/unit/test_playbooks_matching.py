@@ -289,12 +289,19 @@ def test_draws_are_spread_evenly_and_belong_to_their_request() -> None:
 )
 def test_an_arm_of_probability_zero_is_never_picked(weights: list[float], draw: float) -> None:
     vector = np.array(weights) / sum(weights)
-    assert vector[pick(vector, draw)] > 0
+    assert vector[pick(vector.tolist(), draw)] > 0
 
 
 def test_picks_follow_the_vector() -> None:
     vector = np.array([0.2, 0.5, 0.0, 0.3])
-    assert [pick(vector, draw) for draw in (0.0, 0.199, 0.2, 0.699, 0.7, 0.999999)] == [0, 0, 1, 1, 3, 3]
+    assert [pick(vector.tolist(), draw) for draw in (0.0, 0.199, 0.2, 0.699, 0.7, 0.999999)] == [
+        0,
+        0,
+        1,
+        1,
+        3,
+        3,
+    ]
 
 
 USERS = [f"user-{number}" for number in range(4000)]

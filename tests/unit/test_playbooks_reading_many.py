@@ -31,8 +31,17 @@ def test_each_value_is_the_one_that_is_recorded_of_the_user_alone() -> None:
     users[2]["likes"] = np.array([np.nan, np.inf, 0.0], np.float32)
     names = [*users[0], "unknown"]
     found = read_many(users, names)
-    assert list(found) == names
+    assert list(found.recorded) == names
+    each = [{name: recorded(one.get(name)) for name in names} for one in users]
+    assert str(found.of_each(len(users))) == str(each)
     for name in names:
-        told = [recorded(one.get(name)) for one in users]
-        assert str(found[name]) == str(told)
-    assert read_many([], ["orders"]) == {"orders": []}
+        assert str(found.recorded[name]) == str([one[name] for one in each])
+    assert found.arrays.keys() == {"rates", "likes", "wide"}
+    some = found.of([4, 1])
+    assert list(some) == names
+    for name, values in some.items():
+        told = values.tolist() if isinstance(values, np.ndarray) else values
+        assert str(told) == str([each[4][name], each[1][name]])
+    nobody = read_many([], ["orders"])
+    assert (nobody.recorded, nobody.of([]), nobody.of_each(0)) == ({"orders": []}, {"orders": []}, [])
+    assert read_many(users, []).of_each(6) == [{}] * 6
