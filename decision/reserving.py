@@ -50,7 +50,7 @@ def reserve(
 
 def loss_of(library: Library, decision: Decision) -> Wanted | None:
     """Return what exploring takes from the day's budgets, None where nothing; it never wants for room."""
-    if decision.test:
+    if decision.test or not decision.explored:
         return None
     spends = []
     for playbook, amount in decision.explored.items():

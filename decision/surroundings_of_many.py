@@ -57,27 +57,29 @@ class SurroundingsOfMany:
         levels = {} if uses is None else self._levels(wanted, now)
         if levels is None:
             uses, levels = None, {}
-        people = {profile: user for user in users for profile in self._people.members(user)}
-        tags, consents, events = self._told(people, wanted, now)
+        tags, consents, events = self._told(users, wanted, now)
+        zones = self._zones.feature
+        zone = zone_of(None, self._zones.fallback).key
         return [
             Circumstances(
-                levels=_among(levels, [budget.key for budget in own.budgets]),
+                levels=_among(levels, [budget.key for budget in own.budgets]) if levels else {},
                 uses=self._own(uses, user, accounts, own, now),
-                zone=zone_of(known.get(self._zones.feature or ""), self._zones.fallback).key,
+                zone=zone if zones is None else zone_of(known.get(zones), self._zones.fallback).key,
                 account=accounts.get(user) if own.account else None,
                 tags=frozenset(tags.get(user, ())) if own.tags else frozenset(),
                 consents=consents.get(user, ()) if own.consents else (),
-                events=_among(events.get(user, {}), own.events),
+                events=_among(events.get(user, {}), own.events) if events else {},
             )
             for user, own, known in zip(users, needs, features, strict=True)
         ]
 
     def _told(
-        self, people: Mapping[str, str], wanted: Needs, now: datetime
+        self, users: Sequence[str], wanted: Needs, now: datetime
     ) -> tuple[dict[str, set[str]], dict[str, list[Consent]], dict[str, dict[str, datetime]]]:
-        """Return tags, consents and latest events of people, as far as they are wanted."""
+        """Return tags, consents and latest events of users, as far as they are wanted."""
         if not (wanted.tags or wanted.consents or wanted.events):
             return {}, {}, {}
+        people = {profile: user for user in users for profile in self._people.members(user)}
         with self._database.read() as connection:
             return (
                 self._tags(connection, people, now) if wanted.tags else {},
@@ -150,7 +152,7 @@ class SurroundingsOfMany:
 
 
 def _among(values: Mapping[str, T], names: Sequence[str] | frozenset[str]) -> dict[str, T]:
-    return {name: values[name] for name in names if name in values} if values else {}
+    return {name: values[name] for name in names if name in values}
 
 
 def _shares(names: Sequence[str]) -> Iterator[Sequence[str]]:

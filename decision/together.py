@@ -37,7 +37,7 @@ from playbooks.matching_many import Asked, Block, WorkedOut
 from storage.clock import Clock
 from storage.engine import Database
 from storage.errors import NextplayError
-from storage.ids import new_id
+from storage.ids import new_ids
 
 _log = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ class Together:
             UnknownPlacement: no playbook serves the placement.
         """
         now = self._clock.now()
-        ids = [new_id(now) for _ in asks]
+        ids = new_ids(now, len(asks))
         requests = [
             Request(
                 one, ask.user, placement, ask.key or one, bool(self._insiders) and self._is_insider(ask.user)
@@ -150,9 +150,9 @@ class Together:
                 continue
             ask = asks[place]
             audiences = self._audiences_of(ask.user)
-            own = needs.get(frozenset(audiences))
+            own = needs.get(inside := frozenset(audiences))
             if own is None:
-                own = needs[frozenset(audiences)] = needs_at(snapshot.library, placement, audiences, now)
+                own = needs[inside] = needs_at(snapshot.library, placement, audiences, now)
             if requests[place].test and own.account:
                 # What colleagues share is not theirs to use up.
                 own = msgspec.structs.replace(own, account=False)
@@ -216,7 +216,8 @@ class Together:
             users = [requests[one.place].user_id for one in known]
             values = [one.features for one in known]
             read = self._surroundings.of_many(users, [one.needs for one in known], values, now)
-            read = [minded(one, under_way) for one in read]
+            if under_way:
+                read = [minded(one, under_way) for one in read]
             while len(made) < len(known):
                 some = slice(len(made), len(made) + wave)
                 asked = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property, partial
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,8 @@ class Setting:
         documents = {one.id: one.document for one in playbooks}
         self._held_out = [one for one in documents.values() if one.holdout > 0]
         self._groups = _shared_groups(playbooks, terms)
+        # Whether a hash of the user's id decides anything.
+        self._hashes = bool(holdout > 0 or self._trials or self._held_out or self._groups)
         self._agreements = sorted({(need.purpose, need.channel) for one in terms for need in one.agreements})
         self._rules = [one.parsed for under in terms for one in under.conditions if one.parsed is not None]
         self._types = {name: kind for rule in self._rules for name, kind in rule.types.items()}
@@ -107,7 +110,7 @@ class Setting:
             key = (
                 answer,
                 one.user_id if one.user_id in stopped else None,
-                self._hashed(one),
+                self._hashed(one) if self._hashes else None,
                 _circumstances(one.circumstances, self._agreements),
                 pattern.limits,
             )
@@ -155,19 +158,18 @@ class Setting:
         self, cases: Sequence[Case], read: Mapping[str, Sequence[Any]], placement: str, now: datetime
     ) -> list[Hashable]:
         """Return all rules' answers of each user, asked one by one."""
-        rules, of_moment = self._for_one, not CONTEXT.keys().isdisjoint(self._types)
+        rules, given = self._for_one, dict(read)
+        if not CONTEXT.keys().isdisjoint(rules.names):
+            given |= _of_moment(cases, placement, now)
+        rows = zip(*[given[name] for name in rules.names], strict=True) if rules.names else repeat(())
         found: list[Hashable] = []
-        for place, one in enumerate(cases):
-            values: Mapping[str, Any] = {name: of_all[place] for name, of_all in read.items()}
-            if of_moment:
-                values = Moment(now, placement, values, one.audiences, one.circumstances).values
+        for one, values in zip(cases, rows, strict=False):
             try:
-                answers = rules(values, tags=one.circumstances.tags, audiences=one.audiences, now=now)
+                tags, audiences = one.circumstances.tags, one.audiences
+                found.append(tuple(rules.row(values, tags=tags, audiences=audiences, now=now)))
             except RuleValueError:
                 # Their value is of another type than rules are read for.
                 found.append(object())
-            else:
-                found.append(tuple(answers))
         return found
 
     def _columns(
@@ -180,13 +182,7 @@ class Setting:
     ) -> Columns:
         values: dict[str, Sequence[Any]] = dict(read)
         if not CONTEXT.keys().isdisjoint(rules.names):
-            moments: dict[str, Mapping[str, Any]] = {}
-            for one in cases:
-                if one.circumstances.zone not in moments:
-                    there = Moment(now, placement, {}, set(), one.circumstances)
-                    moments[one.circumstances.zone] = there.values
-            for name in CONTEXT:
-                values[name] = [moments[one.circumstances.zone][name] for one in cases]
+            values |= _of_moment(cases, placement, now)
         nothing = [None] * len(cases)
         tags = {tag for one in cases for tag in one.circumstances.tags}
         audiences = {name for one in cases for name in one.audiences}
@@ -196,6 +192,15 @@ class Setting:
             tags={tag: np.array([tag in one.circumstances.tags for one in cases]) for tag in tags},
             audiences={name: np.array([name in one.audiences for one in cases]) for name in audiences},
         )
+
+
+def _of_moment(cases: Sequence[Case], placement: str, now: datetime) -> dict[str, list[Any]]:
+    """Return by name what rules may ask of the moment, of each user by their own clock."""
+    moments: dict[str, Mapping[str, Any]] = {}
+    for one in cases:
+        if one.circumstances.zone not in moments:
+            moments[one.circumstances.zone] = Moment(now, placement, {}, set(), one.circumstances).values
+    return {name: [moments[one.circumstances.zone][name] for one in cases] for name in CONTEXT}
 
 
 def _shared_groups(

@@ -28,6 +28,7 @@ class Contest:
         "most",
         "names",
         "owners",
+        "pilots",
         "playbooks",
         "weights",
     )
@@ -51,6 +52,7 @@ class Contest:
         # The budget of each playbook that has one for exploring.
         budgets = [(one.id, one.document.exploration_budget) for one in self.playbooks]
         self.exploring = [(name, budget) for name, budget in budgets if budget is not None]
+        self.pilots = {one.id: one.version for one in self.playbooks if one.trial is not None}
         # How many arms the playbook with the most of them has.
         self.most = max(Counter(owner.key for owner in self.owners).values(), default=0)
         # What outcomes say that an offer came to is in what is learned from them.
@@ -73,7 +75,7 @@ class Contest:
         found.names = [owner.id for owner in found.owners]
         found.ids = [*(arm.id for arm in found.arms), DO_NOTHING]
         found.weights = self.weights[list(places)]
-        found.levers, found.exploring = self.levers, self.exploring
+        found.levers, found.exploring, found.pilots = self.levers, self.exploring, self.pilots
         found.most = max(Counter(owner.key for owner in found.owners).values(), default=0)
         found.costs = None if self.costs is None else self.costs[list(places)]
         return found

@@ -313,7 +313,7 @@ class Block:
             playbook=owner.id if owner else None,
             playbook_version=owner.version if owner else None,
             test=request.test,
-            pilots={one.id: one.version for one in contest.playbooks if one.trial is not None},
+            pilots=contest.pilots,
             constraints=snapshot.library.rules.version,
             circumstances=found.recorded,
         )

@@ -24,10 +24,20 @@ def new_id(now: datetime) -> str:
     process makes within one millisecond sort as they were made (section 6.2, method 1): rows that are
     written together then lie together in the indexes of their ids.
     """
-    number = next(_numbers) & _COUNTED
-    high, low = number >> _COUNTED_LOW, number & (1 << _COUNTED_LOW) - 1
-    value = to_micros(now) // 1000 << 80 | _VERSION | high << 64 | _VARIANT | low << _RANDOM
-    text = f"{value | int.from_bytes(os.urandom(6)):032x}"
+    return new_ids(now, 1)[0]
+
+
+def new_ids(now: datetime, number: int) -> list[str]:
+    """Return so many of what `new_id` returns, in the order in which they sort."""
+    head = to_micros(now) // 1000 << 80 | _VERSION | _VARIANT
+    chance = os.urandom(_RANDOM // 8 * number)
+    return [_text(head, chance[at : at + _RANDOM // 8]) for at in range(0, len(chance), _RANDOM // 8)]
+
+
+def _text(head: int, chance: bytes) -> str:
+    counted = next(_numbers) & _COUNTED
+    high, low = counted >> _COUNTED_LOW, counted & (1 << _COUNTED_LOW) - 1
+    text = f"{head | high << 64 | low << _RANDOM | int.from_bytes(chance):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

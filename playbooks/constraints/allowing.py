@@ -75,12 +75,19 @@ def allowed(terms: Terms, moment: Moment) -> Allowed:
 
 def limits_of(terms: Terms, arm: Arm, circumstances: Circumstances, now: datetime) -> tuple[UseLimit, ...]:
     """Return what a use of an arm is counted under, and held against."""
-    zone = ZoneInfo(circumstances.zone)
-    return tuple(
-        _limit(one, arm, circumstances, zone, now)
-        for one in terms.counted
-        if _concerns(one, arm, circumstances)
-    )
+    known = terms.limits.get(arm.id) if terms.lasting else None
+    if known is None:
+        zone = ZoneInfo(circumstances.zone)
+        known = tuple(
+            [
+                _limit(one, arm, circumstances, zone, now)
+                for one in terms.counted
+                if _concerns(one, arm, circumstances)
+            ]
+        )
+        if terms.lasting:
+            terms.limits[arm.id] = known
+    return known
 
 
 def _concerns(one: Counted, arm: Arm, circumstances: Circumstances) -> bool:

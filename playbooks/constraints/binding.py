@@ -14,7 +14,7 @@ from typing import NamedTuple
 from audiences.consent.models import Channel
 from audiences.rules import OneUser, Rule, RuleError, Schema, Type, compile_one, parse
 from playbooks.constraints.circumstances import Needs
-from playbooks.constraints.counting import UNLIMITED
+from playbooks.constraints.counting import UNLIMITED, UseLimit
 from playbooks.constraints.documents import (
     CALENDAR,
     Calendar,
@@ -157,6 +157,16 @@ class Terms:
     def every(self) -> frozenset[str]:
         """The ids of all arms."""
         return frozenset(arm.id for arm in self.arms)
+
+    @cached_property
+    def lasting(self) -> bool:
+        """Whether uses of an arm are counted in the same way for everybody at any moment."""
+        return not any(one.of_account or one.window in CALENDAR for one in self.counted)
+
+    @cached_property
+    def limits(self) -> dict[str, tuple[UseLimit, ...]]:
+        """What uses of arms are counted under, by arm, as far as that was asked and is `lasting`."""
+        return {}
 
     @cached_property
     def conditions(self) -> Sequence[Condition]:
