@@ -51,7 +51,7 @@ class ArmColumns:
         self._numbers: list[str] = []
         # Keyed by identity: hashing an arm's attributes would cost more than looking them up. The value
         # holds the arms, so an identity can't pass to another object while it is remembered.
-        self._remembered: dict[tuple[int, ...], OfArms] = {}
+        self._remembered: dict[tuple[int, ...] | int, OfArms] = {}
 
     def one_hot(self, column: int, attribute: str) -> list[str]:
         """Mark each name of an attribute from a column on; returns the columns' names."""
@@ -82,6 +82,10 @@ class ArmColumns:
 
     def of(self, arms: Sequence[Arm]) -> OfArms:
         """Return what these arms make of the features."""
+        # Mostly it is the very same tuple.
+        known = self._remembered.get(id(arms))
+        if known is not None and known.arms is arms:
+            return known
         key = tuple(map(id, arms))
         known = self._remembered.get(key)
         if known is not None:
@@ -99,7 +103,8 @@ class ArmColumns:
             places[column] = start if attribute is None else start + positions[attribute]
         if len(self._remembered) >= _REMEMBERED_LISTS:
             self._remembered = {}
-        made = self._remembered[key] = OfArms(tuple(arms), positions, cells, own, places)
+        made = OfArms(tuple(arms), positions, cells, own, places)
+        self._remembered[key] = self._remembered[id(made.arms)] = made
         return made
 
     def _own(

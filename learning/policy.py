@@ -122,6 +122,9 @@ class LearnedPolicy:
     ) -> Iterator[FloatArray]:
         """Yield matrices of as many users at a time as keeps them small, shape (users, arms, columns)."""
         together = max(1, _NUMBERS // (len(arms) * max(1, len(self._features.names))))
+        if users <= together:
+            yield self._features.matrices(features, users, arms)
+            return
         for start in range(0, users, together):
             some = {name: values[start : start + together] for name, values in features.items()}
             yield self._features.matrices(some, min(together, users - start), arms)

@@ -265,7 +265,7 @@ class Block:
             draws,
             strict=True,
         )
-        features = read.of_each(len(asked))
+        features = read.of_each()
         return [
             self._decision(row, one, features[row.place], *numbers)
             for row, one, numbers in zip(rows, whose, told, strict=True)

@@ -14,21 +14,24 @@ from playbooks.policy import FloatArray
 class Read(NamedTuple):
     """Users' values by name as records keep them, and those again that are arrays of one shape, as one."""
 
+    users: int
     recorded: dict[str, Sequence[Any]]
     arrays: dict[str, FloatArray]
 
-    def of(self, places: Sequence[int]) -> dict[str, Sequence[Any]]:
+    def of(self, places: list[int]) -> dict[str, Any]:
         """Return some users' values by name, as a policy is asked about many."""
+        if places == [*range(self.users)]:
+            return {name: self.arrays.get(name, values) for name, values in self.recorded.items()}
         found: dict[str, Any] = {}
         for name, values in self.recorded.items():
             array = self.arrays.get(name)
             found[name] = [values[place] for place in places] if array is None else array[places]
         return found
 
-    def of_each(self, users: int) -> list[dict[str, Any]]:
-        """Return by name the values of each of the users, who are so many, as their record keeps them."""
+    def of_each(self) -> list[dict[str, Any]]:
+        """Return by name the values of each of the users, as their record keeps them."""
         if not self.recorded:
-            return [{} for _ in range(users)]
+            return [{} for _ in range(self.users)]
         each = zip(*self.recorded.values(), strict=True)
         return [dict(zip(self.recorded, values, strict=True)) for values in each]
 
@@ -57,4 +60,4 @@ def read_many(features: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Re
         exact = rounded(together.reshape(len(some), len(features), *shape))
         for name, values, told in zip(some, exact, exact.tolist(), strict=True):
             arrays[name], found[name] = values, told
-    return Read(found, arrays)
+    return Read(len(features), found, arrays)

@@ -33,15 +33,17 @@ def test_each_value_is_the_one_that_is_recorded_of_the_user_alone() -> None:
     found = read_many(users, names)
     assert list(found.recorded) == names
     each = [{name: recorded(one.get(name)) for name in names} for one in users]
-    assert str(found.of_each(len(users))) == str(each)
+    assert str(found.of_each()) == str(each)
     for name in names:
         assert str(found.recorded[name]) == str([one[name] for one in each])
     assert found.arrays.keys() == {"rates", "likes", "wide"}
-    some = found.of([4, 1])
-    assert list(some) == names
-    for name, values in some.items():
-        told = values.tolist() if isinstance(values, np.ndarray) else values
-        assert str(told) == str([each[4][name], each[1][name]])
+    for places in ([4, 1], [0, 1, 2, 3, 4, 5]):
+        some = found.of(places)
+        assert list(some) == names
+        for name, values in some.items():
+            assert isinstance(values, np.ndarray) == (name in found.arrays)
+            told = values.tolist() if isinstance(values, np.ndarray) else values
+            assert str(told) == str([each[place][name] for place in places])
     nobody = read_many([], ["orders"])
-    assert (nobody.recorded, nobody.of([]), nobody.of_each(0)) == ({"orders": []}, {"orders": []}, [])
-    assert read_many(users, []).of_each(6) == [{}] * 6
+    assert (nobody.recorded, nobody.of([]), nobody.of_each()) == ({"orders": []}, {"orders": []}, [])
+    assert read_many(users, []).of_each() == [{}] * 6
