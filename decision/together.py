@@ -226,8 +226,8 @@ class Together:
                 ]
                 for one in self._while_it_fits(snapshot, asked, block.decide(asked), now):
                     made.append(one)
-                    if amounts := _amounts(one.wanted):
-                        taken.update(amounts)
+                    if needs.budgets:
+                        taken.update(_amounts(one.wanted))
         return made
 
     def _while_it_fits(

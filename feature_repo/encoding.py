@@ -24,6 +24,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TEXT, INT, FLOAT, BOOL, TIME = 0x12, 0x20, 0x29, 0x38, 0x40
 FLOATS = b"\x82\x01"
 PACKED = 0x0A  # FloatList.val
+_FLOAT32 = np.dtype("<f4")
 
 # Feast writes an unknown time as this number of seconds instead of an empty value.
 NO_TIME = -(1 << 63)
@@ -99,7 +100,7 @@ def _read_floats(data: bytes) -> Any:
     if at == len(data):
         return np.empty(0, np.float32)
     length, at = read_varint(data, at + 1)
-    return np.frombuffer(data, "<f4", length // 4, at)  # over immutable bytes, hence read-only
+    return np.frombuffer(data, _FLOAT32, length // 4, at)  # over immutable bytes, hence read-only
 
 
 _unpack_double = struct.Struct("<xd").unpack

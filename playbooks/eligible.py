@@ -143,11 +143,15 @@ def recorded(value: Any) -> Any:
 
 def rounded(values: NDArray[Any]) -> FloatArray:
     """Return numbers with seven significant digits: what a 32-bit float holds, at half the size."""
-    exact = values.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(exact))))
-        found = np.rint(exact * scale) / scale
-    return np.where(np.isfinite(found), found, exact)
+    exact: FloatArray = values.astype(np.float64)
+    # Most are 0: of few of all names something is known.
+    told = exact != 0.0
+    some = exact[told]
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(some))))
+        found = np.rint(some * scale) / scale
+    exact[told] = np.where(np.isfinite(found), found, some)
+    return exact
 
 
 def _taking_part(

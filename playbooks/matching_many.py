@@ -18,7 +18,7 @@ from playbooks.constraints.allowing import counted_uses
 from playbooks.contest import Contest
 from playbooks.decision import Decision
 from playbooks.draws import draw_of, pick
-from playbooks.eligible import Eligible, recorded
+from playbooks.eligible import Eligible
 from playbooks.exploring import budgets_of
 from playbooks.matching import (
     Request,
@@ -56,6 +56,11 @@ class _Found(NamedTuple):
     fatigue: Mapping[str, float]
     uses: dict[Hashable, Mapping[str, int]]
 
+    def asked_of(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Return of what constraints could ask of one of them that which they asked."""
+        asked = self.eligible.features
+        return told if len(told) == len(asked) else {name: told[name] for name in asked}
+
     def uses_of(self, known: Known, case: Case, now: datetime) -> Mapping[str, int]:
         """Return what counts of one of them, as their record keeps it."""
         found = self.uses.get(known.counts)
@@ -69,12 +74,13 @@ class _Found(NamedTuple):
 class _Row(NamedTuple):
     """A user among those with the same arms: their place in the block, and what those alike to them found.
 
-    `uses` is what counts of them.
+    `uses` is what counts of them, `told` the features that constraints asked for, as their record keeps them.
     """
 
     place: int
     found: _Found
     uses: Mapping[str, int]
+    told: dict[str, Any]
 
 
 class WorkedOut:
@@ -202,11 +208,11 @@ class Block:
             alike: dict[Hashable, _Found] = {}
             if setting.timeless and not any(one.circumstances.levels for one in cases):
                 alike = self._worked_out.alike(self._placement, audiences)
-            for place, case, known in zip(places, cases, keys, strict=True):
+            for place, case, known, told in zip(places, cases, keys, read.of_each(), strict=True):
                 own = alike.get(known.key)
                 if own is None:
                     own = alike[known.key] = self._found(case, known)
-                row = _Row(place, own, own.uses_of(known, case, self._now))
+                row = _Row(place, own, own.uses_of(known, case, self._now), own.asked_of(told))
                 found.setdefault(id(own.contest), (own.contest, []))[1].append(row)
         return list(found.values())
 
@@ -294,7 +300,7 @@ class Block:
             seed=snapshot.seed,
             library=snapshot.library.version,
             policy=snapshot.policy.version,
-            features=read | {name: recorded(case.features.get(name)) for name in found.features},
+            features=read | row.told,
             audiences=sorted(case.audiences),
             uses=row.uses,
             suppressed=found.suppressed,

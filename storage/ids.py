@@ -45,7 +45,7 @@ def time_of(id_: str) -> datetime | None:
     """Return when a UUIDv7 was made, to the millisecond; None for anything else.
 
     >>> time_of("019cad54-5a00-7000-8000-000000000000").isoformat()
-    '2026-03-02T04:03:05.600000+00:00'
+    '2026-03-02T06:55:12.384000+00:00'
     """
     try:
         parsed = uuid.UUID(id_)

@@ -47,3 +47,10 @@ def test_each_value_is_the_one_that_is_recorded_of_the_user_alone() -> None:
     nobody = read_many([], ["orders"])
     assert (nobody.recorded, nobody.of([]), nobody.of_each()) == ({"orders": []}, {"orders": []}, [])
     assert read_many(users, []).of_each() == [{}] * 6
+
+
+def test_of_an_array_seven_digits_are_recorded_whatever_is_in_it() -> None:
+    odd = [0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1e-310, 123456789.0, -0.000123456789]
+    told = "[0.0, -0.0, nan, inf, -inf, 5e-324, 1e-310, 123456800.0, -0.0001234568]"
+    assert str(recorded(np.array(odd))) == told
+    assert str(recorded(np.zeros((2, 1), np.float32))) == "[[0.0], [0.0]]"
