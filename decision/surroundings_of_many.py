@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -119,7 +120,7 @@ class SurroundingsOfMany:
             rule: moments
             for subject in whose
             for rule, all_moments in uses.get(subject, {}).items()
-            if (moments := [moment for moment in all_moments if moment > since])
+            if (moments := all_moments[bisect_right(all_moments, since) :])
         }
 
     def _tags(self, connection: Connection, people: Mapping[str, str], now: datetime) -> dict[str, set[str]]:

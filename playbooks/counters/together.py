@@ -21,7 +21,7 @@ class CheckedTogether:
 
     def __init__(self, wanted: Sequence[Wanted], people: People, now: datetime, lasts: timedelta) -> None:
         """`lasts` is how long a reservation counts that says nothing else."""
-        self._wanted = [msgspec.structs.replace(one, user_id=people.canonical(one.user_id)) for one in wanted]
+        self._wanted = [_of_person(one, people) for one in wanted]
         self._people, self._now, self._lasts = people, now, lasts
 
     def keep(self, connection: Connection, decision_ids: Sequence[str]) -> Mapping[str, str]:
@@ -71,6 +71,11 @@ class CheckedTogether:
             if rule is not None:
                 return rule
         return None
+
+
+def _of_person(wanted: Wanted, people: People) -> Wanted:
+    user = people.canonical(wanted.user_id)
+    return wanted if user == wanted.user_id else msgspec.structs.replace(wanted, user_id=user)
 
 
 class _Room:

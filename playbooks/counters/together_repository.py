@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, cast, func, or_, select, update
@@ -23,8 +22,6 @@ from storage.times import to_micros
 
 # Parameters of one IN (…).
 _IN = 512
-
-_USED_AT = itemgetter(2)
 
 _TAKE = Statement(
     update(budget_totals)
@@ -65,7 +62,7 @@ def _asked(people: Mapping[str, str], now: datetime, since: datetime) -> Iterato
 
 @cache
 def _of_so_many(profiles: int) -> Statement:
-    """Return the query of the uses of so many profiles, oldest first."""
+    """Return the query of the uses of so many profiles, of each the oldest first."""
     return Statement(
         select(uses.c.user_id, uses.c.rule, uses.c.used_at)
         .where(
@@ -73,17 +70,22 @@ def _of_so_many(profiles: int) -> Statement:
             uses.c.used_at > bindparam("since", type_=BigInteger),
             or_(uses.c.expires_at.is_(None), uses.c.expires_at > bindparam("now", type_=BigInteger)),
         )
-        .order_by(uses.c.used_at)
+        # As the index has them, or SQLite would sort what it found.
+        .order_by(uses.c.user_id, uses.c.used_at)
     )
 
 
 def _by_person(
     people: Mapping[str, str], shares: Sequence[Sequence[tuple[Any, ...]]]
 ) -> dict[str, dict[str, list[int]]]:
-    """Return moments by person and rule, oldest first, of rows of profiles that come oldest first."""
+    """Return moments by person and rule, oldest first, of rows that come so of each profile."""
     found: dict[str, dict[str, list[int]]] = {}
-    for profile, rule, used_at in shares[0] if len(shares) == 1 else sorted(chain(*shares), key=_USED_AT):
+    for profile, rule, used_at in chain(*shares):
         found.setdefault(people[profile], {}).setdefault(rule, []).append(used_at)
+    if len(set(people.values())) < len(people):
+        for rules in found.values():
+            for moments in rules.values():
+                moments.sort()
     return found
 
 

@@ -10,12 +10,14 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection
 
+from audiences.identity.people import EveryoneAlone
 from playbooks.constraints.counting import UseLimit, of_account
 from playbooks.counters import (
     RESERVATION,
     Budget,
     Counters,
     Difference,
+    PastUse,
     Spend,
     SqlCounters,
     ValkeyCounters,
@@ -168,6 +170,36 @@ def test_the_moments_are_read_oldest_first(
     micros = list(map(to_micros, moments))
     assert counters.read("ann", moments[2], since=clock.now()) == {RULE: micros}
     assert counters.read("ann", moments[2], since=moments[0]) == {RULE: micros[1:]}
+    assert counters.read_many(["ann", "bob"], moments[2], since=moments[0]) == {"ann": {RULE: micros[1:]}}
+
+
+class Joined(EveryoneAlone):
+    """The profiles ann and zoe are one person's."""
+
+    def canonical(self, user_id: str) -> str:
+        return "ann" if user_id == "zoe" else user_id
+
+    def members(self, user_id: str) -> tuple[str, ...]:
+        return ("ann", "zoe") if self.canonical(user_id) == "ann" else (user_id,)
+
+
+def test_the_profiles_of_a_person_are_read_together_oldest_first(
+    database: Database, clock: SimulatedClock
+) -> None:
+    counters, now = SqlCounters(database, Joined()), clock.now()
+    moments = [now - timedelta(hours=hours) for hours in (5, 4, 3, 2)]
+    past = [
+        PastUse(f"p{number}", user, RULE, at)
+        for number, (user, at) in enumerate(zip(("zoe", "ann", "bob", "zoe"), moments, strict=True))
+    ]
+    database.write(lambda connection: counters.add_past(connection, past))
+    micros = list(map(to_micros, moments))
+    uses = {"ann": {RULE: [micros[0], micros[1], micros[3]]}, "bob": {RULE: [micros[2]]}}
+    assert counters.read_many(["ann", "bob"], now, since=now - WEEK) == uses
+    assert {user: counters.read(user, now, since=now - WEEK) for user in uses} == uses
+    # What each of them used counts for the other.
+    full = capped("d1", 3, user="zoe")
+    assert reserve_together(counters, database, [full, capped("d2", 2, user="bob")], now) == {"d1": RULE}
 
 
 def test_a_reservation_that_is_not_committed_comes_back(
