@@ -97,7 +97,7 @@ class FeastFeatureReader:
         if self._told_at is not None:
             self._told_at = None
             _log.info("features answer again")
-        return [Features(row.values, row.missing, row.as_of, row.stale, row.outdated) for row in rows]
+        return [Features(*row) for row in rows]
 
     def _tell(self, error: Exception) -> None:
         now = time.monotonic()

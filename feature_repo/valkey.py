@@ -278,7 +278,7 @@ def _bulk(data: bytes) -> bytes:
 
 
 def _hmget(key: bytes, packed: bytes, fields: int) -> bytes:
-    return b"*%d\r\n$5\r\nHMGET\r\n%b%b" % (2 + fields, _bulk(key), packed)
+    return b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n%b" % (2 + fields, len(key), key, packed)
 
 
 def _seconds(stamp: bytes) -> int:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from feature_repo.undecoded import columns_of
 from playbooks.eligible import recorded, rounded
 from playbooks.policy import FloatArray
 
@@ -42,7 +43,7 @@ def read_many(features: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Re
     Args:
         features: each user's, by name.
     """
-    found: dict[str, Sequence[Any]] = {name: [one.get(name) for one in features] for name in names}
+    found: dict[str, Any] = columns_of(features, names)
     # Arrays of one shape are made ready at once, whatever features they are of.
     alike: dict[tuple[int, ...], list[str]] = {}
     for name, values in found.items():

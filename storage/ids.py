@@ -9,11 +9,12 @@ from itertools import count
 
 from storage.times import from_micros, to_micros
 
-_VERSION = 7 << 76
-_VARIANT = 0b10 << 62
-# Below the milliseconds ids count, in 12 bits before the variant and 14 after it; the rest is random.
-_COUNTED_LOW, _RANDOM = 14, 48
-_COUNTED = (1 << 12 + _COUNTED_LOW) - 1
+_VERSION = 7
+# Two bits, of the sixteen that they begin.
+_VARIANT = 0b10 << 14
+# Below the milliseconds ids count, in 12 bits before the variant and 14 after it; the last 48 are random.
+_COUNTED_LOW = 14
+_COUNTED, _LOW = (1 << 12 + _COUNTED_LOW) - 1, (1 << _COUNTED_LOW) - 1
 _numbers = count(int.from_bytes(os.urandom(4)))
 
 
@@ -29,16 +30,14 @@ def new_id(now: datetime) -> str:
 
 def new_ids(now: datetime, number: int) -> list[str]:
     """Return so many of what `new_id` returns, in the order in which they sort."""
-    head = to_micros(now) // 1000 << 80 | _VERSION | _VARIANT
-    chance = os.urandom(_RANDOM // 8 * number)
-    return [_text(head, chance[at : at + _RANDOM // 8]) for at in range(0, len(chance), _RANDOM // 8)]
+    moment = f"{to_micros(now) // 1000:012x}"
+    head = f"{moment[:8]}-{moment[8:]}-{_VERSION}"
+    chance = os.urandom(6 * number).hex()
+    return [_text(head, next(_numbers) & _COUNTED, chance[at : at + 12]) for at in range(0, 12 * number, 12)]
 
 
-def _text(head: int, chance: bytes) -> str:
-    counted = next(_numbers) & _COUNTED
-    high, low = counted >> _COUNTED_LOW, counted & (1 << _COUNTED_LOW) - 1
-    text = f"{head | high << 64 | low << _RANDOM | int.from_bytes(chance):032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _text(head: str, counted: int, chance: str) -> str:
+    return f"{head}{counted >> _COUNTED_LOW:03x}-{_VARIANT | counted & _LOW:04x}-{chance}"
 
 
 def time_of(id_: str) -> datetime | None:
