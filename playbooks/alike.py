@@ -219,7 +219,7 @@ def _circumstances(of: Circumstances, agreements: Sequence[tuple[str, Any]]) -> 
         of.zone,
         of.account,
         of.tags,
-        tuple([of.agreed(*need) for need in agreements]),
+        tuple([of.agreed(*need) for need in agreements]) if agreements else (),
         tuple(sorted(of.events.items())) if of.events else (),
         of.uses is UNREADABLE,
     )

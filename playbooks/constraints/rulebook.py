@@ -28,14 +28,13 @@ class Rulebook:
     constraints: Sequence[Constraint] = ()
     version: int = 0
     schema: Schema = NO_NAMES
-    _terms: dict[tuple[str, int], Terms] = field(init=False, default_factory=dict, compare=False)
+    _terms: dict[str, Terms] = field(init=False, default_factory=dict, compare=False)
 
     def terms(self, playbook: PublishedPlaybook) -> Terms:
         """Return the terms of a version of a playbook, made when they are first asked for."""
-        key = (playbook.id, playbook.version)
-        found = self._terms.get(key)
+        found = self._terms.get(playbook.key)
         if found is None:
-            found = self._terms[key] = Terms(
+            found = self._terms[playbook.key] = Terms(
                 playbook.document,
                 playbook.arms,
                 self.constraints,
