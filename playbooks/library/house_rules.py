@@ -96,6 +96,16 @@ class CurrentRules:
         return self._rules
 
 
+def said_before(connection: Connection, says: Sequence[Constraint], by: str) -> bool:
+    """Whether the newest of the versions that somebody made says the same; who made none said nothing."""
+    changes = repository.document_changes(connection, KIND)
+    newest = next((name for name, _, who in changes if who == by), None)
+    if newest is None:
+        return not says
+    said = _LIST.validate_json(repository.documents(connection, KIND)[newest])
+    return {rule_of(one): one for one in said} == {rule_of(one): one for one in says}
+
+
 def keep_constraints(
     connection: Connection, new: Sequence[Constraint], by: str, now: datetime, why: str = ""
 ) -> None:

@@ -1,7 +1,8 @@
 """Brings a whole library in: all of it, or nothing. Each playbook that changed becomes a version.
 
-What an operator decided holds: a paused playbook stays paused, a retired one waits to be published. A version
-above the thresholds waits in review while the version before it goes on to be served.
+What an operator decided holds: a paused playbook stays paused, a retired one waits to be published, and what
+people published since the folder said the same is not undone. A version above the thresholds waits in review
+while the version before it goes on to be served.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
+from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from playbooks.content import repository as content_repository
@@ -17,7 +19,8 @@ from playbooks.library import repository
 from playbooks.library.approval import Approval, Reach, above
 from playbooks.library.changes import FOLDER, Moves, retired_by_hand
 from playbooks.library.documents import Draft, VersionBody
-from playbooks.library.house_rules import keep_constraints
+from playbooks.library.folder_said import FolderSaid
+from playbooks.library.house_rules import keep_constraints, said_before
 from playbooks.library.lifecycle import State
 from playbooks.library.problems import Problem, refuse
 from playbooks.library.references import named_windows
@@ -71,8 +74,9 @@ def import_library(
     _keep_windows(connection, draft, by, now, whole=whole)
     if approval is not None:
         keep_approval(connection, approval, by, now)
-    _keep_documents(connection, draft, by, now)
-    if draft.constraints is not None:
+    said = FolderSaid(connection, now) if by == FOLDER else None
+    _keep_documents(connection, draft, by, now, said)
+    if draft.constraints is not None and not (said and said_before(connection, draft.constraints, by)):
         keep_constraints(connection, draft.constraints, by, now)
     thresholds = approval_of(connection)
     moves = Moves(connection, by, now)
@@ -85,8 +89,9 @@ def import_library(
         body = draft.body(playbook)
         versions = standing.get(playbook.id, [])
         number, recorded = latest.get(playbook.id, (0, None))
+        again = said is not None and said.again("playbook", playbook.id, body, VersionBody.means)
         # What a version says, not how: fields that were added since are at their defaults in it.
-        if recorded is not None and VersionBody.model_validate_json(recorded).means(body):
+        if recorded is not None and (again or VersionBody.model_validate_json(recorded).means(body)):
             newest = versions[-1]
             if publish and newest.state is State.RETIRED and newest.moved_by == FOLDER and by == FOLDER:
                 moves.enter(newest, first_state(body), versions, "it is in the library folder again")
@@ -102,6 +107,8 @@ def import_library(
         for one in _gone(draft, standing, source):
             moves.to(one, State.RETIRED, f"{GONE} {source}")
     moves.write()
+    if said is not None:
+        said.keep()
     return _report(moves, unchanged)
 
 
@@ -171,10 +178,21 @@ def _keep_windows(connection: Connection, draft: Draft, by: str, now: datetime, 
         repository.keep_documents(connection, WINDOWS, {WINDOWS: windows.model_dump_json()}, by, now)
 
 
-def _keep_documents(connection: Connection, draft: Draft, by: str, now: datetime) -> None:
-    for kind, documents in ((OFFERS, draft.offers), (CONTENTS, draft.contents)):
+def _keep_documents(
+    connection: Connection, draft: Draft, by: str, now: datetime, said: FolderSaid | None
+) -> None:
+    shared: tuple[tuple[str, Mapping[str, BaseModel]], ...] = (
+        (OFFERS, draft.offers),
+        (CONTENTS, draft.contents),
+    )
+    for kind, documents in shared:
         kept = repository.documents(connection, kind)
-        written = {name: one.model_dump_json() for name, one in documents.items()}
+        news = {
+            name: one
+            for name, one in documents.items()
+            if said is None or not said.again(kind, name, one) or name not in kept
+        }
+        written = {name: one.model_dump_json() for name, one in news.items()}
         changed = {name: body for name, body in written.items() if kept.get(name) != body}
         repository.keep_documents(connection, kind, changed, by, now)
         if kind == CONTENTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +22,7 @@ from playbooks.errors import (
     UnknownContent,
     UnknownPlaybook,
 )
-from playbooks.library import Draft
+from playbooks.library import Draft, repository
 from playbooks.library.approval import Approval
 from playbooks.library.changes import FOLDER
 from playbooks.library.contents import LibraryContents
@@ -117,6 +118,49 @@ def test_a_folder_is_served_and_only_what_changed_becomes_a_version(
     assert (again.live, again.unchanged) == (["other@2"], 1)
     assert served(database) == ["other@2", "win_back@1"]
     assert states(library, "other") == [(2, "live"), (1, "retired")]
+
+
+def test_what_people_published_is_not_undone_by_a_folder_that_says_what_it_said(
+    library: LibraryService, database: Database
+) -> None:
+    from_folder(library, playbook(), playbook("other"))
+    theirs = library.import_(draft(playbook(priority=3)), by="ann", source="api", publish=True)
+    assert theirs.live == ["win_back@2"]
+    again = from_folder(library, playbook(), playbook("other"))
+    assert (again.live, again.unchanged) == ([], 2)
+    assert served(database) == ["other@1", "win_back@2"]
+    # What it says anew is its wish, also where that is what it said long ago.
+    assert from_folder(library, playbook(priority=3), playbook("other")).live == []
+    assert from_folder(library, playbook(), playbook("other")).live == ["win_back@3"]
+    assert served(database) == ["other@1", "win_back@3"]
+
+
+def test_offers_contents_and_constraints_of_people_stay_as_well(
+    library: LibraryService, database: Database
+) -> None:
+    few, fewer = (Cap(id="few", limit=limit, window=timedelta(days=7)) for limit in (3, 2))
+
+    def said(name: str, *constraints: Cap) -> Draft:
+        (first, *others) = OFFERS.values()
+        renamed = first.model_copy(update={"name": name})
+        return Draft(
+            (), {first.id: renamed, **{one.id: one for one in others}}, CONTENTS, constraints=constraints
+        )
+
+    def named() -> list[str]:
+        with database.read() as connection:
+            kept = repository.documents(connection, "offer")
+        return [json.loads(body)["name"] for body in kept.values()]
+
+    for constraints in ((), (few,)):
+        library.import_(said("Theirs", *constraints), by=FOLDER, source=FOLDER, publish=True, whole=True)
+        library.import_(said("Ours", fewer), by="ann", source="api", publish=True)
+        library.import_(said("Theirs", *constraints), by=FOLDER, source=FOLDER, publish=True, whole=True)
+        assert "Ours" in named()
+        assert library.rules.current()[1] == (fewer,)
+    library.import_(said("New"), by=FOLDER, source=FOLDER, publish=True, whole=True)
+    assert "New" in named()
+    assert library.rules.current()[1] == ()
 
 
 def test_what_is_gone_from_the_folder_is_retired_and_comes_back_with_it(
