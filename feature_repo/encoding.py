@@ -116,7 +116,11 @@ READERS: dict[int, Callable[[bytes], Any]] = {
 
 
 def decode(data: bytes) -> Any:
-    """Value of a serialised `Value`; None of an empty one. Raises LayoutMismatch for an unknown kind."""
+    """Value of a serialised `Value`; None of an empty one.
+
+    Raises:
+        LayoutMismatch: it is of an unknown kind, or damaged.
+    """
     if not data:
         return None
     reader = READERS.get(data[0])
@@ -124,7 +128,13 @@ def decode(data: bytes) -> Any:
         raise LayoutMismatch(
             f"a value of the online store begins with tag {data[0]:#x}, which is unknown here"
         )
-    return reader(data)
+    try:
+        return reader(data)
+    except (IndexError, struct.error, ValueError, OverflowError) as error:
+        raise LayoutMismatch(
+            f"a value of the online store is damaged ({len(data)} bytes, tag {data[0]:#x}): {error}; "
+            "the next run of the job `features` writes it anew"
+        ) from error
 
 
 class Seen(dict[bytes | None, Any]):

