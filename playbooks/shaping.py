@@ -74,12 +74,8 @@ def shaping_of(connection: Connection) -> tuple[int, Shaping]:
 
 def holds_with(connection: Connection, said: Shaping) -> Shaping:
     """Return what holds once a file has said this: that, or if it said so before, what holds already."""
-    last = next((name for name, _, by in repository.document_changes(connection, KIND) if by == FOLDER), None)
-    before = (
-        Shaping()
-        if last is None
-        else Shaping.model_validate_json(repository.documents(connection, KIND)[last])
-    )
+    last = repository.newest_document_by(connection, KIND, FOLDER)
+    before = Shaping() if last is None else Shaping.model_validate_json(last)
     return shaping_of(connection)[1] if said == before else said
 
 

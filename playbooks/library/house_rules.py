@@ -98,11 +98,8 @@ class CurrentRules:
 
 def said_before(connection: Connection, says: Sequence[Constraint], by: str) -> bool:
     """Whether the newest of the versions that somebody made says the same; who made none said nothing."""
-    changes = repository.document_changes(connection, KIND)
-    newest = next((name for name, _, who in changes if who == by), None)
-    if newest is None:
-        return not says
-    said = _LIST.validate_json(repository.documents(connection, KIND)[newest])
+    newest = repository.newest_document_by(connection, KIND, by)
+    said = () if newest is None else _LIST.validate_json(newest)
     return {rule_of(one): one for one in said} == {rule_of(one): one for one in says}
 
 

@@ -219,6 +219,18 @@ def latest_document(connection: Connection, kind: str) -> tuple[str, str] | None
     return None if row is None else (row.id, row.body)
 
 
+def newest_document_by(connection: Connection, kind: str, by: str) -> str | None:
+    """Return the JSON of the document whose id comes last of those of a kind that somebody kept, or None."""
+    query = (
+        select(library_documents.c.body)
+        .where(library_documents.c.kind == kind, library_documents.c.changed_by == by)
+        .order_by(library_documents.c.id.desc())
+        .limit(1)
+    )
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
 def document_changes(connection: Connection, kind: str) -> list[tuple[str, datetime, str]]:
     """Return (id, when, by whom) of the documents of a kind, the last id first."""
     columns = (library_documents.c.id, library_documents.c.changed_at, library_documents.c.changed_by)
