@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 # Pages in the log past which a commit takes over what is left.
 LOG_PAGES = 16_384
 # Pages that are worth taking over. Commits wait for the same disk: with SQLite's own 1,000, every quarter
 # of a second, the slowest of a hundred decisions took a third longer, and with more of them still longer.
-_WORTH = 100
+# With 100 it took twice the processor: pages that change again and again are taken over as often, and each
+# time forces the disk twice.
+_WORTH = 400
 # Seconds between two times, by how much there was at the last.
 _SOONEST, _LATEST = 0.02, 1.0
 # So many seconds before that commit the log is taken over once more, and from then on so often, that it finds
@@ -33,7 +35,8 @@ class Checkpoints:
 
     def __init__(self, engine: Engine) -> None:
         """Begin; `engine` gives connections that may write."""
-        self._engine = engine
+        # Kept for as long as this runs: to take one from the pool costs as much as to take over a few pages.
+        self._connection = engine.raw_connection()
         self._taken = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
@@ -43,13 +46,14 @@ class Checkpoints:
         """Stop; the last connection to close takes over the rest."""
         self._stopping.set()
         self._thread.join()
+        self._connection.close()
 
     def _run(self) -> None:
         seconds, wait = _SOONEST, _SOONEST
         while not self._stopping.wait(wait):
             try:
                 pages, log = self._take_over()
-            except (DBAPIError, sqlite3.Error):
+            except sqlite3.Error:
                 # A full disk, most likely. Whoever writes is told of it; commits take over what they must.
                 pages, log = 0, 0
             seconds, wait = paced(seconds, wait, pages, log)
@@ -59,11 +63,8 @@ class Checkpoints:
 
         Where somebody else does so just now, nothing is done, and it has less than none.
         """
-        with self._engine.connect() as connection:
-            # Not in a transaction, which SQLAlchemy would begin.
-            driver = connection.connection.driver_connection
-            assert driver is not None  # noqa: S101 - it was just connected
-            _, log, taken = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        driver: Any = self._connection.driver_connection
+        _, log, taken = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if log < 0:
             return 0, int(log)
         before, self._taken = self._taken, taken

@@ -18,7 +18,7 @@ from storage.errors import ConfigurationError, DatabaseInUse, DatabaseUnavailabl
 from storage.migrate import check_schema, upgrade
 from storage.records import know_all
 from storage.sqlite_writer import GuestWriter, SqliteWriter
-from storage.statements import Row, Statement
+from storage.statements import Row, Statement, run_plain
 from storage.turns import Borrower
 from storage.writability import Writability
 from storage.writer import Lane, PooledWriter, Work, Writer
@@ -259,6 +259,7 @@ def _sqlite_engine(url: URL, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        # Each look and each turn begins with it, and SQLAlchemy takes ten times as long over it.
+        run_plain(connection, begin)
 
     return engine

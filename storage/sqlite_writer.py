@@ -24,7 +24,7 @@ from storage import collecting, pace
 from storage.errors import DatabaseUnavailable
 from storage.faultpoints import reached
 from storage.standing_aside import turn_under_way
-from storage.statements import forget_deferred, run_deferred
+from storage.statements import forget_deferred, run_deferred, run_plain
 from storage.turns import Borrower, Loan
 from storage.writer import (
     QUEUE_ROWS,
@@ -204,8 +204,7 @@ class SqliteWriter:
         """Say whether the next commit is forced to disk: in a log, one that is takes all before it along."""
         if forced is not self._forcing:
             # Between transactions, where SQLAlchemy would begin one.
-            driver: Any = connection.connection.driver_connection
-            driver.execute(f"PRAGMA synchronous={'FULL' if forced else 'NORMAL'}").close()
+            run_plain(connection, f"PRAGMA synchronous={'FULL' if forced else 'NORMAL'}")
             self._forcing = forced
 
 

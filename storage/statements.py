@@ -88,6 +88,19 @@ def run_each(connection: Connection, sql: str, arguments: list[Any]) -> None:
         raise _wrapped(error, sql, arguments, connection.dialect) from error
 
 
+def run_plain(connection: Connection, sql: str) -> None:
+    """Run a statement without arguments and rows on SQLite, also one that begins a transaction.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as SQLAlchemy would.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        driver.execute(sql).close()
+    except sqlite3.Error as error:
+        raise _wrapped(error, sql, (), connection.dialect) from error
+
+
 def _driver(connection: Connection) -> sqlite3.Connection | None:
     """Return the connection of SQLite's driver; None on another database, or where none has begun to work.
 

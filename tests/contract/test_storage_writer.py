@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from concurrent.futures import Future
 from contextlib import closing
@@ -127,6 +128,22 @@ def test_a_lost_connection_is_said_and_the_next_write_has_another(postgres_url: 
         database.write(loses)
     assert database.write(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
     database.close()
+
+
+def test_a_file_that_somebody_else_writes_to_is_said(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, clock: SimulatedClock
+) -> None:
+    def work(connection: Connection) -> None:
+        ledger.append(connection, [fact(clock, "a")], clock.now())
+
+    monkeypatch.setattr("storage.engine._SQLITE_BUSY_MS", 10)
+    with closing(Database(sqlite_url)) as database:
+        with closing(sqlite3.connect(str(database.url.database), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(DatabaseUnavailable, match="database is locked"):
+                database.write(work)
+            other.execute("ROLLBACK")
+        database.write(work)
 
 
 def test_who_waits_does_not_wait_for_the_background_and_the_background_is_not_starved(
