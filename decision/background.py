@@ -29,6 +29,7 @@ from learning.challengers.shadowing import Shadowing
 from learning.pilots import RewardedDecisions
 from learning.reward_service import RewardService
 from learning.shards import InProcesses, OverRay, Sharing
+from learning.still_needed import StillNeeded
 from learning.training import Training
 from playbooks.library.pilots import Pilots
 from storage import projection
@@ -85,7 +86,12 @@ def jobs_of(
             Shadowing(watched, files.policies),
             open_promoting(watched, service.clock, files, service.identity.people),
         ),
-        keep_ledger=partial(_keep_ledger, fences["ledger"].database, retention_of(settings.retention)),
+        keep_ledger=partial(
+            _keep_ledger,
+            fences["ledger"].database,
+            StillNeeded(service.database),
+            retention_of(settings.retention),
+        ),
         published=service.follow,
         fences=fences,
         keeper=service.keeper,
@@ -127,7 +133,7 @@ def _sharing(settings: Settings) -> Sharing | None:
     return InProcesses(settings.learner_shards)
 
 
-def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int:
+def _keep_ledger(database: Database, needed: StillNeeded, retention: Retention, now: datetime) -> int:
     """Count new facts, take away those past their retention, and return how many went.
 
     Policy versions that no decision needs go too, and what expired in the inbox.
@@ -135,4 +141,6 @@ def _keep_ledger(database: Database, retention: Retention, now: datetime) -> int
     projection.catch_up(database)
     database.write(lambda connection: version_repository.let_go(connection, now), rows=2)
     let_go_of_expired(database, now)
-    return sum(one.purged for one in purge(database, retention, now))
+    if not any(retention.values()):
+        return 0
+    return sum(one.purged for one in purge(database, retention, now, needed.since(now)))

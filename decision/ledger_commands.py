@@ -64,13 +64,16 @@ def retain(
     ] = None,
 ) -> None:
     """Take away the facts that are older than their kind is kept."""
+    from learning.still_needed import StillNeeded  # noqa: PLC0415 - playbooks, needed here only
+
     rules = retention.retention_of(_rules(keep) if keep else load_settings(data=data).retention)
     if not any(rules.values()):
         raise ConfigurationError(
             "every kind is kept for ever; name days with --keep event=400, or in NEXTPLAY_RETENTION"
         )
     with _opened(data) as database:
-        for one in retention.purge(database, rules, datetime.now(UTC)):
+        now = datetime.now(UTC)
+        for one in retention.purge(database, rules, now, StillNeeded(database).since(now)):
             held = f"\t{one.held} wait for {one.held_by}" if one.held else ""
             typer.echo(f"{one.kind}\t{one.purged} taken away{held}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, StrictInt, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     # In how many shards many rewards are learned at a time, in processes or as tasks of the Ray cluster.
     learner_shards: int = Field(default=1, ge=1, le=64)
     # Days for which facts are kept, by kind; those of other kinds stay for ever.
-    retention: dict[str, int | None] = {}
+    retention: dict[str, StrictInt | None] = {}
     library: Path | None = None
     # Seed of every draw and of the salted hashes; changing it changes who gets what.
     seed: str = "nextplay"

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, func, or_, select, update
 
 from audiences.consent.models import ConsentState
 from audiences.events import EventBody
@@ -15,14 +15,18 @@ from learning.repository import CORRECTED, REFUSED, REWARD_LABEL, Window, pieces
 from learning.rewards import Outcome, Reward
 from learning.tables import reward_windows
 from playbooks.goal_documents import OPT_OUT
+from playbooks.library.lifecycle import State
 from playbooks.tables import playbook_states
 from storage import ledger, readers
 from storage.ledger import Fact, Kind, NewFact
 from storage.order import settled
-from storage.schema import facts
+from storage.projection import DAY_MICROS
+from storage.schema import fact_counts, facts
 from storage.times import from_micros, to_micros
 
 _READER = "learning.outcomes"
+# What outcomes are among.
+KINDS = (Kind.EVENT, Kind.CONSENT)
 # Facts looked at in one go; most are no outcomes, and their bodies are not read.
 _PAGE = 2_000
 
@@ -81,7 +85,7 @@ def next_outcomes(connection: Connection, names: Collection[str]) -> Page | None
     columns[-1] = case((counts, facts.c.body), else_=None).label("body")
     query = (
         select(*columns)
-        .where(facts.c.seq > before, facts.c.kind.in_([Kind.EVENT, Kind.CONSENT]), settled(connection))
+        .where(facts.c.seq > before, facts.c.kind.in_(KINDS), settled(connection))
         .order_by(facts.c.seq)
         .limit(_PAGE)
     )
@@ -205,6 +209,30 @@ def served_plans(connection: Connection) -> list[tuple[str, int]]:
     """Return the playbooks and versions that there are."""
     query = select(playbook_states.c.playbook, playbook_states.c.version)
     return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def gone_until(connection: Connection) -> dict[str, datetime]:
+    """Return until when outcomes were taken away, by their name: what lies before is not all there."""
+    counts = fact_counts.c
+    denied = and_(counts.kind == Kind.CONSENT, counts.label == ConsentState.DENIED.value)
+    query = (
+        select(counts.kind, counts.label, func.max(counts.day))
+        .where(or_(counts.kind == Kind.EVENT, denied), counts.purged > 0)
+        .group_by(counts.kind, counts.label)
+    )
+    return {
+        OPT_OUT if kind == Kind.CONSENT else label: from_micros((day + 1) * DAY_MICROS)
+        for kind, label, day in connection.execute(query)
+    }
+
+
+def plans_that_served(connection: Connection) -> list[tuple[str, int, datetime | None]]:
+    """Return the playbooks and versions that ever served, and when those ended that are retired."""
+    ended = case((playbook_states.c.state == State.RETIRED.value, playbook_states.c.moved_at))
+    query = select(playbook_states.c.playbook, playbook_states.c.version, ended).where(
+        playbook_states.c.served_from.is_not(None)
+    )
+    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 
 def judge_by(

@@ -124,6 +124,16 @@ def due_plans(connection: Connection, now: datetime) -> list[tuple[str, int]]:
     return [(row[0], row[1]) for row in connection.execute(query)]
 
 
+def judged_until(connection: Connection, now: datetime) -> datetime:
+    """Return the moment before which every window that closed has its reward; `now` if all have."""
+    closed: datetime | None = connection.execute(
+        select(func.min(reward_windows.c.closes_at)).where(reward_windows.c.matured.is_(False))
+    ).scalar()
+    # Of decisions without a window nobody has looked yet when it closes: after they were made.
+    made = [fact.occurred_at for fact in new_decisions(connection, limit=1)]
+    return min([now, *made, *([] if closed is None else [closed])])
+
+
 def due_windows(
     connection: Connection, now: datetime, *, limit: int, held: Sequence[Held] = ()
 ) -> list[Window]:

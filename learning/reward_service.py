@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -159,11 +159,14 @@ class RewardService:
         )
 
     def _credit(self, due: Sequence[Window], now: datetime) -> Judged:
+        same = self._settled(due)
+        settled = {window.decision_id for window in same}
+        due = [window for window in due if window.decision_id not in settled]
         judged = [(window, one) for window, one in self._judging.judged(due, now) if isinstance(one, Mature)]
         again = [window.decision_id for window, _ in judged if window.rewarded]
         with self._database.read() as connection:
             before = repository.rewards_of(connection, again)
-        rewards, same = [], []
+        rewards = []
         for window, mature in judged:
             body = body_of(window, mature)
             if _alike(before.get(window.decision_id), body):
@@ -190,6 +193,20 @@ class RewardService:
             first += sum(":" not in one for one in fresh)
             corrected += sum(":" in one for one in fresh)
         return Judged(first, corrected, new)
+
+    def _settled(self, due: Sequence[Window]) -> list[Window]:
+        """Return the windows that keep their reward: what earned it is not all there any more."""
+        again = [window for window in due if window.rewarded]
+        if not again:
+            return []
+        with self._database.read() as connection:
+            gone = outcome_repository.gone_until(connection)
+        return [window for window in again if gone and self._is_gone(window, gone)]
+
+    def _is_gone(self, window: Window, gone: Mapping[str, datetime]) -> bool:
+        goal = self._judging.decided(window).goal
+        names = () if goal is None else (counting.name for counting in goal.countings)
+        return any(name in gone and window.decided_at < gone[name] for name in names)
 
 
 def _open(connection: Connection, opened: Sequence[tuple[int, int, Window | None]]) -> int:

@@ -1,13 +1,15 @@
 """Retention: facts of a kind are taken away when they are older than that kind is kept.
 
 Small pieces through the writer, so that nobody waits for them. What a reader of that kind has not taken yet
-stays, and the kept counters go on counting what is gone (`storage.projection`).
+stays, as does what somebody says they still need, and the kept counters go on counting what is gone
+(`storage.projection`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, select
@@ -27,6 +29,16 @@ Retention = Mapping[Kind, int | None]
 
 # Each fact that goes changes at most one row of the counters.
 _PIECE_ROWS = TURN_ROWS // 2
+
+
+class Needed(NamedTuple):
+    """From when on facts are needed whatever their retention, and by whom."""
+
+    since: datetime
+    by: str
+
+
+_NOTHING: Mapping[Kind, Needed] = MappingProxyType({})
 
 
 class Purged(NamedTuple):
@@ -55,10 +67,13 @@ def retention_of(given: Mapping[str, int | None]) -> dict[Kind, int | None]:
     return {Kind(kind): days for kind, days in given.items()}
 
 
-def purge(database: Database, retention: Retention, now: datetime) -> list[Purged]:
+def purge(
+    database: Database, retention: Retention, now: datetime, needed: Mapping[Kind, Needed] = _NOTHING
+) -> list[Purged]:
     """Take away the facts that happened more days ago than their kind is kept, whole UTC days only.
 
-    May be interrupted anywhere and called again. Facts that a reader of their kind has still to take stay.
+    May be interrupted anywhere and called again. Facts that a reader of their kind has still to take stay,
+    and so do those that are `needed`.
     """
     projection.catch_up(database)
     pace = Pace(_PIECE_ROWS)
@@ -66,13 +81,20 @@ def purge(database: Database, retention: Retention, now: datetime) -> list[Purge
     for kind, days in retention.items():
         if days is None:
             continue
-        before = to_micros(now - timedelta(days=days)) // DAY_MICROS * DAY_MICROS
+        before = _day(now - timedelta(days=days))
+        need = needed.get(kind)
+        until = before if need is None else min(before, _day(need.since))
         with database.read() as connection:
             labels = _labels(connection, kind)
-        purged = sum(_purge_label(database, pace, kind, label, before) for label in labels)
+        purged = sum(_purge_label(database, pace, kind, label, until) for label in labels)
         with database.read() as connection:
-            result.append(_report(connection, kind, before, purged))
+            result.append(_report(connection, kind, before, purged, need if until < before else None))
     return result
+
+
+def _day(moment: datetime) -> int:
+    """Return when the UTC day of a moment began."""
+    return to_micros(moment) // DAY_MICROS * DAY_MICROS
 
 
 def _labels(connection: Connection, kind: Kind) -> list[str]:
@@ -110,9 +132,11 @@ def _purge_piece(connection: Connection, kind: Kind, label: str, before: int, li
     return sum(days.values())
 
 
-def _report(connection: Connection, kind: Kind, before: int, purged: int) -> Purged:
+def _report(connection: Connection, kind: Kind, before: int, purged: int, need: Needed | None) -> Purged:
     held = select(func.count()).where(facts.c.kind == kind, facts.c.occurred_at < before)
     number = connection.execute(held).scalar_one()
+    if number and need is not None:
+        return Purged(kind, purged, number, need.by)
     slowest = (
         select(cursors.c.reader).where(readers.takes(kind)).order_by(cursors.c.position, cursors.c.reader)
     )

@@ -146,6 +146,7 @@ def test_settings_come_from_the_command_line_the_environment_and_the_folder(
     ("name", "value", "said"),
     [
         ("RETENTION", "{event: 400}", "retention: this must be JSON (Expecting property name"),
+        ("RETENTION", '{"event": true}', "retention.event: Input should be a valid integer"),
         (
             "ONLINE_URL",
             "redi://h/0",
