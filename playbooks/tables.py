@@ -89,7 +89,12 @@ uses = Table(
     Column("decision_id", Text, nullable=False),
     Column("used_at", Instant, nullable=False),
     Column("expires_at", Instant),
-    Index("ix_uses_user_id_used_at", "user_id", "used_at"),
+    # Each decision reads a user's uses twice, on SQLite from the index alone. Postgres looks into the table all
+    # the same, and would write each index anew when a use comes to count for good.
+    Index("ix_uses_user_id_used_at_rule_expires_at", "user_id", "used_at", "rule", "expires_at").ddl_if(
+        dialect="sqlite"
+    ),
+    Index("ix_uses_user_id_used_at", "user_id", "used_at").ddl_if(dialect="postgresql"),
     Index("ix_uses_decision_id", "decision_id"),
 )
 

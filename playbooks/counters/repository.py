@@ -49,8 +49,13 @@ _HOLDS = Statement(
 )
 _INSERT_USES = Inserts(uses, ("user_id", "rule", "decision_id", "used_at", "expires_at"))
 _INSERT_GRANTS = Inserts(grants, ("budget", "decision_id", "amount", "granted_at", "expires_at"))
+# What counts for good is not written again, with its indexes.
 _COMMIT = tuple(
-    Statement(update(table).where(table.c.decision_id == bindparam("of_decision")).values(expires_at=null()))
+    Statement(
+        update(table)
+        .where(table.c.decision_id == bindparam("of_decision"), table.c.expires_at.is_not(None))
+        .values(expires_at=null())
+    )
     for table in _TABLES
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -22,6 +23,8 @@ from playbooks.counters import (
     SqlCounters,
     ValkeyCounters,
     Wanted,
+    together_repository,
+    uses_repository,
 )
 from storage.clock import SimulatedClock
 from storage.engine import Database
@@ -543,3 +546,39 @@ def test_uses_are_read_together_as_one_by_one(
     assert {user: counters.read(user, now, since=now - WEEK) for user in users} == {
         user: together.get(user, {}) for user in users
     }
+
+
+def test_on_sqlite_uses_are_read_from_the_index_alone(sqlite_url: str, clock: SimulatedClock) -> None:
+    database = Database(sqlite_url)
+    now, since = clock.now(), clock.now() - WEEK
+    asked: list[str] = []
+
+    def read(connection: Connection) -> list[str]:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(asked.append)
+        uses_repository.read(connection, ["ann"], now, since=since)
+        together_repository.read_many(connection, {"ann": "ann", "bob": "bob"}, now, since=since)
+        driver.set_trace_callback(None)
+        return [str(driver.execute(f"EXPLAIN QUERY PLAN {one}").fetchall()) for one in asked]
+
+    plans = database.write(read)
+    database.close()
+    assert len(plans) == 2
+    for plan in plans:
+        assert "COVERING INDEX ix_uses_user_id_used_at_rule_expires_at" in plan
+        assert "TEMP B-TREE" not in plan
+
+
+def test_what_counts_for_good_is_not_written_again(sqlite_url: str, clock: SimulatedClock) -> None:
+    database = Database(sqlite_url)
+    counters = SqlCounters(database)
+    assert reserve(counters, database, capped("d1"), clock.now()) is None
+
+    def commit(connection: Connection) -> int:
+        driver: Any = connection.connection.driver_connection
+        before: int = driver.total_changes
+        counters.commit(connection, ["d1"])
+        return int(driver.total_changes) - before
+
+    assert [database.write(commit) for _ in range(2)] == [1, 0]
+    database.close()
