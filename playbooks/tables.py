@@ -89,8 +89,8 @@ uses = Table(
     Column("decision_id", Text, nullable=False),
     Column("used_at", Instant, nullable=False),
     Column("expires_at", Instant),
-    # Each decision reads a user's uses twice, on SQLite from the index alone. Postgres looks into the table all
-    # the same, and would write each index anew when a use comes to count for good.
+    # Each decision reads a user's uses twice, on SQLite from the index alone. Postgres looks into the table
+    # anyway, and would write each index anew when a use comes to count for good.
     Index("ix_uses_user_id_used_at_rule_expires_at", "user_id", "used_at", "rule", "expires_at").ddl_if(
         dialect="sqlite"
     ),
