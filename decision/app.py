@@ -57,7 +57,9 @@ def create_app(service: Service) -> FastAPI:
         service.start()
         yield
 
-    app = FastAPI(title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.FASTAPI)
+    app = FastAPI(
+        title="nextplay", version=version("nextplay"), lifespan=lifespan, telemetry=traces.of_requests()
+    )
     problems.install(app)
     # First, because routes are looked through in their order at every request.
     decision_api.add_decide_route(app, service.decider, service.database.writer.at_once)

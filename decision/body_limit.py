@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from fastapi import FastAPI
@@ -51,7 +52,10 @@ _LINGER_BYTES = 8 * 1024 * 1024
 
 
 class BodyLimit:
-    """ASGI middleware that counts what it lets through, whatever Content-Length says."""
+    """ASGI middleware that counts what it lets through of a body that does not say how long it is.
+
+    Of one that says so the server gives no more than was said: what follows is the next request.
+    """
 
     def __init__(
         self, app: ASGIApp, limits: Mapping[str, int] = LIMITS, default: int = DEFAULT_LIMIT
@@ -63,9 +67,11 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             limit = self._limits.get(scope["path"]) or self._by_pattern(scope["path"])
-            await _Counted(scope, receive, send, limit).run(self._app)
-        else:
-            await self._app(scope, receive, send)
+            announced = _announced(scope["headers"])
+            if announced > limit:
+                await _Counted(scope, receive, send, limit, announced).run(self._app)
+                return
+        await self._app(scope, receive, send)
 
     def _by_pattern(self, path: str) -> int:
         if _LISTS.fullmatch(path):
@@ -78,31 +84,37 @@ def install(app: FastAPI) -> None:
     app.add_middleware(BodyLimit)
 
 
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> float:
+    """Return how many bytes a body is to have, infinity where nobody knows before it ends."""
+    announced = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return math.inf
+        if name == b"content-length" and value.isdigit():
+            announced = int(value)
+    return announced
+
+
 class _TooLarge(Exception):
     """Unwinds the application; what it answers to that is not sent."""
 
 
 class _Counted:
-    """One request whose body is counted."""
+    """One request whose body is counted, or refused for the length it announces."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int, announced: float) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self._limit = limit
         self._read = 0
-        self._announced = 0
-        self._endless = self._waits = False
+        self._endless = math.isinf(announced)
+        self._waits = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
+        )
         self._ended = self._started = self._too_large = False
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                self._announced = int(value) if value.isdigit() else 0
-            elif name == b"transfer-encoding":
-                self._endless = True
-            elif name == b"expect":
-                self._waits = value.lower() == b"100-continue"
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application answer, unless the body turns out to be too large."""
-        if self._announced > self._limit:
+        if not self._endless:
             await self._refuse()
             return
         try:
@@ -133,7 +145,7 @@ class _Counted:
         if self._too_large and not self._started:
             return
         self._started = True
-        if self._endless and not self._ended:
+        if not self._ended:
             # Answered before the end of a body that may never end.
             await self._send_and_close(message)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 
 class Deadline(NamedTuple):
@@ -13,10 +13,10 @@ class Deadline(NamedTuple):
     at: float
 
     @classmethod
-    def after(cls, milliseconds: int | None) -> Self:
+    def after(cls, milliseconds: int | None) -> Deadline:
         """Return the deadline so many milliseconds from now; None: there is none, 0: it has passed."""
         if milliseconds is None:
-            return cls(math.inf)
+            return NEVER
         return cls(-math.inf if milliseconds == 0 else time.monotonic() + milliseconds / 1000)
 
     @property
@@ -25,4 +25,4 @@ class Deadline(NamedTuple):
         return time.monotonic() >= self.at
 
 
-NEVER = Deadline.after(None)
+NEVER = Deadline(math.inf)

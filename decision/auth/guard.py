@@ -60,24 +60,17 @@ class Guard:
                 given = _header(scope)
                 if given is None and access is not None and access.basic:
                     given, receive = await body_key.found(scope, receive)
-                scope[_SCOPE_KEY] = await self._admit(scope, access, given)
+                if access is None:
+                    raise RouteUndeclared(
+                        f"nobody has said who may use {scope['method']} {scope['path']}, so nobody may"
+                    )
+                presented = _presented(given, access)
+                key = self._verifier.at_once(*presented) or await self._verifier.verify(*presented)
+                scope[_SCOPE_KEY] = _admitted(key, access)
             except NextplayError as error:
                 await _refusal(error, access)(scope, receive, send)
                 return
             await self._app(scope, receive, send)
-
-    async def _admit(self, scope: Scope, access: Access | None, given: bytes | None) -> Key:
-        if access is None:
-            raise RouteUndeclared(
-                f"nobody has said who may use {scope['method']} {scope['path']}, so nobody may"
-            )
-        key = await self._verifier.verify(*_presented(given, access))
-        if access.scopes.isdisjoint(key.grants):
-            raise ScopeMissing(
-                f"this needs a key with the scope {_named(access)}; the key {key.id} has "
-                f"{', '.join(ordered(key.scopes))}"
-            )
-        return key
 
 
 def install(app: FastAPI, keys: Keys) -> None:
@@ -139,6 +132,15 @@ def _presented(given: bytes | None, access: Access) -> tuple[bytes, bytes]:
     if found is None:
         raise KeyUnknown("what was sent is not the text of a key: send `Authorization: Bearer np_…`")
     return found[1], found[2]
+
+
+def _admitted(key: Key, access: Access) -> Key:
+    if access.scopes.isdisjoint(key.grants):
+        raise ScopeMissing(
+            f"this needs a key with the scope {_named(access)}; the key {key.id} has "
+            f"{', '.join(ordered(key.scopes))}"
+        )
+    return key
 
 
 def _decoded(text: bytes) -> bytes:

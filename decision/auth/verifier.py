@@ -52,11 +52,22 @@ class Verifier:
             KeyExpired, KeyRevoked: it was one.
             DatabaseUnavailable: keys can't be read, so it can't be said whether this one still counts.
         """
+        key = self.at_once(key_id, secret)
+        if key is None:
+            await self._read()
+            key = self._verified(key_id, secret)
+        return key
+
+    def at_once(self, key_id: bytes, secret: bytes) -> Key | None:
+        """Return the key as `verify` does, None where keys have to be read first."""
         age = self._age()
         if age > _MAX_AGE or (key_id not in self._known and age > _LOOK_AGAIN_AGE):
-            await self._read()
-        elif age > _RENEW_AGE:
+            return None
+        if age > _RENEW_AGE:
             self._begin_to_read()
+        return self._verified(key_id, secret)
+
+    def _verified(self, key_id: bytes, secret: bytes) -> Key:
         key = self._known.get(key_id)
         # The comparison takes the same time wherever the two differ.
         if key is None or not compare_digest(hash_secret(secret), key.hash):

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 OTLP, CONSOLE, NONE = "otlp", "console", "none"
-# FastAPI's own metrics and logs of requests: ours say it, without the messages of exceptions.
-FASTAPI: TelemetryConfig = {"metrics": False, "logs": False}
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _TAKEN_OUT = ("url.path", "url.query", "http.request.method_original")
 _REDACTED = "REDACTED"
@@ -112,6 +110,15 @@ def wanted(environment: Mapping[str, str]) -> str | None:
             f"OTEL_TRACES_EXPORTER is {exporter!r}; it may be {OTLP}, {CONSOLE} or {NONE}"
         )
     return None if exporter == NONE else exporter
+
+
+def of_requests() -> TelemetryConfig:
+    """Return what FastAPI is to do by itself, to be asked for once it is known whether anything is traced.
+
+    It makes no metrics and logs of requests: ours say it, without the messages of exceptions. Where it is not
+    told that nothing is traced it finds that out anew at every request.
+    """
+    return {"tracing": on(), "metrics": False, "logs": False}
 
 
 def span(name: str) -> AbstractContextManager[Any]:

@@ -69,6 +69,12 @@ def test_off_costs_next_to_nothing() -> None:
     assert (time.thread_time() - started) / rounds < 5e-6
 
 
+def test_whether_fastapi_makes_spans_is_said_to_it_once(request: pytest.FixtureRequest) -> None:
+    assert traces.of_requests() == {"tracing": False, "metrics": False, "logs": False}
+    request.getfixturevalue("exporter")
+    assert traces.of_requests()["tracing"]
+
+
 def test_a_raw_routes_request_and_its_parts_without_the_clients_words(exporter: InMemorySpanExporter) -> None:
     provider: TracerProvider = exporter.provider  # type: ignore[attr-defined]
     app = FastAPI(telemetry={"metrics": False, "logs": False, "tracer_provider": provider})
