@@ -115,7 +115,8 @@ class Keys:
             raise KeyUnfit("a key with the scope work is one person's: name the person")
         if person is not None and _PERSON.fullmatch(person) is None:
             raise KeyUnfit(f"{person!r} is no id of a person: write it as people.yaml has it")
-        _check_between(lifetime, timedelta(0), MAX_LIFETIME, "a key lives")
+        if lifetime is not None and not timedelta(0) < lifetime <= MAX_LIFETIME:
+            raise KeyUnfit(f"a key lives for more than 0 and at most {MAX_LIFETIME.days} days")
         key, text = self._new(name.strip(), wanted, lifetime)
         key = msgspec.structs.replace(key, person=person)
         self._write(lambda connection: self._add(connection, key, "key_created", by))
@@ -128,8 +129,8 @@ class Keys:
             NoSuchKey: there is no such key.
             KeyUnfit: it is expired, revoked or was rotated before, or the grace is too long; nothing changed.
         """
-        if grace:
-            _check_between(grace, timedelta(0), MAX_GRACE, "the old key may go on")
+        if not timedelta(0) <= grace <= MAX_GRACE:
+            raise KeyUnfit(f"the old key may go on for at most {MAX_GRACE.days} days; with PT0S it ends at once")
         fresh, text = self._new("", frozenset(), None)
         now = fresh.created_at
 
@@ -256,8 +257,3 @@ def _existing(connection: Connection, key_id: str) -> Key:
 
 def _is_admin(key: Key, now: datetime) -> bool:
     return Scope.ADMIN in key.scopes and key.state(now) == "valid"
-
-
-def _check_between(given: timedelta | None, above: timedelta, most: timedelta, what: str) -> None:
-    if given is not None and not above < given <= most:
-        raise KeyUnfit(f"{what} for more than {above.days} and at most {most.days} days")

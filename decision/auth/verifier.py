@@ -30,6 +30,8 @@ _LOOK_AGAIN_AGE = 0.1
 _PATIENCE_SECONDS = 2.0
 # How often a use is noted.
 _USE_SECONDS = 3600.0
+# How moments are told.
+_MINUTE = "%Y-%m-%d %H:%M UTC"
 _LONG_AGO = float("-inf")
 
 
@@ -73,9 +75,9 @@ class Verifier:
         if key is None or not compare_digest(hash_secret(secret), key.hash):
             raise KeyUnknown("the key is not one of this service: check that all of it was copied")
         if key.revoked_at is not None:
-            raise KeyRevoked(f"the key {key.id} was revoked on {key.revoked_at:%Y-%m-%d}: ask for a new one")
+            raise KeyRevoked(f"the key {key.id} was revoked on {key.revoked_at:{_MINUTE}}: ask for a new one")
         if key.expires_at is not None and key.expires_at <= self._keys.now():
-            raise KeyExpired(f"the key {key.id} expired on {key.expires_at:%Y-%m-%d}: ask for a new one")
+            raise KeyExpired(f"the key {key.id} expired on {key.expires_at:{_MINUTE}}: ask for a new one")
         self._note_use(key)
         return key
 
