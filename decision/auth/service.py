@@ -130,7 +130,9 @@ class Keys:
             KeyUnfit: it is expired, revoked or was rotated before, or the grace is too long; nothing changed.
         """
         if not timedelta(0) <= grace <= MAX_GRACE:
-            raise KeyUnfit(f"the old key may go on for at most {MAX_GRACE.days} days; with PT0S it ends at once")
+            raise KeyUnfit(
+                f"the old key may go on for at most {MAX_GRACE.days} days; with PT0S it ends at once"
+            )
         fresh, text = self._new("", frozenset(), None)
         now = fresh.created_at
 
