@@ -64,6 +64,7 @@ def checks() -> Mapping[str, Check]:
         "data folder": machine.data_folder,
         "disk": machine.disk,
         "library": served.library,
+        "retention": served.retention,
         "owner": stores.owner,
         "database": stores.database,
         "integrity": stores.integrity,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import socket
 
 import httpx2
 
 from decision.files import read_files
 from decision.observe.findings import Finding, Subject, fail, ok, warn
+from feature_repo.windows import DAY_US
+from storage.ledger import Kind
+from storage.retention import retention_of
 
 _SECONDS = 5
 # A route that a key of the scope operate may read.
 _ASKED = "/metrics"
+# Names of features that are told.
+_SHOWN = 5
+# What features are computed from.
+_EVENTS = (Kind.EVENT, Kind.PAST_EVENT)
 
 
 def library(subject: Subject) -> Finding:
@@ -20,6 +28,28 @@ def library(subject: Subject) -> Finding:
     return ok(
         f"{len(files.draft.playbooks)} playbooks, {len(files.definitions.audiences)} audiences, "
         f"policy {files.policy.id}"
+    )
+
+
+def retention(subject: Subject) -> Finding:
+    """No feature looks further back than the events it is computed from are kept."""
+    kept = retention_of(subject.settings.retention)
+    days = min((kept[kind] or math.inf for kind in _EVENTS if kind in kept), default=math.inf)
+    if math.isinf(days):
+        return ok("events are kept for ever")
+    views = read_files(subject.settings.library_folder).specs.views.values()
+    short = [
+        feature.name
+        for view in views
+        for feature in view.features
+        if feature.window is not None and feature.window.microseconds > days * DAY_US
+    ]
+    if not short:
+        return ok(f"events are kept for {days} days, and no feature's window is longer")
+    return warn(
+        f"events are kept for {days} days, and windows of features are longer: {_some(short)}",
+        "once they are computed anew, after a change of the library, those count too little: keep events "
+        "longer (NEXTPLAY_RETENTION), or let the windows be shorter",
     )
 
 
@@ -51,6 +81,11 @@ def key(subject: Subject) -> Finding:
     if answer.status_code == httpx2.codes.FORBIDDEN:
         return warn("it is known but lacks the scope operate", "create one with `nextplay keys create`")
     return fail(f"it is refused ({answer.status_code})", "is it complete, of this service, and not expired?")
+
+
+def _some(names: list[str]) -> str:
+    shown, more = names[:_SHOWN], len(names) - _SHOWN
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _ready(url: str) -> Finding:

@@ -98,6 +98,23 @@ def test_a_simulated_clock_and_a_learner_that_cannot_start(
     _wrong(machine.learner(subject), "fail", "can't start", "vowpal-wabbit-next")
 
 
+@pytest.mark.parametrize(
+    ("kept", "verdict", "said"),
+    [
+        ({}, "ok", "for ever"),
+        ({"event": None, "decision": 1}, "ok", "for ever"),
+        ({"event": 400, "past_event": 800}, "ok", "no feature's window is longer"),
+        ({"event": 400, "past_event": 50}, "warn", "kept for 50 days"),
+        ({"event": 50}, "warn", "NEXTPLAY_RETENTION"),
+    ],
+)
+def test_events_that_go_before_features_have_seen_enough_of_them(
+    kept: dict[str, int | None], verdict: str, said: str, subject: Subject
+) -> None:
+    settings = subject.settings.model_copy(update={"retention": kept})
+    _wrong(served.retention(Subject(settings)), verdict, said)
+
+
 def test_a_damaged_database(subject: Subject) -> None:
     path = _file(subject)
     with path.open("r+b") as file:
