@@ -113,13 +113,16 @@ class SurroundingsOfMany:
             return UNREADABLE if needs.lookback or needs.budgets else {}
         if not needs.lookback:
             return {}
-        since = to_micros(now - needs.lookback)
         whose = [user, *([of_account(accounts[user])] if needs.account and user in accounts else [])]
+        used = [uses[subject] for subject in whose if subject in uses]
+        if not used:
+            return {}
+        since = to_micros(now - needs.lookback)
         # A user and an account count under names of their own.
         return {
             rule: moments
-            for subject in whose
-            for rule, all_moments in uses.get(subject, {}).items()
+            for own in used
+            for rule, all_moments in own.items()
             if (moments := all_moments[bisect_right(all_moments, since) :])
         }
 

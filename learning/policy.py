@@ -97,7 +97,7 @@ class LearnedPolicy:
         if not arms:
             return np.zeros((users, 0))
         shares = [self._model.predict(share) for share in self._shares(features, users, arms)]
-        return np.concatenate(shares)
+        return shares[0] if len(shares) == 1 else np.concatenate(shares)
 
     def deviations_many(
         self, features: Mapping[str, Sequence[Any]], users: int, arms: Sequence[Arm]

@@ -18,8 +18,7 @@ def digest_of(parts: tuple[str, ...], size: int = 8, purpose: bytes = b"") -> by
     False
     """
     # The length keeps ("ab", "c") apart from ("a", "bc").
-    encoded = [part.encode() for part in parts]
-    told = b"".join([len(one).to_bytes(4) + one for one in encoded])
+    told = b"".join([len(one).to_bytes(4) + one for one in map(str.encode, parts)])
     return blake2b(told, digest_size=size, person=purpose).digest()
 
 
