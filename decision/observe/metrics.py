@@ -16,7 +16,6 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from audiences.tracking.answers import Answer
-from decision.observe.tallies import Count, Counts, Spreads
 from storage.engine import Database
 from storage.sqlite_writer import SqliteWriter
 from storage.writer import Lane, PooledWriter
@@ -32,20 +31,22 @@ _TURN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 _TURN_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 _JOB_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1200.0)
 
-REQUESTS = Counts("nextplay_requests", "Requests answered.", ("route", "method", "status"))
-REQUEST_SECONDS = Spreads(
+REQUESTS = Counter(
+    "nextplay_requests", "Requests answered.", ("route", "method", "status"), registry=REGISTRY
+)
+REQUEST_SECONDS = Histogram(
     "nextplay_request_seconds",
     "From a request's arrival to the end of its answer.",
     ("route", "method"),
-    _REQUEST_SECONDS,
+    buckets=_REQUEST_SECONDS,
+    registry=REGISTRY,
 )
-DECISIONS = Counts(
+DECISIONS = Counter(
     "nextplay_decisions",
     "Answers of decide: offer, do_nothing, or the reason of a fallback.",
     ("placement", "outcome"),
+    registry=REGISTRY,
 )
-for _tally in (REQUESTS, REQUEST_SECONDS, DECISIONS):
-    REGISTRY.register(_tally)
 EVENTS = Counter(
     "nextplay_events",
     "Events sent to the service: accepted, duplicate, quarantined, machine or refused.",
@@ -98,36 +99,33 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 class _Answered:
     """The counters of one route, method and status, looked up once."""
 
-    __slots__ = ("count", "seconds")
+    __slots__ = ("count", "observe")
 
     def __init__(self, route: str, method: str, status: int) -> None:
-        self.count = REQUESTS.of(route, method, str(status) if status else "none")
-        self.seconds = REQUEST_SECONDS.of(route, method)
+        self.count = REQUESTS.labels(route, method, str(status) if status else "none").inc
+        self.observe = REQUEST_SECONDS.labels(route, method).observe
 
 
 _answered: dict[tuple[str, str, int], _Answered] = {}
-_decided: dict[tuple[str, str], Count] = {}
+_decided: dict[tuple[str, str], Counter] = {}
 
 
 def answered(route: str, method: str, status: int, seconds: float) -> None:
-    """Count a request; `route` is the template, `status` 0 when the client left before the answer.
-
-    To be called by the thread of the event loop, as `decided` is.
-    """
+    """Count a request; `route` is the template, `status` 0 when the client left before the answer."""
     method = method if method in _METHODS else "other"
     known = _answered.get((route, method, status))
     if known is None:
         known = _answered[route, method, status] = _Answered(route, method, status)
-    known.count.number += 1
-    known.seconds.observe(seconds)
+    known.count()
+    known.observe(seconds)
 
 
 def decided(placement: str, outcome: str) -> None:
     """Count an answer of decide; `placement` must be one of the library."""
     known = _decided.get((placement, outcome))
     if known is None:
-        known = _decided[placement, outcome] = DECISIONS.of(placement, outcome)
-    known.number += 1
+        known = _decided[placement, outcome] = DECISIONS.labels(placement, outcome)
+    known.inc()
 
 
 def events(answer: Answer) -> None:
