@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -59,14 +58,11 @@ def test_an_exporter_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatc
         traces.configure()
 
 
-def test_off_costs_next_to_nothing() -> None:
-    rounds = 20_000
-    started = time.thread_time()
-    for _ in range(rounds):
-        with traces.span("features"):
-            pass
+def test_off_nothing_is_made() -> None:
+    with traces.span("features") as outer, traces.span("commit") as inner:
         traces.note(decision_id="d")
-    assert (time.thread_time() - started) / rounds < 5e-6
+    assert (outer, inner) == (None, None)
+    assert traces.span("features") is traces.span("commit")
 
 
 def test_whether_fastapi_makes_spans_is_said_to_it_once(request: pytest.FixtureRequest) -> None:
