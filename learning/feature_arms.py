@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from learning.feature_cells import Cells, Made, Places, Source, side_by_side
+from learning.feature_cells import Cells
 from learning.feature_columns import told_of
 from playbooks.models import Arm
 
@@ -20,33 +20,18 @@ _REMEMBERED_LISTS = 1024
 _UNMARKED, _MARKED = 0, 1
 
 
-class OfArray(NamedTuple):
-    """An array that is read of users: of which vocabulary, which of its numbers, and into which cells."""
-
-    name: str
-    attribute: str
-    taken: NDArray[np.intp]
-    cells: slice
-
-
 class OfArms(NamedTuple):
     """What a list of arms makes of the features by itself.
 
     `positions` are its places in the vocabularies by attribute, those of no name behind the last. `cells` are
-    numbers for columns that are the same for every user, `own` (columns, arms) where among these each is.
-
-    Of what is read of users, `of_users` has cells for what some of the arms look at: `arrays` and `scalars`
-    say where. `places` (columns, arms) are where each column's number is among what they make, with the
-    numbers that are the same for every user behind.
+    numbers for columns that are the same for every user, `own` (columns, arms) where among these each is, and
+    `places` (columns, arms) where each column's number is among the cells of a user with these behind.
     """
 
     arms: tuple[Arm, ...]
     positions: dict[str, NDArray[np.intp]]
     cells: FloatArray
     own: NDArray[np.intp]
-    of_users: Cells
-    arrays: Sequence[OfArray]
-    scalars: Places
     places: NDArray[np.intp]
 
 
@@ -83,23 +68,17 @@ class ArmColumns:
         self._numbers.append(attribute)
 
     def freeze(
-        self,
-        columns: int,
-        numbers: Cells,
-        sources: Sequence[Source],
-        reads: Sequence[tuple[str, str | None]],
-        made: Sequence[Made],
+        self, columns: int, numbers: Cells, of_users: Cells, attributes: Mapping[int, str | None]
     ) -> None:
         """Say what there is to work out.
 
         Args:
             columns: how many there are.
-            numbers: what is made of the numbers that are read of arms, a cell each.
-            sources, made: what is read of users, and what is made of that.
-            reads: of each source its name, and of which attribute's vocabulary it is an array.
+            numbers: what is made of the numbers that are read, a cell each.
+            of_users: what is made of the numbers of users.
+            attributes: by column the attribute by which of those of a user one is taken; None: there is one.
         """
-        self._columns, self._made, self._sources, self._of_users = columns, numbers, sources, made
-        self._reads = reads
+        self._columns, self._made, self._of_users, self._attributes = columns, numbers, of_users, attributes
 
     def of(self, arms: Sequence[Arm]) -> OfArms:
         """Return what these arms make of the features."""
@@ -118,27 +97,13 @@ class ArmColumns:
             for attribute, places in self._places.items()
         }
         cells, own = self._own(arms, positions)
-        # Of a wide vocabulary a few arms look at few names, whose numbers are worked out, and no others.
-        looked_at = {at: np.unique(some, return_inverse=True) for at, some in positions.items()}
-        widths = [1 if at is None else len(looked_at[at][0]) for _, at in self._reads]
-        of_users = Cells(self._sources, self._of_users, widths)
-        places = own + of_users.size
-        for one in self._of_users:
-            start, at = of_users.made[one.column], self._reads[one.sources[0]][1]
-            places[one.column] = start if at is None else start + looked_at[at][1]
-        arrays, scalars = list[OfArray](), list[range]()
-        for (name, at), start in zip(self._reads, of_users.starts, strict=True):
-            if at is None:
-                scalars.append(range(start, start + 1))
-                continue
-            # Arms without the attribute look at a cell that nothing is put into, and find it missing.
-            taken = looked_at[at][0]
-            taken = taken[taken < len(self._places[at])]
-            arrays.append(OfArray(name, at, taken, slice(start, start + len(taken))))
+        places = own + self._of_users.size
+        for column, start in self._of_users.made.items():
+            attribute = self._attributes[column]
+            places[column] = start if attribute is None else start + positions[attribute]
         if len(self._remembered) >= _REMEMBERED_LISTS:
             self._remembered = {}
-        at_scalars = side_by_side(scalars)
-        made = OfArms(tuple(arms), positions, cells, own, of_users, arrays, at_scalars, places)
+        made = OfArms(tuple(arms), positions, cells, own, places)
         self._remembered[key] = self._remembered[id(made.arms)] = made
         return made
 

@@ -40,10 +40,8 @@ class Cells:
         # Where the cells of each source begin.
         self.starts = [one.start for one in cells]
         self.width = ends[-1] if ends else 0
-        scale = np.repeat([one.scale for one in sources], widths)
-        self._scale = scale if (scale != 1.0).any() else None
-        self._most = np.repeat([one.cap for one in sources], widths)
-        self._least = -self._most
+        self._scale = np.repeat([one.scale for one in sources], widths)
+        self._cap = np.repeat([one.cap for one in sources], widths)
         # Of each column, where what it is made of begins among what `worked_out` gives, which are `size`.
         self.made: dict[int, int] = {}
         self.size = 0
@@ -67,11 +65,9 @@ class Cells:
         """
         present = np.isfinite(values)
         values[~present] = 0.0
-        if self._scale is not None:
-            with np.errstate(over="ignore"):
-                values *= self._scale
-        np.maximum(values, self._least, out=values)
-        np.minimum(values, self._most, out=values)
+        with np.errstate(over="ignore"):
+            values *= self._scale
+        np.clip(values, -self._cap, self._cap, out=values)
         for function, source, target in self._steps:
             out[:, target] = function(values[:, source])
         if self._missing is not None:

@@ -85,15 +85,11 @@ def summed(weights: Mapping[int, float], least: float, columns: FloatArray) -> F
     return np.maximum(total, least)
 
 
-def fill(
-    rows: FloatArray, name: str, values: Sequence[Any] | None, taken: NDArray[np.intp], width: int
-) -> None:
-    """Fill in numbers of an array feature of many users, shape (users, taken); null stays as it is.
+def fill(rows: FloatArray, name: str, values: Sequence[Any] | None) -> None:
+    """Fill an array feature of many users, shape (users, names); null stays as it is.
 
     Args:
         values: each user's, or all of them as one array; None where there are none.
-        taken: which of an array's numbers.
-        width: how many each has.
 
     Raises:
         FeaturesMismatch: a value of another kind or an array of another length.
@@ -110,8 +106,8 @@ def fill(
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise FeaturesMismatch(f"the feature {name!r} must be an array of numbers: {error}") from error
-    if array.shape[1:] != (width,):
+    if array.shape[1:] != rows.shape[1:]:
         raise FeaturesMismatch(
-            f"the feature {name!r} has shape {array.shape[1:]}, its vocabulary has {width} names"
+            f"the feature {name!r} has shape {array.shape[1:]}, its vocabulary has {rows.shape[-1]} names"
         )
-    rows[known] = array.take(taken, axis=1)
+    rows[known] = array

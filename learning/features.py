@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from learning.errors import PolicySpecError
 from learning.feature_arms import ArmColumns
-from learning.feature_cells import Cells, Made, Source
+from learning.feature_cells import Cells, Made, Source, side_by_side
 from learning.feature_columns import fill, numbers_of, numbers_of_each, picked, summed, times
 from learning.feature_kinds import (
     LARGEST,
@@ -149,13 +149,13 @@ class FeatureSet:
             FeaturesMismatch: a value of another kind or an array of another length.
         """
         of_arms = self._of_arms.of(arms)
-        values = np.full((users, of_arms.of_users.width), np.nan)
-        for name, at, taken, cells in of_arms.arrays:
-            fill(values[:, cells], name, features.get(name), taken, len(self._vocabularies[at]))
+        values = np.full((users, self._whole.width), np.nan)
+        for name, cells in self._arrays:
+            fill(values[:, cells], name, features.get(name))
         if self._scalars:
             told = [features.get(name) for name in self._scalars]
-            values[:, of_arms.scalars] = numbers_of_each(self._scalars, told, users)
-        made = _with_arms(of_arms.of_users, values, of_arms.cells)
+            values[:, self._at_scalars] = numbers_of_each(self._scalars, told, users)
+        made = _with_arms(self._whole, values, of_arms.cells)
         return self._with_combined(made.take(of_arms.places, axis=1)).swapaxes(-1, -2)
 
     def _with_combined(self, columns: FloatArray) -> FloatArray:
@@ -234,13 +234,21 @@ class FeatureSet:
         return self._names.index(name)
 
     def _freeze(self) -> None:
-        """Lay out what is read of users and of arms: of each source one number."""
+        """Lay out what is read of users: each array whole, or of each the number that belongs to one arm."""
         self._column_names = tuple(self._names)
         self._inputs = frozenset(name for name, _ in self._reads)
+        # One cell more than there are names: where arms without the attribute find "missing".
+        widths = [1 if at is None else len(self._vocabularies[at]) + 1 for _, at in self._reads]
+        self._whole = Cells(self._sources, self._made, widths)
+        self._picked = Cells(self._sources, self._made, [1] * len(widths))
+        starts = self._whole.starts
+        read = list(zip(self._reads, starts, widths, strict=True))
+        self._arrays = [(name, slice(at, at + width - 1)) for (name, of), at, width in read if of is not None]
         self._scalars = [name for name, of in self._reads if of is None]
-        self._picked = Cells(self._sources, self._made, [1] * len(self._reads))
+        self._at_scalars = side_by_side([range(at, at + 1) for (_, of), at, _ in read if of is None])
         numbers = Cells(self._numbers, self._made_of_arms, [1] * len(self._numbers))
-        self._of_arms.freeze(len(self._names), numbers, self._sources, self._reads, self._made)
+        attributes = {one.column: self._reads[one.sources[0]][1] for one in self._made}
+        self._of_arms.freeze(len(self._names), numbers, self._whole, attributes)
 
 
 def _with_arms(of_users: Cells, values: FloatArray, of_arms: FloatArray) -> FloatArray:
