@@ -167,9 +167,25 @@ def test_whatever_comes_in_what_comes_out_is_finite(
 
 
 @pytest.mark.parametrize("value", [[1.0, 2.0], [1, 2, 3, 4], 3.0, ["a", "b", "c"], [[1, 2, 3]]])
-def test_an_array_of_another_shape_is_refused(value: Any) -> None:
+@pytest.mark.parametrize("arms", [ARMS, [ARMS[0]], [arm(None)]])
+def test_an_array_of_another_shape_is_refused(value: Any, arms: list[Arm]) -> None:
+    # Whatever of it the arms look at.
     with pytest.raises(FeaturesMismatch, match="category_rate"):
-        compile_(RATE).matrix({"category_rate": value}, ARMS)
+        compile_(RATE).matrix({"category_rate": value}, arms)
+
+
+def test_a_few_arms_in_any_order_find_their_numbers_in_a_vocabulary() -> None:
+    features = compile_({**RATE, "transform": ["raw", "sqrt"], "missing": True}, {"scalar": "orders"})
+    arms = [ARMS[2], arm(None), ARMS[2], ARMS[0]]
+    told: dict[str, list[Any]] = {
+        "category_rate": [[4.0, 1.0, 9.0], None, [None, 1.0, 1.0]],
+        "orders": [1, 2, 3],
+    }
+    first, second, third = features.matrices(told, 3, arms).tolist()
+    nothing = [0.0, 0.0, 1.0]
+    assert first == [[9.0, 3.0, 0.0, 1.0], [*nothing, 1.0], [9.0, 3.0, 0.0, 1.0], [4.0, 2.0, 0.0, 1.0]]
+    assert second == [[*nothing, 2.0]] * 4
+    assert third == [[1.0, 1.0, 0.0, 3.0], [*nothing, 3.0], [1.0, 1.0, 0.0, 3.0], [*nothing, 3.0]]
 
 
 def test_a_scalar_that_is_no_number_is_refused() -> None:
