@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import pytest
-
 from learning.reward_service import Judged, RewardService
 from learning.still_needed import StillNeeded
 from storage import ledger
@@ -18,16 +16,6 @@ DAY = timedelta(days=1)
 DAILY = dict.fromkeys((Kind.EVENT, Kind.CONSENT, Kind.DECISION), 1)
 # Whose events keep the feed from seeming silent.
 LAST = "u119"
-
-
-@pytest.fixture
-def world(database: Database) -> World:
-    return World(database)
-
-
-@pytest.fixture
-def service(world: World) -> RewardService:
-    return RewardService(world.database)
 
 
 def thin_out(world: World, now: datetime) -> dict[Kind, Purged]:
@@ -49,7 +37,8 @@ def live(world: World, service: RewardService, days: int) -> None:
         thin_out(world, now)
 
 
-def test_what_happens_in_a_window_is_there_when_it_closes(world: World, service: RewardService) -> None:
+def test_what_happens_in_a_window_is_there_when_it_closes(database: Database) -> None:
+    world, service = World(database), RewardService(database)
     (bought,) = world.decide(Fixed("BACON"), START, users=["u000"])
     event = world.buy("u000", START + DAY, "BACON")
     live(world, service, 10)
@@ -61,7 +50,8 @@ def test_what_happens_in_a_window_is_there_when_it_closes(world: World, service:
     assert (world.rewards()[bought].value, world.rewards()[bought].outcome) == (1.0, event)
 
 
-def test_what_no_reward_needs_goes(world: World, service: RewardService) -> None:
+def test_what_no_reward_needs_goes(database: Database) -> None:
+    world, service = World(database), RewardService(database)
     world.decide(Fixed("BACON"), START, users=["u000"])
     live(world, service, 20)
     assert facts_of(world, Kind.DECISION) == 0
@@ -69,7 +59,8 @@ def test_what_no_reward_needs_goes(world: World, service: RewardService) -> None
     assert facts_of(world, Kind.EVENT) == 16
 
 
-def test_a_policy_learns_of_decisions_that_are_kept_for_a_day(world: World, service: RewardService) -> None:
+def test_a_policy_learns_of_decisions_that_are_kept_for_a_day(database: Database) -> None:
+    world, service = World(database), RewardService(database)
     ridge = spec(learner={"kind": "linear_gaussian"}, features=[{"one_hot": "arm.category"}])
     with training(world.database, ridge) as one:
         world.decide(Fixed("BACON"), START)
