@@ -16,7 +16,7 @@ from learning import lesson_repository, outcome_repository
 from learning.features import FeatureSet
 from learning.plans import Plans, Reads
 from learning.rewards import Reward
-from learning.rows import Rows
+from learning.rows import FloatArray, Rows
 from learning.spec import PolicySpec
 from playbooks.models import DO_NOTHING, Arm
 from storage.standing_aside import stand_aside
@@ -25,6 +25,8 @@ from storage.standing_aside import stand_aside
 _PAGE = 500
 # Cells of a matrix that is folded at once: each fold reads and writes the learner's state, some megabytes.
 _CELLS = 4_000_000
+# Lessons whose columns are made between two looks at whether a turn to write is under way.
+_PIECE = 32
 
 
 class _Lesson(msgspec.Struct, frozen=True, gc=False):
@@ -127,14 +129,23 @@ class Lessons:
         taught = sorted(
             some, key=lambda one: (one.reward.decided_at, one.lesson.user_id, one.lesson.decision_id)
         )
-        read = [one.lesson.features for one in taught]
-        features = {name: [getattr(one, field) for one in read] for field, name in self._inputs.items()}
         return Rows(
-            matrix=self._features.rows(features, [self._arm(one) for one in taught]),
+            matrix=self._matrix(taught),
             targets=np.array([one.earned for one in taught], dtype=np.float64),
             propensities=np.array([one.lesson.propensity for one in taught], dtype=np.float64),
             importance=np.array([one.importance for one in taught], dtype=np.float64),
         )
+
+    def _matrix(self, taught: Sequence[_Taught]) -> FloatArray:
+        """Return the columns of lessons; a piece at a time, between which who writes has the processor."""
+        pieces = [self._piece(taught[at : at + _PIECE]) for at in range(0, len(taught), _PIECE)]
+        return np.concatenate(pieces) if pieces else self._piece([])
+
+    def _piece(self, taught: Sequence[_Taught]) -> FloatArray:
+        stand_aside()
+        read = [one.lesson.features for one in taught]
+        features = {name: [getattr(one, field) for one in read] for field, name in self._inputs.items()}
+        return self._features.rows(features, [self._arm(one) for one in taught])
 
     def _taught(self, page: Page) -> Iterator[_Taught]:
         """Yield decisions that a policy drew and of which something was delivered.

@@ -126,7 +126,11 @@ class SqliteWriter:
             return any(self._lanes.values())
 
     def _seconds(self) -> float:
-        """How long a turn of the background may take now: short while people ask, not shorter than theirs."""
+        """How long a turn of the background may take now: short while people ask, not shorter than theirs.
+
+        Theirs is what it took of the processor: one that stood still would make the next one longer, in which
+        more people wait, whose turn is longer.
+        """
         if time.monotonic() - self._asked_at > _ASKED_LATELY:
             return pace.LONG_TURN
         return min(max(pace.SHORT_TURN, self._owed_seconds), pace.LONG_TURN)
@@ -175,14 +179,14 @@ class SqliteWriter:
         return jobs
 
     def _commit_together(self, connection: Connection, turn: list[_Job]) -> float:
-        """Do and commit a turn; returns how long its work took, without the commit."""
-        started = time.perf_counter()
+        """Do and commit a turn; returns what processor time its work took, without the commit."""
+        started, spent = time.perf_counter(), time.thread_time()
         self._force(connection, any(job.forced for job in turn))
         try:
             with connection.begin():
                 results = [job.work(connection) for job in turn]
                 run_deferred(connection)
-                worked = time.perf_counter() - started
+                worked = time.thread_time() - spent
                 reached("writer.before_commit")
         except Exception as error:  # noqa: BLE001 - whatever it was, it belongs to one caller, not to the thread
             forget_deferred(connection)
@@ -190,7 +194,7 @@ class SqliteWriter:
                 said = explained(error)
                 self.refusal = refusal_of(said) or self.refusal
                 turn[0].future.set_exception(said)
-                return time.perf_counter() - started
+                return time.thread_time() - spent
             # One of them failed and took the others with it: each gets a transaction of its own.
             return sum(self._commit_together(connection, [job]) for job in turn)
         reached("writer.committed")

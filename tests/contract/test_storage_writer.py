@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
@@ -17,6 +18,7 @@ from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.errors import DatabaseUnavailable, WriterBusy
 from storage.ledger import Kind, NewFact
+from storage.pace import Pace
 from storage.writer import QUEUE_ROWS, TURN_ROWS, Lane, Work
 
 
@@ -168,6 +170,35 @@ def test_who_waits_does_not_wait_for_the_background_and_the_background_is_not_st
         future.result()
     database.close()
     assert order == ["request", "background"] * 3
+
+
+@pytest.mark.parametrize(("asked", "least", "most"), [("stands still", 5, 10), ("computes", 60, 99)])
+def test_a_turn_of_the_background_may_take_as_long_as_who_asked_computed(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, asked: str, least: int, most: int
+) -> None:
+    monkeypatch.setattr("storage.sqlite_writer._ASKED_LATELY", 60.0)
+    database = Database(sqlite_url)
+    begun, hold = threading.Event(), threading.Event()
+
+    def first(_: Connection) -> None:
+        begun.set()
+        hold.wait(60)
+
+    def request(_: Connection) -> None:
+        until = time.thread_time() + 0.012
+        while asked == "computes" and time.thread_time() < until:
+            pass
+        if asked == "stands still":
+            time.sleep(0.05)
+
+    database.writer.submit(first)
+    begun.wait(60)
+    database.writer.submit(request, lane=Lane.REQUEST)
+    # Of work that was never done yet five rows are expected to fit into a millisecond.
+    rows = database.writer.submit(Pace(1_000).rows)
+    hold.set()
+    assert least <= rows.result(60) <= most
+    database.close()
 
 
 def test_only_what_asks_for_it_is_not_forced_to_disk(database: Database) -> None:
