@@ -12,7 +12,7 @@ from learning import version_repository
 from learning.explaining import Explanation, explain_recorded
 from learning.rescoring import Rescored, rescore
 from playbooks.decision import Decision
-from playbooks.errors import DecisionErased, DecisionPurged, UnknownDecision
+from playbooks.errors import DecisionDamaged, DecisionErased, DecisionPurged, UnknownDecision
 from playbooks.fallbacks import replay_fallback
 from playbooks.matching import replay
 from storage import ledger
@@ -46,6 +46,7 @@ class DecisionLog(NamedTuple):
             UnknownDecision: there is none with this id.
             DecisionPurged: it is older than decisions are kept.
             DecisionErased: its user was erased.
+            DecisionDamaged: somebody or something else wrote to the database.
         """
         with self.database.read() as connection:
             fact = ledger.get(connection, Kind.DECISION, decision_id)
@@ -59,7 +60,13 @@ class DecisionLog(NamedTuple):
                 f"the user of decision {decision_id!r} was erased: what it was made from is gone, so it can "
                 "be neither shown nor replayed; evaluations go on counting it"
             )
-        decision: Decision = fact.decode(Decision)
+        try:
+            decision: Decision = fact.decode(Decision)
+        except msgspec.DecodeError as error:
+            raise DecisionDamaged(
+                f"the record of decision {decision_id!r} is damaged in the database: {error}; restore its "
+                "row of the table facts from a backup, nothing else can be made from it"
+            ) from error
         return decision
 
     def replay(self, decision_id: str) -> Replayed:

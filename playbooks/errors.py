@@ -16,6 +16,7 @@ NextplayError
     ├── UnknownDecision      no decision has this id
     ├── DecisionErased       the user of this decision was erased: there is nothing to show or replay
     ├── DecisionPurged       the decision is older than decisions are kept
+    ├── DecisionDamaged      the record of this decision is in the database and can't be read
     ├── UnknownTarget        what is to be stopped does not exist
     ├── NothingStopped       what is to be resumed is not stopped
     ├── PolicyBroken         a policy returned something that is not a probability vector
@@ -133,6 +134,11 @@ class DecisionErased(PlaybooksError):
 class DecisionPurged(PlaybooksError):
     status = 410
     code = "decision-purged"
+
+
+class DecisionDamaged(PlaybooksError):
+    status = 500
+    code = "decision-damaged"
 
 
 class UnknownTarget(PlaybooksError):

@@ -26,8 +26,8 @@ def library(subject: Subject) -> Finding:
     """The files of the library, the audiences and the policy fit together."""
     files = read_files(subject.settings.library_folder)
     return ok(
-        f"{len(files.draft.playbooks)} playbooks, {len(files.definitions.audiences)} audiences, "
-        f"policy {files.policy.id}"
+        f"{_many(len(files.draft.playbooks), 'playbook')}, "
+        f"{_many(len(files.definitions.audiences), 'audience')}, policy {files.policy.id}"
     )
 
 
@@ -45,9 +45,9 @@ def retention(subject: Subject) -> Finding:
         if feature.window is not None and feature.window.microseconds > days * DAY_US
     ]
     if not short:
-        return ok(f"events are kept for {days} days, and no feature's window is longer")
+        return ok(f"events are kept for {_many(days, 'day')}, and no feature's window is longer")
     return warn(
-        f"events are kept for {days} days, and windows of features are longer: {_some(short)}",
+        f"events are kept for {_many(days, 'day')}, and windows of features are longer: {_some(short)}",
         "once they are computed anew, after a change of the library, those count too little: keep events "
         "longer (NEXTPLAY_RETENTION), or let the windows be shorter",
     )
@@ -81,6 +81,10 @@ def key(subject: Subject) -> Finding:
     if answer.status_code == httpx2.codes.FORBIDDEN:
         return warn("it is known but lacks the scope operate", "create one with `nextplay keys create`")
     return fail(f"it is refused ({answer.status_code})", "is it complete, of this service, and not expired?")
+
+
+def _many(number: float, what: str) -> str:
+    return f"{number:g} {what}" + ("s" if number != 1 else "")
 
 
 def _some(names: list[str]) -> str:

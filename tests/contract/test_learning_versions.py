@@ -27,7 +27,7 @@ from learning.tables import policies
 from learning.versions import PolicyVersion, child, cold_start
 from playbooks.content.documents import Content
 from playbooks.counters import SqlCounters
-from playbooks.errors import DecisionPurged, UnknownDecision
+from playbooks.errors import DecisionDamaged, DecisionPurged, UnknownDecision
 from playbooks.library import Draft
 from playbooks.library.loading import Loader
 from playbooks.matching import Snapshot
@@ -37,7 +37,7 @@ from playbooks.policy import FloatArray, Policy
 from storage.clock import SimulatedClock
 from storage.engine import Database
 from storage.ids import new_id
-from storage.schema import metadata
+from storage.schema import facts, metadata
 from tests.contract.test_storage_migrations import bare, downgrade
 from tests.deciding import Even, Everywhere, Known, Started, playbook
 from tests.publishing import publish
@@ -202,6 +202,19 @@ def test_a_decision_is_scored_again_while_its_version_is_kept(database: Database
         log.recorded(old)
     with pytest.raises(UnknownDecision):
         log.recorded(new_id(clock.now()))
+
+
+@pytest.mark.parametrize("body", ['{"decision_id": "d', "{}", "null"])
+def test_a_damaged_record_is_said(database: Database, body: str) -> None:
+    clock = SimulatedClock(NOW)
+    _, second, _ = three(database)
+    log = DecisionLog(database, clock)
+    answer = decider_over(database, clock, second.serve()).decide("ann", "home")
+    damage = update(facts).where(facts.c.id == answer.decision_id).values(body=body)
+    database.write(lambda connection: connection.execute(damage).rowcount)
+    for read in (log.recorded, log.replay, log.rescore):
+        with pytest.raises(DecisionDamaged, match=f"{answer.decision_id}.* damaged .* backup"):
+            read(answer.decision_id)
 
 
 class Broken(Even):

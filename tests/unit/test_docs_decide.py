@@ -12,7 +12,7 @@ from decision.answers import DecideAnswer, DecideRequest
 from learning.errors import NothingToRescore, VersionGone
 from learning.explaining import Candidate, Explanation
 from learning.rescoring import Rescored
-from playbooks.errors import DecisionErased, DecisionPurged, UnknownDecision
+from playbooks.errors import DecisionDamaged, DecisionErased, DecisionPurged, UnknownDecision
 from playbooks.models import DO_NOTHING
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "decide.md").read_text(encoding="utf-8")
@@ -32,7 +32,8 @@ def test_every_fallback_is_told() -> None:
 
 
 def test_every_error_is_told() -> None:
-    for error in (UnknownDecision, DecisionErased, DecisionPurged, VersionGone, NothingToRescore):
+    told = (UnknownDecision, DecisionErased, DecisionPurged, DecisionDamaged, VersionGone, NothingToRescore)
+    for error in told:
         assert f"| {error.status} | `{error.code}` |" in PAGE
 
 
