@@ -1,7 +1,7 @@
 """What is learnt from: matured rewards beside the records of their decisions, as rows, page by page.
 
 A page is read, joined and decoded in one query, of each record only what learning needs; columns are made of
-all its rows at once.
+many rows at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from storage.standing_aside import stand_aside
 _PAGE = 500
 # Cells of a matrix that is folded at once: each fold reads and writes the learner's state, some megabytes.
 _CELLS = 4_000_000
-# Lessons whose columns are made between two looks at whether a turn to write is under way.
+# Lessons whose columns are made between two looks at whether a turn to write is under way: a millisecond's
+# work. All of a page at once costs a twentieth less.
 _PIECE = 32
 
 
