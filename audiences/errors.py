@@ -51,6 +51,7 @@ NextplayError
     ├── UnknownTrigger            there is no trigger of that name
     └── FeatureError              features can't be read or published
         ├── FeaturesUnavailable   the online store can't be read now (retry can help)
+        │   └── FeaturesDamaged   a value there, of one of these users, can't be decoded
         └── UnknownFeatures       a feature service or view of that name is not declared
 """
 
@@ -293,6 +294,10 @@ class FeatureError(AudiencesError):
 class FeaturesUnavailable(FeatureError):
     code = "features-unavailable"
     retry = True
+
+
+class FeaturesDamaged(FeaturesUnavailable):
+    code = "features-damaged"
 
 
 class UnknownFeatures(FeatureError):

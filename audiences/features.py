@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,9 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from audiences.errors import FeaturesUnavailable, UnknownFeatures
+from audiences.errors import FeaturesDamaged, FeaturesUnavailable, UnknownFeatures
 from feature_repo.aggregates import FeatureType
-from feature_repo.errors import FeatureRepositoryError, UnknownService
+from feature_repo.errors import FeatureRepositoryError, LayoutMismatch, UnknownService
 from feature_repo.store import FeatureRepository
 from storage.clock import Clock, SystemClock
 
@@ -78,6 +79,7 @@ class FeastFeatureReader:
         self._clock = clock if clock is not None else SystemClock()
         # On the monotonic clock, when it was last said that they can't be read; None while they can.
         self._told_at: float | None = None
+        self._told_damaged_at = -math.inf
 
     @property
     def types(self) -> Mapping[str, FeatureType]:
@@ -89,6 +91,10 @@ class FeastFeatureReader:
     def read_many(self, user_ids: Sequence[str]) -> list[Features]:
         try:
             rows = self._repository.online(self._service, user_ids, self._clock.now())
+        except LayoutMismatch as error:
+            # The store answers: others can be read.
+            self._tell_damaged(error)
+            raise FeaturesDamaged(str(error)) from error
         except (sqlite3.Error, FeatureRepositoryError) as error:
             self._tell(error)
             raise FeaturesUnavailable(
@@ -104,3 +110,9 @@ class FeastFeatureReader:
         if self._told_at is None or now >= self._told_at + _TOLD_EVERY:
             self._told_at = now
             _log.warning("features unreachable", error=str(error))
+
+    def _tell_damaged(self, error: Exception) -> None:
+        now = time.monotonic()
+        if now >= self._told_damaged_at + _TOLD_EVERY:
+            self._told_damaged_at = now
+            _log.warning("features damaged", error=str(error))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
+from audiences.errors import FeaturesDamaged
 from audiences.features import FeatureReader, Features
 from audiences.identity.people import People
 from decision.answers import DEADLINE, FEATURES_UNREACHABLE, POLICY_BROKEN
@@ -190,6 +191,11 @@ class Together:
             return list(self._features.read_many(users))
         try:
             read = self._features.read_many(users)
+        except FeaturesDamaged:
+            # Of one of them, which is no reason for the others to go without.
+            if len(users) > 1:
+                return [one for user in users for one in self._read_of([user])]
+            return [FEATURES_UNREACHABLE]
         except NextplayError:
             return [FEATURES_UNREACHABLE] * len(users)
         return list(usable(self._database, users, read))

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Connection, func, select
 
-from audiences.errors import FeaturesUnavailable
+from audiences.errors import FeaturesDamaged, FeaturesUnavailable
 from audiences.features import Features
 from audiences.repository import add_users
 from decision.answers import AskedIdentity, DecideAnswer, DecideRequest
@@ -61,13 +61,15 @@ REASONS = {
 
 
 class Half:
-    """Features of some users; those of `away` can't be read."""
+    """Features of some users; those of `away` can't be read, and one of `cut` is damaged."""
 
     types: Mapping[str, Any] = MappingProxyType({})
 
     def read(self, user_id: str) -> Features:
         if user_id == "away":
             raise FeaturesUnavailable("it does not answer")
+        if user_id == "cut":
+            raise FeaturesDamaged("cut short")
         values = {"ann": {"mood": 1.0}, "odd": {"mood": -1.0}}.get(user_id)
         old = user_id == "old"
         return Features(values or {}, missing=values is None and not old, as_of=None, outdated=old)
@@ -212,6 +214,18 @@ def test_each_reason_is_answered_with_the_fallback_alone_and_in_blocks(
     assert summary["fallbacks"]["policy_broken"] == 2
     assert summary["suppressed"] == {}
     assert SqlCounters(database).read("ann", NOW, since=NOW - WEEK) == {}
+
+
+def test_whose_features_are_damaged_is_alone_in_it(
+    database: Database, decider: Decider, runs: Counting
+) -> None:
+    decider = deciding(database, runs, decider.snapshot, Strangers())
+    usual, cut, nobody = together(
+        decider,
+        [DecideRequest(placement="home", user_id="ann"), asked_of("cut"), asked_of("nobody")],
+    )
+    assert (usual.playbook, usual.fallback) == ("usual", None)
+    assert (cut.fallback, nobody.fallback) == ("features_unreachable", "unknown_user")
 
 
 def test_a_deadline_that_passes_before_the_commit_gives_back_what_was_drawn(

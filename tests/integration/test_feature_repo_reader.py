@@ -8,15 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from audiences.errors import FeaturesUnavailable, UnknownFeatures
+from audiences.errors import FeaturesDamaged, FeaturesUnavailable, UnknownFeatures
 from audiences.features import FeastFeatureReader, FeatureReader
+from feature_repo.encoding import FLOAT
 from feature_repo.history import HistoryEvent
 from feature_repo.specs import load_specs
 from feature_repo.store import FeatureRepository
 from storage.clock import SimulatedClock
 
 T = datetime(2025, 3, 1, tzinfo=UTC)
+
+
+# A number of eight bytes, cut short.
+DAMAGED = bytes((FLOAT, 1, 2))
 
 
 @pytest.fixture
@@ -62,3 +68,18 @@ def test_a_store_that_cannot_be_read_is_said(repository: FeatureRepository) -> N
     connection.close()
     with pytest.raises(FeaturesUnavailable, match="can't be read: no such table: nextplay_user_rfm"):
         reader.read("u")
+
+
+def test_a_damaged_value_is_told_once_and_others_are_read(repository: FeatureRepository) -> None:
+    reader = FeastFeatureReader(repository)
+    with sqlite3.connect(repository.root / "online.db") as connection:
+        connection.execute("UPDATE nextplay_user_rfm SET value = ?", (DAMAGED,))
+    connection.close()
+    with capture_logs() as told:
+        for users in (["u"], ["nobody", "u"], ["u"]):
+            with pytest.raises(FeaturesDamaged, match=r"damaged .* the next run of the job `features`"):
+                reader.read_many(users)
+            assert reader.read("nobody").missing
+    assert [line["event"] for line in told] == ["features damaged"]
+    repository.publish(T)
+    assert not reader.read("u").missing
