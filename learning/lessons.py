@@ -139,8 +139,8 @@ class Lessons:
 
     def _matrix(self, taught: Sequence[_Taught]) -> FloatArray:
         """Return the columns of lessons; a piece at a time, between which who writes has the processor."""
-        pieces = [self._piece(taught[at : at + _PIECE]) for at in range(0, len(taught), _PIECE)]
-        return np.concatenate(pieces) if pieces else self._piece([])
+        starts = range(0, max(1, len(taught)), _PIECE)
+        return np.concatenate([self._piece(taught[at : at + _PIECE]) for at in starts])
 
     def _piece(self, taught: Sequence[_Taught]) -> FloatArray:
         stand_aside()

@@ -19,8 +19,6 @@ from feature_repo.store import FeatureRepository
 from storage.clock import SimulatedClock
 
 T = datetime(2025, 3, 1, tzinfo=UTC)
-
-
 # A number of eight bytes, cut short.
 DAMAGED = bytes((FLOAT, 1, 2))
 
